@@ -1,0 +1,1 @@
+"""The control plane: users, trading accounts, nodes, assignments and the trade log."""

@@ -1,0 +1,340 @@
+"""Bodies of the four exchanges between a node agent and the control plane.
+
+Wish and observation never share a record: `Desired*` flows down and is written by the control plane only, `Observed*`
+flows up and is written by the agent only. All times are UTC. Money is in the account currency unless said otherwise.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from enum import StrEnum
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, JsonValue
+
+PROTOCOL_VERSION = "1.0"
+
+ENROLL_PATH = "/agent/v1/enroll"
+SYNC_PATH = "/agent/v1/sync"
+WATCH_PATH = "/agent/v1/watch"
+EVENTS_PATH = "/agent/v1/events"
+
+Identifier = Annotated[str, Field(pattern=r"^[a-z]{3}_[0-9a-z]{16,32}$")]
+"""Three letters for the kind (`nod`, `ter`, `acc`, `bot`, `ten`), an underscore, lower-case letters and digits."""
+
+
+class Wire(BaseModel):
+    """A frame. Unknown fields are ignored, so that a newer minor version can still talk to an older one."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+
+class Phase(StrEnum):
+    """Where a terminal is in its life, as the agent sees it."""
+
+    ABSENT = "absent"
+    PREPARING = "preparing"
+    LAUNCHING = "launching"
+    LOGGING_IN = "logging_in"
+    READY = "ready"
+    DEGRADED = "degraded"
+    STOPPING = "stopping"
+    STOPPED = "stopped"
+    BACKING_OFF = "backing_off"
+    CRASH_LOOP = "crash_loop"
+    FAILED = "failed"
+
+
+class Reason(StrEnum):
+    """Why a terminal is not ready."""
+
+    BAD_CREDENTIALS = "bad_credentials"
+    BROKER_UNREACHABLE = "broker_unreachable"
+    IPC_TIMEOUT = "ipc_timeout"
+    ALGO_TRADING_OFF = "algo_trading_off"
+    WRONG_ACCOUNT = "wrong_account"
+    PROCESS_EXIT = "process_exit"
+    OUT_OF_MEMORY = "out_of_memory"
+    DISK_FULL = "disk_full"
+    LIVE_UPDATE = "live_update"
+    TEMPLATE_BROKEN = "template_broken"
+
+
+class BotPhase(StrEnum):
+    """Where a bot is in its life, as the agent sees it."""
+
+    STARTING = "starting"
+    RUNNING = "running"
+    STOPPED = "stopped"
+    BACKING_OFF = "backing_off"
+    FAILED = "failed"
+
+
+class EnrollRequest(Wire):
+    """First contact of a node. Keys are made on the node; only their public halves travel.
+
+    `identity_key` and `sealing_key` are raw 32-byte public keys (Ed25519, X25519) in URL-safe base64 without padding.
+    """
+
+    protocol: str = PROTOCOL_VERSION
+    token: str
+    name: str = Field(min_length=1, max_length=64)
+    identity_key: str
+    sealing_key: str
+    gateway_csr: str
+    """PEM certificate request for the gateway's TLS key."""
+    gateway_address: str
+    """`host:port` under which clients and the control plane reach this node's gateway."""
+    runtimes: list[str]
+    slots: int = Field(ge=1)
+    """How many terminals the node may host."""
+    platform: str
+
+
+class TicketKey(Wire):
+    """A public key that signs tickets."""
+
+    kid: str
+    key: str
+    """Raw Ed25519 public key, URL-safe base64 without padding."""
+
+
+class EnrollResponse(Wire):
+    node_id: Identifier
+    identity_expires_at: datetime
+    ca_pem: str
+    gateway_certificate: str
+    """PEM chain for the gateway, signed by the farm's CA; its subject alternative names hold `node_id`."""
+    ticket_keys: list[TicketKey]
+    sync_seconds: float
+
+
+class NodeReport(Wire):
+    """The machine's own state, read by the agent."""
+
+    agent_version: str
+    clock: datetime
+    cpu_count: int
+    load_1m: float
+    memory_total: int
+    """Bytes."""
+    memory_available: int
+    disk_free: int
+    gateway_address: str
+    gateway_up: bool
+    spooled_events: int
+
+
+class AccountSnapshot(Wire):
+    """What the terminal's own `account_info()` answered; amounts in `currency`."""
+
+    login: int
+    server: str
+    currency: str
+    balance: float
+    credit: float
+    profit: float
+    equity: float
+    margin: float
+    margin_free: float
+    positions: int
+    broker_time: int
+    """Newest quote time in Market Watch, broker wall clock as seconds since 1970; 0 before the first quote."""
+    taken_at: datetime
+
+
+class ObservedBot(Wire):
+    bot_id: Identifier
+    revision: int
+    phase: BotPhase
+    reason: str = ""
+    since: datetime
+    restarts: int = 0
+    pid: int | None = None
+
+
+class ObservedTerminal(Wire):
+    terminal_id: Identifier
+    epoch: int
+    phase: Phase
+    reason: Reason | None = None
+    detail: str = ""
+    """A sentence that is safe to show to the account's owner."""
+    since: datetime
+    last_answer_at: datetime | None = None
+    """When a real call was last answered by the right account."""
+    restarts: int = 0
+    terminal_pid: int | None = None
+    worker_pid: int | None = None
+    account: AccountSnapshot | None = None
+    bots: list[ObservedBot] = []
+    finished_requests: list[str] = []
+
+
+class SyncRequest(Wire):
+    """The agent's whole view. `boot_id` is new at each start, `sequence` rises by one with each sync of a boot."""
+
+    protocol: str = PROTOCOL_VERSION
+    boot_id: str
+    sequence: int
+    known_generation: int
+    report: NodeReport
+    terminals: list[ObservedTerminal]
+
+
+class DesiredBot(Wire):
+    """A strategy set to run on one terminal. A changed `revision` restarts the bot with the new settings."""
+
+    bot_id: Identifier
+    revision: int
+    strategy: str
+    symbol: str
+    timeframe: str
+    """Name without prefix, for example `M1` or `H4`."""
+    volume: float
+    """Lots."""
+    magic: int
+    parameters: dict[str, JsonValue]
+
+
+class Guard(Wire):
+    """Limits that the bridge enforces on every trade of the terminal. None means no limit."""
+
+    symbols: list[str] | None = None
+    max_volume: float | None = None
+    """Lots in one request."""
+    trading: bool = True
+    """False refuses everything that opens or enlarges a position."""
+
+
+class TerminalRequest(Wire):
+    """A one-off wish inside the snapshot; the agent carries it out once and lists its id in `finished_requests`."""
+
+    request_id: str
+    kind: Literal["restart", "collect_logs"]
+
+
+class DesiredTerminal(Wire):
+    """A terminal that this node should run.
+
+    What is absent from the snapshot should not exist here: the agent stops it and removes its folder.
+    """
+
+    terminal_id: Identifier
+    account_id: Identifier
+    tenant_id: Identifier
+    epoch: int
+    """Fencing number; bridge and gateway refuse an older one."""
+    running: bool
+    runtime: str
+    login: int
+    server: str
+    server_address: str | None = None
+    """`host:port` of a simulated broker server; None for real ones, whose addresses the terminal knows."""
+    credentials: str
+    """Sealed to this node (`sealing.seal`), bound to tenant, account, terminal and epoch."""
+    credentials_version: int
+    """A higher version lifts a `bad_credentials` hold."""
+    guard: Guard
+    bots: list[DesiredBot] = []
+    requests: list[TerminalRequest] = []
+
+
+class DesiredSnapshot(Wire):
+    generation: int
+    terminals: list[DesiredTerminal]
+
+
+class SyncResponse(Wire):
+    protocol: str = PROTOCOL_VERSION
+    generation: int
+    desired: DesiredSnapshot | None
+    """None when the agent already knows `generation`."""
+    lease_seconds: float
+    identity_expires_at: datetime
+    ticket_keys: list[TicketKey]
+    sync_seconds: float
+    """When to sync next; stretched as the fleet grows."""
+    server_time: datetime
+
+
+class WatchResponse(Wire):
+    """Answer to a long poll of at most 25 s; a nudge only, truth comes with the next sync."""
+
+    generation: int
+
+
+class DealBody(Wire):
+    """One `TradeDeal` of the terminal, field for field, times in broker wall clock."""
+
+    kind: Literal["deal"] = "deal"
+    ticket: int
+    order: int
+    time: int
+    time_msc: int
+    type: int
+    entry: int
+    magic: int
+    position_id: int
+    reason: int
+    volume: float
+    price: float
+    commission: float
+    swap: float
+    profit: float
+    fee: float
+    symbol: str
+    comment: str
+    external_id: str
+
+
+class OrderBody(Wire):
+    """One entry of the bridge's order journal, sent each time its state changes."""
+
+    kind: Literal["order"] = "order"
+    client_order_id: str
+    principal: str
+    """Who sent it: `user:<id>` or `bot:<id>`."""
+    state: Literal["journaled", "sent", "done", "refused", "unknown", "not_executed"]
+    retcode: int
+    order: int
+    deal: int
+    symbol: str
+    type: int
+    volume: float
+    price: float
+    comment: str
+
+
+class BotLogBody(Wire):
+    kind: Literal["bot_log"] = "bot_log"
+    bot_id: Identifier
+    level: Literal["info", "warning", "error"]
+    text: str = Field(max_length=2000)
+
+
+EventBody = Annotated[DealBody | OrderBody | BotLogBody, Field(discriminator="kind")]
+
+
+class Event(Wire):
+    """Something that happened on a terminal. `event_id` is made on the node and makes delivery idempotent."""
+
+    event_id: str = Field(min_length=1, max_length=120)
+    terminal_id: Identifier
+    account_id: Identifier
+    epoch: int
+    occurred_at: datetime
+    body: EventBody
+
+
+class EventBatch(Wire):
+    protocol: str = PROTOCOL_VERSION
+    events: list[Event] = Field(max_length=500)
+
+
+class EventAck(Wire):
+    """All events with these ids are stored (or were already, or can never be) and may leave the spool."""
+
+    accepted: list[str]
+    rejected: dict[str, str] = {}
+    """Event id to reason; the agent logs these and drops them."""

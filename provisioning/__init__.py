@@ -1,0 +1,1 @@
+"""Provisioning: machines from providers, bootstrap over SSH, fencing by power-off."""

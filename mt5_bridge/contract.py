@@ -1,6 +1,6 @@
 """The official MetaTrader5 Python API as data: constants, functions, structs, array dtypes, error and return codes.
 
-Facts of package version 5.0.6231. The conformance tests compare each entry with an independent description of the wheel.
+Facts of package version 5.0.6231; the conformance tests check each entry against a description of the wheel.
 """
 
 from __future__ import annotations

@@ -1,0 +1,65 @@
+# Everything a contributor or CI does. Each target makes what it needs; nothing is installed outside of this folder.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+SETUP := $(VENV)/.setup
+PORTAL := control_plane/portal
+PIN := ../$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links
+FARM_EXTRAS := --extra simulated --extra agent --extra control --extra portal-build
+
+.DEFAULT_GOAL := help
+.PHONY: help setup portal demo test test-fast lint types format openapi lock clean
+
+help: ## Show this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
+
+$(SETUP): requirements/dev.txt requirements/installer.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed; set PYTHON=/path/to/python3"; exit 1; }
+	@echo "Making $(VENV) ..."
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/installer.txt
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes -r requirements/dev.txt
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --editable .
+	@touch $@
+
+setup: $(SETUP) ## Make the Python environment with everything that development needs
+
+portal: $(SETUP) ## Build the web portal (only when its sources changed)
+	@$(BIN)/python $(PORTAL)/build.py
+
+demo: setup portal ## Run the whole farm on this machine with a simulated broker
+	@$(BIN)/mt5farm demo $(DEMO)
+
+test: setup portal ## Run all tests
+	@$(BIN)/python -m pytest $(TESTS)
+	@$(BIN)/python $(PORTAL)/build.py --test
+
+test-fast: setup ## Run the unit tests only
+	@$(BIN)/python -m pytest tests/unit
+
+lint: setup portal ## Check style, import directions and that generated files are current
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/lint-imports
+	@$(BIN)/mt5farm openapi | diff -q - $(PORTAL)/openapi.json >/dev/null || { echo "$(PORTAL)/openapi.json is stale: run make openapi"; exit 1; }
+	@$(BIN)/python $(PORTAL)/build.py --check-generated
+
+types: setup portal ## Check types, strictly
+	@$(BIN)/mypy
+	@$(BIN)/python $(PORTAL)/build.py --typecheck
+
+format: setup ## Format the code
+	@$(BIN)/ruff check --fix-only --quiet .
+	@$(BIN)/ruff format --quiet .
+
+openapi: setup ## Write the OpenAPI description and the portal's client from it
+	@$(BIN)/mt5farm openapi > $(PORTAL)/openapi.json
+	@$(BIN)/python $(PORTAL)/build.py --generate
+
+lock: setup ## Pin all dependencies anew
+	@cd requirements && $(PIN) --output-file installer.txt installer.in
+	@cd requirements && $(PIN) --extra dev --output-file dev.txt ../pyproject.toml
+	@cd requirements && $(PIN) $(FARM_EXTRAS) --output-file farm.txt ../pyproject.toml
+
+clean: ## Remove what the targets made, but not the demo's data
+	rm -rf $(VENV) $(PORTAL)/dist $(PORTAL)/node_modules .mypy_cache .ruff_cache .pytest_cache

@@ -1,0 +1,95 @@
+"""The farm's REST API as the demo's user sees it: the demo sets up everything through it, as a person in the portal."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import httpx
+
+from control_plane.demo.settings import DemoError
+
+
+class FarmClient:
+    """One signed-in user. Answers are the JSON objects of the OpenAPI contract."""
+
+    def __init__(self, url: str) -> None:
+        self._http = httpx.Client(base_url=f"{url}/api/v1", headers={"Origin": url}, timeout=20.0)
+
+    def close(self) -> None:
+        self._http.close()
+
+    def sign_in(self, email: str, password: str) -> None:
+        """Sign in, or sign up at the first start."""
+        answer = self._http.post("/auth/sign-in", json={"email": email, "password": password})
+        if answer.status_code == httpx.codes.UNAUTHORIZED:
+            person = {"email": email, "password": password, "display_name": "Demo trader"}
+            answer = self._http.post("/auth/sign-up", json=person)
+        _checked(answer)
+
+    def accounts(self) -> list[dict[str, Any]]:
+        return list(self._items("/accounts"))
+
+    def connect(self, label: str, login: int, password: str, server: str) -> dict[str, Any]:
+        return self._post("/accounts", {"label": label, "login": login, "password": password, "server": server})
+
+    def bots(self) -> list[dict[str, Any]]:
+        return list(self._items("/bots"))
+
+    def create_bot(self, settings: dict[str, Any]) -> dict[str, Any]:
+        return self._post("/bots", settings)
+
+    def start_bot(self, bot_id: str) -> None:
+        self._post(f"/bots/{bot_id}/start", None)
+
+    def stop_bot(self, bot_id: str) -> None:
+        self._post(f"/bots/{bot_id}/stop", None)
+
+    def deals(self, account_id: str) -> list[dict[str, Any]]:
+        """The whole trade log of an account."""
+        return list(self._items(f"/accounts/{account_id}/deals"))
+
+    def orders(self, account_id: str) -> list[dict[str, Any]]:
+        """All order intents of an account, manual ones and those of bots."""
+        return list(self._items(f"/accounts/{account_id}/orders"))
+
+    def _items(self, path: str) -> Iterator[dict[str, Any]]:
+        cursor: str | None = None
+        while True:
+            page = _checked(self._get(path, {"limit": "200"} | ({"cursor": cursor} if cursor else {}))).json()
+            yield from page["items"]
+            cursor = page.get("next_cursor")
+            if cursor is None:
+                return
+
+    def _get(self, path: str, parameters: dict[str, str]) -> httpx.Response:
+        # Reads are safe to repeat, and the control plane may be restarting just now.
+        for _ in range(40):
+            try:
+                return self._http.get(path, params=parameters)
+            except httpx.TransportError:
+                time.sleep(0.5)
+        raise DemoError("The control plane has not answered for 20 s.")
+
+    def _post(self, path: str, body: dict[str, Any] | None) -> dict[str, Any]:
+        answer = _checked(self._http.post(path, json=body if body is not None else {})).json()
+        return dict(answer)
+
+
+def answers(url: str) -> bool:
+    """Whether the control plane says that it is ready."""
+    try:
+        return httpx.get(f"{url}/readyz", timeout=2.0).status_code == httpx.codes.OK
+    except httpx.TransportError:
+        return False
+
+
+def _checked(answer: httpx.Response) -> httpx.Response:
+    if answer.is_success:
+        return answer
+    try:
+        detail = answer.json()["detail"]
+    except (ValueError, KeyError, TypeError):
+        detail = answer.text[:200]
+    raise DemoError(f"{answer.request.method} {answer.request.url.path} answered {answer.status_code}: {detail}")

@@ -1,0 +1,184 @@
+"""What a new trader does in the portal, in a real browser: sign up, connect, watch it become ready, trade, run a bot.
+
+Screenshots at phone and desktop width, dark and light, are kept in `test-results/browser/`.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, ConsoleMessage, Page, expect, sync_playwright
+
+from tests.demo_farm import ROOT, DemoFarm
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--no-first-run",
+]
+SHOTS = ROOT / "test-results" / "browser"
+DESKTOP = {"width": 1440, "height": 900}
+PHONE = {"width": 360, "height": 740}
+
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.timeout(300),
+    pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine"),
+]
+
+
+@pytest.fixture(scope="module")
+def farm() -> Iterator[DemoFarm]:
+    farm = DemoFarm("--speed", "60")
+    try:
+        farm.wait_up()
+        yield farm
+    finally:
+        farm.stop()
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def complaints() -> list[str]:
+    """Errors that the page wrote to the console."""
+    return []
+
+
+@pytest.fixture
+def page(browser: Browser, complaints: list[str]) -> Iterator[Page]:
+    context = browser.new_context(viewport=DESKTOP, color_scheme="dark")  # type: ignore[arg-type]
+    page = context.new_page()
+
+    def listen(message: ConsoleMessage) -> None:
+        if message.type == "error":
+            complaints.append(message.text)
+
+    page.on("console", listen)
+    yield page
+    context.close()
+
+
+def shot(page: Page, name: str) -> None:
+    SHOTS.mkdir(parents=True, exist_ok=True)
+    page.screenshot(path=SHOTS / f"{name}.png", full_page=True)
+
+
+def fits(page: Page) -> bool:
+    """Whether nothing sticks out to the right."""
+    return bool(page.evaluate("document.documentElement.scrollWidth <= document.documentElement.clientWidth"))
+
+
+def sign_up(page: Page, farm: DemoFarm) -> None:
+    page.goto(f"{farm.url}/sign-up")
+    page.get_by_test_id("display-name").fill("New trader")
+    page.get_by_test_id("email").fill("new.trader@mt5farm.example")
+    page.get_by_test_id("password").fill("correct horse battery staple")
+    page.get_by_test_id("sign-up-form").get_by_role("button", name=re.compile("sign up|create", re.IGNORECASE)).click()
+    expect(page.get_by_test_id("connect-account").first).to_be_visible()
+
+
+def connect(page: Page, login: str, password: str, server: str) -> None:
+    page.get_by_test_id("connect-account").first.click()
+    page.get_by_test_id("server").fill(server)
+    page.keyboard.press("Escape")
+    page.get_by_test_id("login").fill(login)
+    page.get_by_test_id("password").fill(password)
+    page.get_by_role("button", name=re.compile("^connect", re.IGNORECASE)).last.click()
+
+
+def test_a_new_trader_connects_trades_and_runs_a_bot(page: Page, farm: DemoFarm, complaints: list[str]) -> None:
+    login, password, server = farm.spare_account()
+    sign_up(page, farm)
+    shot(page, "1-empty-dashboard")
+
+    connect(page, login, password, server)
+    phase = page.get_by_test_id("account-phase")
+    expect(phase).to_have_text(re.compile("ready", re.IGNORECASE), timeout=30_000)
+
+    page.get_by_test_id("order-volume").fill("0.10")
+    page.get_by_test_id("order-buy").click()
+    expect(page.get_by_test_id("toast").first).to_be_visible()
+    rows = page.get_by_test_id("position-row")
+    expect(rows).to_have_count(1, timeout=15_000)
+    expect(page.get_by_test_id("price-chart").locator("canvas").first).to_be_visible()
+    shot(page, "2-position-open")
+
+    page.get_by_test_id("position-close").first.click()
+    confirm = page.get_by_role("button", name=re.compile("close", re.IGNORECASE)).last
+    confirm.click()
+    expect(rows).to_have_count(0, timeout=15_000)
+    page.get_by_test_id("tab-history").click()
+    expect(page.get_by_test_id("deal-row")).to_have_count(3, timeout=15_000)  # deposit, opening deal, closing deal
+    shot(page, "3-trade-log")
+
+    page.get_by_test_id("tab-bots").click()
+    page.get_by_test_id("bot-create").click()
+    page.get_by_test_id("bot-submit").click()
+    page.get_by_test_id("bot-start").first.click()
+    expect(page.get_by_test_id("bot-phase").first).to_have_text(re.compile("running", re.IGNORECASE), timeout=20_000)
+    shot(page, "4-bot-running")
+    page.get_by_test_id("bot-stop").first.click()
+    expect(page.get_by_test_id("bot-phase").first).to_have_text(re.compile("stopped", re.IGNORECASE), timeout=20_000)
+
+    expect(page.get_by_test_id("equity-chart").locator("canvas").first).to_be_visible()
+    assert complaints == []
+
+
+@pytest.mark.parametrize("scheme", ["dark", "light"])
+@pytest.mark.parametrize(("width", "viewport"), [("phone", PHONE), ("desktop", DESKTOP)])
+def test_every_page_fits_and_is_kept_as_a_picture(
+    browser: Browser, farm: DemoFarm, scheme: str, width: str, viewport: dict[str, int]
+) -> None:
+    context = browser.new_context(viewport=viewport, color_scheme=scheme)  # type: ignore[arg-type]
+    page = context.new_page()
+    page.goto(f"{farm.url}/sign-in")
+    assert fits(page)
+    shot(page, f"sign-in-{width}-{scheme}")
+    email, password = farm.sign_in()
+    page.get_by_test_id("email").fill(email)
+    page.get_by_test_id("password").fill(password)
+    page.keyboard.press("Enter")
+    cards = page.get_by_test_id("account-card")
+    expect(cards).to_have_count(3)
+    expect(cards.first).to_contain_text(re.compile("ready", re.IGNORECASE))
+    assert fits(page)
+    shot(page, f"dashboard-{width}-{scheme}")
+    cards.first.click()
+    expect(page.get_by_test_id("price-chart").locator("canvas").first).to_be_visible()
+    expect(page.get_by_test_id("account-phase")).to_have_text(re.compile("ready", re.IGNORECASE))
+    assert fits(page)
+    shot(page, f"account-{width}-{scheme}")
+    context.close()
+
+
+def test_a_wrong_broker_password_is_said_and_can_be_corrected(page: Page, farm: DemoFarm) -> None:
+    email, password = farm.sign_in()
+    page.goto(f"{farm.url}/sign-in")
+    page.get_by_test_id("email").fill(email)
+    page.get_by_test_id("password").fill(password)
+    page.keyboard.press("Enter")
+    connect(page, "500005", "not the password", "MT5Farm-Demo")
+    expect(page.get_by_test_id("account-phase")).to_have_text(
+        re.compile("password|refused|credentials", re.IGNORECASE), timeout=30_000
+    )
+    shot(page, "5-wrong-password")
+
+
+def test_the_picture_in_the_readme_exists() -> None:
+    assert (Path(ROOT) / "docs" / "images" / "portal.png").exists()

@@ -33,7 +33,7 @@ from mt5_bridge.simulated.admin import BrokerAdmin
 
 READY_SECONDS = 90.0
 SETTLE_SECONDS = 45.0
-BOT_PARAMETERS = {"fast_period": 3, "slow_period": 8}
+BOT_PARAMETERS = {"fast": 3, "slow": 8}
 BOT_VOLUME = 0.1
 
 
@@ -166,7 +166,7 @@ class Demo:
         if not (settings.node_data / "node.json").exists():
             self._say("Enrolling this machine as a node ...")
             enrolment = settings.data / "enrolment.json"
-            token = self._control("enroll-token", "--name", "demo-node", "--agent-port", str(settings.agent_port))
+            token = self._control("enroll-token", "--name", "demo-node")
             write_private(enrolment, token)
             arguments = ["--data", str(settings.node_data), "--enrolment", str(enrolment), "--name", "demo-node"]
             arguments += ["--gateway-listen", settings.gateway_address, "--slots", "20"]

@@ -123,6 +123,8 @@ class NodeReport(Wire):
     gateway_address: str
     gateway_up: bool
     spooled_events: int
+    problems: list[str] = []
+    """What the node's operator should look at, for example a full disk or a taken gateway port."""
 
 
 class AccountSnapshot(Wire):

@@ -1,0 +1,143 @@
+"""Sessions with terminals through their nodes' gateways: TLS, a ticket of our own, the drop-in client."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from typing import Any
+
+import structlog
+
+from control_plane.access.port import LinkLostError, RefusedError, Target, TerminalSession
+from control_plane.access.service import not_ready
+from control_plane.access.tickets import TicketIssuer
+from mt5_bridge.client import BridgeError, MetaTrader5
+from node_agent.protocol.tickets import Scope
+
+_BUSY_SECONDS = 8.0
+_IDLE_SECONDS = 60.0
+_log = structlog.get_logger(__name__)
+
+
+class BridgeSession:
+    """One connection, with the client's errors turned into ours."""
+
+    def __init__(self, client: MetaTrader5) -> None:
+        self._client = client
+
+    def symbols_get(self) -> tuple[Any, ...] | None:
+        symbols: tuple[Any, ...] | None = self._ask(self._client.symbols_get)
+        return symbols
+
+    def symbol_info(self, symbol: str) -> Any:
+        return self._ask(self._client.symbol_info, symbol)
+
+    def symbol_info_tick(self, symbol: str) -> Any:
+        return self._ask(self._client.symbol_info_tick, symbol)
+
+    def symbol_select(self, symbol: str, enable: bool) -> Any:
+        return self._ask(self._client.symbol_select, symbol, enable)
+
+    def copy_rates_from_pos(self, symbol: str, timeframe: int, start: int, count: int) -> Any:
+        return self._ask(self._client.copy_rates_from_pos, symbol, timeframe, start, count)
+
+    def positions_get(self) -> tuple[Any, ...] | None:
+        positions: tuple[Any, ...] | None = self._ask(self._client.positions_get)
+        return positions
+
+    def position(self, ticket: int) -> Any:
+        found = self._ask(self._client.positions_get, ticket=ticket)
+        return found[0] if found else None
+
+    def send_once(self, client_order_id: str, request: Mapping[str, Any]) -> Any:
+        return self._ask(self._client.send_once, client_order_id, dict(request))
+
+    def outcome(self, client_order_id: str) -> Mapping[str, Any] | None:
+        row = self._ask(self._client.outcome, client_order_id)
+        return None if row is None else dict(row)
+
+    def close(self) -> None:
+        with suppress(OSError, EOFError, BridgeError):
+            self._client.close()
+
+    @staticmethod
+    def _ask(function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        try:
+            return function(*args, **kwargs)
+        except BridgeError as error:
+            raise RefusedError(error.code, error.message) from error
+        except (ConnectionError, EOFError, TimeoutError) as error:
+            raise LinkLostError(str(error)) from error
+
+
+@dataclass
+class _Slot:
+    """The place of one pooled connection; its lock is held while somebody uses it."""
+
+    lock: threading.Lock = field(default_factory=threading.Lock)
+    session: BridgeSession | None = None
+    used_at: float = 0.0
+
+
+class BridgeDoor:
+    """A small pool: one connection per terminal, epoch, scope and principal, closed when idle."""
+
+    def __init__(self, tickets: TicketIssuer, ca_pem: str) -> None:
+        self._tickets = tickets
+        self._ca_pem = ca_pem
+        self._lock = threading.Lock()
+        self._slots: dict[tuple[Target, Scope, str], _Slot] = {}
+
+    @contextmanager
+    def session(self, target: Target, scope: Scope, principal: str) -> Iterator[TerminalSession]:
+        slot = self._slot(target, scope, principal)
+        if not slot.lock.acquire(timeout=_BUSY_SECONDS):
+            raise not_ready("The terminal is busy; please try again in a moment.")
+        try:
+            if slot.session is None:
+                slot.session = self._dial(target, scope, principal)
+            yield slot.session
+        except LinkLostError:
+            if slot.session is not None:
+                slot.session.close()
+                slot.session = None
+            raise
+        finally:
+            slot.used_at = time.monotonic()
+            slot.lock.release()
+
+    def close_idle(self) -> None:
+        """Close what nobody has used for a minute, also sessions of epochs that are over."""
+        self._close_unused_since(time.monotonic() - _IDLE_SECONDS)
+
+    def close(self) -> None:
+        self._close_unused_since(float("inf"))
+
+    def _slot(self, target: Target, scope: Scope, principal: str) -> _Slot:
+        with self._lock:
+            return self._slots.setdefault((target, scope, principal), _Slot())
+
+    def _close_unused_since(self, moment: float) -> None:
+        with self._lock:
+            slots = list(self._slots.values())
+        for slot in slots:
+            if slot.used_at < moment and slot.lock.acquire(blocking=False):
+                try:
+                    if slot.session is not None:
+                        slot.session.close()
+                        slot.session = None
+                finally:
+                    slot.lock.release()
+
+    def _dial(self, target: Target, scope: Scope, principal: str) -> BridgeSession:
+        ticket, _ = self._tickets.issue(target, scope, principal)
+        try:
+            client = MetaTrader5(target.gateway_address, ticket=ticket, ca=self._ca_pem, server_name=target.node_id)
+        except (BridgeError, OSError, EOFError) as error:
+            code = error.code if isinstance(error, BridgeError) else type(error).__name__
+            _log.warning("terminal_unreachable", terminal=target.terminal_id, node=target.node_id, error=code)
+            raise not_ready("The terminal cannot be reached right now; please try again.") from error
+        return BridgeSession(client)

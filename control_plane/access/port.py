@@ -1,0 +1,71 @@
+"""What the control plane needs from a terminal, so that tests can put another thing in its place."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from node_agent.protocol.tickets import Scope
+
+SERVICE_PRINCIPAL = "service:control-plane"
+
+
+class LinkLostError(Exception):
+    """The link to the terminal broke. What was being asked may or may not have happened."""
+
+
+class RefusedError(Exception):
+    """The bridge refused a call. `code` is one of the bridge's own; the text is safe to show."""
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+        self.message = message
+
+
+@dataclass(frozen=True)
+class Target:
+    """A terminal and how to reach it."""
+
+    terminal_id: str
+    node_id: str
+    gateway_address: str
+    epoch: int
+
+
+class TerminalSession(Protocol):
+    """The functions of the official API that the control plane calls itself, with their own shapes.
+
+    Every method raises LinkLostError or RefusedError, and gives None where the terminal had no answer.
+    """
+
+    def symbols_get(self) -> tuple[Any, ...] | None: ...
+    def symbol_info(self, symbol: str) -> Any: ...
+    def symbol_info_tick(self, symbol: str) -> Any: ...
+    def symbol_select(self, symbol: str, enable: bool) -> Any: ...
+    def copy_rates_from_pos(self, symbol: str, timeframe: int, start: int, count: int) -> Any: ...
+    def positions_get(self) -> tuple[Any, ...] | None: ...
+    def position(self, ticket: int) -> Any: ...
+
+    def send_once(self, client_order_id: str, request: Mapping[str, Any]) -> Any:
+        """`order_send` that a repeated id never repeats. Gives an OrderSendResult or None."""
+        ...
+
+    def outcome(self, client_order_id: str) -> Mapping[str, Any] | None:
+        """The row of the bridge's journal; None when it has never seen the id."""
+        ...
+
+
+class TerminalDoor(Protocol):
+    """Opens sessions with terminals."""
+
+    def session(self, target: Target, scope: Scope, principal: str) -> AbstractContextManager[TerminalSession]:
+        """One caller at a time. Raises ConflictError `terminal_not_ready` when it cannot be opened.
+
+        A LinkLostError raised inside makes the next call open a fresh one.
+        """
+        ...
+
+    def close(self) -> None: ...

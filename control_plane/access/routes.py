@@ -1,0 +1,59 @@
+"""HTTP of tickets and live market data."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Query
+
+from control_plane.access.port import Target
+from control_plane.access.schemas import BarList, IssueTicket, SymbolList, TicketOut
+from control_plane.access.service import answering_target, assigned_target
+from control_plane.accounts.service import require_view
+from control_plane.http import FarmDep, OwnerDep
+from control_plane.identity.owner import Owner
+from control_plane.problems import problem_responses
+
+router = APIRouter(tags=["access"])
+
+
+@router.post(
+    "/accounts/{account_id}/tickets", status_code=201, responses=problem_responses(401, 403, 404, 409, 415, 422)
+)
+def issue_ticket(account_id: str, wish: IssueTicket, farm: FarmDep, owner: OwnerDep) -> TicketOut:
+    """A permission to open one session with the terminal; valid once and for 60 s."""
+    with farm.database.read() as session:
+        target = assigned_target(require_view(session, owner, account_id))
+    text, expires_at = farm.tickets.issue(target, wish.scope, f"user:{owner.user_id}")
+    return TicketOut(
+        ticket=text,
+        expires_at=expires_at,
+        gateway=target.gateway_address,
+        server_name=target.node_id,
+        ca_pem=farm.authority.pem,
+        terminal_id=target.terminal_id,
+    )
+
+
+@router.get("/accounts/{account_id}/symbols", responses=problem_responses(401, 404, 409))
+def list_symbols(account_id: str, farm: FarmDep, owner: OwnerDep) -> SymbolList:
+    """All symbols of the broker, with their newest quotes."""
+    return SymbolList(items=farm.market.symbols(_target(farm, owner, account_id)))
+
+
+@router.get("/accounts/{account_id}/bars", responses=problem_responses(401, 404, 409, 422))
+def list_bars(
+    account_id: str,
+    farm: FarmDep,
+    owner: OwnerDep,
+    symbol: Annotated[str, Query(min_length=1, max_length=32)],
+    timeframe: Annotated[str, Query(max_length=4)] = "M1",
+    count: Annotated[int, Query(ge=1, le=5000)] = 300,
+) -> BarList:
+    """The newest bars, the forming one included, oldest first."""
+    return farm.market.bars(_target(farm, owner, account_id), symbol, timeframe, count)
+
+
+def _target(farm: FarmDep, owner: Owner, account_id: str) -> Target:
+    with farm.database.read() as session:
+        return answering_target(session, owner, account_id, farm.clock)

@@ -1,0 +1,65 @@
+"""Bodies of tickets and of live market data."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from pydantic import BaseModel
+
+from node_agent.protocol.tickets import Scope
+
+
+class IssueTicket(BaseModel):
+    scope: Scope
+
+
+class TicketOut(BaseModel):
+    """Everything a script needs to open one session; valid once and for 60 s."""
+
+    ticket: str
+    expires_at: datetime
+    gateway: str
+    """`host:port`."""
+    server_name: str
+    """Name in the gateway's certificate."""
+    ca_pem: str
+    terminal_id: str
+
+
+class SymbolOut(BaseModel):
+    """Prices in the quote currency, volumes in lots."""
+
+    name: str
+    description: str
+    digits: int
+    point: float
+    volume_min: float
+    volume_max: float
+    volume_step: float
+    stops_level: int
+    """Least distance of stops from the price, in points."""
+    bid: float
+    ask: float
+    broker_time: int
+    """Time of the last quote, broker wall clock, seconds since 1970."""
+
+
+class SymbolList(BaseModel):
+    items: list[SymbolOut]
+
+
+class BarOut(BaseModel):
+    time: int
+    """Opening time, broker wall clock, seconds since 1970."""
+    open: float
+    high: float
+    low: float
+    close: float
+    tick_volume: int
+
+
+class BarList(BaseModel):
+    symbol: str
+    timeframe: str
+    digits: int
+    items: list[BarOut]

@@ -1,0 +1,73 @@
+"""Reach the terminal of an account: for its owner by ticket, for the control plane's own questions directly."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeVar
+
+from sqlalchemy.orm import Session
+
+from control_plane.access.port import (
+    SERVICE_PRINCIPAL,
+    LinkLostError,
+    RefusedError,
+    Target,
+    TerminalDoor,
+    TerminalSession,
+)
+from control_plane.accounts.repository import AccountView
+from control_plane.accounts.service import require_view
+from control_plane.clock import Clock
+from control_plane.errors import ConflictError, FarmError
+from control_plane.identity.owner import Owner
+from control_plane.terminals.service import present_terminal
+from control_plane.terminals.state import ANSWERING_PHASES
+from node_agent.protocol.tickets import Scope
+
+_Answer = TypeVar("_Answer")
+
+
+def not_ready(detail: str) -> ConflictError:
+    """The error for a terminal that cannot answer now but may soon."""
+    return ConflictError(detail, code="terminal_not_ready", retryable=True, retry_after=2)
+
+
+def assigned_target(view: AccountView) -> Target:
+    """How to reach the terminal. Raises ConflictError while it has no place on a node."""
+    if view.assignment is None or view.node is None:
+        raise not_ready("The terminal has no place on a node yet.")
+    return Target(view.terminal.id, view.node.id, view.node.gateway_address, view.assignment.epoch)
+
+
+def answering_target(session: Session, owner: Owner, account_id: str, clock: Clock) -> Target:
+    """How to reach a terminal that answers. Raises NotFoundError, or ConflictError with the reason in plain words."""
+    view = require_view(session, owner, account_id)
+    target = assigned_target(view)
+    shown = present_terminal(view.terminal, view.observation, view.assignment, view.node, clock.now())
+    if shown.phase not in ANSWERING_PHASES:
+        raise not_ready(f"The terminal is not ready. {shown.explanation}")
+    return target
+
+
+def ask(door: TerminalDoor, target: Target, question: Callable[[TerminalSession], _Answer]) -> _Answer:
+    """Put a question that changes nothing; a pooled link that broke in the meantime is replaced once."""
+    try:
+        return _ask_once(door, target, question)
+    except LinkLostError:
+        pass
+    try:
+        return _ask_once(door, target, question)
+    except LinkLostError as error:
+        raise not_ready("The link to the terminal was lost; please try again.") from error
+
+
+def _ask_once(door: TerminalDoor, target: Target, question: Callable[[TerminalSession], _Answer]) -> _Answer:
+    with door.session(target, Scope.READ, SERVICE_PRINCIPAL) as terminal:
+        try:
+            return question(terminal)
+        except RefusedError as refusal:
+            raise refusal_error(refusal) from refusal
+
+
+def refusal_error(refusal: RefusedError) -> FarmError:
+    return not_ready(f"The terminal did not answer: {refusal.message}.")

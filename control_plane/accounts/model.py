@@ -1,0 +1,57 @@
+"""Tables of trading accounts and of what their terminals last reported about them."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from decimal import Decimal
+
+from sqlalchemy import BigInteger, ForeignKey, Index, String, text
+from sqlalchemy.orm import Mapped, mapped_column
+
+from control_plane.db.base import Base
+from control_plane.db.types import Money, UtcDateTime
+
+
+class Account(Base):
+    """An MT5 login at a broker server that belongs to one user. Deleted rows stay for the trade log."""
+
+    __tablename__ = "accounts"
+    __table_args__ = (
+        Index(
+            "uq_accounts_user_login",
+            "user_id",
+            "server",
+            "login",
+            unique=True,
+            sqlite_where=text("deleted_at IS NULL"),
+            postgresql_where=text("deleted_at IS NULL"),
+        ),
+        Index(None, "server", "login"),
+    )
+
+    id: Mapped[str] = mapped_column(String(40), primary_key=True)
+    tenant_id: Mapped[str] = mapped_column(ForeignKey("tenants.id"), index=True)
+    user_id: Mapped[str] = mapped_column(ForeignKey("users.id"))
+    label: Mapped[str] = mapped_column(String(60))
+    login: Mapped[int] = mapped_column(BigInteger)
+    server: Mapped[str] = mapped_column(ForeignKey("broker_servers.name"))
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    deleted_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+
+
+class AccountSnapshotRow(Base):
+    """The newest `account_info()` that a terminal answered; written by the agents only."""
+
+    __tablename__ = "account_snapshots"
+
+    account_id: Mapped[str] = mapped_column(ForeignKey("accounts.id"), primary_key=True)
+    tenant_id: Mapped[str] = mapped_column(ForeignKey("tenants.id"))
+    currency: Mapped[str] = mapped_column(String(16))
+    balance: Mapped[Decimal] = mapped_column(Money)
+    equity: Mapped[Decimal] = mapped_column(Money)
+    profit: Mapped[Decimal] = mapped_column(Money)
+    margin: Mapped[Decimal] = mapped_column(Money)
+    margin_free: Mapped[Decimal] = mapped_column(Money)
+    positions: Mapped[int]
+    broker_time: Mapped[int] = mapped_column(BigInteger)
+    taken_at: Mapped[datetime] = mapped_column(UtcDateTime)

@@ -1,0 +1,89 @@
+"""All SQL of trading accounts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sqlalchemy import Select, select
+from sqlalchemy.orm import Session
+
+from control_plane.accounts.model import Account, AccountSnapshotRow
+from control_plane.assignments.model import Assignment
+from control_plane.fleet.model import Node
+from control_plane.identity.owner import Owner
+from control_plane.terminals.model import Terminal, TerminalObservation
+
+
+@dataclass(frozen=True)
+class AccountView:
+    """An account with everything that is shown of it."""
+
+    account: Account
+    terminal: Terminal
+    observation: TerminalObservation | None
+    assignment: Assignment | None
+    node: Node | None
+    snapshot: AccountSnapshotRow | None
+
+
+def view(session: Session, owner: Owner, account_id: str) -> AccountView | None:
+    row = session.execute(_views(owner).where(Account.id == account_id)).one_or_none()
+    return None if row is None else AccountView(*row)
+
+
+def views(session: Session, owner: Owner, after_id: str | None, limit: int) -> list[AccountView]:
+    """In the order they were connected."""
+    query = _views(owner).order_by(Account.id).limit(limit)
+    if after_id is not None:
+        query = query.where(Account.id > after_id)
+    return [AccountView(*row) for row in session.execute(query)]
+
+
+def owned(session: Session, owner: Owner, account_id: str) -> Account | None:
+    query = select(Account).where(
+        Account.id == account_id,
+        Account.tenant_id == owner.tenant_id,
+        Account.user_id == owner.user_id,
+        Account.deleted_at.is_(None),
+    )
+    return session.scalars(query).one_or_none()
+
+
+def with_login(session: Session, owner: Owner, server: str, login: int) -> Account | None:
+    query = select(Account).where(
+        Account.tenant_id == owner.tenant_id,
+        Account.user_id == owner.user_id,
+        Account.server == server,
+        Account.login == login,
+        Account.deleted_at.is_(None),
+    )
+    return session.scalars(query).one_or_none()
+
+
+def of_tenant(session: Session, tenant_id: str, account_id: str) -> Account | None:
+    """For the farm's own work, also when the account is deleted."""
+    query = select(Account).where(Account.tenant_id == tenant_id, Account.id == account_id)
+    return session.scalars(query).one_or_none()
+
+
+def snapshot(session: Session, tenant_id: str, account_id: str) -> AccountSnapshotRow | None:
+    query = select(AccountSnapshotRow).where(
+        AccountSnapshotRow.tenant_id == tenant_id, AccountSnapshotRow.account_id == account_id
+    )
+    return session.scalars(query).one_or_none()
+
+
+def _views(owner: Owner) -> Select[Account, Terminal, TerminalObservation, Assignment, Node, AccountSnapshotRow]:
+    return (
+        select(Account, Terminal, TerminalObservation, Assignment, Node, AccountSnapshotRow)
+        .join(Terminal, Terminal.account_id == Account.id)
+        .outerjoin(TerminalObservation, TerminalObservation.terminal_id == Terminal.id)
+        .outerjoin(Assignment, (Assignment.terminal_id == Terminal.id) & Assignment.released_at.is_(None))
+        .outerjoin(Node, Node.id == Assignment.node_id)
+        .outerjoin(AccountSnapshotRow, AccountSnapshotRow.account_id == Account.id)
+        .where(
+            Account.tenant_id == owner.tenant_id,
+            Account.user_id == owner.user_id,
+            Account.deleted_at.is_(None),
+        )
+    )

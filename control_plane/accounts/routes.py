@@ -1,0 +1,89 @@
+"""HTTP of trading accounts."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter, Response
+
+from control_plane.accounts import repository
+from control_plane.accounts.schemas import AccountOut, ChangeCredentials, ConnectAccount
+from control_plane.accounts.service import present_account, require_view
+from control_plane.http import FarmDep, OwnerDep
+from control_plane.identity.owner import Owner
+from control_plane.paging import Cursor, Limit, Page, decode_cursor, encode_cursor, split_page
+from control_plane.problems import problem_responses
+from control_plane.terminals.state import Intent
+
+router = APIRouter(tags=["accounts"])
+_RETRY_AFTER = "1"
+
+
+@router.get("/accounts", responses=problem_responses(401, 422))
+def list_accounts(farm: FarmDep, owner: OwnerDep, cursor: Cursor = None, limit: Limit = 100) -> Page[AccountOut]:
+    keys = decode_cursor(cursor, str)
+    with farm.database.read() as session:
+        rows = repository.views(session, owner, keys[0] if keys else None, limit + 1)
+    page, last = split_page(rows, limit)
+    return Page(
+        items=[present_account(view, farm.clock.now()) for view in page],
+        next_cursor=encode_cursor(last.account.id) if last else None,
+    )
+
+
+@router.post("/accounts", status_code=201, responses=problem_responses(401, 403, 409, 415, 422))
+def connect_account(wish: ConnectAccount, farm: FarmDep, owner: OwnerDep) -> AccountOut:
+    """Connect an MT5 login; its terminal is started at once."""
+    with farm.database.write() as session:
+        account_id = farm.accounts.connect(session, owner, wish)
+    return _present(farm, owner, account_id)
+
+
+@router.get("/accounts/{account_id}", responses=problem_responses(401, 404))
+def get_account(account_id: str, farm: FarmDep, owner: OwnerDep) -> AccountOut:
+    return _present(farm, owner, account_id)
+
+
+@router.put("/accounts/{account_id}/credentials", status_code=202, responses=problem_responses(401, 403, 404, 415, 422))
+def change_credentials(
+    account_id: str, wish: ChangeCredentials, farm: FarmDep, owner: OwnerDep, response: Response
+) -> AccountOut:
+    """Replace the broker password. A terminal that was refused tries again."""
+    with farm.database.write() as session:
+        farm.accounts.change_password(session, owner, account_id, wish.password.get_secret_value())
+    return _accepted(farm, owner, account_id, response)
+
+
+@router.post("/accounts/{account_id}/deploy", status_code=202, responses=problem_responses(401, 403, 404, 409))
+def deploy_account(account_id: str, farm: FarmDep, owner: OwnerDep, response: Response) -> AccountOut:
+    """Start the terminal."""
+    with farm.database.write() as session:
+        farm.accounts.deploy(session, owner, account_id)
+    return _accepted(farm, owner, account_id, response)
+
+
+@router.post("/accounts/{account_id}/undeploy", status_code=202, responses=problem_responses(401, 403, 404, 409))
+def undeploy_account(account_id: str, farm: FarmDep, owner: OwnerDep, response: Response) -> AccountOut:
+    """Stop the terminal. Open positions stay open at the broker."""
+    with farm.database.write() as session:
+        farm.accounts.undeploy(session, owner, account_id)
+    return _accepted(farm, owner, account_id, response)
+
+
+@router.delete("/accounts/{account_id}", status_code=202, responses=problem_responses(401, 403, 404))
+def delete_account(account_id: str, farm: FarmDep, owner: OwnerDep, response: Response) -> AccountOut:
+    """Remove the account from the farm and forget its password. Open positions stay open at the broker."""
+    shown = _present(farm, owner, account_id)
+    with farm.database.write() as session:
+        farm.accounts.remove(session, owner, account_id)
+    response.headers["Retry-After"] = _RETRY_AFTER
+    terminal = shown.terminal.model_copy(update={"intent": Intent.DELETED, "explanation": "The account is removed."})
+    return shown.model_copy(update={"terminal": terminal})
+
+
+def _present(farm: FarmDep, owner: Owner, account_id: str) -> AccountOut:
+    with farm.database.read() as session:
+        return present_account(require_view(session, owner, account_id), farm.clock.now())
+
+
+def _accepted(farm: FarmDep, owner: Owner, account_id: str, response: Response) -> AccountOut:
+    response.headers["Retry-After"] = _RETRY_AFTER
+    return _present(farm, owner, account_id)

@@ -1,0 +1,49 @@
+"""Bodies of trading accounts."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated
+
+from pydantic import BaseModel, Field, SecretStr, StringConstraints
+
+from control_plane.terminals.schemas import TerminalOut
+
+Label = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=60)]
+BrokerPassword = Annotated[SecretStr, Field(min_length=1, max_length=128)]
+
+
+class ConnectAccount(BaseModel):
+    label: Label
+    login: Annotated[int, Field(gt=0, lt=2**53)]
+    password: BrokerPassword
+    server: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=64)]
+
+
+class ChangeCredentials(BaseModel):
+    password: BrokerPassword
+
+
+class SnapshotOut(BaseModel):
+    """What the terminal last answered; money in the account currency, as decimal strings."""
+
+    balance: str
+    equity: str
+    profit: str
+    margin: str
+    margin_free: str
+    positions: int
+    broker_time: int
+    """Broker wall clock, seconds since 1970."""
+    taken_at: datetime
+
+
+class AccountOut(BaseModel):
+    id: str
+    label: str
+    login: int
+    server: str
+    currency: str | None
+    terminal: TerminalOut
+    snapshot: SnapshotOut | None
+    created_at: datetime

@@ -1,0 +1,166 @@
+"""Connect, deploy, undeploy and remove trading accounts, and show them."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from sqlalchemy.orm import Session
+
+from control_plane.accounts import repository
+from control_plane.accounts.model import Account, AccountSnapshotRow
+from control_plane.accounts.repository import AccountView
+from control_plane.accounts.schemas import AccountOut, ConnectAccount, SnapshotOut
+from control_plane.assignments import repository as assignments_repository
+from control_plane.bots import repository as bots_repository
+from control_plane.brokers.service import require_server
+from control_plane.bus.port import Bus, Change, Topic
+from control_plane.clock import Clock
+from control_plane.db.engine import after_commit
+from control_plane.errors import ConflictError, NotFoundError
+from control_plane.fleet.service import Fleet
+from control_plane.identity.owner import Owner
+from control_plane.ids import new_id
+from control_plane.jobs.service import Outbox
+from control_plane.jobs.state import JobKind
+from control_plane.money import money_text
+from control_plane.terminals import repository as terminals_repository
+from control_plane.terminals.model import Terminal
+from control_plane.terminals.service import present_terminal
+from control_plane.terminals.state import Hold, Intent, change_intent
+from control_plane.vault.service import Vault
+
+
+class Accounts:
+    def __init__(self, vault: Vault, fleet: Fleet, outbox: Outbox, bus: Bus, clock: Clock) -> None:
+        self._vault = vault
+        self._fleet = fleet
+        self._outbox = outbox
+        self._bus = bus
+        self._clock = clock
+
+    def connect(self, session: Session, owner: Owner, wish: ConnectAccount) -> str:
+        """Write down the account, its sealed password and a terminal that should run. Returns the account's id.
+
+        Raises InvalidInputError for an unknown server, ConflictError when the user has connected this login already.
+        """
+        server = require_server(session, wish.server)
+        if repository.with_login(session, owner, server.name, wish.login) is not None:
+            raise ConflictError(
+                f"You have already connected login {wish.login} at {server.name}.", code="account_already_connected"
+            )
+        now = self._clock.now()
+        account = Account(
+            id=new_id("acc"),
+            tenant_id=owner.tenant_id,
+            user_id=owner.user_id,
+            label=wish.label,
+            login=wish.login,
+            server=server.name,
+            created_at=now,
+        )
+        session.add(account)
+        session.flush()
+        self._vault.put_credentials(session, owner.tenant_id, account.id, wish.password.get_secret_value())
+        terminal = Terminal(
+            id=new_id("ter"),
+            tenant_id=owner.tenant_id,
+            account_id=account.id,
+            intent=Intent.RUNNING,
+            hold=Hold.NONE,
+            last_epoch=0,
+            placement_note="",
+            changed_at=now,
+            created_at=now,
+        )
+        session.add(terminal)
+        session.flush()
+        self._outbox.put(session, JobKind.PLACE_TERMINAL, terminal.id)
+        self._announce(session, account)
+        return account.id
+
+    def change_password(self, session: Session, owner: Owner, account_id: str, password: str) -> None:
+        account = require_account(session, owner, account_id)
+        self._vault.put_credentials(session, owner.tenant_id, account.id, password)
+        self._desired_changed(session, account)
+
+    def deploy(self, session: Session, owner: Owner, account_id: str) -> None:
+        account = require_account(session, owner, account_id)
+        self._set_intent(session, account, Intent.RUNNING)
+
+    def undeploy(self, session: Session, owner: Owner, account_id: str) -> None:
+        account = require_account(session, owner, account_id)
+        self._set_intent(session, account, Intent.STOPPED)
+
+    def remove(self, session: Session, owner: Owner, account_id: str) -> None:
+        """Stop the terminal for good. The rows stay, so that the trade log stays; the password goes."""
+        account = require_account(session, owner, account_id)
+        account.deleted_at = self._clock.now()
+        bots_repository.delete_of_account(session, owner.tenant_id, account.id, self._clock.now())
+        terminal = self._set_intent(session, account, Intent.DELETED)
+        if assignments_repository.alive(session, owner.tenant_id, terminal.id) is None:
+            self._vault.erase_credentials(session, owner.tenant_id, account.id)
+
+    def _set_intent(self, session: Session, account: Account, intent: Intent) -> Terminal:
+        terminal = _terminal_of(session, account)
+        changed = change_intent(Intent(terminal.intent), intent)
+        if changed != terminal.intent:
+            terminal.intent, terminal.changed_at = changed, self._clock.now()
+            self._outbox.put(session, JobKind.PLACE_TERMINAL, terminal.id)
+            self._desired_changed(session, account)
+        return terminal
+
+    def _desired_changed(self, session: Session, account: Account) -> None:
+        assignment = assignments_repository.alive(session, account.tenant_id, _terminal_of(session, account).id)
+        if assignment is not None:
+            self._fleet.desired_changed(session, assignment.node_id)
+        self._announce(session, account)
+
+    def _announce(self, session: Session, account: Account) -> None:
+        change = Change(Topic.ACCOUNT, account.id, account.user_id, account.id)
+        after_commit(session, lambda: self._bus.publish(change))
+
+
+def require_account(session: Session, owner: Owner, account_id: str) -> Account:
+    """Raises NotFoundError for an account that is not this user's, whether or not somebody else has it."""
+    account = repository.owned(session, owner, account_id)
+    if account is None:
+        raise NotFoundError("There is no such account.", code="account_not_found")
+    return account
+
+
+def require_view(session: Session, owner: Owner, account_id: str) -> AccountView:
+    """Raises NotFoundError for an account that is not this user's."""
+    view = repository.view(session, owner, account_id)
+    if view is None:
+        raise NotFoundError("There is no such account.", code="account_not_found")
+    return view
+
+
+def present_account(view: AccountView, now: datetime) -> AccountOut:
+    return AccountOut(
+        id=view.account.id,
+        label=view.account.label,
+        login=view.account.login,
+        server=view.account.server,
+        currency=view.snapshot.currency if view.snapshot else None,
+        terminal=present_terminal(view.terminal, view.observation, view.assignment, view.node, now),
+        snapshot=_present_snapshot(view.snapshot) if view.snapshot else None,
+        created_at=view.account.created_at,
+    )
+
+
+def _present_snapshot(row: AccountSnapshotRow) -> SnapshotOut:
+    return SnapshotOut(
+        balance=money_text(row.balance),
+        equity=money_text(row.equity),
+        profit=money_text(row.profit),
+        margin=money_text(row.margin),
+        margin_free=money_text(row.margin_free),
+        positions=row.positions,
+        broker_time=row.broker_time,
+        taken_at=row.taken_at,
+    )
+
+
+def _terminal_of(session: Session, account: Account) -> Terminal:
+    return terminals_repository.of_account(session, account.tenant_id, account.id)

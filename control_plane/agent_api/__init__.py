@@ -1,0 +1,1 @@
+"""The wire to the node agents; the only place that translates between domain and wire."""

@@ -1,0 +1,112 @@
+"""What nodes report, translated into the domain: observations of terminals and bots, and events."""
+
+from __future__ import annotations
+
+import structlog
+from sqlalchemy.orm import Session
+
+from control_plane.accounts.model import Account
+from control_plane.assignments import repository as assignments_repository
+from control_plane.assignments.repository import Placement
+from control_plane.assignments.service import Assignments
+from control_plane.assignments.state import AssignmentState, may_become
+from control_plane.bots.service import Bots
+from control_plane.bus.port import Bus, Change, Topic
+from control_plane.clock import Clock
+from control_plane.db.engine import after_commit
+from control_plane.fleet.model import Node
+from control_plane.terminals.service import observe
+from control_plane.terminals.state import GONE_PHASES, Hold, Intent, should_run
+from control_plane.trading.service import TradeLog
+from node_agent.protocol.messages import (
+    BotLogBody,
+    DealBody,
+    Event,
+    EventAck,
+    ObservedTerminal,
+    OrderBody,
+    SyncRequest,
+)
+
+_log = structlog.get_logger(__name__)
+
+
+class Intake:
+    """Only the present holder of an epoch tells what is; facts of the past are taken from whoever held the epoch."""
+
+    def __init__(self, assignments: Assignments, bots: Bots, trade_log: TradeLog, bus: Bus, clock: Clock) -> None:
+        self._assignments = assignments
+        self._bots = bots
+        self._trade_log = trade_log
+        self._bus = bus
+        self._clock = clock
+
+    def take_observations(self, session: Session, node: Node, sync: SyncRequest) -> None:
+        reported = {each.terminal_id: each for each in sync.terminals}
+        knows_all = sync.known_generation == node.generation
+        for placement in assignments_repository.of_node(session, node.id):
+            seen = reported.get(placement.terminal.id)
+            if seen is not None and seen.epoch != placement.assignment.epoch:
+                seen = None
+            if seen is not None:
+                self._observe(session, placement, seen)
+            if knows_all and _is_gone(placement, seen):
+                self._bots.observe(session, placement.account, [])
+                self._assignments.release(session, placement)
+
+    def take_events(self, session: Session, node: Node, events: list[Event]) -> EventAck:
+        """Every event is either stored (again) or can never be; both may leave the node's spool."""
+        known = assignments_repository.accounts_ever_on(session, node.id, {event.account_id for event in events})
+        accepted: list[str] = []
+        rejected: dict[str, str] = {}
+        for event in events:
+            account = known.get((event.account_id, event.terminal_id, event.epoch))
+            problem = "this node never held this terminal under this epoch"
+            if account is not None:
+                problem = self._take_event(session, account, event)
+            if problem:
+                rejected[event.event_id] = problem
+            else:
+                accepted.append(event.event_id)
+        if rejected:
+            _log.warning("events_rejected", node=node.id, count=len(rejected))
+        return EventAck(accepted=accepted, rejected=rejected)
+
+    def _observe(self, session: Session, placement: Placement, seen: ObservedTerminal) -> None:
+        assignment, account = placement.assignment, placement.account
+        if may_become(AssignmentState(assignment.state), AssignmentState.ACTIVE):
+            assignment.state = AssignmentState.ACTIVE
+        changed = observe(session, placement.terminal, seen, self._clock.now())
+        if seen.account is not None and (seen.account.login, seen.account.server) == (account.login, account.server):
+            try:
+                changed |= self._trade_log.record_snapshot(session, account, seen.account)
+            except ValueError as error:
+                _log.warning("snapshot_unusable", account=account.id, error=str(error))
+        self._bots.observe(session, account, seen.bots)
+        if changed:
+            change = Change(Topic.ACCOUNT, account.id, account.user_id, account.id)
+            after_commit(session, lambda: self._bus.publish(change))
+
+    def _take_event(self, session: Session, account: Account, event: Event) -> str:
+        """Empty when stored, else why it never can be."""
+        match event.body:
+            case DealBody() as body:
+                try:
+                    if self._trade_log.record_deal(session, account, body, event.epoch):
+                        self._bots.announce_by_magic(session, account, body.magic)
+                except ValueError as error:
+                    return str(error)
+            case OrderBody() as body:
+                self._trade_log.record_order(session, account, event, body)
+            case BotLogBody() as body:
+                if not self._bots.record_log(session, account, event, body):
+                    return "the account has no such bot"
+        return ""
+
+
+def _is_gone(placement: Placement, seen: ObservedTerminal | None) -> bool:
+    """Whether a node that knows the present snapshot has confirmed that a terminal that should not run does not."""
+    terminal = placement.terminal
+    if should_run(Intent(terminal.intent), Hold(terminal.hold)):
+        return False
+    return seen is None or seen.phase in GONE_PHASES

@@ -1,0 +1,75 @@
+"""HTTP of the agent API, served with TLS from the farm's own authority."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Annotated, TypeVar
+
+from anyio import to_thread
+from fastapi import APIRouter, Header, Query, Request
+from pydantic import BaseModel, ValidationError
+
+from control_plane.errors import BadRequestError, InvalidInputError
+from control_plane.http import FarmDep
+from node_agent.protocol.messages import (
+    ENROLL_PATH,
+    EVENTS_PATH,
+    SYNC_PATH,
+    WATCH_PATH,
+    EnrollRequest,
+    EnrollResponse,
+    EventAck,
+    SyncResponse,
+    WatchResponse,
+)
+
+router = APIRouter(tags=["agents"])
+_MOST_BYTES = 8 * 1024 * 1024
+_Frame = TypeVar("_Frame", bound=BaseModel)
+Signature = Annotated[str, Header(alias="Authorization", max_length=2000)]
+
+
+@router.post(ENROLL_PATH, status_code=201)
+def enroll_node(request: EnrollRequest, farm: FarmDep) -> EnrollResponse:
+    """Trade a one-time token for an identity and a gateway certificate."""
+    return farm.agent_api.enroll(request)
+
+
+@router.post(SYNC_PATH)
+async def sync_node(request: Request, farm: FarmDep, authorization: Signature) -> SyncResponse:
+    """The node's whole view up, the whole desired snapshot down."""
+    body = await _signed_body(request)
+    return await _answer(farm.agent_api.sync, authorization, SYNC_PATH, body)
+
+
+@router.post(EVENTS_PATH)
+async def deliver_events(request: Request, farm: FarmDep, authorization: Signature) -> EventAck:
+    """Events from the node's spool; delivering one again changes nothing."""
+    body = await _signed_body(request)
+    return await _answer(farm.agent_api.events, authorization, EVENTS_PATH, body)
+
+
+@router.get(WATCH_PATH)
+async def watch_generation(
+    farm: FarmDep, authorization: Signature, generation: Annotated[int, Query(ge=0)] = 0
+) -> WatchResponse:
+    """Answers as soon as there is a newer generation, at the latest after 25 s."""
+    node = await to_thread.run_sync(farm.agent_api.authenticate_watch, authorization, WATCH_PATH)
+    return await farm.agent_api.watch(node, generation)
+
+
+async def _signed_body(request: Request) -> bytes:
+    """The body as it was signed, byte for byte."""
+    received = bytearray()
+    async for chunk in request.stream():
+        received += chunk
+        if len(received) > _MOST_BYTES:
+            raise BadRequestError("The body is too large.", code="body_too_large")
+    return bytes(received)
+
+
+async def _answer(exchange: Callable[[str, str, bytes], _Frame], signature: str, path: str, body: bytes) -> _Frame:
+    try:
+        return await to_thread.run_sync(exchange, signature, path, body)
+    except ValidationError as error:
+        raise InvalidInputError(f"The body is not what this exchange takes ({error.error_count()} errors).") from error

@@ -1,0 +1,195 @@
+"""The four exchanges with the agents."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+
+import structlog
+from anyio import to_thread
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PublicKey
+
+from control_plane.access.tickets import TicketIssuer
+from control_plane.agent_api.intake import Intake
+from control_plane.agent_api.snapshot import build_snapshot
+from control_plane.bus.port import Bus, Change, Topic
+from control_plane.certificates.service import Authority
+from control_plane.clock import Clock
+from control_plane.config import Settings
+from control_plane.db.engine import Database
+from control_plane.errors import InvalidInputError, invalid_field
+from control_plane.fleet import repository
+from control_plane.fleet.model import Node
+from control_plane.fleet.service import IDENTITY_LIFETIME, Fleet
+from control_plane.fleet.state import NodeState
+from control_plane.ids import new_id
+from control_plane.vault.service import Vault
+from node_agent.protocol.encoding import from_text
+from node_agent.protocol.messages import (
+    EnrollRequest,
+    EnrollResponse,
+    EventAck,
+    EventBatch,
+    SyncRequest,
+    SyncResponse,
+    WatchResponse,
+)
+
+WATCH_SECONDS = 25.0
+_log = structlog.get_logger(__name__)
+
+
+class AgentApi:
+    """Blocking, except `watch`. Every method raises FarmError."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        database: Database,
+        fleet: Fleet,
+        intake: Intake,
+        vault: Vault,
+        authority: Authority,
+        tickets: TicketIssuer,
+        bus: Bus,
+        clock: Clock,
+    ) -> None:
+        self._settings = settings
+        self._database = database
+        self._fleet = fleet
+        self._intake = intake
+        self._vault = vault
+        self._authority = authority
+        self._tickets = tickets
+        self._bus = bus
+        self._clock = clock
+
+    def enroll(self, request: EnrollRequest) -> EnrollResponse:
+        """Let a node in. The token is used up only when everything else is right."""
+        _check_keys(request)
+        host = _gateway_host(request.gateway_address)
+        node_id = new_id("nod")
+        certificate = self._authority.issue_for_request(request.gateway_csr, [node_id, host])
+        now = self._clock.now()
+        with self._database.write() as session:
+            token = self._fleet.redeem_token(session, request.token)
+            node = Node(
+                id=node_id,
+                tenant_id=token.tenant_id,
+                name=token.name or request.name,
+                state=NodeState.ONLINE,
+                identity_key=request.identity_key,
+                sealing_key=request.sealing_key,
+                gateway_address=request.gateway_address,
+                runtimes=request.runtimes,
+                slots=request.slots,
+                platform=request.platform[:100],
+                enrolled_at=now,
+                identity_expires_at=now + IDENTITY_LIFETIME,
+                last_seen_at=now,
+                boot_id="",
+                superseded_boot_id="",
+                sequence=0,
+                generation=1,
+                report={},
+            )
+            session.add(node)
+            session.flush()
+            token.node_id = node_id
+        _log.info("node_enrolled", node=node_id, name=node.name, slots=node.slots)
+        return EnrollResponse(
+            node_id=node_id,
+            identity_expires_at=node.identity_expires_at,
+            ca_pem=self._authority.pem,
+            gateway_certificate=certificate,
+            ticket_keys=self._tickets.public_keys(),
+            sync_seconds=self._settings.sync_seconds,
+        )
+
+    def sync(self, header: str, path: str, body: bytes) -> SyncResponse:
+        """Observations in, desired snapshot out, in one transaction."""
+        with self._database.write() as session:
+            node = self._fleet.authenticate(session, header, "POST", path, body)
+            request = SyncRequest.model_validate_json(body)
+            self._fleet.hear(node, request.boot_id, request.sequence)
+            node.report = request.report.model_dump(mode="json")
+            node.gateway_address = _usable_address(request.report.gateway_address, node.gateway_address)
+            self._intake.take_observations(session, node, request)
+            session.flush()
+            session.refresh(node, ["generation"])
+            known = request.known_generation == node.generation
+            return SyncResponse(
+                generation=node.generation,
+                desired=None if known else build_snapshot(session, self._vault, node),
+                lease_seconds=self._settings.lease_seconds,
+                identity_expires_at=node.identity_expires_at,
+                ticket_keys=self._tickets.public_keys(),
+                sync_seconds=self._settings.sync_seconds,
+                server_time=self._clock.now(),
+            )
+
+    def events(self, header: str, path: str, body: bytes) -> EventAck:
+        with self._database.write() as session:
+            node = self._fleet.authenticate(session, header, "POST", path, body)
+            batch = EventBatch.model_validate_json(body)
+            return self._intake.take_events(session, node, batch.events)
+
+    def authenticate_watch(self, header: str, path: str) -> Node:
+        with self._database.write() as session:
+            return self._fleet.authenticate(session, header, "GET", path, b"")
+
+    async def watch(self, node: Node, known_generation: int) -> WatchResponse:
+        """Waits until the node's generation is above `known_generation`, at most 25 s."""
+
+        def concerns(change: Change) -> bool:
+            return change.topic is Topic.GENERATION and change.subject_id == node.id
+
+        subscription = self._bus.subscribe(concerns)
+        try:
+            # Read after subscribing, so that a change in between is not missed.
+            generation = await to_thread.run_sync(self._generation, node.id)
+            if generation <= known_generation:
+                await subscription.next(WATCH_SECONDS)
+                generation = await to_thread.run_sync(self._generation, node.id)
+        finally:
+            subscription.close()
+        return WatchResponse(generation=generation)
+
+    def _generation(self, node_id: str) -> int:
+        with self._database.read() as session:
+            return repository.generation(session, node_id)
+
+
+def _check_keys(request: EnrollRequest) -> None:
+    try:
+        Ed25519PublicKey.from_public_bytes(from_text(request.identity_key))
+        X25519PublicKey.from_public_bytes(from_text(request.sealing_key))
+    except ValueError as error:
+        raise invalid_field("identity_key", "The node's public keys cannot be read.") from error
+
+
+def _gateway_host(address: str) -> str:
+    """The host of `host:port`, as it goes into the certificate. Raises InvalidInputError."""
+    host, _, port = address.rpartition(":")
+    host = host.removeprefix("[").removesuffix("]")
+    if not port.isdecimal() or not 0 < int(port) < 65536 or not _is_host(host) or len(address) > 260:
+        raise invalid_field("gateway_address", "The gateway's address must be host:port.")
+    return host
+
+
+def _is_host(host: str) -> bool:
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return re.fullmatch(r"[A-Za-z0-9_]([A-Za-z0-9_.-]*[A-Za-z0-9_])?", host) is not None
+    return True
+
+
+def _usable_address(reported: str, known: str) -> str:
+    """A node may move; its certificate still has to name it."""
+    try:
+        _gateway_host(reported)
+    except InvalidInputError:
+        return known
+    return reported

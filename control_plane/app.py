@@ -1,0 +1,183 @@
+"""The two web applications of the control plane: portal with REST API, and agent API."""
+
+from __future__ import annotations
+
+import re
+from importlib.metadata import version
+from typing import Any
+
+from fastapi import APIRouter, FastAPI
+from fastapi.openapi.utils import get_openapi
+from fastapi.responses import JSONResponse
+from fastapi.routing import APIRoute
+from pydantic import BaseModel
+from sqlalchemy import text
+
+from control_plane import problems
+from control_plane.access.routes import router as access_router
+from control_plane.accounts.routes import router as accounts_router
+from control_plane.agent_api.routes import router as agent_router
+from control_plane.bots.routes import router as bots_router
+from control_plane.brokers import repository as brokers_repository
+from control_plane.brokers.routes import router as brokers_router
+from control_plane.container import Farm
+from control_plane.http import FarmDep
+from control_plane.identity.routes import router as identity_router
+from control_plane.middleware import BrowserSecurity, ForgeryGuard, RequestLog
+from control_plane.problems import Problem, problem_responses
+from control_plane.spa import portal_router
+from control_plane.stream.routes import router as stream_router
+from control_plane.trading.routes import router as trading_router
+
+API = "/api/v1"
+VERSION = version("mt5farm")
+
+
+class FarmOut(BaseModel):
+    name: str
+    version: str
+    simulated: bool
+    """True when no real broker can be reached: all servers of the directory are simulated."""
+
+
+farm_router = APIRouter(tags=["farm"])
+health_router = APIRouter(include_in_schema=False)
+
+
+@farm_router.get("/farm")
+def get_farm(farm: FarmDep) -> FarmOut:
+    """What this farm is; needs no sign-in."""
+    with farm.database.read() as session:
+        servers = brokers_repository.search(session, "", 1000)
+    simulated = bool(servers) and all(each.simulated_address is not None for each in servers)
+    return FarmOut(name=farm.settings.farm_name, version=VERSION, simulated=simulated)
+
+
+@health_router.get("/healthz")
+def check_health() -> dict[str, str]:
+    """The process answers."""
+    return {"status": "ok"}
+
+
+@health_router.get("/readyz")
+def check_readiness(farm: FarmDep) -> dict[str, str]:
+    """The database answers as well."""
+    with farm.database.read() as session:
+        session.execute(text("SELECT 1"))
+    return {"status": "ready"}
+
+
+_API_ROUTERS = (
+    farm_router,
+    identity_router,
+    brokers_router,
+    accounts_router,
+    access_router,
+    trading_router,
+    bots_router,
+    stream_router,
+)
+
+
+def create_app(farm: Farm) -> FastAPI:
+    """Portal and REST API."""
+    app = _application("MT5 Farm", openapi_url=f"{API}/openapi.json")
+    app.state.farm = farm
+    _include_api(app)
+    app.include_router(health_router)
+    app.include_router(portal_router(farm.settings.portal_dist))
+    app.add_middleware(ForgeryGuard)
+    app.add_middleware(BrowserSecurity)
+    app.add_middleware(RequestLog)
+    return app
+
+
+def create_agent_app(farm: Farm) -> FastAPI:
+    """The agent API."""
+    app = _application("MT5 Farm agent API", openapi_url=None)
+    app.state.farm = farm
+    app.include_router(agent_router)
+    app.include_router(health_router)
+    app.add_middleware(RequestLog)
+    return app
+
+
+def openapi_document() -> dict[str, Any]:
+    """The contract of the REST API, without a running farm."""
+    app = _application("MT5 Farm", openapi_url=None)
+    _include_api(app)
+    return app.openapi()
+
+
+def _include_api(app: FastAPI) -> None:
+    for router in _API_ROUTERS:
+        app.include_router(router, prefix=API)
+
+
+def _application(title: str, openapi_url: str | None) -> FastAPI:
+    app = FastAPI(
+        title=title,
+        version=VERSION,
+        openapi_url=openapi_url,
+        docs_url=None,
+        redoc_url=None,
+        generate_unique_id_function=_operation_id,
+        default_response_class=JSONResponse,
+    )
+    problems.install(app)
+
+    def openapi() -> dict[str, Any]:
+        if app.openapi_schema is None:
+            app.openapi_schema = _with_public_names(
+                _with_problem_schema(get_openapi(title=app.title, version=app.version, routes=app.routes))
+            )
+        return app.openapi_schema
+
+    app.openapi = openapi  # type: ignore[method-assign]  # FastAPI's documented way to extend the document
+    return app
+
+
+def _operation_id(route: APIRoute) -> str:
+    """The function's own name, which is a verb and a noun."""
+    return route.name
+
+
+def _public_name(component: str) -> str:
+    """`AccountOut` is `Account` to the world, and `Page_AccountOut_` is `AccountPage`."""
+    item = re.fullmatch(r"Page_(\w+?)(?:Out)?_", component)
+    return f"{item[1]}Page" if item else component.removesuffix("Out")
+
+
+def _with_public_names(document: dict[str, Any]) -> dict[str, Any]:
+    def renamed(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {key: _renamed_reference(each) if key == "$ref" else renamed(each) for key, each in value.items()}
+        return [renamed(each) for each in value] if isinstance(value, list) else value
+
+    document = renamed(document)
+    schemas = document["components"]["schemas"]
+    document["components"]["schemas"] = {
+        _public_name(name): schema | {"title": _public_name(name)} for name, schema in sorted(schemas.items())
+    }
+    return document
+
+
+def _renamed_reference(reference: str) -> str:
+    folder, _, name = reference.rpartition("/")
+    return f"{folder}/{_public_name(name)}"
+
+
+def _with_problem_schema(document: dict[str, Any]) -> dict[str, Any]:
+    """The schema that all error answers refer to."""
+    schema = Problem.model_json_schema(ref_template="#/components/schemas/{model}")
+    schemas = document["components"]["schemas"]
+    schemas.update(schema.pop("$defs", {}))
+    schemas["Problem"] = schema
+    # The framework documents its own body for invalid input, which the farm never sends.
+    for name in ("HTTPValidationError", "ValidationError"):
+        schemas.pop(name, None)
+    for path in document["paths"].values():
+        for operation in path.values():
+            if "422" in operation["responses"]:
+                operation["responses"]["422"] = problem_responses(422)[422]
+    return document

@@ -1,0 +1,1 @@
+"""Which terminal runs on which node, fenced by epochs."""

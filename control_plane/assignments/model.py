@@ -1,0 +1,39 @@
+"""Table of assignments."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from sqlalchemy import ForeignKey, Index, String, UniqueConstraint, text
+from sqlalchemy.orm import Mapped, mapped_column
+
+from control_plane.db.base import Base
+from control_plane.db.types import UtcDateTime
+
+
+class Assignment(Base):
+    """Terminal T runs on node N under an epoch. At most one assignment of a terminal is alive."""
+
+    __tablename__ = "assignments"
+    __table_args__ = (
+        UniqueConstraint("terminal_id", "epoch"),
+        Index(
+            "uq_assignments_alive",
+            "terminal_id",
+            unique=True,
+            sqlite_where=text("released_at IS NULL"),
+            postgresql_where=text("released_at IS NULL"),
+        ),
+        Index(None, "node_id", "released_at"),
+    )
+
+    id: Mapped[str] = mapped_column(String(40), primary_key=True)
+    tenant_id: Mapped[str] = mapped_column(ForeignKey("tenants.id"))
+    terminal_id: Mapped[str] = mapped_column(ForeignKey("terminals.id"))
+    node_id: Mapped[str] = mapped_column(ForeignKey("nodes.id"))
+    epoch: Mapped[int]
+    runtime: Mapped[str] = mapped_column(String(32))
+    state: Mapped[str] = mapped_column(String(16))
+    reserved_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    released_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    """Set exactly when `state` becomes released."""

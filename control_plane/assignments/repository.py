@@ -1,0 +1,56 @@
+"""All SQL of assignments."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from control_plane.accounts.model import Account
+from control_plane.assignments.model import Assignment
+from control_plane.brokers.model import BrokerServer
+from control_plane.terminals.model import Terminal
+
+
+@dataclass(frozen=True)
+class Placement:
+    """A living assignment with what the node must know to carry it out."""
+
+    assignment: Assignment
+    terminal: Terminal
+    account: Account
+    server: BrokerServer
+
+
+def alive(session: Session, tenant_id: str, terminal_id: str) -> Assignment | None:
+    query = select(Assignment).where(
+        Assignment.tenant_id == tenant_id,
+        Assignment.terminal_id == terminal_id,
+        Assignment.released_at.is_(None),
+    )
+    return session.scalars(query).one_or_none()
+
+
+def of_node(session: Session, node_id: str) -> list[Placement]:
+    """All that a node holds, of all tenants."""
+    query = (
+        select(Assignment, Terminal, Account, BrokerServer)
+        .join(Terminal, Terminal.id == Assignment.terminal_id)
+        .join(Account, Account.id == Terminal.account_id)
+        .join(BrokerServer, BrokerServer.name == Account.server)
+        .where(Assignment.node_id == node_id, Assignment.released_at.is_(None))
+        .order_by(Assignment.terminal_id)
+    )
+    return [Placement(*row) for row in session.execute(query)]
+
+
+def accounts_ever_on(session: Session, node_id: str, account_ids: set[str]) -> dict[tuple[str, str, int], Account]:
+    """Accounts by (account id, terminal id, epoch) for every assignment that this node has held of them."""
+    query = (
+        select(Account, Assignment.terminal_id, Assignment.epoch)
+        .join(Terminal, Terminal.account_id == Account.id)
+        .join(Assignment, Assignment.terminal_id == Terminal.id)
+        .where(Assignment.node_id == node_id, Account.id.in_(account_ids))
+    )
+    return {(account.id, terminal_id, epoch): account for account, terminal_id, epoch in session.execute(query)}

@@ -1,0 +1,66 @@
+"""Tables of bots, of what the agents observed of them, and of their logs."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import JSON, BigInteger, ForeignKey, Index, String, UniqueConstraint
+from sqlalchemy.orm import Mapped, mapped_column
+
+from control_plane.db.base import Base
+from control_plane.db.types import UtcDateTime
+
+
+class Bot(Base):
+    """What should be: a strategy set to run on one account. Deleted rows keep their magic number taken."""
+
+    __tablename__ = "bots"
+    __table_args__ = (UniqueConstraint("account_id", "magic"),)
+
+    id: Mapped[str] = mapped_column(String(40), primary_key=True)
+    tenant_id: Mapped[str] = mapped_column(ForeignKey("tenants.id"))
+    account_id: Mapped[str] = mapped_column(ForeignKey("accounts.id"))
+    name: Mapped[str] = mapped_column(String(60))
+    strategy: Mapped[str] = mapped_column(String(64))
+    symbol: Mapped[str] = mapped_column(String(64))
+    timeframe: Mapped[str] = mapped_column(String(8))
+    volume: Mapped[float]
+    parameters: Mapped[dict[str, Any]] = mapped_column(JSON)
+    magic: Mapped[int] = mapped_column(BigInteger)
+    revision: Mapped[int]
+    """Rises with each change of settings and each start; the agent restarts a bot whose revision changed."""
+    intent: Mapped[str] = mapped_column(String(16))
+    changed_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    deleted_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+
+
+class BotObservation(Base):
+    """What is. Written from the reports of the node that runs the bot."""
+
+    __tablename__ = "bot_observations"
+
+    bot_id: Mapped[str] = mapped_column(ForeignKey("bots.id"), primary_key=True)
+    tenant_id: Mapped[str] = mapped_column(ForeignKey("tenants.id"))
+    revision: Mapped[int]
+    phase: Mapped[str] = mapped_column(String(16))
+    reason: Mapped[str] = mapped_column(String(300))
+    since: Mapped[datetime] = mapped_column(UtcDateTime)
+    restarts: Mapped[int]
+
+
+class BotLogLine(Base):
+    __tablename__ = "bot_log_lines"
+    __table_args__ = (
+        UniqueConstraint("bot_id", "event_id"),
+        Index(None, "bot_id", "at", "id"),
+    )
+
+    id: Mapped[str] = mapped_column(String(40), primary_key=True)
+    tenant_id: Mapped[str] = mapped_column(ForeignKey("tenants.id"))
+    bot_id: Mapped[str] = mapped_column(ForeignKey("bots.id"))
+    event_id: Mapped[str] = mapped_column(String(120))
+    at: Mapped[datetime] = mapped_column(UtcDateTime)
+    level: Mapped[str] = mapped_column(String(8))
+    text: Mapped[str] = mapped_column(String(2000))

@@ -1,0 +1,138 @@
+"""All SQL of bots."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+
+from sqlalchemy import Select, and_, case, delete, func, or_, select, type_coerce, update
+from sqlalchemy.orm import Session
+
+from control_plane.accounts.model import Account
+from control_plane.bots.model import Bot, BotLogLine, BotObservation
+from control_plane.bots.state import BotIntent
+from control_plane.db.types import Money
+from control_plane.identity.owner import Owner
+from control_plane.trading.model import Deal
+
+_OPENING_ENTRIES = (0, 2)
+
+
+@dataclass(frozen=True)
+class BotView:
+    bot: Bot
+    observation: BotObservation | None
+
+
+@dataclass(frozen=True)
+class BotResult:
+    """What the deals with a bot's magic number came to."""
+
+    trades: int
+    profit: Decimal
+
+
+def views(session: Session, owner: Owner, account_id: str | None, after_id: str | None, limit: int) -> list[BotView]:
+    query = _views(owner).order_by(Bot.id).limit(limit)
+    if account_id is not None:
+        query = query.where(Bot.account_id == account_id)
+    if after_id is not None:
+        query = query.where(Bot.id > after_id)
+    return [BotView(*row) for row in session.execute(query)]
+
+
+def view(session: Session, owner: Owner, bot_id: str) -> BotView | None:
+    row = session.execute(_views(owner).where(Bot.id == bot_id)).one_or_none()
+    return None if row is None else BotView(*row)
+
+
+def results(session: Session, tenant_id: str, bots: list[Bot]) -> dict[str, BotResult]:
+    """By bot id; bots without deals are left out."""
+    if not bots:
+        return {}
+    opened = func.sum(case((Deal.entry.in_(_OPENING_ENTRIES), 1), else_=0))
+    net = type_coerce(func.sum(Deal.profit + Deal.commission + Deal.swap + Deal.fee), Money)
+    query = (
+        select(Bot.id, opened, net)
+        .join(Deal, and_(Deal.account_id == Bot.account_id, Deal.magic == Bot.magic))
+        .where(Deal.tenant_id == tenant_id, Bot.id.in_([bot.id for bot in bots]))
+        .group_by(Bot.id)
+    )
+    return {bot_id: BotResult(int(count), profit) for bot_id, count, profit in session.execute(query)}
+
+
+def highest_magic(session: Session, tenant_id: str, account_id: str) -> int | None:
+    """Also of deleted bots: a magic number is never used twice."""
+    query = select(func.max(Bot.magic)).where(Bot.tenant_id == tenant_id, Bot.account_id == account_id)
+    return session.scalar(query)
+
+
+def names_by_magic(session: Session, tenant_id: str, account_id: str) -> dict[int, str]:
+    """Bot ids of an account by magic number, also of deleted bots."""
+    query = select(Bot.magic, Bot.id).where(Bot.tenant_id == tenant_id, Bot.account_id == account_id)
+    return dict(session.execute(query).tuples().all())
+
+
+def running_of_accounts(session: Session, account_ids: list[str]) -> list[Bot]:
+    query = select(Bot).where(
+        Bot.account_id.in_(account_ids), Bot.intent == BotIntent.RUNNING, Bot.deleted_at.is_(None)
+    )
+    return list(session.scalars(query.order_by(Bot.id)))
+
+
+def of_account(session: Session, tenant_id: str, account_id: str, bot_id: str) -> Bot | None:
+    query = select(Bot).where(Bot.tenant_id == tenant_id, Bot.account_id == account_id, Bot.id == bot_id)
+    return session.scalars(query).one_or_none()
+
+
+def of_account_all(session: Session, tenant_id: str, account_id: str) -> list[Bot]:
+    query = select(Bot).where(Bot.tenant_id == tenant_id, Bot.account_id == account_id, Bot.deleted_at.is_(None))
+    return list(session.scalars(query))
+
+
+def by_magic(session: Session, tenant_id: str, account_id: str, magic: int) -> Bot | None:
+    query = select(Bot).where(Bot.tenant_id == tenant_id, Bot.account_id == account_id, Bot.magic == magic)
+    return session.scalars(query).one_or_none()
+
+
+def delete_of_account(session: Session, tenant_id: str, account_id: str, now: datetime) -> None:
+    session.execute(
+        update(Bot)
+        .where(Bot.tenant_id == tenant_id, Bot.account_id == account_id, Bot.deleted_at.is_(None))
+        .values(deleted_at=now, intent=BotIntent.STOPPED)
+    )
+
+
+def observation(session: Session, tenant_id: str, bot_id: str) -> BotObservation | None:
+    query = select(BotObservation).where(BotObservation.tenant_id == tenant_id, BotObservation.bot_id == bot_id)
+    return session.scalars(query).one_or_none()
+
+
+def known_log_events(session: Session, bot_id: str, event_ids: list[str]) -> set[str]:
+    query = select(BotLogLine.event_id).where(BotLogLine.bot_id == bot_id, BotLogLine.event_id.in_(event_ids))
+    return set(session.scalars(query))
+
+
+def log_lines(
+    session: Session, tenant_id: str, bot_id: str, before: tuple[datetime, str] | None, limit: int
+) -> list[BotLogLine]:
+    """Newest first."""
+    query = select(BotLogLine).where(BotLogLine.tenant_id == tenant_id, BotLogLine.bot_id == bot_id)
+    if before is not None:
+        at, line_id = before
+        query = query.where(or_(BotLogLine.at < at, and_(BotLogLine.at == at, BotLogLine.id < line_id)))
+    return list(session.scalars(query.order_by(BotLogLine.at.desc(), BotLogLine.id.desc()).limit(limit)))
+
+
+def delete_old_log_lines(session: Session, before: datetime) -> None:
+    session.execute(delete(BotLogLine).where(BotLogLine.at < before))
+
+
+def _views(owner: Owner) -> Select[Bot, BotObservation]:
+    return (
+        select(Bot, BotObservation)
+        .join(Account, Account.id == Bot.account_id)
+        .outerjoin(BotObservation, BotObservation.bot_id == Bot.id)
+        .where(Bot.tenant_id == owner.tenant_id, Account.user_id == owner.user_id, Bot.deleted_at.is_(None))
+    )

@@ -1,0 +1,71 @@
+"""Bodies of bots and strategies."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, Field, StringConstraints
+
+from control_plane.bots.state import BotIntent
+from control_plane.trading.schemas import Volume
+from node_agent.protocol.messages import BotPhase
+
+
+class StrategyParameter(BaseModel):
+    name: str
+    title: str
+    help: str
+    type: Literal["int", "float"]
+    default: int | float
+    minimum: int | float
+    maximum: int | float
+
+
+class StrategyOut(BaseModel):
+    name: str
+    title: str
+    description: str
+    parameters: list[StrategyParameter]
+
+
+class StrategyList(BaseModel):
+    items: list[StrategyOut]
+
+
+class CreateBot(BaseModel):
+    account_id: str
+    name: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=60)]
+    strategy: Annotated[str, StringConstraints(max_length=64)]
+    symbol: Annotated[str, StringConstraints(min_length=1, max_length=32)]
+    timeframe: Annotated[str, StringConstraints(max_length=4)]
+    volume: Volume
+    parameters: Annotated[dict[str, int | float], Field(max_length=50)] = {}
+
+
+class BotOut(BaseModel):
+    id: str
+    account_id: str
+    name: str
+    strategy: str
+    symbol: str
+    timeframe: str
+    volume: float
+    parameters: dict[str, int | float]
+    magic: int
+    intent: BotIntent
+    phase: BotPhase
+    reason: str
+    since: datetime
+    restarts: int
+    trades: int
+    """Positions it has opened."""
+    profit: str
+    """Of all its deals, with costs, in the account currency."""
+    created_at: datetime
+
+
+class BotLogLineOut(BaseModel):
+    at: datetime
+    level: Literal["info", "warning", "error"]
+    text: str

@@ -1,0 +1,1 @@
+"""Directory of broker servers that accounts can be connected to."""

@@ -1,0 +1,43 @@
+"""Find broker servers, and say which one was probably meant."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Sequence
+
+from sqlalchemy.orm import Session
+
+from control_plane.brokers import repository
+from control_plane.brokers.model import BrokerServer
+from control_plane.clock import Clock
+from control_plane.errors import invalid_field
+
+_SUGGESTIONS = 3
+
+
+def close_matches(name: str, known: Sequence[str]) -> list[str]:
+    """Up to three known names that look like `name`, the closest first; case does not matter."""
+    by_lower = {each.lower(): each for each in known}
+    found = difflib.get_close_matches(name.lower(), list(by_lower), n=_SUGGESTIONS, cutoff=0.5)
+    return [by_lower[each] for each in found]
+
+
+def require_server(session: Session, name: str) -> BrokerServer:
+    """Raises InvalidInputError `unknown_server` with suggestions."""
+    server = repository.by_name(session, name)
+    if server is not None:
+        return server
+    suggestions = close_matches(name, repository.all_names(session))
+    hint = f" Did you mean {' or '.join(suggestions)}?" if suggestions else " Please pick one from the list."
+    raise invalid_field("server", f"The farm does not know the broker server '{name}'.{hint}", code="unknown_server")
+
+
+def add_server(session: Session, clock: Clock, name: str, company: str, simulated_address: str | None) -> BrokerServer:
+    """Add a server, or correct the one of this name."""
+    server = repository.by_name(session, name)
+    if server is None:
+        server = BrokerServer(name=name)
+        session.add(server)
+    server.company, server.simulated_address, server.updated_at = company, simulated_address, clock.now()
+    session.flush()
+    return server

@@ -1,0 +1,1 @@
+"""Live updates between the parts of the control plane; may lose everything without losing truth."""

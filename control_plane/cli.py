@@ -1,0 +1,115 @@
+"""The command `mt5farm`."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from pydantic import ValidationError
+
+from control_plane.app import openapi_document
+from control_plane.brokers.service import add_server
+from control_plane.config import Settings
+from control_plane.container import Farm, build_farm
+from control_plane.errors import ConfigurationError
+from control_plane.fleet import repository as fleet_repository
+from control_plane.logs import configure_logs
+from control_plane.serving import serve as serve_farm
+
+app = typer.Typer(name="mt5farm", help="The control plane of a farm of MetaTrader 5 terminals.", no_args_is_help=True)
+broker_servers = typer.Typer(help="The directory of broker servers.", no_args_is_help=True)
+app.add_typer(broker_servers, name="broker-server")
+
+Data = Annotated[Path, typer.Option("--data", help="Folder of everything the control plane keeps.")]
+
+
+@app.command()
+def serve(
+    data: Data,
+    port: Annotated[int, typer.Option(help="Port of the portal and the REST API.")] = 8080,
+    host: Annotated[str, typer.Option(help="Address of the portal and the REST API.")] = "127.0.0.1",
+    agent_port: Annotated[int, typer.Option(help="Port of the agent API (TLS).")] = 8443,
+    agent_host: Annotated[str | None, typer.Option(help="Name under which nodes reach the agent API.")] = None,
+) -> None:
+    """Run the portal, the REST API, the agent API and the background loops."""
+    configure_logs()
+    serve_farm(_open(data, port=port, host=host, agent_port=agent_port, agent_host=agent_host, remember=True))
+
+
+@app.command("enroll-token")
+def enroll_token(
+    data: Data,
+    name: Annotated[str, typer.Option(help="Name of the node.")],
+    url: Annotated[str | None, typer.Option(help="Address of the agent API, if not the one last served.")] = None,
+) -> None:
+    """Print a one-time token that lets one node enrol within 15 minutes, as JSON for `mt5farm-agent enroll`."""
+    farm = _open(data)
+    with farm.database.write() as session:
+        token = farm.fleet.issue_token(session, farm.identity.bootstrap(session).id, name)
+    farm.stop()
+    print(json.dumps({"token": token, "url": url or farm.settings.agent_url, "ca_pem": farm.authority.pem}))
+
+
+@broker_servers.command("add")
+def add_broker_server(
+    data: Data,
+    name: Annotated[str, typer.Option(help="Name of the trade server, as MT5 shows it.")],
+    company: Annotated[str, typer.Option(help="Company that runs it.")],
+    simulated_address: Annotated[str | None, typer.Option(help="host:port of a simulated broker.")] = None,
+) -> None:
+    """Add a broker server to the directory, or correct it."""
+    farm = _open(data)
+    with farm.database.write() as session:
+        add_server(session, farm.clock, name, company, simulated_address)
+        # Terminals of this server may have to log in elsewhere, so every node looks again.
+        fleet_repository.raise_all_generations(session)
+    farm.stop()
+
+
+@app.command()
+def openapi() -> None:
+    """Print the OpenAPI document of the REST API."""
+    print(json.dumps(openapi_document(), indent=2, sort_keys=True))
+
+
+def _open(data: Path, *, remember: bool = False, **given: Any) -> Farm:
+    """The farm in a data folder. What `serve` was last given is remembered there for the other commands."""
+    memory = data / "served.json"
+    remembered = json.loads(memory.read_text()) if memory.is_file() else {}
+    settings = Settings(
+        data=data, **{**remembered, **{key: value for key, value in given.items() if value is not None}}
+    )
+    farm = build_farm(settings)
+    if remember:
+        memory.write_text(json.dumps({"agent_host": settings.agent_host, "agent_port": settings.agent_port}))
+    return farm
+
+
+def _register_demo() -> None:
+    """The demo needs extras that a production control plane may lack, so it is there only when it can be."""
+    if importlib.util.find_spec("control_plane.demo") and importlib.util.find_spec("control_plane.demo.command"):
+        from control_plane.demo.command import demo
+
+        app.command("demo")(demo)
+
+
+def main() -> None:
+    """Entry point of the console command. Exits with 2 and one sentence when the farm cannot start as configured."""
+    _register_demo()
+    try:
+        app()
+    except ConfigurationError as error:
+        print(f"mt5farm: {error}", file=sys.stderr)
+        sys.exit(2)
+    except ValidationError as error:
+        first = error.errors()[0]
+        print(f"mt5farm: setting {'.'.join(map(str, first['loc']))}: {first['msg']}", file=sys.stderr)
+        sys.exit(2)
+
+
+if __name__ == "__main__":
+    main()

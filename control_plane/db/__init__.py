@@ -1,0 +1,1 @@
+"""Database: engine, transactions, column types and migrations."""

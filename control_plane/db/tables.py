@@ -1,0 +1,18 @@
+"""Imports every table, so that the metadata is whole for migrations."""
+
+from __future__ import annotations
+
+from control_plane.accounts import model as accounts
+from control_plane.assignments import model as assignments
+from control_plane.bots import model as bots
+from control_plane.brokers import model as brokers
+from control_plane.db.base import Base
+from control_plane.fleet import model as fleet
+from control_plane.identity import model as identity
+from control_plane.jobs import model as jobs
+from control_plane.terminals import model as terminals
+from control_plane.trading import model as trading
+from control_plane.vault import model as vault
+
+MODULES = (accounts, assignments, bots, brokers, fleet, identity, jobs, terminals, trading, vault)
+METADATA = Base.metadata

@@ -1,0 +1,1 @@
+"""Nodes: enrolment, identity, heartbeat, and the snapshot each of them should run."""

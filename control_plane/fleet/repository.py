@@ -1,0 +1,71 @@
+"""All SQL of nodes. The fleet belongs to the operator, so that its queries span tenants."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from sqlalchemy import delete, func, select, update
+from sqlalchemy.orm import Session
+
+from control_plane.assignments.model import Assignment
+from control_plane.fleet.model import EnrolmentToken, Node, SeenRequest
+
+
+def node(session: Session, node_id: str) -> Node | None:
+    return session.get(Node, node_id)
+
+
+def lock_node(session: Session, node_id: str) -> Node | None:
+    """The node, held until the transaction ends where the database can (SQLite holds everything anyway)."""
+    return session.scalars(select(Node).where(Node.id == node_id).with_for_update()).one_or_none()
+
+
+def nodes(session: Session) -> list[Node]:
+    return list(session.scalars(select(Node).order_by(Node.id)))
+
+
+def used_slots(session: Session) -> dict[str, int]:
+    """Assignments that hold a slot, by node id."""
+    query = (
+        select(Assignment.node_id, func.count()).where(Assignment.released_at.is_(None)).group_by(Assignment.node_id)
+    )
+    return dict(session.execute(query).tuples().all())
+
+
+def raise_generation(session: Session, node_id: str) -> None:
+    session.execute(update(Node).where(Node.id == node_id).values(generation=Node.generation + 1))
+
+
+def raise_all_generations(session: Session) -> None:
+    session.execute(update(Node).values(generation=Node.generation + 1))
+
+
+def generation(session: Session, node_id: str) -> int:
+    return session.scalar(select(Node.generation).where(Node.id == node_id)) or 0
+
+
+def redeem_token(session: Session, token_hash: str, now: datetime) -> EnrolmentToken | None:
+    """Mark an unused token as used, at most once even when two nodes come at the same time."""
+    claimed = session.execute(
+        update(EnrolmentToken)
+        .where(
+            EnrolmentToken.token_hash == token_hash,
+            EnrolmentToken.used_at.is_(None),
+            EnrolmentToken.expires_at > now,
+        )
+        .values(used_at=now)
+        .returning(EnrolmentToken.id)
+    ).scalar_one_or_none()
+    return None if claimed is None else session.get(EnrolmentToken, claimed, populate_existing=True)
+
+
+def token_exists(session: Session, token_hash: str) -> EnrolmentToken | None:
+    return session.scalars(select(EnrolmentToken).where(EnrolmentToken.token_hash == token_hash)).one_or_none()
+
+
+def request_was_seen(session: Session, token_id: str) -> bool:
+    return session.get(SeenRequest, token_id) is not None
+
+
+def delete_expired_requests(session: Session, now: datetime) -> None:
+    session.execute(delete(SeenRequest).where(SeenRequest.expires_at <= now))

@@ -1,0 +1,47 @@
+"""What every route may ask for: the farm, and the signed-in user."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import Depends, Header, Request
+
+from control_plane.container import Farm
+from control_plane.identity.model import User
+from control_plane.identity.owner import Owner
+from control_plane.identity.service import owner_of
+
+SESSION_COOKIE = "mt5farm_session"
+
+IdempotencyHeader = Annotated[
+    str,
+    Header(
+        alias="Idempotency-Key",
+        min_length=1,
+        max_length=200,
+        description="Made by the client, new for each wish to trade. The same key gives the same order.",
+    ),
+]
+
+
+def get_farm(request: Request) -> Farm:
+    farm: Farm = request.app.state.farm
+    return farm
+
+
+FarmDep = Annotated[Farm, Depends(get_farm)]
+
+
+def get_user(request: Request, farm: FarmDep) -> User:
+    """Raises UnauthorisedError."""
+    return farm.identity.authenticate(request.cookies.get(SESSION_COOKIE))
+
+
+UserDep = Annotated[User, Depends(get_user)]
+
+
+def get_owner(user: UserDep) -> Owner:
+    return owner_of(user)
+
+
+OwnerDep = Annotated[Owner, Depends(get_owner)]

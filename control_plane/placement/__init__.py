@@ -1,0 +1,1 @@
+"""Which node a terminal should run on: a pure decision and its explanation."""

@@ -1,0 +1,67 @@
+"""Choose a node for a terminal. Pure: same question, same answer."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+SIMULATED_RUNTIME = "simulated"
+_REAL_RUNTIMES = ("wine_container", "windows_process")
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A node as placement sees it."""
+
+    node_id: str
+    name: str
+    online: bool
+    runtimes: frozenset[str]
+    slots: int
+    used: int
+
+    @property
+    def free(self) -> int:
+        return self.slots - self.used
+
+
+@dataclass(frozen=True)
+class Demand:
+    """What a terminal needs."""
+
+    simulated: bool
+    """The broker is a simulated one, so the terminal must be, too."""
+
+
+@dataclass(frozen=True)
+class Placed:
+    node_id: str
+    runtime: str
+    explanation: str
+
+
+@dataclass(frozen=True)
+class Unplaced:
+    explanation: str
+
+
+def place(demand: Demand, candidates: Sequence[Candidate]) -> Placed | Unplaced:
+    """The fitting node with the most free slots; of equals the one with the lowest id."""
+    if not candidates:
+        return Unplaced("Waiting for the first node to be enrolled.")
+    fitting = [(candidate, runtime) for candidate in candidates if (runtime := _runtime(demand, candidate))]
+    if not fitting:
+        return Unplaced("Waiting for a node that can run this kind of terminal.")
+    online = [(candidate, runtime) for candidate, runtime in fitting if candidate.online]
+    if not online:
+        return Unplaced("Waiting for a node to be heard of again.")
+    free = [(candidate, runtime) for candidate, runtime in online if candidate.free > 0]
+    if not free:
+        return Unplaced("Waiting for capacity: all nodes are full.")
+    chosen, runtime = min(free, key=lambda each: (-each[0].free, each[0].node_id))
+    return Placed(chosen.node_id, runtime, f"Placed on {chosen.name}: {chosen.free} of {chosen.slots} slots were free.")
+
+
+def _runtime(demand: Demand, candidate: Candidate) -> str | None:
+    wanted = (SIMULATED_RUNTIME,) if demand.simulated else _REAL_RUNTIMES
+    return next((runtime for runtime in wanted if runtime in candidate.runtimes), None)

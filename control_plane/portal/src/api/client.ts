@@ -1,0 +1,57 @@
+import createClient from "openapi-fetch"
+import type { paths } from "./schema"
+
+/** What the farm said instead of yes (RFC 9457), or that it could not be reached (status 0). `detail` is safe to show. */
+export class Problem extends Error {
+  constructor(
+    readonly status: number,
+    readonly code: string,
+    readonly detail: string,
+    readonly retryable: boolean,
+    readonly fields: Readonly<Record<string, string>> = {},
+  ) {
+    super(detail)
+    this.name = "Problem"
+  }
+}
+
+export const UNREACHABLE = "unreachable"
+
+// State-changing requests must say JSON even without a body: the control plane takes that as proof against forged forms.
+export const api = createClient<paths>({ headers: { "Content-Type": "application/json" } })
+
+interface Answer<Data> {
+  data?: Data
+  error?: unknown
+  response: Response
+}
+
+/** The body of a good answer. Throws `Problem` for every other outcome. */
+export async function unwrap<Data>(request: Promise<Answer<Data>>): Promise<Data> {
+  let answer: Answer<Data>
+  try {
+    answer = await request
+  } catch {
+    throw new Problem(0, UNREACHABLE, "The farm does not answer. Check your connection and try again.", true)
+  }
+  if (!answer.response.ok) throw problemFrom(answer.response.status, answer.error)
+  return answer.data as Data
+}
+
+/** Reads problem+json; a proxy's page or an empty body becomes a plain sentence. */
+export function problemFrom(status: number, body: unknown): Problem {
+  const given = typeof body === "object" && body !== null ? (body as Record<string, unknown>) : {}
+  const text = (key: string): string => (typeof given[key] === "string" ? (given[key] as string) : "")
+  const fields: Record<string, string> = {}
+  for (const error of Array.isArray(given["errors"]) ? (given["errors"] as unknown[]) : []) {
+    const { field, message } = (error ?? {}) as { field?: unknown; message?: unknown }
+    if (typeof field === "string" && typeof message === "string") fields[field] = message
+  }
+  const fallback = status >= 500 ? "Something went wrong in the farm. Please try again." : "The farm refused this."
+  const detail = text("detail") || text("title") || fallback
+  return new Problem(status, text("code") || `http_${status}`, detail, given["retryable"] === true, fields)
+}
+
+export function asProblem(error: unknown): Problem {
+  return error instanceof Problem ? error : new Problem(0, "unexpected", "Something unexpected happened. Please try again.", false)
+}

@@ -1,0 +1,31 @@
+import { useQueryClient } from "@tanstack/vue-query"
+import { api, unwrap } from "./client"
+import { keys } from "./queries"
+import type { User } from "./types"
+
+export interface NewUser {
+  email: string
+  password: string
+  display_name: string
+}
+
+/** Signing in and out; the cache of one user never survives into the session of another. */
+export function useSession() {
+  const client = useQueryClient()
+
+  /** Entries that a mounted screen watches must stay in place, so only those of the former user go. */
+  function become(user: User | null): void {
+    client.removeQueries({ predicate: (query) => query.queryKey[0] !== keys.me[0] && query.queryKey[0] !== keys.farm[0] })
+    client.setQueryData(keys.me, user)
+  }
+
+  return {
+    signIn: async (email: string, password: string) =>
+      become(await unwrap(api.POST("/api/v1/auth/sign-in", { body: { email, password } }))),
+    signUp: async (body: NewUser) => become(await unwrap(api.POST("/api/v1/auth/sign-up", { body }))),
+    signOut: async () => {
+      await unwrap(api.POST("/api/v1/auth/sign-out"))
+      become(null)
+    },
+  }
+}

@@ -1,0 +1,24 @@
+/** Short names for the records of the contract; the generated `schema.ts` holds their truth. */
+
+import type { components } from "./schema"
+
+type Schemas = components["schemas"]
+
+export type Account = Schemas["Account"]
+export type Terminal = Account["terminal"]
+export type Bar = Schemas["Bar"]
+export type Bot = Schemas["Bot"]
+export type Deal = Schemas["Deal"]
+export type EquityPoint = Schemas["EquityPoint"]
+export type Order = Schemas["Order"]
+export type Position = Schemas["Position"]
+export type Strategy = Schemas["Strategy"]
+export type StrategyParameter = Schemas["StrategyParameter"]
+export type SymbolInfo = Schemas["Symbol"]
+export type User = Schemas["User"]
+export type Side = Position["side"]
+
+export interface Page<Item> {
+  items: Item[]
+  next_cursor: string | null
+}

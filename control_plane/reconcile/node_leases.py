@@ -1,0 +1,57 @@
+"""Marks nodes that have fallen silent, and what they hold as suspect. Nothing is moved without proof of death."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+import structlog
+from sqlalchemy.orm import Session
+
+from control_plane.assignments import repository as assignments_repository
+from control_plane.assignments.state import AssignmentState, may_become
+from control_plane.bus.port import Bus, Change, Topic
+from control_plane.clock import Clock
+from control_plane.config import Settings
+from control_plane.db.engine import Database, after_commit
+from control_plane.fleet import repository
+from control_plane.fleet.model import Node
+from control_plane.fleet.state import NodeState, judge_silence
+
+_log = structlog.get_logger(__name__)
+
+
+class NodeLeases:
+    def __init__(self, database: Database, bus: Bus, clock: Clock, settings: Settings) -> None:
+        self._database = database
+        self._bus = bus
+        self._clock = clock
+        self._lease = timedelta(seconds=settings.lease_seconds)
+        self._lost_after = timedelta(seconds=settings.lost_after_seconds)
+        self._listening_since = clock.now()
+
+    def run_once(self) -> None:
+        with self._database.read() as session:
+            now = self._clock.now()
+            changed = [node.id for node in repository.nodes(session) if self._judge(node, now) != node.state]
+        for node_id in changed:
+            with self._database.write() as session:
+                node = repository.lock_node(session, node_id)
+                if node is not None:
+                    self._apply(session, node, self._judge(node, self._clock.now()))
+
+    def _judge(self, node: Node, now: datetime) -> NodeState:
+        return judge_silence(node.last_seen_at, self._listening_since, now, self._lease, self._lost_after)
+
+    def _apply(self, session: Session, node: Node, state: NodeState) -> None:
+        if node.state == state:
+            return
+        _log.warning("node_state_changed", node=node.id, before=node.state, after=state)
+        node.state = state
+        for placement in assignments_repository.of_node(session, node.id):
+            assignment, account = placement.assignment, placement.account
+            if state is NodeState.LOST and may_become(AssignmentState(assignment.state), AssignmentState.SUSPECT):
+                assignment.state = AssignmentState.SUSPECT
+            self._announce(session, Change(Topic.ACCOUNT, account.id, account.user_id, account.id))
+
+    def _announce(self, session: Session, change: Change) -> None:
+        after_commit(session, lambda: self._bus.publish(change))

@@ -1,0 +1,30 @@
+"""Deletes what is of no more use: expired sessions and signatures, finished jobs, old log lines of bots."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from control_plane.bots import repository as bots_repository
+from control_plane.clock import Clock
+from control_plane.db.engine import Database
+from control_plane.fleet import repository as fleet_repository
+from control_plane.identity import repository as identity_repository
+from control_plane.identity.state import FAILURE_WINDOW
+from control_plane.jobs import repository as jobs_repository
+
+_JOBS_KEPT = timedelta(days=7)
+_BOT_LOG_KEPT = timedelta(days=30)
+
+
+class Retention:
+    def __init__(self, database: Database, clock: Clock) -> None:
+        self._database = database
+        self._clock = clock
+
+    def run_once(self) -> None:
+        now = self._clock.now()
+        with self._database.write() as session:
+            fleet_repository.delete_expired_requests(session, now)
+            identity_repository.delete_stale(session, now, now - FAILURE_WINDOW)
+            jobs_repository.delete_done(session, now - _JOBS_KEPT)
+            bots_repository.delete_old_log_lines(session, now - _BOT_LOG_KEPT)

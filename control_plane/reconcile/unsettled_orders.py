@@ -1,0 +1,78 @@
+"""Find out what became of orders whose answer was lost. Nothing is ever sent again."""
+
+from __future__ import annotations
+
+import structlog
+
+from control_plane.access.port import Target, TerminalDoor
+from control_plane.access.service import ask
+from control_plane.accounts.model import Account
+from control_plane.assignments import repository as assignments_repository
+from control_plane.clock import Clock
+from control_plane.db.engine import Database
+from control_plane.errors import FarmError
+from control_plane.fleet import repository as fleet_repository
+from control_plane.terminals import repository as terminals_repository
+from control_plane.trading import repository, settlement
+from control_plane.trading.model import Order
+from control_plane.trading.outcome import NOT_EXECUTED, Outcome
+from control_plane.trading.service import TradeLog
+from control_plane.trading.settlement import OpenOrder
+from control_plane.trading.state import OrderState
+
+_BATCH = 50
+_log = structlog.get_logger(__name__)
+
+
+class UnsettledOrders:
+    def __init__(self, database: Database, door: TerminalDoor, log: TradeLog, clock: Clock) -> None:
+        self._database = database
+        self._door = door
+        self._trade_log = log
+        self._clock = clock
+
+    def run_once(self) -> None:
+        with self._database.read() as session:
+            due = repository.to_settle(session, self._clock.now(), _BATCH)
+        for order, account in due:
+            self._look(order, account)
+
+    def _look(self, order: Order, account: Account) -> None:
+        known = OpenOrder(OrderState(order.state), order.epoch, order.created_at, order.sent_at)
+        if known.state is OrderState.PENDING:
+            news = NOT_EXECUTED if settlement.abandoned(known, self._clock.now()) else None
+        else:
+            news = self._ask_journal(order, account, known)
+        self._write(order, account, known, news)
+
+    def _ask_journal(self, order: Order, account: Account, known: OpenOrder) -> Outcome | None:
+        target = self._target(account)
+        if target is None:
+            return None
+        try:
+            row = ask(self._door, target, lambda terminal: terminal.outcome(order.client_order_id))
+        except FarmError:
+            return None  # the terminal is not there at the moment; the order stays open
+        return settlement.judge(known, row, target.epoch, self._clock.now())
+
+    def _target(self, account: Account) -> Target | None:
+        with self._database.read() as session:
+            terminal = terminals_repository.of_account(session, account.tenant_id, account.id)
+            assignment = assignments_repository.alive(session, account.tenant_id, terminal.id)
+            node = None if assignment is None else fleet_repository.node(session, assignment.node_id)
+        if assignment is None or node is None:
+            return None
+        return Target(terminal.id, node.id, node.gateway_address, assignment.epoch)
+
+    def _write(self, order: Order, account: Account, known: OpenOrder, news: Outcome | None) -> None:
+        with self._database.write() as session:
+            row = repository.locked_order(session, order.tenant_id, order.id)
+            if row is None or row.state != known.state:
+                return  # somebody else brought it forward in the meantime
+            if news is not None:
+                self._trade_log.apply(session, row, account, news)
+                _log.info("order_settled", order=order.id, state=news.state)
+                return
+            shown, row.look_again_at = settlement.still_open(known, self._clock.now())
+            if known.state is not OrderState.PENDING and (row.state, row.message) != (shown.state, shown.message):
+                self._trade_log.apply(session, row, account, shown)

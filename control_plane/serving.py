@@ -1,0 +1,119 @@
+"""Runs both applications in one process until it is told to stop."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import os
+import signal
+import socket
+import ssl
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import structlog
+import uvicorn
+from fastapi import FastAPI
+
+from control_plane.app import create_agent_app, create_app
+from control_plane.container import Farm
+from control_plane.errors import ConfigurationError
+
+_GRACE_SECONDS = 3
+_log = structlog.get_logger(__name__)
+
+
+class _Server(uvicorn.Server):
+    """Leaves signals to `serve`, which has two servers to stop."""
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+def serve(farm: Farm) -> None:
+    """Blocks until SIGTERM or SIGINT. Raises ConfigurationError when a port is taken."""
+    settings = farm.settings
+    with (
+        _listen(settings.host, settings.port, "portal") as portal_socket,
+        _listen(settings.agent_bind or settings.agent_host, settings.agent_port, "agent API") as agent_socket,
+    ):
+        portal = _Server(_config(create_app(farm)))
+        agents = _Server(_config(create_agent_app(farm), _agent_certificate(farm)))
+        farm.start()
+        try:
+            asyncio.run(_run(farm, [(portal, portal_socket), (agents, agent_socket)]))
+        finally:
+            farm.stop()
+
+
+async def _run(farm: Farm, servers: list[tuple[_Server, socket.socket]]) -> None:
+    loop = asyncio.get_running_loop()
+
+    def stop() -> None:
+        # Open streams and long polls end by themselves once the bus is closed.
+        farm.bus.close()
+        for server, _ in servers:
+            server.should_exit = True
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop)
+    portal, agents = (sock.getsockname() for _, sock in servers)
+    _log.info("ready", portal=f"http://{portal[0]}:{portal[1]}", agent_api=f"https://{agents[0]}:{agents[1]}")
+    await asyncio.gather(*(server.serve(sockets=[sock]) for server, sock in servers))
+    _log.info("stopped")
+
+
+def _config(app: FastAPI, certificate: tuple[Path, Path] | None = None) -> uvicorn.Config:
+    key, chain = certificate or (None, None)
+    config = uvicorn.Config(
+        app,
+        log_config=None,
+        access_log=False,
+        lifespan="off",
+        server_header=False,
+        proxy_headers=False,
+        ws="none",
+        timeout_graceful_shutdown=_GRACE_SECONDS,
+        ssl_keyfile=key,
+        ssl_certfile=chain,
+    )
+    config.load()
+    if isinstance(config.ssl, ssl.SSLContext):
+        config.ssl.minimum_version = ssl.TLSVersion.TLSv1_2
+    return config
+
+
+def _agent_certificate(farm: Farm) -> tuple[Path, Path]:
+    """A new certificate at each start; nodes trust the authority, not this one certificate."""
+    names = [farm.settings.agent_host, "localhost", "127.0.0.1", "::1"]
+    key, certificate = farm.authority.issue_with_key(names)
+    folder = farm.settings.data / "keys"
+    paths = folder / "agent-api.key", folder / "agent-api.pem"
+    for path, content in zip(paths, (key, certificate), strict=True):
+        draft = path.with_suffix(f"{path.suffix}.{os.getpid()}")
+        with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
+            file.write(content)
+        draft.replace(path)
+    return paths
+
+
+def _listen(host: str, port: int, purpose: str) -> socket.socket:
+    try:
+        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
+        sock = socket.socket(family, socket.SOCK_STREAM)
+    except OSError as error:
+        raise ConfigurationError(f"the {purpose} cannot listen on {host}: {error.strerror}") from error
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        sock.bind((host, port))
+        sock.listen(256)
+    except OSError as error:
+        sock.close()
+        if error.errno == errno.EADDRINUSE:
+            message = f"port {port} on {host} is taken; stop the other program or choose another port for the {purpose}"
+        else:
+            message = f"the {purpose} cannot listen on {host}:{port}: {error.strerror}"
+        raise ConfigurationError(message) from error
+    return sock

@@ -1,0 +1,84 @@
+"""Turn changes into the bodies that their owner may see."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+
+from anyio import to_thread
+from pydantic import BaseModel
+from sqlalchemy.orm import Session
+
+from control_plane.accounts import repository as accounts_repository
+from control_plane.accounts.service import present_account
+from control_plane.bots import repository as bots_repository
+from control_plane.bots.service import present_bots
+from control_plane.bus.port import Bus, Change, Topic
+from control_plane.clock import Clock
+from control_plane.db.engine import Database
+from control_plane.identity.owner import Owner
+from control_plane.trading import repository as trading_repository
+from control_plane.trading.presentation import present_deal, present_order
+from control_plane.trading.schemas import DealOut
+
+HEARTBEAT_SECONDS = 15.0
+HEARTBEAT = ": heartbeat\n\n"
+
+
+class DealEvent(BaseModel):
+    account_id: str
+    deal: DealOut
+
+
+class LiveUpdates:
+    def __init__(self, database: Database, bus: Bus, clock: Clock) -> None:
+        self._database = database
+        self._bus = bus
+        self._clock = clock
+
+    async def events(self, owner: Owner, still_allowed: Callable[[], Awaitable[bool]]) -> AsyncIterator[str]:
+        """SSE frames for one user until the bus closes or the session ends."""
+        subscription = self._bus.subscribe(lambda change: change.user_id == owner.user_id)
+        try:
+            yield HEARTBEAT
+            while (changes := await subscription.next(HEARTBEAT_SECONDS)) is not None:
+                if not changes:
+                    if not await still_allowed():
+                        return
+                    yield HEARTBEAT
+                for frame in await to_thread.run_sync(self._frames, owner, changes):
+                    yield frame
+        finally:
+            subscription.close()
+
+    def _frames(self, owner: Owner, changes: list[Change]) -> list[str]:
+        with self._database.read() as session:
+            bodies = [(change.topic, self._body(session, owner, change)) for change in changes]
+        return [f"event: {topic}\ndata: {body.model_dump_json()}\n\n" for topic, body in bodies if body is not None]
+
+    def _body(self, session: Session, owner: Owner, change: Change) -> BaseModel | None:
+        match change.topic:
+            case Topic.ACCOUNT:
+                view = accounts_repository.view(session, owner, change.subject_id)
+                return None if view is None else present_account(view, self._clock.now())
+            case Topic.BOT:
+                bot = bots_repository.view(session, owner, change.subject_id)
+                return None if bot is None else present_bots(session, owner.tenant_id, [bot], self._clock.now())[0]
+            case Topic.DEAL:
+                return _deal_event(session, owner, change)
+            case Topic.ORDER:
+                order = trading_repository.order(session, owner.tenant_id, change.subject_id)
+                if order is None:
+                    return None
+                tickets = [order.deal_ticket] if order.deal_ticket else []
+                entries = trading_repository.entries_of_deals(session, owner.tenant_id, order.account_id, tickets)
+                return present_order(order, entries)
+            case Topic.GENERATION:
+                return None
+
+
+def _deal_event(session: Session, owner: Owner, change: Change) -> DealEvent | None:
+    deal = trading_repository.deal(session, owner.tenant_id, change.subject_id)
+    if deal is None:
+        return None
+    bots = bots_repository.names_by_magic(session, owner.tenant_id, deal.account_id)
+    return DealEvent(account_id=deal.account_id, deal=present_deal(deal, bots))

@@ -1,0 +1,1 @@
+"""Terminals: what should be (intent, hold) and what the agents observed, kept apart."""

@@ -1,0 +1,74 @@
+"""The state of a terminal in a trader's words."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from control_plane.terminals.state import Hold, Intent
+from node_agent.protocol.messages import Phase, Reason
+
+_HOLDS = {
+    Hold.UNPAID: "Held back until the subscription is paid.",
+    Hold.RISK: "Held back because a risk limit was reached.",
+    Hold.ADMIN: "Held back by the operator.",
+}
+
+_PHASES = {
+    Phase.ABSENT: "The node is about to set up the terminal.",
+    Phase.PREPARING: "The terminal's folder is being prepared.",
+    Phase.LAUNCHING: "The terminal is starting.",
+    Phase.LOGGING_IN: "The terminal is logging in to the broker.",
+    Phase.READY: "Connected and ready to trade.",
+    Phase.DEGRADED: "Connected, but something needs attention.",
+    Phase.STOPPING: "The terminal is stopping.",
+    Phase.STOPPED: "The terminal is stopped.",
+    Phase.BACKING_OFF: "The terminal stopped by itself and is about to be started again.",
+    Phase.CRASH_LOOP: "The terminal keeps stopping by itself. Our team has to look at it.",
+    Phase.FAILED: "The terminal cannot run.",
+}
+
+_REASONS = {
+    Reason.BAD_CREDENTIALS: "The broker refused the login or password. Correct the password to try again.",
+    Reason.BROKER_UNREACHABLE: "The broker's server does not answer. We keep trying.",
+    Reason.IPC_TIMEOUT: "The terminal does not answer at the moment. We keep trying.",
+    Reason.ALGO_TRADING_OFF: "Algorithmic trading is switched off in the terminal or for this account.",
+    Reason.WRONG_ACCOUNT: "The terminal is logged in to another account, so trading is refused.",
+    Reason.PROCESS_EXIT: "The terminal stopped by itself and is being started again.",
+    Reason.OUT_OF_MEMORY: "The node ran out of memory.",
+    Reason.DISK_FULL: "The node's disk is full.",
+    Reason.LIVE_UPDATE: "The terminal is updating itself.",
+    Reason.TEMPLATE_BROKEN: "The terminal's installation on the node is damaged.",
+}
+
+
+@dataclass(frozen=True)
+class TerminalFacts:
+    """All that the explanation depends on."""
+
+    intent: Intent
+    hold: Hold
+    assigned: bool
+    phase: Phase
+    reason: Reason | None
+    node_answers: bool
+    placement_note: str
+
+
+def explain(facts: TerminalFacts) -> str:
+    if facts.intent is not Intent.RUNNING:
+        return _explain_stop(facts)
+    if facts.hold is not Hold.NONE:
+        return _HOLDS[facts.hold]
+    if not facts.assigned:
+        return facts.placement_note or "Waiting for a place on a node."
+    if not facts.node_answers:
+        return "The node is silent at the moment; the terminal probably keeps running. Shown is its last state."
+    if facts.reason is not None and facts.phase is not Phase.READY:
+        return _REASONS[facts.reason]
+    return _PHASES[facts.phase]
+
+
+def _explain_stop(facts: TerminalFacts) -> str:
+    if facts.assigned:
+        return "The terminal is stopping."
+    return "The terminal is stopped." if facts.intent is Intent.STOPPED else "The account is removed."

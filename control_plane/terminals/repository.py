@@ -1,0 +1,66 @@
+"""All SQL of terminals."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from control_plane.accounts.model import Account
+from control_plane.assignments.model import Assignment
+from control_plane.brokers.model import BrokerServer
+from control_plane.terminals.model import Terminal, TerminalObservation
+from control_plane.terminals.state import Hold, Intent
+
+
+@dataclass(frozen=True)
+class Waiting:
+    """A terminal that should run and has no place."""
+
+    terminal: Terminal
+    account: Account
+    server: BrokerServer
+
+
+def of_account(session: Session, tenant_id: str, account_id: str) -> Terminal:
+    query = select(Terminal).where(Terminal.tenant_id == tenant_id, Terminal.account_id == account_id)
+    return session.scalars(query).one()
+
+
+def observation(session: Session, tenant_id: str, terminal_id: str) -> TerminalObservation | None:
+    query = select(TerminalObservation).where(
+        TerminalObservation.tenant_id == tenant_id, TerminalObservation.terminal_id == terminal_id
+    )
+    return session.scalars(query).one_or_none()
+
+
+def waiting(session: Session) -> list[Waiting]:
+    """Of all tenants, the one that waits longest first."""
+    query = (
+        select(Terminal, Account, BrokerServer)
+        .join(Account, Account.id == Terminal.account_id)
+        .join(BrokerServer, BrokerServer.name == Account.server)
+        .outerjoin(Assignment, (Assignment.terminal_id == Terminal.id) & Assignment.released_at.is_(None))
+        .where(Terminal.intent == Intent.RUNNING, Terminal.hold == Hold.NONE, Assignment.id.is_(None))
+        .order_by(Terminal.changed_at, Terminal.id)
+    )
+    return [Waiting(*row) for row in session.execute(query)]
+
+
+def runs_elsewhere(session: Session, account: Account) -> bool:
+    """Whether the same MT5 login has another terminal that holds a place and was let in by the broker."""
+    query = (
+        select(Terminal.id)
+        .join(Account, Account.id == Terminal.account_id)
+        .join(Assignment, (Assignment.terminal_id == Terminal.id) & Assignment.released_at.is_(None))
+        .join(TerminalObservation, TerminalObservation.terminal_id == Terminal.id)
+        .where(
+            Account.server == account.server,
+            Account.login == account.login,
+            Account.id != account.id,
+            TerminalObservation.last_answer_at.is_not(None),
+        )
+        .limit(1)
+    )
+    return session.scalar(query) is not None

@@ -1,0 +1,25 @@
+"""Terminals as the account's owner sees them."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from pydantic import BaseModel
+
+from control_plane.terminals.state import Hold, Intent
+from node_agent.protocol.messages import Phase, Reason
+
+
+class TerminalOut(BaseModel):
+    id: str
+    intent: Intent
+    hold: Hold
+    phase: Phase
+    reason: Reason | None
+    detail: str
+    explanation: str
+    """The state in a trader's words."""
+    since: datetime
+    last_answer_at: datetime | None
+    node_name: str | None
+    epoch: int

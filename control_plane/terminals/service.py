@@ -1,0 +1,76 @@
+"""Take in what agents observe of terminals, and show it."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from sqlalchemy.orm import Session
+
+from control_plane.assignments.model import Assignment
+from control_plane.fleet.model import Node
+from control_plane.fleet.state import NodeState
+from control_plane.terminals import repository
+from control_plane.terminals.explanation import TerminalFacts, explain
+from control_plane.terminals.model import Terminal, TerminalObservation
+from control_plane.terminals.schemas import TerminalOut
+from control_plane.terminals.state import Hold, Intent
+from node_agent.protocol.messages import ObservedTerminal, Phase, Reason
+
+_DETAIL_LIMIT = 500
+
+
+def observe(session: Session, terminal: Terminal, seen: ObservedTerminal, now: datetime) -> bool:
+    """Store an observation of the current epoch. Returns whether its owner would see a difference."""
+    row = repository.observation(session, terminal.tenant_id, terminal.id)
+    if row is None:
+        row = TerminalObservation(terminal_id=terminal.id, tenant_id=terminal.tenant_id)
+        session.add(row)
+        changed = True
+    else:
+        changed = (row.epoch, row.phase, row.reason, row.detail) != (seen.epoch, seen.phase, seen.reason, seen.detail)
+    row.epoch, row.phase, row.reason = seen.epoch, seen.phase, seen.reason
+    row.detail, row.since = seen.detail[:_DETAIL_LIMIT], seen.since
+    row.last_answer_at, row.restarts, row.reported_at = seen.last_answer_at, seen.restarts, now
+    return changed
+
+
+def present_terminal(
+    terminal: Terminal,
+    observation: TerminalObservation | None,
+    assignment: Assignment | None,
+    node: Node | None,
+    now: datetime,
+) -> TerminalOut:
+    """What the owner sees. An observation of an older epoch tells about a terminal that is no more."""
+    intent, hold = Intent(terminal.intent), Hold(terminal.hold)
+    current = observation if assignment and observation and observation.epoch == assignment.epoch else None
+    phase = Phase(current.phase) if current else _phase_without_report(intent, assignment)
+    reason = Reason(current.reason) if current and current.reason else None
+    facts = TerminalFacts(
+        intent=intent,
+        hold=hold,
+        assigned=assignment is not None,
+        phase=phase,
+        reason=reason,
+        node_answers=node is None or node.state == NodeState.ONLINE,
+        placement_note=terminal.placement_note,
+    )
+    return TerminalOut(
+        id=terminal.id,
+        intent=intent,
+        hold=hold,
+        phase=phase,
+        reason=reason,
+        detail=current.detail if current else terminal.placement_note,
+        explanation=explain(facts),
+        since=min(current.since if current else terminal.changed_at, now),
+        last_answer_at=observation.last_answer_at if observation else None,
+        node_name=node.name if node else None,
+        epoch=assignment.epoch if assignment else terminal.last_epoch,
+    )
+
+
+def _phase_without_report(intent: Intent, assignment: Assignment | None) -> Phase:
+    if assignment is None and intent is not Intent.RUNNING:
+        return Phase.STOPPED
+    return Phase.ABSENT

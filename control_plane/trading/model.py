@@ -1,0 +1,111 @@
+"""Tables of order intents, deals and equity."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from decimal import Decimal
+
+from sqlalchemy import BigInteger, ForeignKey, Index, String, UniqueConstraint
+from sqlalchemy.orm import Mapped, mapped_column
+
+from control_plane.db.base import Base
+from control_plane.db.types import Money, UtcDateTime
+
+
+class Order(Base):
+    """One wish to trade, written down before it is sent and settled exactly once; or a bot's, as its journal tells."""
+
+    __tablename__ = "orders"
+    __table_args__ = (
+        UniqueConstraint("account_id", "client_order_id"),
+        Index(None, "account_id", "created_at", "id"),
+        Index(None, "state", "look_again_at"),
+    )
+
+    id: Mapped[str] = mapped_column(String(40), primary_key=True)
+    tenant_id: Mapped[str] = mapped_column(ForeignKey("tenants.id"))
+    account_id: Mapped[str] = mapped_column(ForeignKey("accounts.id"))
+    client_order_id: Mapped[str] = mapped_column(String(120))
+    """The key under which the bridge sends it at most once; the order's own id for orders placed here."""
+    principal: Mapped[str] = mapped_column(String(80))
+    epoch: Mapped[int]
+    """Epoch of the assignment it was sent through."""
+    kind: Mapped[str] = mapped_column(String(8))
+    side: Mapped[str] = mapped_column(String(8))
+    symbol: Mapped[str] = mapped_column(String(64))
+    volume: Mapped[float]
+    stop_loss: Mapped[float | None]
+    take_profit: Mapped[float | None]
+    position_ticket: Mapped[int | None] = mapped_column(BigInteger)
+    state: Mapped[str] = mapped_column(String(16))
+    retcode: Mapped[int]
+    message: Mapped[str] = mapped_column(String(300))
+    order_ticket: Mapped[int] = mapped_column(BigInteger)
+    deal_ticket: Mapped[int] = mapped_column(BigInteger)
+    price: Mapped[float]
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    sent_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    settled_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    look_again_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    """When the settlement loop looks at an order placed here that is not settled; None for orders of bots."""
+
+
+class IdempotencyKey(Base):
+    """Which order a user's Idempotency-Key made, and for which request."""
+
+    __tablename__ = "idempotency_keys"
+
+    user_id: Mapped[str] = mapped_column(ForeignKey("users.id"), primary_key=True)
+    key: Mapped[str] = mapped_column(String(200), primary_key=True)
+    tenant_id: Mapped[str] = mapped_column(ForeignKey("tenants.id"))
+    request_hash: Mapped[str] = mapped_column(String(64))
+    order_id: Mapped[str] = mapped_column(ForeignKey("orders.id"))
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime)
+
+
+class Deal(Base):
+    """One `TradeDeal` of the broker: the trade log. Never changed once written."""
+
+    __tablename__ = "deals"
+    __table_args__ = (
+        UniqueConstraint("account_id", "ticket"),
+        Index(None, "account_id", "broker_time_msc", "ticket"),
+        Index(None, "account_id", "magic"),
+    )
+
+    id: Mapped[str] = mapped_column(String(40), primary_key=True)
+    tenant_id: Mapped[str] = mapped_column(ForeignKey("tenants.id"))
+    account_id: Mapped[str] = mapped_column(ForeignKey("accounts.id"))
+    ticket: Mapped[int] = mapped_column(BigInteger)
+    order_ticket: Mapped[int] = mapped_column(BigInteger)
+    position_ticket: Mapped[int] = mapped_column(BigInteger)
+    symbol: Mapped[str] = mapped_column(String(64))
+    type: Mapped[int]
+    entry: Mapped[int]
+    reason: Mapped[int]
+    volume: Mapped[float]
+    price: Mapped[float]
+    profit: Mapped[Decimal] = mapped_column(Money)
+    commission: Mapped[Decimal] = mapped_column(Money)
+    swap: Mapped[Decimal] = mapped_column(Money)
+    fee: Mapped[Decimal] = mapped_column(Money)
+    magic: Mapped[int] = mapped_column(BigInteger)
+    comment: Mapped[str] = mapped_column(String(128))
+    external_id: Mapped[str] = mapped_column(String(128))
+    broker_time_msc: Mapped[int] = mapped_column(BigInteger)
+    epoch: Mapped[int]
+    """Epoch of the assignment that reported it first."""
+    recorded_at: Mapped[datetime] = mapped_column(UtcDateTime)
+
+
+class EquitySample(Base):
+    """Balance and equity at a moment, taken when they change."""
+
+    __tablename__ = "equity_samples"
+
+    account_id: Mapped[str] = mapped_column(ForeignKey("accounts.id"), primary_key=True)
+    at: Mapped[datetime] = mapped_column(UtcDateTime, primary_key=True)
+    tenant_id: Mapped[str] = mapped_column(ForeignKey("tenants.id"))
+    broker_time: Mapped[int] = mapped_column(BigInteger)
+    balance: Mapped[Decimal] = mapped_column(Money)
+    equity: Mapped[Decimal] = mapped_column(Money)

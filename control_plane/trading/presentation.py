@@ -1,0 +1,104 @@
+"""Orders, positions, deals and equity as their owner sees them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+from control_plane.db.types import money
+from control_plane.money import money_text
+from control_plane.trading.model import Deal, EquitySample, Order
+from control_plane.trading.outcome import retcode_name
+from control_plane.trading.schemas import DealOut, EquityPoint, OrderOut, PositionOut
+from control_plane.trading.state import OrderKind, OrderState, Side
+from mt5_bridge.contract import CONSTANT_GROUPS
+
+_DEAL_TYPES: dict[int, Literal["buy", "sell", "balance", "credit"]] = {0: "buy", 1: "sell", 2: "balance", 3: "credit"}
+_DEAL_ENTRIES: dict[int, Literal["in", "out", "inout", "out_by"]] = {0: "in", 1: "out", 2: "inout", 3: "out_by"}
+_DEAL_REASONS = {
+    code: name.removeprefix("DEAL_REASON_").lower() for name, code in CONSTANT_GROUPS["DEAL_REASON"].items()
+}
+
+
+def present_order(row: Order, entries: Mapping[int, int]) -> OrderOut:
+    """`entries` are those of the known deals by ticket: they tell whether a bot's order opened or closed."""
+    return OrderOut(
+        id=row.id,
+        account_id=row.account_id,
+        kind=_kind(row, entries),
+        side=Side(row.side),
+        symbol=row.symbol,
+        volume=row.volume,
+        stop_loss=row.stop_loss,
+        take_profit=row.take_profit,
+        position_ticket=row.position_ticket,
+        state=OrderState(row.state),
+        retcode=row.retcode,
+        retcode_name=retcode_name(row.retcode),
+        message=row.message,
+        order_ticket=row.order_ticket,
+        deal_ticket=row.deal_ticket,
+        price=row.price,
+        principal=row.principal,
+        created_at=row.created_at,
+        settled_at=row.settled_at,
+    )
+
+
+def present_deal(row: Deal, bots: Mapping[int, str]) -> DealOut:
+    """`bots` are the account's bot ids by magic number."""
+    return DealOut(
+        ticket=row.ticket,
+        order_ticket=row.order_ticket,
+        position_ticket=row.position_ticket,
+        symbol=row.symbol,
+        type=_DEAL_TYPES.get(row.type, "other"),
+        entry=_DEAL_ENTRIES.get(row.entry, "in"),
+        volume=row.volume,
+        price=row.price,
+        profit=money_text(row.profit),
+        commission=money_text(row.commission),
+        swap=money_text(row.swap),
+        fee=money_text(row.fee),
+        magic=row.magic,
+        bot_id=bots.get(row.magic),
+        reason=_DEAL_REASONS.get(row.reason, "other"),
+        comment=row.comment,
+        broker_time_msc=row.broker_time_msc,
+        recorded_at=row.recorded_at,
+    )
+
+
+def present_position(row: Any, bots: Mapping[int, str]) -> PositionOut:
+    """From a `TradePosition` of the terminal."""
+    return PositionOut(
+        ticket=row.ticket,
+        symbol=row.symbol,
+        side=Side.SELL if row.type else Side.BUY,
+        volume=row.volume,
+        price_open=row.price_open,
+        price_current=row.price_current,
+        stop_loss=row.sl or None,
+        take_profit=row.tp or None,
+        profit=money_text(money(row.profit)),
+        swap=money_text(money(row.swap)),
+        magic=row.magic,
+        bot_id=bots.get(row.magic),
+        comment=row.comment,
+        broker_time=row.time,
+    )
+
+
+def present_equity(rows: Sequence[EquitySample]) -> list[EquityPoint]:
+    return [
+        EquityPoint(
+            at=row.at, broker_time=row.broker_time, balance=money_text(row.balance), equity=money_text(row.equity)
+        )
+        for row in rows
+    ]
+
+
+def _kind(row: Order, entries: Mapping[int, int]) -> OrderKind:
+    if row.kind != OrderKind.OTHER or row.deal_ticket not in entries:
+        return OrderKind(row.kind)
+    return OrderKind.OPEN if entries[row.deal_ticket] == 0 else OrderKind.CLOSE

@@ -1,0 +1,127 @@
+"""All SQL of orders, deals and equity."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime
+
+from sqlalchemy import and_, func, or_, select, update
+from sqlalchemy.orm import Session
+
+from control_plane.accounts.model import Account
+from control_plane.identity.owner import Owner
+from control_plane.trading.model import Deal, EquitySample, IdempotencyKey, Order
+from control_plane.trading.state import UNSETTLED, OrderState
+
+
+def order(session: Session, tenant_id: str, order_id: str) -> Order | None:
+    query = select(Order).where(Order.tenant_id == tenant_id, Order.id == order_id)
+    return session.scalars(query).one_or_none()
+
+
+def locked_order(session: Session, tenant_id: str, order_id: str) -> Order | None:
+    """The order, held until the transaction ends where the database can (SQLite holds everything anyway)."""
+    query = select(Order).where(Order.tenant_id == tenant_id, Order.id == order_id).with_for_update()
+    return session.scalars(query).one_or_none()
+
+
+def order_by_client_id(session: Session, tenant_id: str, account_id: str, client_order_id: str) -> Order | None:
+    query = select(Order).where(
+        Order.tenant_id == tenant_id, Order.account_id == account_id, Order.client_order_id == client_order_id
+    )
+    return session.scalars(query).one_or_none()
+
+
+def claim_for_sending(session: Session, tenant_id: str, order_id: str, now: datetime) -> bool:
+    """Move an order from pending to sent; False when something else has settled it first."""
+    moved = session.execute(
+        update(Order)
+        .where(Order.tenant_id == tenant_id, Order.id == order_id, Order.state == OrderState.PENDING)
+        .values(state=OrderState.SENT, sent_at=now)
+        .returning(Order.id)
+    )
+    return moved.scalar_one_or_none() is not None
+
+
+def to_settle(session: Session, now: datetime, limit: int) -> list[tuple[Order, Account]]:
+    """Orders placed here whose outcome is open and due for a look, of all tenants."""
+    query = (
+        select(Order, Account)
+        .join(Account, Account.id == Order.account_id)
+        .where(Order.state.in_(UNSETTLED), Order.look_again_at <= now)
+        .order_by(Order.look_again_at)
+        .limit(limit)
+    )
+    return [(row[0], row[1]) for row in session.execute(query)]
+
+
+def orders(
+    session: Session, owner: Owner, account_id: str, before: tuple[datetime, str] | None, limit: int
+) -> list[Order]:
+    """Newest first."""
+    query = select(Order).where(Order.tenant_id == owner.tenant_id, Order.account_id == account_id)
+    if before is not None:
+        at, order_id = before
+        query = query.where(or_(Order.created_at < at, and_(Order.created_at == at, Order.id < order_id)))
+    return list(session.scalars(query.order_by(Order.created_at.desc(), Order.id.desc()).limit(limit)))
+
+
+def idempotency(session: Session, owner: Owner, key: str) -> IdempotencyKey | None:
+    query = select(IdempotencyKey).where(
+        IdempotencyKey.tenant_id == owner.tenant_id,
+        IdempotencyKey.user_id == owner.user_id,
+        IdempotencyKey.key == key,
+    )
+    return session.scalars(query).one_or_none()
+
+
+def known_deals(session: Session, account_id: str, tickets: Iterable[int]) -> set[int]:
+    query = select(Deal.ticket).where(Deal.account_id == account_id, Deal.ticket.in_(list(tickets)))
+    return set(session.scalars(query))
+
+
+def deal(session: Session, tenant_id: str, deal_id: str) -> Deal | None:
+    return session.scalars(select(Deal).where(Deal.tenant_id == tenant_id, Deal.id == deal_id)).one_or_none()
+
+
+def deals(session: Session, owner: Owner, account_id: str, before: tuple[int, int] | None, limit: int) -> list[Deal]:
+    """Newest first."""
+    query = select(Deal).where(Deal.tenant_id == owner.tenant_id, Deal.account_id == account_id)
+    if before is not None:
+        msc, ticket = before
+        query = query.where(or_(Deal.broker_time_msc < msc, and_(Deal.broker_time_msc == msc, Deal.ticket < ticket)))
+    return list(session.scalars(query.order_by(Deal.broker_time_msc.desc(), Deal.ticket.desc()).limit(limit)))
+
+
+def entries_of_deals(session: Session, tenant_id: str, account_id: str, tickets: Iterable[int]) -> dict[int, int]:
+    """Whether deals opened or closed (`DEAL_ENTRY_*`), by ticket."""
+    query = select(Deal.ticket, Deal.entry).where(
+        Deal.tenant_id == tenant_id, Deal.account_id == account_id, Deal.ticket.in_(list(tickets))
+    )
+    return dict(session.execute(query).tuples().all())
+
+
+def last_equity(session: Session, tenant_id: str, account_id: str) -> EquitySample | None:
+    query = (
+        select(EquitySample)
+        .where(EquitySample.tenant_id == tenant_id, EquitySample.account_id == account_id)
+        .order_by(EquitySample.at.desc())
+        .limit(1)
+    )
+    return session.scalars(query).first()
+
+
+def equity(session: Session, owner: Owner, account_id: str, limit: int) -> list[EquitySample]:
+    """At most `limit` samples spread evenly over the whole history, the newest always included; oldest first."""
+    mine = (EquitySample.tenant_id == owner.tenant_id, EquitySample.account_id == account_id)
+    total = session.scalar(select(func.count()).select_from(EquitySample).where(*mine)) or 0
+    stride = -(-total // limit) or 1
+    place = func.row_number().over(order_by=EquitySample.at.desc()).label("place")
+    ranked = select(EquitySample, place).where(*mine).subquery()
+    query = (
+        select(EquitySample)
+        .join(ranked, and_(ranked.c.account_id == EquitySample.account_id, ranked.c.at == EquitySample.at))
+        .where((ranked.c.place - 1) % stride == 0)
+        .order_by(EquitySample.at)
+    )
+    return list(session.scalars(query))

@@ -1,0 +1,147 @@
+"""Keep the trade log: deals, orders of bots and equity, as the terminals report them. All of it may come twice."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from sqlalchemy.orm import Session
+
+from control_plane.accounts import repository as accounts_repository
+from control_plane.accounts.model import Account, AccountSnapshotRow
+from control_plane.bus.port import Bus, Change, Topic
+from control_plane.clock import Clock
+from control_plane.db.engine import after_commit
+from control_plane.db.types import money
+from control_plane.ids import new_id
+from control_plane.trading import outcome, repository
+from control_plane.trading.model import Deal, EquitySample, Order
+from control_plane.trading.outcome import Outcome
+from control_plane.trading.state import SETTLED, OrderKind, OrderState, Side, may_become
+from node_agent.protocol.messages import AccountSnapshot, DealBody, Event, OrderBody
+
+_EQUITY_INTERVAL = timedelta(seconds=2)
+
+
+class TradeLog:
+    def __init__(self, bus: Bus, clock: Clock) -> None:
+        self._bus = bus
+        self._clock = clock
+
+    def record_deal(self, session: Session, account: Account, body: DealBody, epoch: int) -> bool:
+        """Write a deal down once. Returns False when it is known. Raises ValueError for impossible amounts."""
+        if body.ticket in repository.known_deals(session, account.id, [body.ticket]):
+            return False
+        row = Deal(
+            id=new_id("dea"),
+            tenant_id=account.tenant_id,
+            account_id=account.id,
+            ticket=body.ticket,
+            order_ticket=body.order,
+            position_ticket=body.position_id,
+            symbol=body.symbol[:64],
+            type=body.type,
+            entry=body.entry,
+            reason=body.reason,
+            volume=body.volume,
+            price=body.price,
+            profit=money(body.profit),
+            commission=money(body.commission),
+            swap=money(body.swap),
+            fee=money(body.fee),
+            magic=body.magic,
+            comment=body.comment[:128],
+            external_id=body.external_id[:128],
+            broker_time_msc=body.time_msc,
+            epoch=epoch,
+            recorded_at=self._clock.now(),
+        )
+        session.add(row)
+        session.flush()
+        self._announce(session, Topic.DEAL, row.id, account)
+        return True
+
+    def record_order(self, session: Session, account: Account, event: Event, body: OrderBody) -> None:
+        """Take in a row of the bridge's journal: news of an order placed here, or an order of a bot or a script."""
+        row = repository.order_by_client_id(session, account.tenant_id, account.id, body.client_order_id)
+        if row is None:
+            row = self._foreign_order(account, event, body)
+            session.add(row)
+        self.apply(session, row, account, outcome.of_event(body))
+
+    def apply(self, session: Session, row: Order, account: Account, news: Outcome) -> bool:
+        """Bring an order forward; what is older than what is known, or comes after the end, changes nothing."""
+        present = OrderState(row.state)
+        if news.state is not present and not may_become(present, news.state):
+            return False
+        if news.state is present and present in SETTLED:
+            return False
+        row.state, row.retcode, row.message = news.state, news.retcode, news.message[:300]
+        row.order_ticket, row.deal_ticket = news.order_ticket, news.deal_ticket
+        row.price = news.price or row.price
+        if news.state in SETTLED:
+            row.settled_at, row.look_again_at = self._clock.now(), None
+        session.flush()
+        self._announce(session, Topic.ORDER, row.id, account)
+        return True
+
+    def record_snapshot(self, session: Session, account: Account, seen: AccountSnapshot) -> bool:
+        """Keep what `account_info()` answered, and a point of the equity curve. Returns whether it differs.
+
+        Raises ValueError for impossible amounts.
+        """
+        row = accounts_repository.snapshot(session, account.tenant_id, account.id)
+        before = None if row is None else (row.balance, row.equity, row.profit, row.positions)
+        if row is None:
+            row = AccountSnapshotRow(account_id=account.id, tenant_id=account.tenant_id)
+            session.add(row)
+        elif seen.taken_at < row.taken_at:
+            return False
+        row.currency = seen.currency[:16]
+        row.balance, row.equity, row.profit = money(seen.balance), money(seen.equity), money(seen.profit)
+        row.margin, row.margin_free = money(seen.margin), money(seen.margin_free)
+        row.positions, row.broker_time, row.taken_at = seen.positions, seen.broker_time, seen.taken_at
+        session.flush()
+        self._sample_equity(session, account, row)
+        return before != (row.balance, row.equity, row.profit, row.positions)
+
+    def _sample_equity(self, session: Session, account: Account, now: AccountSnapshotRow) -> None:
+        last = repository.last_equity(session, account.tenant_id, account.id)
+        if last is not None:
+            unchanged = (last.balance, last.equity) == (now.balance, now.equity)
+            if unchanged or now.taken_at - last.at < _EQUITY_INTERVAL:
+                return
+        session.add(
+            EquitySample(
+                account_id=account.id,
+                at=now.taken_at,
+                tenant_id=account.tenant_id,
+                broker_time=now.broker_time,
+                balance=now.balance,
+                equity=now.equity,
+            )
+        )
+
+    def _foreign_order(self, account: Account, event: Event, body: OrderBody) -> Order:
+        return Order(
+            id=new_id("ord"),
+            tenant_id=account.tenant_id,
+            account_id=account.id,
+            client_order_id=body.client_order_id,
+            principal=body.principal[:80],
+            epoch=event.epoch,
+            kind=OrderKind.OTHER,
+            side=Side.SELL if body.type % 2 else Side.BUY,
+            symbol=body.symbol[:64],
+            volume=body.volume,
+            state=OrderState.PENDING,
+            retcode=0,
+            message="",
+            order_ticket=0,
+            deal_ticket=0,
+            price=0.0,
+            created_at=event.occurred_at,
+        )
+
+    def _announce(self, session: Session, topic: Topic, subject_id: str, account: Account) -> None:
+        change = Change(topic, subject_id, account.user_id, account.id)
+        after_commit(session, lambda: self._bus.publish(change))

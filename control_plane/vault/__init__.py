@@ -1,0 +1,1 @@
+"""Secrets at rest: sealed under a key per tenant, which is wrapped by the farm's master key."""

@@ -1,0 +1,132 @@
+"""The official package as a simulated terminal answers it: same values, same errors (rules B1-B19)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from mt5_bridge import codec
+from mt5_bridge.arguments import RejectedError, parse, unconnected
+from mt5_bridge.simulated.link import Frames, LinkError, RemoteError, SendError, connect, opened
+
+SUCCESS = (1, "Success")
+NOTHING_YET = (0, "")
+NO_TERMINAL = (-10003, "IPC initialize failed, MetaTrader 5 x64 not found")
+SEND_FAILED = (-10001, "IPC send failed")
+RECEIVE_FAILED = (-10002, "IPC recv failed")
+DEFAULT_TIMEOUT_MS = 60_000
+_CONNECT_SECONDS = 5.0
+_ANSWER_SECONDS = 60.0
+# Calls that give False and not None when the terminal says no.
+_FALSE = frozenset({"initialize", "login", "symbol_select", "market_book_add", "market_book_release"})
+
+
+class SimulatedBackend:
+    """One link to the terminal at `ipc` (`unix:/path` or `host:port`). Used from one thread only.
+
+    `call` and `last_error` behave as the functions of the official package in a process of their own.
+    """
+
+    def __init__(self, ipc: str) -> None:
+        self._ipc = ipc
+        self._frames: Frames | None = None
+        self._number = 0
+        self._error = NOTHING_YET
+
+    def last_error(self) -> tuple[int, str]:
+        """Code and text of the latest call."""
+        return self._error
+
+    def close(self) -> None:
+        """Drop the link; the terminal goes on running."""
+        if self._frames is not None:
+            self._frames.close()
+            self._frames = None
+
+    def call(self, function: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
+        """Call a function of the package. Raises TypeError, SystemError as it does; KeyError for no such function."""
+        if function == "last_error":
+            parse(function, args, kwargs)
+            return self._error
+        self._error = SUCCESS  # B2
+        try:
+            plain, named = parse(function, args, kwargs)
+        except RejectedError as rejected:
+            self._error = rejected.error
+            return rejected.value
+        if function == "initialize":
+            return self._initialize(plain, named)
+        if function == "shutdown":
+            self.close()
+            return True
+        return self._linked(function, plain, named)
+
+    def _linked(self, function: str, plain: tuple[Any, ...], named: Mapping[str, Any]) -> Any:
+        if self._frames is None:
+            value, self._error = unconnected(function)
+            return value
+        try:
+            if function == "login":
+                timeout = named.get("timeout", DEFAULT_TIMEOUT_MS)
+                return self._ask("login", plain[0], named.get("password"), named.get("server"), timeout, wait=timeout)
+            return codec.decode(self._ask("call", function, codec.encode(plain), codec.encode(named)))
+        except RemoteError as error:
+            return self._failed(function, (error.code, error.text))
+        except LinkError as error:
+            # The link stays given up until the next initialize (B16).
+            return self._failed(function, SEND_FAILED if isinstance(error, SendError) else RECEIVE_FAILED)
+
+    def _failed(self, function: str, error: tuple[int, str]) -> Any:
+        self._error = error
+        if function in _FALSE:
+            return False
+        return (0, 0, "") if function == "version" else None
+
+    def _initialize(self, plain: tuple[Any, ...], named: Mapping[str, Any]) -> bool:
+        self.close()
+        path = plain[0] if plain else named.get("path")
+        timeout = named.get("timeout", DEFAULT_TIMEOUT_MS)
+        try:
+            frames = Frames(connect(self._ipc, _CONNECT_SECONDS))
+        except (OSError, ValueError):
+            self._error = NO_TERMINAL if path is None else _not_started(path)
+            return False
+        self._frames = frames
+        try:
+            if path is not None and not self._is_here(path):
+                self._error = _not_started(path)
+                self.close()
+                return False
+            account = (named.get("login", 0), named.get("password"), named.get("server"))
+            self._ask("initialize", *account, timeout, wait=timeout)
+        except RemoteError as error:
+            self.close()
+            self._error = (error.code, error.text)
+            return False
+        except LinkError:
+            self.close()
+            self._error = RECEIVE_FAILED
+            return False
+        return True
+
+    def _is_here(self, path: str) -> bool:
+        """Whether the path names this terminal's folder or program, or the link itself."""
+        folder = Path(str(self._ask("place")))
+        return path == self._ipc or Path(path) in (folder, folder / "terminal64.exe")
+
+    def _ask(self, verb: str, *arguments: Any, wait: int = 0) -> Any:
+        frames = self._frames
+        if frames is None:
+            raise LinkError("no link")
+        self._number += 1
+        frames.set_timeout(_ANSWER_SECONDS + wait / 1000)
+        frames.send((self._number, verb, arguments))
+        answer = frames.receive()
+        if answer[0] != self._number:
+            raise LinkError("the answer belongs to another request")
+        return opened(answer)
+
+
+def _not_started(path: str) -> tuple[int, str]:
+    return -10003, f"IPC initialize failed, Process create failed '{path}'"

@@ -1,0 +1,65 @@
+"""Runs an unmodified script that says `import MetaTrader5 as mt5` against a terminal of the farm."""
+
+from __future__ import annotations
+
+import json
+import runpy
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from mt5_bridge.client.module import install
+from mt5_bridge.client.terminal import MetaTrader5
+from mt5_bridge.worker_config import ConfigError, load_object, read_token, required
+
+
+def load_connection(source: str) -> dict[str, Any]:
+    """Read a connection: a file, or standard input for '-'. Raises ConfigError."""
+    if source != "-":
+        return load_object(Path(source))
+    try:
+        data = json.loads(sys.stdin.readline())
+    except ValueError as error:
+        raise ConfigError("standard input holds no JSON object on its first line") from error
+    if not isinstance(data, dict):
+        raise ConfigError("standard input holds no JSON object on its first line")
+    return data
+
+
+def open_connection(data: Mapping[str, Any]) -> MetaTrader5:
+    """The terminal of a connection, as unconnected as the package is before `initialize`.
+
+    Raises ConfigError for a bad connection, BridgeError when refused, BridgeLost when unreachable.
+    """
+    address = required(data, "address", str)
+    try:
+        if "ticket" in data:
+            ca = data.get("ca") or data.get("ca_pem")
+            return MetaTrader5(
+                address,
+                ticket=required(data, "ticket", str),
+                ca=None if ca is None else str(ca),
+                server_name=data.get("server_name"),
+                initialized=False,
+                compat=True,
+            )
+        return MetaTrader5(
+            address,
+            token=read_token(Path(required(data, "token_file", str))),
+            scope=data.get("scope", "read"),
+            epoch=required(data, "epoch", int),
+            principal=data.get("principal", "service:script"),
+            initialized=False,
+            compat=True,
+        )
+    except ValueError as error:
+        raise ConfigError(str(error)) from error
+
+
+def run_script(script: Path, arguments: Sequence[str], terminal: MetaTrader5) -> None:
+    """Run the script as `python script arguments` would. What it raises, SystemExit too, passes through."""
+    install(terminal)
+    sys.argv = [str(script), *arguments]
+    sys.path.insert(0, str(script.resolve().parent))
+    runpy.run_path(str(script), run_name="__main__")

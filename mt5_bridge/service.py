@@ -1,0 +1,204 @@
+"""What a client can reach over RPyC: one method, plain values, an allow-list, a scope."""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Final
+
+from rpyc.core.service import Service
+
+from mt5_bridge.arguments import SUCCESS, RejectedError, parse
+from mt5_bridge.auth import AGENT
+from mt5_bridge.codec import CodecError, decode, encode
+from mt5_bridge.contract import FUNCTIONS, Scope, Style
+from mt5_bridge.executor import BusyError, DeadlineError, Executor
+from mt5_bridge.guard import parse_guard
+from mt5_bridge.journal import Journal
+from mt5_bridge.refusals import RefusedError, terminal_lost
+from mt5_bridge.terminal_link import Account, TerminalLink
+from mt5_bridge.trading import Sender, TradeDesk
+
+log = logging.getLogger(__name__)
+
+Answer = tuple[str, Any, int, str]
+
+FORWARDED: Final = frozenset(
+    name for name, function in FUNCTIONS.items() if function.style is not Style.PYTHON
+) - {"initialize", "login", "shutdown", "last_error"}  # fmt: skip
+"""Functions that reach the terminal. The link itself is the worker's: no client may re-make or switch it."""
+MAX_ORDER_ID: Final = 120
+
+
+@dataclass(frozen=True)
+class Session:
+    """One authenticated connection."""
+
+    session_id: str
+    scope: Scope
+    epoch: int
+    principal: str
+
+
+@dataclass(frozen=True)
+class Terminal:
+    """Everything that serves one terminal; shared by its sessions."""
+
+    terminal_id: str
+    backend: str
+    account: Account
+    executor: Executor
+    link: TerminalLink
+    desk: TradeDesk
+    journal: Journal
+    started: float
+    """time.monotonic() when the worker started."""
+
+
+class BridgeService(Service):  # type: ignore[misc]  # rpyc has no types
+    """One session's view of the terminal. Only `exposed_call` can be reached."""
+
+    def __init__(self, terminal: Terminal, session: Session) -> None:
+        super().__init__()
+        self._terminal = terminal
+        self._session = session
+        self._farm: dict[str, Callable[..., Any]] = {
+            "farm.describe": self._describe,
+            "farm.journal": self._journal,
+            "farm.outcome": self._outcome,
+            "farm.configure": self._configure,
+        }
+
+    def exposed_call(self, function: Any, args: Any, kwargs: Any, options: Any) -> Answer:
+        """Answer one call as (status, payload, error code, error text); see the client for the reading of it."""
+        try:
+            value, error = self._answer(_text(function), _tuple(args), _pairs(kwargs), _pairs(options))
+            return "ok", encode(value), *error
+        except RejectedError as rejected:
+            return "ok", rejected.value, *rejected.error
+        except RefusedError as refused:
+            log.info("refused %s to %s: %s", function, self._session.principal, refused.code)
+            return "refused", (refused.code, refused.message), *SUCCESS
+        except CodecError as error:
+            return "refused", ("malformed_call", str(error)), *SUCCESS
+        except (TypeError, SystemError, ValueError, OverflowError) as error:
+            return "raise", _described(error), *SUCCESS
+        except Exception:
+            log.exception("call of %s failed", str(function)[:40])
+            return "refused", ("terminal_lost", "the call failed inside the bridge"), *SUCCESS
+
+    def _answer(
+        self, function: str, args: tuple[Any, ...], kwargs: dict[str, Any], options: dict[str, Any]
+    ) -> tuple[Any, tuple[int, str]]:
+        terminal, session = self._terminal, self._session
+        if session.epoch < terminal.desk.mandate.epoch:
+            raise RefusedError("stale_epoch", "the terminal has been assigned anew since this session began")
+        if function in self._farm:
+            return self._farm[function](*args, **kwargs), SUCCESS
+        if function not in FORWARDED:
+            raise RefusedError("not_allowed", f"{function[:40]} cannot be called through the bridge")
+        if FUNCTIONS[function].scope is Scope.TRADE and session.scope is not Scope.TRADE:
+            raise RefusedError("read_only_ticket", "this session may read and not trade")
+        args, kwargs = parse(function, args, kwargs)
+        if function == "order_send":
+            sender = Sender(session.principal, session.epoch)
+            return terminal.desk.send(sender, args[0], _order_id(options))
+        return self._read(function, args, kwargs)
+
+    def _read(self, function: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, tuple[int, str]]:
+        terminal = self._terminal
+        if terminal.link.wrong_account:
+            raise RefusedError("wrong_account", "another account is signed in to the terminal")
+        if not terminal.link.linked:
+            raise terminal_lost()
+
+        def work() -> tuple[Any, tuple[int, str]]:
+            value = terminal.link.call(function, args, kwargs)
+            terminal.desk.observe(value)
+            return value, terminal.link.last_error()
+
+        try:
+            return terminal.executor.run(function, FUNCTIONS[function].deadline, work)
+        except BusyError as error:
+            raise RefusedError("busy", "too many calls are waiting for this terminal") from error
+        except DeadlineError as error:
+            raise RefusedError("deadline", "the call waited too long for its turn; nothing was done") from error
+
+    def _describe(self) -> Any:
+        terminal = self._terminal
+        code, text = terminal.link.error
+        return (
+            ("terminal_id", terminal.terminal_id),
+            ("epoch", terminal.desk.mandate.epoch),
+            ("login", terminal.account.login),
+            ("server", terminal.account.server),
+            ("backend", terminal.backend),
+            ("linked", terminal.link.linked),
+            ("connected", terminal.link.connected),
+            ("wrong_account", terminal.link.wrong_account),
+            ("error_code", code),
+            ("error_text", text),
+            ("uptime", time.monotonic() - terminal.started),
+            ("calls", terminal.executor.calls),
+            ("journal_sequence", terminal.journal.sequence()),
+            ("unsettled", len(terminal.journal.unsettled())),
+        )
+
+    def _journal(self, after_sequence: Any, limit: Any) -> Any:
+        if type(after_sequence) is not int or type(limit) is not int:
+            raise CodecError("farm.journal takes two integers")
+        return tuple(entry.pairs() for entry in self._terminal.journal.after(after_sequence, limit))
+
+    def _outcome(self, client_order_id: Any) -> Any:
+        entry = self._terminal.journal.get(_text(client_order_id))
+        return None if entry is None else entry.pairs()
+
+    def _configure(self, configuration: Any) -> Any:
+        if self._session.principal != AGENT:
+            raise RefusedError("not_allowed", "only the node's agent may configure a worker")
+        try:
+            data = json.loads(_text(configuration))
+            guard = parse_guard(data["guard"]) if "guard" in data else None
+            epoch = data.get("epoch")
+            if epoch is not None and type(epoch) is not int:
+                raise ValueError("epoch must be an integer")  # noqa: TRY301 - one error for bad configuration
+        except (ValueError, TypeError, AttributeError) as error:
+            raise CodecError(f"bad configuration: {error}") from error
+        self._terminal.desk.configure(guard, epoch)
+        log.info("configured: epoch %d, guard %s", self._terminal.desk.mandate.epoch, self._terminal.desk.mandate.guard)
+        return True
+
+
+def _text(value: Any) -> str:
+    if type(value) is not str:
+        raise CodecError("expected a text")
+    return value
+
+
+def _tuple(value: Any) -> tuple[Any, ...]:
+    if type(value) is not tuple:
+        raise CodecError("expected a tuple")
+    return tuple(decode(item) for item in value)
+
+
+def _pairs(value: Any) -> dict[str, Any]:
+    if type(value) is not tuple or not all(type(pair) is tuple and len(pair) == 2 for pair in value):
+        raise CodecError("expected pairs")
+    return {_text(key): decode(item) for key, item in value}
+
+
+def _order_id(options: dict[str, Any]) -> str | None:
+    order_id = options.get("client_order_id")
+    if order_id is None:
+        return None
+    if not isinstance(order_id, str) or not 0 < len(order_id) <= MAX_ORDER_ID or not order_id.isprintable():
+        raise CodecError(f"client_order_id must be 1 to {MAX_ORDER_ID} printable characters")
+    return order_id
+
+
+def _described(error: BaseException) -> tuple[str, str, str, str]:
+    cause = error.__cause__
+    return type(error).__name__, str(error), "" if cause is None else type(cause).__name__, str(cause or "")

@@ -1,0 +1,169 @@
+"""What became of an order whose answer was lost, read from the account's own books. Pure decisions.
+
+An order is recognised by everything that was asked for (symbol, side, volume, magic, comment, position), by being newer
+than the watermark taken before the send, and by belonging to no other row of the journal. Not finding it says nothing
+until the terminal has been connected for a while and a second look finds nothing either.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, Final
+
+from mt5_bridge.contract import CONSTANTS, RETCODE_COMMENTS
+from mt5_bridge.journal import Entry, State, trade_request
+from mt5_bridge.structs import OrderSendResult, Struct
+
+CONNECTED_SECONDS: Final = 5.0
+"""How long the terminal must have been connected before an order that is not found counts as not executed."""
+CLOCK_SLACK_SECONDS: Final = 5
+
+_DEAL, _PENDING, _SLTP, _MODIFY, _REMOVE, _CLOSE_BY = (
+    CONSTANTS[f"TRADE_ACTION_{name}"] for name in ("DEAL", "PENDING", "SLTP", "MODIFY", "REMOVE", "CLOSE_BY")
+)
+_DONE, _PARTIAL, _REJECT = (CONSTANTS[f"TRADE_RETCODE_{name}"] for name in ("DONE", "DONE_PARTIAL", "REJECT"))
+_CANCELED, _FILLED, _REJECTED = (CONSTANTS[f"ORDER_STATE_{name}"] for name in ("CANCELED", "FILLED", "REJECTED"))
+_VOLUME_TOLERANCE: Final = 1e-9
+_PRICE_TOLERANCE: Final = 1e-9
+_PRICE_DIGITS: Final = 9
+
+
+@dataclass(frozen=True)
+class Books:
+    """The account's books: active orders, open positions, and the history since shortly before the send."""
+
+    orders: tuple[Any, ...] = ()
+    positions: tuple[Any, ...] = ()
+    history_orders: tuple[Any, ...] = ()
+    deals: tuple[Any, ...] = ()
+
+
+@dataclass(frozen=True)
+class Finding:
+    """A settled outcome, with the answer that the terminal would have given."""
+
+    state: State
+    result: Struct
+
+
+@dataclass(frozen=True)
+class Waiting:
+    """The order was found, and is still on its way."""
+
+
+def find(entry: Entry, books: Books, claimed: frozenset[int]) -> Finding | Waiting | None:
+    """What the books say of the entry; None when they do not know it."""
+    request = trade_request(entry.request)
+    action = request.action
+    if action in {_DEAL, _PENDING, _CLOSE_BY}:
+        return _new_order(entry, request, books, claimed)
+    if action == _SLTP:
+        return _changed(request, (p for p in books.positions if _sltp_target(p, request)), order=0)
+    if action == _MODIFY:
+        matching = (
+            o
+            for o in books.orders
+            if o.ticket == request.order and _same(o.price_open, request.price, _PRICE_TOLERANCE)
+        )
+        return _changed(request, matching, order=request.order)
+    if action == _REMOVE:
+        removed = [o for o in books.history_orders if o.ticket == request.order and o.state == _CANCELED]
+        return _finding(request, State.DONE, _DONE, order=request.order) if removed else None
+    return None
+
+
+def not_executed(*, connected_for: float, sent_for: float, missed_before: bool) -> bool:
+    """Whether an order that the books do not know may be called not executed. Times are seconds."""
+    return missed_before and connected_for >= CONNECTED_SECONDS and sent_for >= CONNECTED_SECONDS
+
+
+def _new_order(entry: Entry, request: Any, books: Books, claimed: frozenset[int]) -> Finding | Waiting | None:
+    def ours(order: Any) -> bool:
+        return (
+            order.ticket > entry.watermark
+            and order.ticket not in claimed
+            and order.time_setup >= entry.broker_time - CLOCK_SLACK_SECONDS
+            and _matches(order, request)
+        )
+
+    for order in sorted(filter(ours, books.history_orders), key=_ticket):
+        return _from_history(request, order, books.deals)
+    for order in sorted(filter(ours, books.orders), key=_ticket):
+        if request.action == _PENDING:
+            return _finding(request, State.DONE, _DONE, order=order.ticket, volume=order.volume_initial)
+        return Waiting()
+    return None
+
+
+def _matches(order: Any, request: Any) -> bool:
+    if request.action == _CLOSE_BY:
+        return bool(order.type == CONSTANTS["ORDER_TYPE_CLOSE_BY"] and order.position_id == request.position)
+    if request.position and order.position_id != request.position:
+        return False
+    if request.action == _PENDING and not _same(order.price_open, request.price, _PRICE_TOLERANCE):
+        return False
+    return (
+        order.symbol == request.symbol
+        and order.type == request.type
+        and order.magic == request.magic
+        and order.comment == request.comment
+        and _same(order.volume_initial, request.volume, _VOLUME_TOLERANCE)
+    )
+
+
+def _from_history(request: Any, order: Any, deals: Iterable[Any]) -> Finding:
+    """A pending order was carried out by being placed, whatever became of it later; a deal needs a fill."""
+    if request.action == _PENDING:
+        return _finding(request, State.DONE, _DONE, order=order.ticket, volume=order.volume_initial)
+    own = [deal for deal in deals if deal.order == order.ticket]
+    filled = sum(deal.volume for deal in own)
+    if order.state != _FILLED and not own:
+        return _finding(request, State.REFUSED, _REJECT, order=order.ticket)
+    price = sum(deal.volume * deal.price for deal in own) / filled if filled else order.price_current
+    return _finding(
+        request,
+        State.DONE,
+        _DONE if order.state == _FILLED else _PARTIAL,
+        order=order.ticket,
+        deal=own[0].ticket if own else 0,
+        volume=filled or order.volume_initial,
+        price=round(price, _PRICE_DIGITS),
+    )
+
+
+def _sltp_target(position: Any, request: Any) -> bool:
+    if request.position:
+        return bool(position.ticket == request.position)
+    return bool(position.symbol == request.symbol)
+
+
+def _changed(request: Any, targets: Iterable[Any], order: int) -> Finding | None:
+    for target in targets:
+        if _same(target.sl, request.sl, _PRICE_TOLERANCE) and _same(target.tp, request.tp, _PRICE_TOLERANCE):
+            return _finding(request, State.DONE, _DONE, order=order)
+    return None
+
+
+def _finding(request: Struct, state: State, retcode: int, **values: float) -> Finding:
+    fields: dict[str, Any] = {
+        "deal": 0,
+        "order": 0,
+        "volume": 0.0,
+        "price": 0.0,
+        "bid": 0.0,
+        "ask": 0.0,
+        "request_id": 0,
+        "retcode_external": 0,
+    }
+    fields |= values
+    fields |= {"retcode": retcode, "comment": RETCODE_COMMENTS.get(retcode, ""), "request": request}
+    return Finding(state, OrderSendResult(fields[name] for name in OrderSendResult.field_names))
+
+
+def _same(left: float, right: float, tolerance: float) -> bool:
+    return abs(left - right) <= tolerance
+
+
+def _ticket(order: Any) -> int:
+    return int(order.ticket)

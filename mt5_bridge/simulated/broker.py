@@ -1,0 +1,143 @@
+"""The broker server without its sockets: the market moved by a wall clock, the book, the disk."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from typing import Any
+
+from mt5_bridge.simulated.engine.exchange import Exchange
+from mt5_bridge.simulated.engine.model import Account, Quote
+from mt5_bridge.simulated.engine.request import Request
+from mt5_bridge.simulated.market.clock import MarketClock
+from mt5_bridge.simulated.market.market import Market
+from mt5_bridge.simulated.passwords import hash_password, verify_password
+from mt5_bridge.simulated.store import Store
+from mt5_bridge.structs import STRUCT_CLASSES, Struct
+
+log = logging.getLogger(__name__)
+
+JUMP_MSC = 3_600_000
+"""The clock jumps over a stretch without any tick that is longer than this."""
+BATCH_SECONDS = 0.04
+_CLOCK_SAVED_EVERY = 1.0
+FIRST_LOGIN = 5001
+
+
+class BrokerError(Exception):
+    """A data folder that does not fit; the text says what to do."""
+
+
+class Broker:
+    """Owns the accounts. All methods are called from one thread, with the wall time (seconds, monotonic) passed in."""
+
+    def __init__(self, market: Market, store: Store, *, server: str, speed: float, wall: float) -> None:
+        self.server = server
+        self.company = "MT5 Farm simulated broker"
+        self.market = market
+        self._store = store
+        resume_msc = self._resume()
+        self.exchange = Exchange(market.specs, store.load(), resume_msc)
+        self.book = self.exchange.book
+        self.clock = MarketClock(resume_msc, speed, wall)
+        self._clock_saved = wall
+        market.release(resume_msc)
+        for name, series in market.series.items():
+            tick = series.last_tick
+            if tick is not None:
+                quote = Quote(float(tick["bid"]), float(tick["ask"]), int(tick["time_msc"]))
+                self.exchange.set_quote(name, quote)
+
+    def _resume(self) -> int:
+        """The moment at which the market goes on. Raises BrokerError if the folder belongs to another market."""
+        known = self._store.meta("market")
+        if known is None:
+            self._store.set_meta("market", self.market.identity)
+            self._store.save_clock(self.market.start_msc)
+        elif known != self.market.identity:
+            raise BrokerError(
+                f"The data folder holds the books of another market ({known}); "
+                "use another --data folder or the same options."
+            )
+        return int(self._store.meta("clock") or self.market.start_msc)
+
+    @property
+    def ended(self) -> bool:
+        """Whether the replay has come to its end; nothing is quoted after it."""
+        return self.book.halted
+
+    def advance(self, wall: float) -> float:
+        """Move the market to the wall time; returns the seconds until it wants to be moved again.
+
+        Raises sqlite3.Error when the disk refuses what has happened.
+        """
+        upcoming = self.market.next_time_msc()
+        if upcoming is None:
+            if not self.book.halted:
+                self.book.halted = True
+                log.warning("the history has been replayed to its end; the market quotes no more")
+            return 1.0
+        if upcoming - self.book.now_msc > JUMP_MSC:
+            self.clock.jump(upcoming, wall)
+        now_msc = self.clock.now(wall)
+        self.exchange.advance(self.market.release(now_msc), now_msc)
+        changes = self.book.take_changes()
+        if changes:
+            self._store.save(self.book, changes)
+            self._clock_saved = wall
+        elif wall - self._clock_saved >= _CLOCK_SAVED_EVERY:
+            self._store.save_clock(self.book.now_msc)
+            self._clock_saved = wall
+        return BATCH_SECONDS
+
+    def save_clock(self) -> None:
+        """Write the market's time down, before a clean exit."""
+        self._store.save_clock(self.book.now_msc)
+
+    def may_log_in(self, login: int, password: str, server: str) -> bool:
+        """Whether the account exists here and the password is right."""
+        stored = self._store.password_hash(login)
+        return server == self.server and stored is not None and verify_password(password, stored)
+
+    def create_account(self, login: int, password: str, balance: float, currency: str, leverage: int, name: str) -> int:
+        """Open an account (`login` 0: the next free number) and return its login.
+
+        For a login that exists only the password is set. Raises sqlite3.Error.
+        """
+        login = login or max((FIRST_LOGIN - 1, *self.book.accounts)) + 1
+        if login not in self.book.accounts:
+            account = Account(login=login, name=name or f"Account {login}", currency=currency, leverage=leverage)
+            self.exchange.open_account(account, balance)
+            self._store.save(self.book, self.book.take_changes())
+        self._store.set_password_hash(login, hash_password(password))
+        return login
+
+    def send(self, login: int, session: str, sequence: int, request_id: int, fields: Mapping[str, Any]) -> Struct:
+        """Carry a trade request out, once for each (session, sequence); it is durable before this returns."""
+        known = self.outcome(session, sequence)
+        if known is not None:
+            return known
+        result = self.exchange.send(login, Request.of(fields), request_id)
+        self._store.save(self.book, self.book.take_changes(), (session, sequence, tuple(result)))
+        return result
+
+    def outcome(self, session: str, sequence: int) -> Struct | None:
+        """The result that a request had, None if it was never carried out."""
+        answer = self._store.answer(session, sequence)
+        if answer is None:
+            return None
+        *numbers, request = answer
+        return STRUCT_CLASSES["OrderSendResult"]((*numbers, STRUCT_CLASSES["TradeRequest"](request)))
+
+    def status(self, sessions: Mapping[int, int]) -> dict[str, Any]:
+        """Plain facts for the operator; `sessions` counts the terminals of each login."""
+        return {
+            "server": self.server,
+            "market": self.market.identity,
+            "symbols": tuple(self.market.specs),
+            "market_time_msc": self.book.now_msc,
+            "speed": self.clock.speed,
+            "ended": self.ended,
+            "accounts": tuple(self.book.accounts),
+            "sessions": {str(login): count for login, count in sessions.items()},
+        }

@@ -1,0 +1,39 @@
+"""A trade request with all of its fields."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from mt5_bridge.structs import Struct, TradeRequest
+
+
+class Request(NamedTuple):
+    """The fields of a request in the package's order; a missing one is 0, 0.0 or '' (rule I2)."""
+
+    action: int = 0
+    magic: int = 0
+    order: int = 0
+    symbol: str = ""
+    volume: float = 0.0
+    price: float = 0.0
+    stoplimit: float = 0.0
+    sl: float = 0.0
+    tp: float = 0.0
+    deviation: int = 0
+    type: int = 0
+    type_filling: int = 0
+    type_time: int = 0
+    expiration: int = 0
+    comment: str = ""
+    position: int = 0
+    position_by: int = 0
+
+    @classmethod
+    def of(cls, fields: Mapping[str, Any]) -> Request:
+        """A request from checked fields; those that it does not have are ignored."""
+        return cls(**{name: fields[name] for name in cls._fields if name in fields})
+
+    def struct(self) -> Struct:
+        """The echo that results carry."""
+        return TradeRequest(self)

@@ -1,0 +1,101 @@
+"""SymbolInfo and depth of market from specification, series and quotes (sections D, G)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from mt5_bridge.contract import STRUCTS
+from mt5_bridge.simulated.engine.money import Valuation
+from mt5_bridge.simulated.market.series import Series
+from mt5_bridge.simulated.symbols import SymbolSpec
+from mt5_bridge.structs import BookInfo, Struct, SymbolInfo, Tick
+
+_ZERO: Mapping[type, Any] = {bool: False, int: 0, float: 0.0, str: ""}
+_BLANK = {name: _ZERO[kind] for name, kind in STRUCTS["SymbolInfo"]}
+_WEDNESDAY = 3
+_SELL, _BUY = 1, 2
+
+
+def symbol_info(spec: SymbolSpec, series: Series, valuation: Valuation, currency: str, *, selected: bool) -> Struct:
+    """SymbolInfo for an account in `currency`. Last and volume fields stay 0: the symbols are not exchange traded."""
+    fields = _BLANK | _specified(spec)
+    fields |= {
+        "select": selected,
+        "visible": selected,
+        "trade_tick_value": valuation.tick_value(currency, spec, profit=True),
+        "trade_tick_value_profit": valuation.tick_value(currency, spec, profit=True),
+        "trade_tick_value_loss": valuation.tick_value(currency, spec, profit=False),
+    }
+    tick, day = series.last_tick, series.day
+    if tick is not None and day is not None:
+        bid, ask = float(tick["bid"]), float(tick["ask"])
+        fields |= {
+            "time": int(tick["time"]),
+            "bid": bid,
+            "ask": ask,
+            "spread": round((ask - bid) / spec.point),
+            "bidhigh": day.bid_high,
+            "bidlow": day.bid_low,
+            "askhigh": day.ask_high,
+            "asklow": day.ask_low,
+            "session_open": day.open,
+            "price_change": round((bid - day.open) / day.open * 100.0, 4),
+        }
+    return SymbolInfo(fields.values())
+
+
+def _specified(spec: SymbolSpec) -> dict[str, Any]:
+    return {
+        "digits": spec.digits,
+        "spread_float": True,
+        "ticks_bookdepth": spec.book_depth,
+        "trade_calc_mode": spec.calc_mode,
+        "trade_mode": spec.trade_mode,
+        "trade_stops_level": spec.stops_level,
+        "trade_freeze_level": spec.freeze_level,
+        "trade_exemode": spec.execution,
+        "swap_mode": 0,
+        "swap_rollover3days": _WEDNESDAY,
+        "margin_hedged_use_leg": spec.margin_hedged_use_leg,
+        "expiration_mode": spec.expiration_mode,
+        "filling_mode": spec.filling_mode,
+        "order_mode": spec.order_mode,
+        "point": spec.point,
+        "trade_tick_size": spec.tick_size,
+        "trade_contract_size": spec.contract_size,
+        "volume_min": spec.volume_min,
+        "volume_max": spec.volume_max,
+        "volume_step": spec.volume_step,
+        "volume_limit": spec.volume_limit,
+        "margin_initial": spec.margin_initial,
+        "margin_maintenance": spec.margin_maintenance,
+        "margin_hedged": spec.hedged_contract,
+        "currency_base": spec.currency_base,
+        "currency_profit": spec.currency_profit,
+        "currency_margin": spec.currency_margin,
+        "description": spec.description,
+        "name": spec.name,
+        "path": spec.path,
+    }
+
+
+def tick(series: Series) -> Struct | None:
+    """The newest tick, None before the first."""
+    row = series.last_tick
+    return None if row is None else Tick(row.item())
+
+
+def depth(spec: SymbolSpec, series: Series) -> tuple[Struct, ...]:
+    """A made-up book around the quotes: each level one spread further, with growing volume (rule G2)."""
+    row = series.last_tick
+    if row is None or not spec.book_depth:
+        return ()
+    bid, ask = float(row["bid"]), float(row["ask"])
+    step = max(spec.point, spec.price(abs(ask - bid)))
+    levels = range(spec.book_depth)
+    sells = [
+        BookInfo((_SELL, spec.price(ask + level * step), level + 1, float(level + 1))) for level in reversed(levels)
+    ]
+    buys = [BookInfo((_BUY, spec.price(bid - level * step), level + 1, float(level + 1))) for level in levels]
+    return tuple(sells + buys)

@@ -1,0 +1,204 @@
+"""What a request must satisfy, in the order in which a refusal is chosen (rule L23)."""
+
+from __future__ import annotations
+
+from mt5_bridge.simulated.engine.book import Book
+from mt5_bridge.simulated.engine.model import (
+    FILL_BOC,
+    FILL_RETURN,
+    TIME_DAY,
+    TIME_GTC,
+    TIME_SPECIFIED_DAY,
+    Account,
+    Action,
+    Kind,
+    Order,
+    Position,
+    Quote,
+)
+from mt5_bridge.simulated.engine.request import Request
+from mt5_bridge.simulated.engine.retcodes import Refused, Retcode
+from mt5_bridge.simulated.symbols import INSTANT_EXECUTION, MARKET_EXECUTION, SymbolSpec
+
+_DISABLED, _LONG_ONLY, _SHORT_ONLY, _CLOSE_ONLY = range(4)
+_ORDER_MODES = {
+    Kind.BUY: 1,
+    Kind.SELL: 1,
+    Kind.BUY_LIMIT: 2,
+    Kind.SELL_LIMIT: 2,
+    Kind.BUY_STOP: 4,
+    Kind.SELL_STOP: 4,
+    Kind.BUY_STOP_LIMIT: 8,
+    Kind.SELL_STOP_LIMIT: 8,
+    Kind.CLOSE_BY: 64,
+}
+_FILL_FLAGS = {0: 1, 1: 2, FILL_BOC: 4}
+_ROUNDING = 1e-9
+
+
+def check_account(account: Account) -> None:
+    """The account may trade, and may trade by robots."""
+    if not account.trade_expert:
+        raise Refused(Retcode.SERVER_DISABLES_AT)
+    if not account.trade_allowed:
+        raise Refused(Retcode.TRADE_DISABLED)
+
+
+def symbol_of(book: Book, name: str) -> SymbolSpec:
+    """The symbol of a request (rules L3, L7)."""
+    spec = book.specs.get(name)
+    if spec is None:
+        raise Refused(Retcode.INVALID)
+    if spec.trade_mode == _DISABLED:
+        raise Refused(Retcode.TRADE_DISABLED)
+    return spec
+
+
+def kind_of(spec: SymbolSpec, request: Request) -> Kind:
+    """The order type, if it fits the action and the symbol allows it (rule L18)."""
+    deal_kinds = (Kind.BUY, Kind.SELL)
+    if not 0 <= request.type < Kind.CLOSE_BY:
+        raise Refused(Retcode.INVALID_ORDER)
+    kind = Kind(request.type)
+    if (kind in deal_kinds) is not (request.action == Action.DEAL) or not spec.order_mode & _ORDER_MODES[kind]:
+        raise Refused(Retcode.INVALID_ORDER)
+    return kind
+
+
+def check_close_by_allowed(spec: SymbolSpec) -> None:
+    """Closing by an opposite position is among the symbol's order kinds."""
+    if not spec.order_mode & _ORDER_MODES[Kind.CLOSE_BY]:
+        raise Refused(Retcode.INVALID_ORDER)
+
+
+def check_trade_mode(spec: SymbolSpec, kind: Kind) -> None:
+    """Opening in this direction is allowed (rule L21)."""
+    if spec.trade_mode == _CLOSE_ONLY:
+        raise Refused(Retcode.CLOSE_ONLY)
+    if spec.trade_mode == _LONG_ONLY and not kind.is_buy:
+        raise Refused(Retcode.LONG_ONLY)
+    if spec.trade_mode == _SHORT_ONLY and kind.is_buy:
+        raise Refused(Retcode.SHORT_ONLY)
+
+
+def check_filling(spec: SymbolSpec, request: Request) -> None:
+    """The filling policy is one of the symbol's (rules M2, M3, L15)."""
+    flag = _FILL_FLAGS.get(request.type_filling, 0)
+    by_flag = bool(spec.filling_mode & flag)
+    if request.action == Action.PENDING:
+        allowed = by_flag or request.type_filling == FILL_RETURN
+    elif spec.execution == MARKET_EXECUTION:
+        allowed = by_flag and request.type_filling != FILL_BOC
+    else:
+        allowed = by_flag or request.type_filling <= FILL_RETURN
+    if not allowed:
+        raise Refused(Retcode.INVALID_FILL)
+
+
+def check_expiration(spec: SymbolSpec, type_time: int, expiration: int, now: int) -> None:
+    """The lifetime is one of the symbol's and lies ahead (rules M5, L10)."""
+    if not TIME_GTC <= type_time <= TIME_SPECIFIED_DAY or not spec.expiration_mode & (1 << type_time):
+        raise Refused(Retcode.INVALID_EXPIRATION)
+    if type_time > TIME_DAY and expiration <= now:
+        raise Refused(Retcode.INVALID_EXPIRATION)
+
+
+def check_volume(spec: SymbolSpec, volume: float, *, closing: bool = False) -> None:
+    """The volume is a multiple of the step within the limits; closing may go below the smallest (rule L4)."""
+    steps = volume / spec.volume_step
+    on_step = abs(steps - round(steps)) < _ROUNDING * max(1.0, steps)
+    too_small = volume < spec.volume_min - _ROUNDING and not closing
+    if volume <= 0 or not on_step or too_small or volume > spec.volume_max + _ROUNDING:
+        raise Refused(Retcode.INVALID_VOLUME)
+
+
+def quote_of(book: Book, spec: SymbolSpec) -> Quote:
+    """The symbol's prices (rule L9)."""
+    quote = book.quotes.get(spec.name)
+    if quote is None:
+        raise Refused(Retcode.PRICE_OFF)
+    return quote
+
+
+def check_stops(spec: SymbolSpec, *, buy: bool, reference: float, sl: float, tp: float) -> None:
+    """SL and TP lie on their sides of the reference price, at least the stops level away (rules P1, L6)."""
+    distance = spec.stops_level * spec.point - _ROUNDING
+    sign = 1.0 if buy else -1.0
+    least = max(distance, _ROUNDING)
+    if (sl and (reference - sl) * sign < least) or (tp and (tp - reference) * sign < least):
+        raise Refused(Retcode.INVALID_STOPS)
+
+
+def check_pending_price(spec: SymbolSpec, kind: Kind, quote: Quote, price: float, stoplimit: float) -> None:
+    """A pending order's price lies on its side of the market (rules N1, L5)."""
+    least = max(spec.stops_level * spec.point - _ROUNDING, _ROUNDING)
+    market = quote.ask if kind.is_buy else quote.bid
+    above = kind in (Kind.SELL_LIMIT, Kind.BUY_STOP, Kind.BUY_STOP_LIMIT)
+    if price <= 0 or (price - market if above else market - price) < least:
+        raise Refused(Retcode.INVALID_PRICE)
+    if kind in (Kind.BUY_STOP_LIMIT, Kind.SELL_STOP_LIMIT):
+        inside = price - stoplimit if kind.is_buy else stoplimit - price
+        if stoplimit <= 0 or inside < least:
+            raise Refused(Retcode.INVALID_PRICE)
+
+
+def check_session(book: Book, spec: SymbolSpec) -> None:
+    """The symbol trades now."""
+    if not book.is_open(spec):
+        raise Refused(Retcode.MARKET_CLOSED)
+
+
+def check_requote(spec: SymbolSpec, request: Request, quote: Quote, *, buy: bool) -> None:
+    """Instant execution: the market is within `deviation` points of the requested price (rules L1, Q1, Q2)."""
+    if spec.execution <= INSTANT_EXECUTION:
+        market = quote.ask if buy else quote.bid
+        if abs(market - request.price) > request.deviation * spec.point + _ROUNDING:
+            raise Refused(Retcode.REQUOTE)
+
+
+def check_price_given(spec: SymbolSpec, request: Request) -> None:
+    """Instant execution needs a price (rule L5)."""
+    if spec.execution <= INSTANT_EXECUTION and request.price <= 0:
+        raise Refused(Retcode.INVALID_PRICE)
+
+
+def check_limits(account: Account, spec: SymbolSpec, kind: Kind, volume: float) -> None:
+    """Count of pending orders and positions, and the symbol's total volume (rules L17, L20, O3)."""
+    pending = kind not in (Kind.BUY, Kind.SELL)
+    if pending and account.limit_orders and len(account.orders) >= account.limit_orders:
+        raise Refused(Retcode.LIMIT_ORDERS)
+    if account.limit_positions and len(account.positions) + len(account.orders) >= account.limit_positions:
+        raise Refused(Retcode.LIMIT_POSITIONS)
+    if spec.volume_limit:
+        held = sum(
+            one.volume for one in account.positions.values() if one.symbol == spec.name and one.buy is kind.is_buy
+        )
+        held += sum(
+            one.volume for one in account.orders.values() if one.symbol == spec.name and one.kind.is_buy is kind.is_buy
+        )
+        if held + volume > spec.volume_limit + _ROUNDING:
+            raise Refused(Retcode.LIMIT_VOLUME)
+
+
+def position_of(account: Account, ticket: int) -> Position:
+    """A position by its ticket; one that is closed already and one that never was are told apart (rule L19)."""
+    position = account.positions.get(ticket)
+    if position is not None:
+        return position
+    was_there = any(record.position_id == ticket for record in account.deals) if ticket else False
+    raise Refused(Retcode.POSITION_CLOSED if was_there else Retcode.INVALID)
+
+
+def order_of(account: Account, ticket: int) -> Order:
+    """An active order by its ticket."""
+    order = account.orders.get(ticket)
+    if order is None:
+        raise Refused(Retcode.INVALID)
+    return order
+
+
+def check_freeze(spec: SymbolSpec, market: float, levels: tuple[float, ...]) -> None:
+    """The market price that counts is not within the freeze level of any of the levels (rules P3, L14)."""
+    distance = spec.freeze_level * spec.point
+    if distance and any(level and abs(market - level) <= distance + _ROUNDING for level in levels):
+        raise Refused(Retcode.FROZEN)

@@ -1,0 +1,1 @@
+"""The market: calendars, the clock, tick and bar series, replayed or generated."""

@@ -1,0 +1,202 @@
+"""A seeded synthetic market.
+
+Each hour of each symbol is made on its own from (seed, symbol, hour), so any hour can be made again in any order: the
+price at full hours is a random walk, and inside an hour the ticks are a Brownian bridge between its two ends. Spreads,
+volatility and the number of ticks are those of the real instruments, with the day's rhythm of activity.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from mt5_bridge.simulated.market.bars import Array, minute_bars
+from mt5_bridge.simulated.market.calendar import WEEK, monday_of
+from mt5_bridge.simulated.market.market import Market
+from mt5_bridge.simulated.market.series import Series
+from mt5_bridge.simulated.symbols import SymbolSpec, specification
+from mt5_bridge.structs import TICKS_DTYPE
+
+HOUR = 3600
+HOUR_MSC = HOUR * 1000
+DEFAULT_SYMBOLS = ("EURUSD", "GBPUSD", "USDJPY", "XAUUSD", "DE40")
+"""All of them rest at the weekend, so that the clock can jump over it. BTCUSD, which never rests, comes on request."""
+HISTORY_HOURS = 14 * 24
+"""Two weeks before the start: more than 3000 minute bars of every symbol."""
+KEEP_TICKS_MSC = 3 * 24 * HOUR_MSC
+KEEP_BARS = 200_000
+_LOOK_AHEAD_MSC = 80 * HOUR_MSC  # farther than any weekend
+
+# Share of the average activity in each hour of the broker's day (New York close = midnight).
+_ACTIVITY = np.array(
+    [
+        0.3,
+        0.5,
+        0.6,
+        0.7,
+        0.7,
+        0.6,
+        0.6,
+        0.7,
+        0.9,
+        1.2,
+        1.4,
+        1.3,
+        1.2,
+        1.2,
+        1.4,
+        1.8,
+        2.0,
+        1.9,
+        1.6,
+        1.2,
+        0.9,
+        0.7,
+        0.6,
+        0.4,
+    ]
+)
+
+
+@dataclass(frozen=True)
+class Character:
+    """How a symbol moves: first price, volatility of a day (share of the price), ticks a second, spread in points."""
+
+    price: float
+    daily_volatility: float
+    ticks_a_second: float
+    spread: int
+
+
+_CHARACTERS = {
+    "EURUSD": Character(1.1000, 0.0055, 0.7, 8),
+    "GBPUSD": Character(1.2700, 0.0060, 0.7, 11),
+    "USDJPY": Character(150.00, 0.0065, 0.7, 10),
+    "XAUUSD": Character(2400.0, 0.0100, 1.0, 18),
+    "BTCUSD": Character(60000.0, 0.0280, 1.0, 1500),
+    "DE40": Character(18500.0, 0.0100, 0.8, 12),
+}
+_UNKNOWN = Character(100.0, 0.0100, 0.5, 5)
+
+
+def synthetic_symbols() -> frozenset[str]:
+    """The symbols that have a character of their own."""
+    return frozenset(_CHARACTERS)
+
+
+class Walk:
+    """The price path of one symbol, made hour by hour from a fixed first hour."""
+
+    def __init__(self, spec: SymbolSpec, seed: int, origin: int) -> None:
+        self._spec = spec
+        self._character = _CHARACTERS.get(spec.name, _UNKNOWN)
+        self._seed = (seed, zlib.crc32(spec.name.encode()))
+        self._origin = origin
+        self._ends = np.zeros(1)
+        self._steps = np.random.default_rng((*self._seed, 0))
+
+    def _end(self, hour: int) -> float:
+        """Logarithm of the price at the start of `hour`, counted from the origin."""
+        while len(self._ends) <= hour:
+            index = np.arange(len(self._ends) - 1, len(self._ends) + 1023)
+            sigma = self._character.daily_volatility * np.sqrt(_ACTIVITY[index % 24] / 24)
+            steps = self._steps.normal(0.0, 1.0, len(index)) * sigma
+            # A faint pull towards the first price keeps years of walking in a believable range.
+            values = np.empty(len(index))
+            level = float(self._ends[-1])
+            for position, step in enumerate(steps):
+                level = level * 0.9995 + float(step)
+                values[position] = level
+            self._ends = np.concatenate((self._ends, values))
+        return float(self._ends[hour])
+
+    def hour(self, hour: int) -> Array:
+        """The ticks of the hour `hour` after the origin, without those outside the sessions."""
+        rng = np.random.default_rng((*self._seed, 1, hour))
+        character = self._character
+        activity = float(_ACTIVITY[hour % 24])
+        count = max(2, int(rng.poisson(character.ticks_a_second * HOUR * activity)))
+        start_msc = (self._origin + hour * HOUR) * 1000
+        moments = start_msc + np.sort(rng.integers(0, HOUR_MSC, count))
+        sigma = character.daily_volatility * np.sqrt(activity / 24 / count)
+        walk = np.cumsum(rng.normal(0.0, sigma, count))
+        share = np.arange(1, count + 1) / count
+        first, last = self._end(hour), self._end(hour + 1)
+        mid = character.price * np.exp(first + walk + share * (last - first - walk[-1]))
+        spread = character.spread + rng.poisson(character.spread * 0.15, count) - character.spread // 10
+        return self._quotes(moments, mid, spread)
+
+    def _quotes(self, moments: Array, mid: Array, spread: Array) -> Array:
+        spec = self._spec
+        scale = 10**spec.digits
+        bid_points = np.rint(mid * scale - spread / 2).astype(np.int64)
+        ask_points = bid_points + np.maximum(spread, 1)
+        ticks = np.zeros(len(moments), TICKS_DTYPE)
+        ticks["time_msc"] = moments
+        ticks["time"] = moments // 1000
+        ticks["bid"] = bid_points / scale
+        ticks["ask"] = ask_points / scale
+        ticks["flags"] = tick_flags(ticks["bid"], ticks["ask"])
+        return np.asarray(ticks[(ticks["flags"] != 0) & spec.sessions.open_mask(moments)])
+
+
+def tick_flags(bid: Array, ask: Array) -> Array:
+    """Flags as a real terminal gives them: 130 bid changed, 4 ask changed, 134 both, 0 nothing."""
+    bid_changed = np.concatenate(([True], bid[1:] != bid[:-1]))
+    ask_changed = np.concatenate(([True], ask[1:] != ask[:-1]))
+    return np.asarray(bid_changed * 130 + ask_changed * 4, dtype=np.uint32)
+
+
+class SyntheticSource:
+    """Makes hours of ticks shortly before they are needed."""
+
+    def __init__(self, walks: Mapping[str, Walk], origin: int, first_hour: int) -> None:
+        self._walks = walks
+        self._origin = origin
+        self._next_hour = first_hour
+
+    def extend(self, series: Mapping[str, Series], until_msc: int) -> None:
+        """Make all hours up to `until_msc`, and more until some symbol has a tick ahead."""
+        limit = until_msc + _LOOK_AHEAD_MSC
+        while True:
+            begins = (self._origin + self._next_hour * HOUR) * 1000
+            ahead = any(one.next_time_msc is not None for one in series.values())
+            if begins > limit or (begins > until_msc and ahead):
+                return
+            for name, walk in self._walks.items():
+                ticks = walk.hour(self._next_hour)
+                bars = minute_bars(ticks, specification(name).point)
+                keep_from = until_msc - KEEP_TICKS_MSC
+                if len(ticks):
+                    series[name].extend(ticks, bars, keep_ticks_from_msc=keep_from, keep_bars=KEEP_BARS)
+            self._next_hour += 1
+
+
+def _history(walk: Walk, point: float, first_hour: int, end_hour: int) -> Series:
+    """The hours before the market opens: bars of all of them, ticks of the last days."""
+    hours = [walk.hour(hour) for hour in range(first_hour, end_hour)]
+    bars = np.concatenate([minute_bars(ticks, point) for ticks in hours])
+    return Series(point, np.concatenate(hours[-KEEP_TICKS_MSC // HOUR_MSC :]), bars)
+
+
+def default_start(utc_now: int) -> int:
+    """Monday 00:00 of the current week, at the weekend of the week that just ended (seconds, read as broker time)."""
+    return monday_of(utc_now)
+
+
+def synthetic_market(symbols: Sequence[str], seed: int, start: int, resume_msc: int | None = None) -> Market:
+    """A market that opens at `start` (s), or goes on from `resume_msc` (ms), with two weeks of history before it."""
+    specs = [specification(name) for name in symbols]
+    origin = start - 4 * WEEK
+    walks = {spec.name: Walk(spec, seed, origin) for spec in specs}
+    begin_msc = max(start * 1000, resume_msc or 0)
+    first_hour = (begin_msc // 1000 - origin) // HOUR
+    series = {
+        spec.name: _history(walks[spec.name], spec.point, first_hour - HISTORY_HOURS, first_hour) for spec in specs
+    }
+    source = SyntheticSource(walks, origin, first_hour)
+    identity = f"synthetic seed={seed} start={start} symbols={','.join(symbols)}"
+    return Market(specs, series, source, begin_msc, identity)

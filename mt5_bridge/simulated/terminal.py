@@ -1,0 +1,287 @@
+"""The simulated terminal process: `python -m mt5_bridge.simulated.terminal --folder DIR --ipc unix:/path`.
+
+It logs in with the account of its start-up file, keeps the Market Watch, and serves the API to programs beside it. It
+stays up when the login is refused or the broker is away, as MT5 does, and says so through the API.
+"""
+
+from __future__ import annotations
+
+import itertools
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from mt5_bridge import codec
+from mt5_bridge.simulated.broker_link import BrokerLink, LoginState
+from mt5_bridge.simulated.engine.request import Request
+from mt5_bridge.simulated.engine.retcodes import Retcode
+from mt5_bridge.simulated.ipc import IpcError, IpcServer
+from mt5_bridge.simulated.link import LinkError, Message, RemoteError
+from mt5_bridge.simulated.market_watch import MarketWatch
+from mt5_bridge.simulated.parser import Parser
+from mt5_bridge.simulated.terminal_folder import (
+    Credentials,
+    FolderError,
+    Journal,
+    Startup,
+    read_startup,
+    server_address,
+)
+from mt5_bridge.structs import OrderCheckResult, OrderSendResult, TerminalInfo
+
+BUILD = 5260
+BUILD_DATE = "19 Jun 2026"
+MAX_BARS = 100_000
+CALL_FAILED = (-1, "Terminal: Call failed")
+NOT_FOUND = (-4, "Terminal: Not found")
+REFUSED = (-6, "Terminal: Authorization failed")
+API_DISABLED = (-8, "Auto-Trading using Python API disabled in Terminal")
+TIMED_OUT = (-10005, "IPC timeout")
+
+_CALL_SECONDS = 20.0
+_SEND_SECONDS = 8.0
+_SETTLE_SECONDS = 8.0
+_KEPT = frozenset(
+    {
+        "account_info",
+        "orders_get",
+        "orders_total",
+        "positions_get",
+        "positions_total",
+        "symbol_info",
+        "symbol_info_tick",
+        "symbols_get",
+        "symbols_total",
+    }
+)
+"""Functions whose last answer is still served while the broker is away (rule B17)."""
+_KEPT_ANSWERS = 256
+_BOOK_FUNCTIONS = frozenset({"market_book_add", "market_book_release", "market_book_get"})
+
+
+class Terminal:
+    """Answers programs: what concerns the terminal itself here, everything else through the broker link."""
+
+    def __init__(self, folder: Path, startup: Startup, journal: Journal) -> None:
+        self._folder = folder
+        self._startup = startup
+        self._journal = journal
+        self._watch = MarketWatch(folder / "config" / "market_watch.json")
+        self._watching = threading.Lock()
+        self._kept: dict[Message, Any] = {}
+        self._sending = threading.Lock()
+        self._sequence = itertools.count(1)
+        self._request_id = 1
+        self._ping = 0
+        self._here: dict[str, Callable[..., Any]] = {
+            "terminal_info": self._terminal_info,
+            "version": lambda: (500, BUILD, BUILD_DATE),
+            "symbol_select": self._symbol_select,
+            "order_send": self._order_send,
+        }
+        self.link = BrokerLink(lambda server: server_address(folder, server), journal, self._logged_in)
+
+    def _logged_in(self, symbols: tuple[str, ...]) -> None:
+        with self._watching:
+            self._watch.offer(symbols)
+        self._kept.clear()
+
+    def handle(self, books: list[str], verb: str, arguments: Any) -> Any:
+        """Answer one request of a program; `books` are its depth-of-market subscriptions. Raises RemoteError."""
+        match verb, arguments:
+            case "initialize", (int(login), password, server, int(timeout)):
+                return self._initialize(login, password, server, timeout)
+            case "login", (int(login), password, server, int(timeout)):
+                return self._log_in(login, password, server, timeout)
+            case "place", ():
+                return str(self._folder)
+            case "call", (str(function), args, kwargs):
+                return self._call(books, function, args, kwargs)
+        raise RemoteError(-7, "Terminal: Unsupported function")
+
+    def _initialize(self, login: int, password: str | None, server: str | None, timeout: int) -> Any:
+        current = self.link.credentials
+        if login and (
+            current is None or password is not None or (current.login, server or current.server) != _who(current)
+        ):
+            return self._log_in(login, password, server, timeout)
+        return self._decided(timeout)
+
+    def _log_in(self, login: int, password: str | None, server: str | None, timeout: int) -> Any:
+        """Switch to an account; what is not given stays as saved (rule B12)."""
+        current = self.link.credentials
+        if current is None:
+            current = Credentials(0, "", "")
+        saved = current.password if login == current.login else ""
+        self.link.log_in(
+            Credentials(login, saved if password is None else password, current.server if server is None else server)
+        )
+        return self._decided(timeout)
+
+    def _decided(self, timeout: int) -> bool:
+        state = self.link.wait(timeout / 1000)
+        if state is LoginState.REFUSED:
+            raise RemoteError(*REFUSED)  # B9
+        if state is LoginState.CONNECTING:
+            raise RemoteError(*TIMED_OUT)
+        return True
+
+    def _call(self, books: list[str], function: str, args: Any, kwargs: Any) -> Any:
+        if function in _BOOK_FUNCTIONS:
+            return self._market_book(books, function, codec.decode(args)[0], (args, kwargs))
+        here = self._here.get(function)
+        if here is not None:
+            return codec.encode(here(*codec.decode(args)))
+        if function == "order_check" and not self._startup.trade_allowed:
+            return codec.encode(_not_checked(Request.of(codec.decode(args)[0])))
+        return self._forward(function, args, kwargs)
+
+    def _forward(self, function: str, args: Any, kwargs: Any) -> Any:
+        key = (function, args, kwargs)
+        selected = self._selected() if function.startswith("symbol") else ()
+        begun = time.perf_counter()
+        try:
+            value = self.link.request("call", function, args, kwargs, selected, timeout=_CALL_SECONDS)
+        except LinkError as error:
+            if key in self._kept:
+                return self._kept[key]
+            raise RemoteError(*CALL_FAILED) from error
+        self._ping = int((time.perf_counter() - begun) * 1e6)
+        if function in _KEPT:
+            if len(self._kept) >= _KEPT_ANSWERS:
+                self._kept.clear()
+            self._kept[key] = value
+        return value
+
+    def _selected(self) -> tuple[str, ...]:
+        with self._watching:
+            return self._watch.selected
+
+    def _terminal_info(self) -> Any:
+        connected = self.link.state is LoginState.AUTHORISED
+        flags = (connected, False, self._startup.trade_allowed, self._startup.tradeapi_disabled)
+        place = str(self._folder)
+        return TerminalInfo(
+            (
+                *(False, False, *flags, False, False, False, False),
+                *(BUILD, MAX_BARS, 1252, self._ping, 0.0, 0.0),
+                *("MT5 Farm", "Simulated terminal", "English", place, place, place),
+            )
+        )
+
+    def _symbol_select(self, name: str, enable: bool = True) -> bool:
+        with self._watching:
+            known = self._watch.knows(name)
+        if not known:
+            raise RemoteError(*CALL_FAILED)  # D7
+        if not enable and self._forward("positions_get", codec.encode(()), codec.encode({"symbol": name})) != ("t", ()):
+            raise RemoteError(*CALL_FAILED)  # D8
+        with self._watching:
+            self._watch.set(name, enable=enable)
+        return True
+
+    def _market_book(self, books: list[str], function: str, name: str, call: tuple[Any, Any]) -> Any:
+        if function == "market_book_get":
+            if name not in books:
+                raise RemoteError(*CALL_FAILED)  # G1
+            return self._forward(function, *call)
+        if function == "market_book_release":
+            if name not in books:
+                return False  # G4
+            books.remove(name)
+            return True
+        if name not in self._selected():
+            return False  # D9
+        books.append(name)
+        return True
+
+    def _order_send(self, fields: dict[str, Any]) -> Any:
+        """Send a request once. If the link breaks on the way, the broker is asked what became of it, not told again."""
+        if self._startup.tradeapi_disabled:
+            raise RemoteError(*API_DISABLED)  # I5
+        request = Request.of(fields)
+        if not self._startup.trade_allowed:
+            return _refusal(Retcode.CLIENT_DISABLES_AT, request)
+        with self._sending:
+            if self.link.state is not LoginState.AUTHORISED:
+                return _refusal(Retcode.CONNECTION, request)
+            sequence = next(self._sequence)
+            try:
+                answer = self.link.request(
+                    "send", sequence, self._request_id, codec.encode(fields), timeout=_SEND_SECONDS
+                )
+            except LinkError:
+                return self._settle(sequence, request)
+            result = codec.decode(answer)
+            if result.request_id == self._request_id:
+                self._request_id += 1
+        return result
+
+    def _settle(self, sequence: int, request: Request) -> Any:
+        """The outcome of a request whose answer was lost.
+
+        After a new login the broker takes nothing more from the old link, so a request that it does not know then will
+        never be executed: 10031. While the broker stays away the outcome is open: 10012.
+        """
+        if self.link.wait(_SETTLE_SECONDS) is LoginState.AUTHORISED:
+            try:
+                answer = self.link.request("outcome", sequence, timeout=_SEND_SECONDS)
+            except LinkError:
+                return _refusal(Retcode.TIMEOUT, request)
+            return _refusal(Retcode.CONNECTION, request) if answer is None else codec.decode(answer)
+        return _refusal(Retcode.TIMEOUT, request)
+
+
+def _who(credentials: Credentials) -> tuple[int, str]:
+    return credentials.login, credentials.server
+
+
+def _not_checked(request: Request) -> Any:
+    """What `order_check` gives while programs may not trade (rule L13)."""
+    code = Retcode.CLIENT_DISABLES_AT
+    return OrderCheckResult((int(code), 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, code.comment, request.struct()))
+
+
+def _refusal(code: Retcode, request: Request) -> Any:
+    """A refusal that never reached the server: all numbers are 0 (rule K5)."""
+    return OrderSendResult((int(code), 0, 0, 0.0, 0.0, 0.0, 0.0, code.comment, 0, 0, request.struct()))
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the terminal until SIGTERM or SIGINT; returns the exit code."""
+    parser = Parser(prog="terminal", description="A simulated MetaTrader 5 terminal.")
+    parser.add_argument("--folder", type=Path, required=True, help="portable folder of the terminal")
+    parser.add_argument("--ipc", required=True, help="address for programs: unix:/path or HOST:PORT")
+    arguments = parser.parse_args(argv)
+    stopping = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stopping.set())
+    try:
+        folder = arguments.folder.resolve()
+        (folder / "config").mkdir(parents=True, exist_ok=True)
+        startup = read_startup(folder)
+        journal = Journal(folder)
+        terminal = Terminal(folder, startup, journal)
+        server = IpcServer(arguments.ipc, terminal.handle)
+    except (FolderError, IpcError) as error:
+        sys.stderr.write(f"{error}\n")
+        return 2
+    except OSError as error:
+        sys.stderr.write(f"The folder {arguments.folder} cannot be used: {error.strerror}.\n")
+        return 2
+    journal.write("Terminal", f"MT5 Farm simulated terminal build {BUILD} started")
+    terminal.link.start(startup.credentials)
+    server.start()
+    stopping.wait()
+    server.stop()
+    terminal.link.stop()
+    journal.write("Terminal", "exit with code 0")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

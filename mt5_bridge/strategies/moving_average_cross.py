@@ -1,0 +1,61 @@
+"""Moving-average cross: long when the fast average crosses above the slow one, short when it crosses below."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+import numpy as np
+import numpy.typing as npt
+
+from mt5_bridge.strategies.base import Parameter, ParameterError, Side, Strategy, Target
+
+
+class MovingAverageCross(Strategy):
+    """Opens only at a fresh cross. A position on the wrong side of the averages is reversed, however old the cross.
+
+    The second rule covers crosses that happened while the bot could not see the market.
+    """
+
+    name: ClassVar[str] = "moving_average_cross"
+    title: ClassVar[str] = "Moving-average cross"
+    help: ClassVar[str] = "Buys when the fast average of closing prices crosses above the slow one, sells below."
+    parameters: ClassVar[tuple[Parameter, ...]] = (
+        Parameter("fast", "Fast period", "Closed bars in the fast average.", int, 5, 1, 500),
+        Parameter("slow", "Slow period", "Closed bars in the slow average; more than the fast one.", int, 20, 2, 1000),
+        Parameter("stop_loss_points", "Stop loss", "Points from the opening price; 0 for none.", int, 0, 0, 1_000_000),
+        Parameter(
+            "take_profit_points", "Take profit", "Points from the opening price; 0 for none.", int, 0, 0, 1_000_000
+        ),
+    )
+
+    def __init__(self, values: Mapping[str, Any]) -> None:
+        super().__init__(values)
+        if self.settings["fast"] >= self.settings["slow"]:
+            raise ParameterError("Fast period must be less than Slow period")
+
+    @property
+    def bars_needed(self) -> int:
+        return int(self.settings["slow"]) + 1
+
+    def on_bar(self, bars: npt.NDArray[Any], held: Side | None) -> Target | None:
+        if len(bars) < self.bars_needed:
+            return None
+        before, now = self._spread(bars["close"][:-1]), self._spread(bars["close"])
+        if held is None:
+            if before <= 0 < now:
+                return self._target(Side.LONG)
+            if before >= 0 > now:
+                return self._target(Side.SHORT)
+            return None
+        wanted = Side.LONG if now > 0 else Side.SHORT
+        return self._target(wanted) if now and wanted is not held else None
+
+    def _spread(self, closes: npt.NDArray[np.float64]) -> float:
+        """Fast average minus slow average at the last close; below a billionth of the price it is no difference."""
+        fast, slow = closes[-self.settings["fast"] :].mean(), closes[-self.settings["slow"] :].mean()
+        difference = float(fast - slow)
+        return difference if abs(difference) > abs(float(slow)) * 1e-9 else 0.0
+
+    def _target(self, side: Side) -> Target:
+        return Target(side, self.settings["stop_loss_points"], self.settings["take_profit_points"])

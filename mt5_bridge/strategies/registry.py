@@ -1,0 +1,43 @@
+"""The built-in strategies by name."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from mt5_bridge.strategies.base import ParameterError, Strategy
+from mt5_bridge.strategies.moving_average_cross import MovingAverageCross
+
+BUILT_IN: Final[Mapping[str, type[Strategy]]] = {strategy.name: strategy for strategy in (MovingAverageCross,)}
+
+
+def create(name: str, parameters: Mapping[str, Any]) -> Strategy:
+    """A strategy ready to run. Raises ParameterError, also for an unknown name."""
+    strategy = BUILT_IN.get(name)
+    if strategy is None:
+        raise ParameterError(f"there is no strategy {name!r}")
+    return strategy(parameters)
+
+
+def catalogue() -> list[dict[str, Any]]:
+    """All strategies and their parameters as plain JSON values, for forms."""
+    return [
+        {
+            "name": strategy.name,
+            "title": strategy.title,
+            "help": strategy.help,
+            "parameters": [
+                {
+                    "name": parameter.name,
+                    "title": parameter.title,
+                    "help": parameter.help,
+                    "type": parameter.type.__name__,
+                    "default": parameter.default,
+                    "minimum": parameter.minimum,
+                    "maximum": parameter.maximum,
+                }
+                for parameter in strategy.parameters
+            ],
+        }
+        for strategy in BUILT_IN.values()
+    ]

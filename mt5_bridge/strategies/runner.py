@@ -1,0 +1,168 @@
+"""The bot process: one strategy on one terminal. `python -m mt5_bridge.strategies.runner --config FILE`."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+from mt5_bridge.client import BridgeError, BridgeLost, MetaTrader5
+from mt5_bridge.strategies import registry
+from mt5_bridge.strategies.base import ParameterError, Side, Strategy
+from mt5_bridge.strategies.bot_files import BotConfig, BotReport, Phase, load_bot_config
+from mt5_bridge.strategies.execution import AwayError, Execution, StoppedError
+from mt5_bridge.worker_config import ConfigError, read_token
+
+FAILED_EXIT_CODE: Final = 3
+POLL_SECONDS: Final = 0.1
+STOP_SECONDS: Final = 1.5
+_FIRST_BACKOFF, _LAST_BACKOFF = 0.1, 1.0
+_STEP_TOLERANCE: Final = 1e-6
+_NOT_FOUND: Final = frozenset({-1, -4})
+
+
+class FailedError(Exception):
+    """The bot can never work as it is configured. The message is safe to show."""
+
+
+class Bot:
+    """Runs a strategy until it is stopped, through any number of connections. Acts once per closed bar."""
+
+    def __init__(
+        self,
+        config: BotConfig,
+        strategy: Strategy,
+        report: BotReport,
+        connect: Callable[[], MetaTrader5],
+        stop: threading.Event,
+    ) -> None:
+        self._config = config
+        self._strategy = strategy
+        self._report = report
+        self._connect = connect
+        self._stop = stop
+        self._execution = Execution(config, report, stop)
+        self._last_bar = 0
+        self._started = False
+
+    def run(self) -> None:
+        """Work until stopped. Raises FailedError."""
+        backoff = _FIRST_BACKOFF
+        while not self._stop.is_set():
+            try:
+                with self._connect() as api:
+                    self._prepare(api)
+                    backoff = _FIRST_BACKOFF
+                    self._trade(api)
+            except StoppedError:
+                break
+            except (BridgeLost, BridgeError, AwayError) as error:
+                self._report.status(Phase.STARTING, f"waiting for the terminal: {error}")
+                self._stop.wait(backoff)
+                backoff = min(backoff * 2, _LAST_BACKOFF)
+        self._strategy.on_stop()
+
+    def _prepare(self, api: MetaTrader5) -> None:
+        if not api.describe()["connected"]:
+            raise AwayError("it is not connected to its account")
+        if not api.symbol_select(self._config.symbol, True) and api.last_error()[0] not in _NOT_FOUND:
+            raise AwayError(api.last_error()[1])
+        info = api.symbol_info(self._config.symbol)
+        if info is None:
+            if api.last_error()[0] in _NOT_FOUND:
+                raise FailedError(f"the broker has no symbol {self._config.symbol}")
+            raise AwayError(api.last_error()[1])
+        check_volume(self._config.volume, info)
+        self._execution.resume(api)
+        if not self._started:
+            self._strategy.on_start()
+            self._started = True
+
+    def _trade(self, api: MetaTrader5) -> None:
+        # The newest bar is still forming; the ones before it are closed.
+        wanted = self._strategy.bars_needed + 1
+        while not self._stop.is_set():
+            bars = api.copy_rates_from_pos(self._config.symbol, self._config.timeframe, 0, wanted)
+            if bars is None:
+                raise AwayError(api.last_error()[1])
+            self._report.status(Phase.RUNNING, "" if len(bars) == wanted else "waiting for enough bars")
+            if len(bars) > 1 and int(bars["time"][-2]) > self._last_bar:
+                self._act(api, bars[:-1])
+                self._last_bar = int(bars["time"][-2])
+            self._stop.wait(POLL_SECONDS)
+
+    def _act(self, api: MetaTrader5, closed: Any) -> None:
+        positions = self._execution.positions(api)
+        held = Side(positions[0].type) if positions else None
+        target = self._strategy.on_bar(closed, held)
+        if target is not None:
+            self._execution.reach(api, target, int(closed["time"][-1]))
+
+
+def check_volume(volume: float, info: Any) -> None:
+    """Whether the symbol can be traded in this volume (lots). Raises FailedError."""
+    if not info.volume_min - _STEP_TOLERANCE <= volume <= info.volume_max + _STEP_TOLERANCE:
+        raise FailedError(
+            f"{volume:g} lots are outside {info.volume_min:g} to {info.volume_max:g}, the limits of {info.name}"
+        )
+    steps = volume / info.volume_step if info.volume_step else 0.0
+    if abs(steps - round(steps)) > _STEP_TOLERANCE:
+        raise FailedError(f"{volume:g} lots are not a multiple of {info.volume_step:g}, the step of {info.name}")
+
+
+def _connector(config: BotConfig) -> Callable[[], MetaTrader5]:
+    def connect() -> MetaTrader5:
+        # Read anew each time: the agent may have replaced it.
+        try:
+            token = read_token(config.token_file)
+        except ConfigError as error:
+            raise AwayError(str(error)) from error
+        principal = f"bot:{config.bot_id}"
+        return MetaTrader5(config.worker, token=token, scope="trade", epoch=config.epoch, principal=principal)
+
+    return connect
+
+
+def _stop_on_signal(stop: threading.Event) -> None:
+    def handle(*_: object) -> None:
+        stop.set()
+        # A call may be waiting for the terminal; the journal settles an order that is under way.
+        timer = threading.Timer(STOP_SECONDS, os._exit, (0,))
+        timer.daemon = True
+        timer.start()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, handle)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Entry point. Exit code 0 after SIGTERM, 2 for a file that cannot be read, 3 when the bot can never work."""
+    parser = argparse.ArgumentParser(prog="mt5farm-bridge bot", description="Run one strategy on one terminal.")
+    parser.add_argument("--config", required=True, type=Path, help="JSON file, readable by this user alone")
+    options = parser.parse_args(arguments)
+    try:
+        config = load_bot_config(options.config)
+    except ConfigError as error:
+        sys.stderr.write(f"mt5farm-bridge bot: {error}\n")
+        return 2
+    stop = threading.Event()
+    _stop_on_signal(stop)
+    report = BotReport(config)
+    report.status(Phase.STARTING)
+    try:
+        strategy = registry.create(config.strategy, config.parameters)
+        Bot(config, strategy, report, _connector(config), stop).run()
+    except (ParameterError, FailedError) as error:
+        report.error(str(error))
+        report.status(Phase.FAILED, str(error))
+        return FAILED_EXIT_CODE
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

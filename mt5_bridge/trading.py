@@ -1,0 +1,236 @@
+"""The way of a trade through the worker: written down, checked, sent at most once, settled."""
+
+from __future__ import annotations
+
+import logging
+import sqlite3
+import uuid
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Final
+
+from mt5_bridge.contract import CONSTANTS, FUNCTIONS
+from mt5_bridge.executor import BusyError, DeadlineError, Executor
+from mt5_bridge.guard import Guard, reduces
+from mt5_bridge.journal import Entry, Journal, State
+from mt5_bridge.refusals import RefusedError, terminal_lost
+from mt5_bridge.settlement import Books, Finding, find, not_executed
+from mt5_bridge.terminal_link import Account, TerminalLink
+
+log = logging.getLogger(__name__)
+
+DONE: Final = frozenset(CONSTANTS[f"TRADE_RETCODE_{name}"] for name in ("PLACED", "DONE", "DONE_PARTIAL"))
+UNCERTAIN: Final = frozenset(CONSTANTS[f"TRADE_RETCODE_{name}"] for name in ("ERROR", "TIMEOUT", "CONNECTION"))
+"""Return codes that do not say whether the broker has executed the order."""
+NOT_SENT: Final = frozenset({-2, -3, -5, -6, -7, -8, -10004})
+"""Codes of last_error() after None that say that nothing was sent."""
+_LAST_SECOND: Final = 2**31 - 1
+_HISTORY_MARGIN_SECONDS: Final = 60
+
+
+@dataclass(frozen=True)
+class Mandate:
+    """What this worker may do now: the epoch of its assignment and the guard."""
+
+    epoch: int
+    guard: Guard
+
+
+@dataclass(frozen=True)
+class Sender:
+    """Who wants to trade, by which assignment."""
+
+    principal: str
+    epoch: int
+
+
+class TradeDesk:
+    """All trading of one terminal."""
+
+    def __init__(
+        self,
+        journal: Journal,
+        executor: Executor,
+        link: TerminalLink,
+        account: Account,
+        mandate: Mandate,
+        clock: Callable[[], float],
+    ) -> None:
+        self._journal = journal
+        self._executor = executor
+        self._link = link
+        self._account = account
+        self._clock = clock
+        self._watermark = journal.highest_ticket()
+        self._broker_time = 0
+        self._missed: set[str] = set()
+        self.mandate = mandate
+
+    def configure(self, guard: Guard | None, epoch: int | None) -> None:
+        """Apply a new guard and epoch. The epoch is never lowered."""
+        current = self.mandate
+        self.mandate = replace(
+            current, guard=guard or current.guard, epoch=max(current.epoch, epoch if epoch is not None else 0)
+        )
+
+    def send(
+        self, sender: Sender, request: Mapping[str, Any], client_order_id: str | None
+    ) -> tuple[Any, tuple[int, str]]:
+        """Trade, and give what order_send gave with its last_error(). A known client order id sends nothing.
+
+        Raises RefusedError, and what the package raises.
+        """
+        order_id = client_order_id or f"auto-{uuid.uuid4().hex}"
+        try:
+            entry, new = self._journal.add(order_id, sender.principal, sender.epoch, request)
+        except sqlite3.Error as error:
+            log.exception("the order journal cannot be written")
+            raise RefusedError("busy", "the order could not be written down, so it was not sent") from error
+        if not new:
+            return self._recorded(entry, request), (1, "Success")
+        try:
+            return self._executor.run("order_send", FUNCTIONS["order_send"].deadline, lambda: self._execute(entry))
+        except (BusyError, DeadlineError) as error:
+            code = "busy" if isinstance(error, BusyError) else "deadline"
+            raise self._refuse(
+                entry, State.NOT_EXECUTED, code, "too many calls are waiting; nothing was sent"
+            ) from error
+
+    def observe(self, values: Any) -> None:
+        """Learn from an answer of a getter which order tickets exist."""
+        if isinstance(values, tuple):
+            kinds = {"TradeOrder": "ticket", "TradePosition": "ticket", "TradeDeal": "order"}
+            for value in values:
+                name = kinds.get(type(value).__name__)
+                if name is not None:
+                    self._watermark = max(self._watermark, getattr(value, name))
+
+    def settle_open(self) -> None:
+        """Look for the outcome of orders that have none. On the executor's thread, so that none is on its way."""
+        entries = self._journal.unsettled()
+        for entry in entries:
+            if entry.state is State.SENT:
+                self._journal.settle(entry.client_order_id, State.UNKNOWN)
+        waiting = [entry for entry in entries if entry.state is not State.JOURNALED]
+        books = self._read_books(waiting) if waiting and self._link.connected else None
+        if books is None:
+            self._missed.clear()  # what was not seen before a break says nothing after it
+            return
+        for entry in waiting:
+            self._settle_one(entry, books)
+
+    def forget_unsent(self) -> None:
+        """Once, at start: what was written down by an earlier process and not sent will never be sent."""
+        for entry in self._journal.unsettled():
+            if entry.state is State.JOURNALED:
+                self._journal.settle(entry.client_order_id, State.NOT_EXECUTED, code="worker_down")
+
+    def _execute(self, entry: Entry) -> tuple[Any, tuple[int, str]]:
+        self._check(entry)
+        tick = self._link.call("symbol_info_tick", (entry.request["symbol"],)) if entry.request.get("symbol") else None
+        self._broker_time = self._broker_time if tick is None else max(self._broker_time, tick.time)
+        if not self._link.linked:
+            raise self._refuse(entry, State.NOT_EXECUTED, *_reason(terminal_lost()))
+        self._journal.sent(entry.client_order_id, self._broker_time, self._watermark)
+        try:
+            result = self._link.call("order_send", (dict(entry.request),))
+        except (TypeError, SystemError) as error:
+            self._record(entry, State.REFUSED, None, "invalid", type(error).__name__)
+            raise
+        except Exception:
+            self._record(entry, State.UNKNOWN, None, "", "the terminal's link broke during the send")
+            raise
+        error_code, error_text = self._link.last_error()
+        if result is None:
+            state = State.REFUSED if error_code in NOT_SENT else State.UNKNOWN
+            self._record(entry, state, None, str(error_code) if state is State.REFUSED else "", error_text)
+        elif result.retcode in DONE:
+            self._record(entry, State.DONE, result, "", "")
+            self._watermark = max(self._watermark, result.order)
+        else:
+            state = State.UNKNOWN if result.retcode in UNCERTAIN else State.REFUSED
+            self._record(entry, state, result, str(result.retcode), result.comment)
+        return result, (error_code, error_text)
+
+    def _check(self, entry: Entry) -> None:
+        """Refuse what must not be sent. The account is compared on every trade."""
+        if entry.epoch < self.mandate.epoch:
+            raise self._refuse(entry, State.REFUSED, "stale_epoch", "the terminal has been assigned anew")
+        if not self._link.linked and not self._link.wrong_account:
+            raise self._refuse(entry, State.NOT_EXECUTED, *_reason(terminal_lost()))
+        account = self._link.call("account_info")
+        if account is None:
+            raise self._refuse(entry, State.NOT_EXECUTED, *_reason(terminal_lost()))
+        if not self._account.matches(account):
+            raise self._refuse(entry, State.REFUSED, "wrong_account", "another account is signed in to the terminal")
+        refusal = self.mandate.guard.refusal(entry.request, reduces=False)
+        if refusal is not None and not self._reduces(entry.request):
+            raise self._refuse(entry, State.REFUSED, *refusal)
+
+    def _reduces(self, request: Mapping[str, Any]) -> bool:
+        if not request.get("position"):
+            return False
+        positions = self._link.call("positions_get", (), {"ticket": request["position"]})
+        return reduces(request, positions or ())
+
+    def _refuse(self, entry: Entry, state: State, code: str, message: str) -> RefusedError:
+        self._record(entry, state, None, code, message)
+        return RefusedError(code, message)
+
+    def _record(self, entry: Entry, state: State, result: Any, code: str, text: str) -> None:
+        try:
+            self._journal.settle(entry.client_order_id, state, result=result, code=code, text=text)
+        except sqlite3.Error:
+            # The row stays `sent` on disk and is settled from the account's books.
+            log.exception("the outcome of %s could not be written down", entry.client_order_id)
+
+    @staticmethod
+    def _recorded(entry: Entry, request: Mapping[str, Any]) -> Any:
+        """The recorded outcome of an id that was used before."""
+        if dict(entry.request) != dict(request):
+            raise RefusedError("id_conflict", "this client order id was used for another request")
+        match entry.state:
+            case State.DONE:
+                return entry.order_send_result()
+            case State.REFUSED if entry.result is not None:
+                return entry.order_send_result()
+            case State.REFUSED | State.NOT_EXECUTED:
+                raise RefusedError(
+                    entry.code if entry.code.isidentifier() else "not_executed", entry.text or "the order was not sent"
+                )
+        raise RefusedError("outcome_unknown", "the outcome of this order is not known yet")
+
+    def _read_books(self, entries: list[Entry]) -> Books | None:
+        since = max(0, min(entry.broker_time for entry in entries) - _HISTORY_MARGIN_SECONDS)
+        orders = self._link.call("orders_get")
+        positions = self._link.call("positions_get")
+        history_orders = self._link.call("history_orders_get", (since, _LAST_SECOND))
+        deals = self._link.call("history_deals_get", (since, _LAST_SECOND))
+        if orders is None or positions is None or history_orders is None or deals is None:
+            return None
+        return Books(orders, positions, history_orders, deals)
+
+    def _settle_one(self, entry: Entry, books: Books) -> None:
+        order_id = entry.client_order_id
+        finding = find(entry, books, self._journal.claimed(entry.watermark, order_id))
+        if isinstance(finding, Finding):
+            log.info("order %s is settled from the books: %s", order_id, finding.state)
+            self._journal.settle(
+                order_id, finding.state, result=finding.result, text="settled from the account's books"
+            )
+        elif finding is None:
+            sent_for = self._clock() - entry.created_at
+            if not_executed(
+                connected_for=self._link.connected_for, sent_for=sent_for, missed_before=True
+            ):
+                log.info("order %s is settled from the books: not executed", order_id)
+                self._journal.settle(
+                    order_id, State.NOT_EXECUTED, code="not_executed", text="the account's books do not know it"
+                )
+                self._missed.discard(order_id)
+            else:
+                self._missed.add(order_id)
+
+
+def _reason(error: RefusedError) -> tuple[str, str]:
+    return error.code, error.message

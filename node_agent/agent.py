@@ -1,0 +1,162 @@
+"""One agent process: puts the parts together, runs their loops, and leaves every child running when it ends."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from contextlib import suppress
+from dataclasses import dataclass, field
+
+import structlog
+
+from node_agent.bridge import connect_worker
+from node_agent.clock import Clock, as_datetime, system_clock
+from node_agent.collector import Collector
+from node_agent.config import AgentConfig
+from node_agent.control_link import ControlLink
+from node_agent.database import Database
+from node_agent.errors import StorageError
+from node_agent.executor import ExecutorParts
+from node_agent.gateway.keeper import GatewayKeeper
+from node_agent.identity import NodeKeys
+from node_agent.layout import DataLayout
+from node_agent.monitor import MonitorParts
+from node_agent.process import Children
+from node_agent.protocol.messages import NodeReport, SyncResponse, TicketKey
+from node_agent.resources import read_resources
+from node_agent.roster import Roster
+from node_agent.runtimes.simulated import SimulatedRuntime
+from node_agent.spool import Spool
+from node_agent.state import StateStore
+from node_agent.supervisor import Supervisor
+from node_agent.sync import SyncLoop, deliver_events
+from node_agent.version import agent_version
+from node_agent.worker import Modules
+
+_log = structlog.get_logger(__name__)
+_FIRST_LOOK_SECONDS = 3.0
+
+
+@dataclass(frozen=True)
+class AgentSettings:
+    """Everything an agent process is made of."""
+
+    config: AgentConfig
+    layout: DataLayout
+    keys: NodeKeys
+    ca_pem: str
+    modules: Modules = field(default_factory=Modules)
+    clock: Clock = system_clock
+
+
+class Agent:
+    """Construct on the event loop that runs it. Raises StorageError when the database cannot be opened."""
+
+    def __init__(self, settings: AgentSettings) -> None:
+        self._settings = settings
+        config, layout, clock = settings.config, settings.layout, settings.clock
+        self._database = Database(layout.database)
+        self._state = StateStore(self._database)
+        self._spool = Spool(self._database)
+        roster = Roster(self._state, Children(), clock)
+        self._gateway = GatewayKeeper(config, layout, roster, settings.modules.gateway, clock)
+        runtime = SimulatedRuntime(roster, settings.modules.terminal)
+        parts = ExecutorParts(
+            layout=layout,
+            roster=roster,
+            state=self._state,
+            runtimes={runtime.name: runtime},
+            keys=settings.keys,
+            modules=settings.modules,
+            timing=config.timing,
+            connect=connect_worker,
+        )
+        monitors = MonitorParts(connect_worker, Collector(self._database, clock), clock, config.timing.probe)
+        self._supervisor = Supervisor(parts, monitors, self._gateway, clock, self._changed)
+        self._link = ControlLink(config.control_plane_url, settings.ca_pem, config.node_id, settings.keys, clock)
+        self._snapshot = self._state.snapshot()
+        known = self._snapshot.generation if self._snapshot else 0
+        self._sync = SyncLoop(
+            self._link, config.timing, clock, known, self._report, self._supervisor.observed, self._apply
+        )
+        self._ticket_keys: list[TicketKey] = []
+
+    async def run(self) -> None:
+        """Until SIGTERM or SIGINT, which leave terminals, workers, bots and the gateway running."""
+        stop = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, stop.set)
+        config = self._settings.config
+        _log.info("agent_starting", node=config.node_id, data=str(self._settings.layout.root))
+        self._gateway.recover()
+        self._supervisor.recover()
+        if self._snapshot is not None:
+            self._supervisor.wish(self._snapshot)
+        loops = [
+            asyncio.create_task(self._supervisor.run()),
+            asyncio.create_task(self._talk(config)),
+        ]
+        stopping = asyncio.create_task(stop.wait())
+        try:
+            await asyncio.wait([*loops, stopping], return_when=asyncio.FIRST_COMPLETED)
+            for task in loops:
+                if task.done():
+                    task.result()
+        finally:
+            await self._close([*loops, stopping])
+
+    async def _talk(self, config: AgentConfig) -> None:
+        # What runs already is looked at first, so that a restart of the agent does not report it as starting.
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_FIRST_LOOK_SECONDS):
+                await self._supervisor.until_seen()
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._sync.run(config.sync_seconds))
+            group.create_task(self._sync.watch())
+            group.create_task(deliver_events(self._link, self._spool, config.timing.events))
+
+    async def _close(self, tasks: list[asyncio.Task[None] | asyncio.Task[bool]]) -> None:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await self._supervisor.close()
+        await self._link.close()
+        self._database.close()
+        _log.info("agent_stopped", children="left running")
+
+    def _changed(self) -> None:
+        self._sync.nudge()
+
+    def _apply(self, response: SyncResponse) -> None:
+        """Take in what the control plane wants."""
+        self._ticket_keys = response.ticket_keys
+        if response.desired is not None:
+            self._snapshot = response.desired
+            try:
+                self._state.save_snapshot(response.desired)
+            except StorageError as error:
+                # Acted upon all the same; only a restart without the control plane would miss it.
+                _log.error("snapshot_not_saved", error=str(error))
+            self._supervisor.wish(response.desired)
+        if self._snapshot is not None:
+            self._gateway.route(self._ticket_keys, self._snapshot.terminals)
+
+    def _report(self) -> NodeReport:
+        """Raises StorageError."""
+        resources = read_resources(self._settings.layout.root)
+        gateway_up = self._gateway.is_up()
+        problems = [*self._supervisor.disk_errors(), *([self._gateway.problem] if self._gateway.problem else [])]
+        return NodeReport(
+            agent_version=agent_version(),
+            clock=as_datetime(self._settings.clock()),
+            cpu_count=resources.cpu_count,
+            load_1m=resources.load_1m,
+            memory_total=resources.memory_total,
+            memory_available=resources.memory_available,
+            disk_free=resources.disk_free,
+            gateway_address=self._settings.config.gateway_address,
+            gateway_up=gateway_up,
+            spooled_events=len(self._spool),
+            problems=problems,
+        )

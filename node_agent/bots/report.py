@@ -1,0 +1,92 @@
+"""What a bot says of itself: its status file and its log. Neither is trusted to be well-formed."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, cast
+
+from node_agent.layout import BotLayout
+
+_READ_LIMIT = 256 * 1024
+_STATUS_LIMIT = 64 * 1024
+_TEXT_LIMIT = 2000
+_LEVELS = ("info", "warning", "error")
+
+Level = Literal["info", "warning", "error"]
+
+
+@dataclass(frozen=True)
+class Status:
+    phase: str
+    detail: str
+    revision: int
+
+
+@dataclass(frozen=True)
+class LogLine:
+    offset: int
+    """Where the line begins in its file, in bytes."""
+    at: str
+    level: Level
+    text: str
+
+
+@dataclass(frozen=True)
+class LogPiece:
+    """Complete lines from one read and where the next read begins."""
+
+    inode: int
+    start: int
+    end: int
+    lines: tuple[LogLine, ...]
+
+
+def read_status(layout: BotLayout) -> Status | None:
+    """None while there is none, or when it makes no sense."""
+    try:
+        with layout.status.open("rb") as file:
+            raw = json.loads(file.read(_STATUS_LIMIT))
+        return Status(str(raw["phase"]), str(raw.get("detail", ""))[:_TEXT_LIMIT], int(raw["revision"]))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return None
+
+
+def read_log(path: Path, inode: int, offset: int) -> LogPiece | None:
+    """Lines after `offset` of the file that had `inode`; a replaced or shortened file is read from its start.
+
+    None when there is nothing new. A last line without its newline is left for the next read.
+    """
+    try:
+        with path.open("rb") as file:
+            status = os.fstat(file.fileno())
+            start = offset if status.st_ino == inode and status.st_size >= offset else 0
+            file.seek(start)
+            data = file.read(_READ_LIMIT)
+    except FileNotFoundError:
+        return None
+    end = data.rfind(b"\n") + 1
+    if end == 0:
+        if len(data) < _READ_LIMIT:
+            return None
+        # A line longer than anything sensible: skip what was read of it.
+        end = len(data)
+    lines = []
+    position = start
+    for raw in data[:end].splitlines(keepends=True):
+        if raw.strip():
+            lines.append(_parse(position, raw))
+        position += len(raw)
+    return LogPiece(status.st_ino, start, start + end, tuple(lines))
+
+
+def _parse(offset: int, raw: bytes) -> LogLine:
+    try:
+        entry = json.loads(raw)
+        level = str(entry.get("level", "info"))
+        text, at = str(entry["text"]), str(entry.get("at", ""))
+    except (ValueError, KeyError, AttributeError):
+        level, text, at = "info", raw.decode("utf-8", "replace").strip(), ""
+    return LogLine(offset, at, cast(Level, level) if level in _LEVELS else "info", text[:_TEXT_LIMIT])

@@ -1,0 +1,150 @@
+"""Turns what happened on a terminal into events: deals, order journal, bot logs.
+
+Cursors move in the transaction that spools the events, so that a crash can neither lose nor repeat any.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+import structlog
+
+from node_agent.bots.report import LogLine, LogPiece, read_log
+from node_agent.bridge import Bridge, Target
+from node_agent.clock import Clock, as_datetime
+from node_agent.database import Database
+from node_agent.protocol.messages import BotLogBody, DealBody, Event, OrderBody
+from node_agent.spool import Spool
+from node_agent.state import StateStore
+
+_log = structlog.get_logger(__name__)
+
+OVERLAP_SECONDS = 86_400
+"""Broker time that each look at the history repeats: deals may be booked late or out of order."""
+END_OF_TIME = 2**31 - 1
+"""The latest date the package takes, since broker time may be ahead of ours by any amount."""
+JOURNAL_ROWS = 500
+_DEALS = "deals"
+_JOURNAL = "journal"
+_MAX_EVENT_ID = 120
+
+
+class Collector:
+    """Stateless but for the database. Methods raise StorageError, and what the bridge raises."""
+
+    def __init__(self, database: Database, clock: Clock) -> None:
+        self._database = database
+        self._state = StateStore(database)
+        self._spool = Spool(database)
+        self._clock = clock
+
+    def collect_deals(self, bridge: Bridge, target: Target) -> int:
+        """Spool the deals not seen before; the whole history when there is no cursor. Returns how many."""
+        position = self._state.cursor(target.terminal_id, _DEALS)
+        newest = 0 if position is None else int(position)
+        deals = bridge.history_deals_get(max(0, newest - OVERLAP_SECONDS), END_OF_TIME)
+        if not deals:
+            return 0
+        with self._database.transaction():
+            fresh = [deal for deal in deals if self._state.first_sight(target.terminal_id, deal.ticket, deal.time)]
+            self._spool.append(self._deal_event(target, deal) for deal in fresh)
+            latest = max(newest, *(deal.time for deal in deals))
+            if latest != newest:
+                self._state.move_cursor(target.terminal_id, _DEALS, str(latest))
+                self._state.forget_deals_before(target.terminal_id, latest - OVERLAP_SECONDS)
+        return len(fresh)
+
+    def _deal_event(self, target: Target, deal: Any) -> Event:
+        return self._event(
+            target, f"deal:{target.account_id}:{deal.ticket}", DealBody.model_validate(deal._asdict()), self._clock()
+        )
+
+    def collect_journal(self, bridge: Bridge, target: Target, newest_sequence: int) -> int:
+        """Spool the journal rows that changed. `newest_sequence` is what the worker says; returns how many."""
+        position = int(self._state.cursor(target.terminal_id, _JOURNAL) or 0)
+        if position > newest_sequence:
+            # The journal was made anew; its ids, not its numbers, make delivery idempotent.
+            _log.warning("journal_restarted", terminal=target.terminal_id, was=position, now=newest_sequence)
+            position = 0
+        collected = 0
+        while position < newest_sequence:
+            rows = bridge.journal(position, JOURNAL_ROWS)
+            if not rows:
+                break
+            position = max(int(row["sequence"]) for row in rows)
+            with self._database.transaction():
+                self._spool.append(self._order_event(target, row) for row in rows)
+                self._state.move_cursor(target.terminal_id, _JOURNAL, str(position))
+            collected += len(rows)
+        return collected
+
+    def _order_event(self, target: Target, row: Mapping[str, Any]) -> Event:
+        request = row["request"]
+        body = OrderBody(
+            client_order_id=row["client_order_id"],
+            principal=row["principal"],
+            state=row["state"],
+            retcode=row["retcode"] or 0,
+            order=row["order"] or 0,
+            deal=row["deal"] or 0,
+            symbol=str(request.get("symbol") or ""),
+            type=int(request.get("type") or 0),
+            volume=float(row["volume"] or request.get("volume") or 0.0),
+            price=float(row["price"] or request.get("price") or 0.0),
+            comment=str(row["comment"] or row["text"] or row["code"] or ""),
+        )
+        event_id = _bounded(f"order:{target.terminal_id}:{body.client_order_id}:{body.state}")
+        return self._event(target, event_id, body, float(row["updated_at"]))
+
+    def collect_bot_logs(self, target: Target, bot_ids: list[str]) -> int:
+        """Spool the complete new lines of the bots' logs. Returns how many."""
+        collected = 0
+        for bot_id in bot_ids:
+            source = f"log:{bot_id}"
+            inode, offset = _log_position(self._state.cursor(target.terminal_id, source))
+            piece = read_log(target.layout.bot(bot_id).log, inode, offset)
+            if piece is None:
+                continue
+            with self._database.transaction():
+                self._spool.append(self._log_event(target, bot_id, piece, line) for line in piece.lines)
+                self._state.move_cursor(target.terminal_id, source, f"{piece.inode}:{piece.end}")
+            collected += len(piece.lines)
+        return collected
+
+    def _log_event(self, target: Target, bot_id: str, piece: LogPiece, line: LogLine) -> Event:
+        # The text takes part, because a file system may give a new file the number of an old one.
+        digest = hashlib.sha256(f"{piece.inode}:{line.offset}:{line.at}:{line.text}".encode()).hexdigest()[:24]
+        body = BotLogBody(bot_id=bot_id, level=line.level, text=line.text)
+        return self._event(target, f"log:{bot_id}:{digest}", body, _instant(line.at, self._clock()))
+
+    def _event(self, target: Target, event_id: str, body: DealBody | OrderBody | BotLogBody, at: float) -> Event:
+        return Event(
+            event_id=event_id,
+            terminal_id=target.terminal_id,
+            account_id=target.account_id,
+            epoch=target.epoch,
+            occurred_at=as_datetime(at),
+            body=body,
+        )
+
+
+def _bounded(event_id: str) -> str:
+    if len(event_id) <= _MAX_EVENT_ID:
+        return event_id
+    return f"{event_id[:40]}:{hashlib.sha256(event_id.encode()).hexdigest()}"
+
+
+def _log_position(cursor: str | None) -> tuple[int, int]:
+    inode, _, offset = (cursor or "0:0").partition(":")
+    return int(inode), int(offset)
+
+
+def _instant(text: str, fallback: float) -> float:
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        return fallback
+    return moment.timestamp() if moment.tzinfo is not None else fallback

@@ -1,0 +1,77 @@
+"""Settings of one agent, kept in `DATA/agent.json` since enrolment, and its timing."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from node_agent.errors import ConfigurationError
+from node_agent.files import write_atomically
+from node_agent.restarts import RestartPolicy
+
+
+class Timing(BaseModel):
+    """Every duration of the agent in seconds. The defaults are the product's; tests shorten them."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    tick: float = 0.5
+    """How often processes are looked at; a dead child is noticed within one tick."""
+    probe: float = 1.0
+    """How often a terminal is asked and its deals are collected."""
+    probe_late: float = 10.0
+    """An unanswered probe of this age makes the terminal degraded."""
+    probe_wedged: float = 45.0
+    """An unanswered probe of this age costs the worker; longer than the bridge's own 30 s watchdog."""
+    launch_grace: float = 60.0
+    """How long a started terminal may take until its IPC answers."""
+    connect_grace: float = 10.0
+    """How long logging in may take before the broker is called unreachable."""
+    quote_fresh: float = 60.0
+    """A terminal whose newest quote has not moved for so long is not ready."""
+    retry_refused: float = 5.0
+    """Before refused credentials are tried once more."""
+    stop_grace: float = 5.0
+    """Between TERM and KILL."""
+    sync_floor: float = 0.25
+    """Least time between two syncs."""
+    events: float = 0.5
+    """How often the spool is delivered."""
+    retry_unknown_node: float = 30.0
+    """Between syncs while the control plane says that it does not know this node."""
+    terminal_restart: RestartPolicy = RestartPolicy(settled=30.0, base=5.0, cap=300.0, window=900.0, limit=5)
+    worker_restart: RestartPolicy = RestartPolicy(settled=30.0, base=1.0, cap=60.0, window=900.0, limit=5)
+    bot_restart: RestartPolicy = RestartPolicy(settled=30.0, base=1.0, cap=60.0, window=900.0, limit=5)
+    gateway_restart: RestartPolicy = RestartPolicy(settled=30.0, base=1.0, cap=30.0, window=900.0, limit=5)
+
+
+class AgentConfig(BaseModel):
+    """What enrolment settled, without secrets."""
+
+    model_config = ConfigDict(frozen=True)
+
+    node_id: str
+    name: str
+    control_plane_url: str
+    gateway_listen: str
+    """`host:port` on which the gateway listens."""
+    gateway_address: str
+    """`host:port` under which clients reach it."""
+    slots: int = Field(ge=1)
+    sync_seconds: float = 10.0
+    timing: Timing = Timing()
+
+
+def load_config(path: Path) -> AgentConfig:
+    """Raises ConfigurationError when the folder was never enrolled or the file is broken."""
+    try:
+        return AgentConfig.model_validate_json(path.read_bytes())
+    except FileNotFoundError as error:
+        raise ConfigurationError(f"{path.parent} holds no enrolled node; run `mt5farm-agent enroll` first") from error
+    except (OSError, ValidationError) as error:
+        raise ConfigurationError(f"{path} cannot be read: {type(error).__name__}; restore it or enrol again") from error
+
+
+def save_config(path: Path, config: AgentConfig) -> None:
+    write_atomically(path, config.model_dump_json(indent=2).encode())

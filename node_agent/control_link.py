@@ -1,0 +1,139 @@
+"""HTTPS to the control plane: every request signed by the node, every answer a checked record.
+
+ControlError
+├── UnreachableError      no answer, or one that is no answer; try again
+├── NodeUnknownError      the control plane does not know this node; try again slowly, a person must enrol it anew
+└── RejectedError         it understood and said no
+"""
+
+from __future__ import annotations
+
+import ssl
+from typing import TypeVar
+
+import httpx
+from pydantic import BaseModel, ValidationError
+
+from node_agent.clock import Clock
+from node_agent.identity import NodeKeys
+from node_agent.protocol.identity import sign_request
+from node_agent.protocol.messages import (
+    ENROLL_PATH,
+    EVENTS_PATH,
+    SYNC_PATH,
+    WATCH_PATH,
+    EnrollRequest,
+    EnrollResponse,
+    EventAck,
+    EventBatch,
+    SyncRequest,
+    SyncResponse,
+    WatchResponse,
+)
+
+_TIMEOUT = httpx.Timeout(15.0, connect=5.0)
+_WATCH_TIMEOUT = httpx.Timeout(40.0, connect=5.0)
+_Answer = TypeVar("_Answer", bound=BaseModel)
+
+
+class ControlError(Exception):
+    """Base of what can go wrong with the control plane. `str()` is safe to log."""
+
+
+class UnreachableError(ControlError):
+    """No answer, or one that makes no sense."""
+
+
+class NodeUnknownError(ControlError):
+    """The control plane does not know this node, or no longer trusts it."""
+
+
+class RejectedError(ControlError):
+    """The control plane said no."""
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(f"{message} ({code})")
+        self.code = code
+
+
+def farm_context(ca_pem: str) -> ssl.SSLContext:
+    """Trusts the farm's own CA and nothing else. Raises ssl.SSLError for broken PEM."""
+    context = ssl.create_default_context(cadata=ca_pem)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    return context
+
+
+async def enroll(url: str, ca_pem: str, request: EnrollRequest) -> EnrollResponse:
+    """Raises ControlError."""
+    async with httpx.AsyncClient(base_url=url, verify=farm_context(ca_pem), timeout=_TIMEOUT) as client:
+        try:
+            response = await client.post(
+                ENROLL_PATH, content=request.model_dump_json(), headers={"Content-Type": "application/json"}
+            )
+        except httpx.HTTPError as error:
+            raise UnreachableError(f"the control plane at {url} does not answer: {error}") from error
+    return _read(response, EnrollResponse)
+
+
+class ControlLink:
+    """All methods raise ControlError."""
+
+    def __init__(self, url: str, ca_pem: str, node_id: str, keys: NodeKeys, clock: Clock) -> None:
+        self._node_id = node_id
+        self._keys = keys
+        self._clock = clock
+        self._client = httpx.AsyncClient(
+            base_url=url, verify=farm_context(ca_pem), timeout=_TIMEOUT, headers={"Content-Type": "application/json"}
+        )
+
+    async def close(self) -> None:
+        await self._client.aclose()
+
+    async def sync(self, request: SyncRequest) -> SyncResponse:
+        return await self._send("POST", SYNC_PATH, request, SyncResponse)
+
+    async def events(self, batch: EventBatch) -> EventAck:
+        return await self._send("POST", EVENTS_PATH, batch, EventAck)
+
+    async def watch(self, generation: int) -> WatchResponse:
+        """Waits up to 25 s for a generation above `generation`."""
+        return await self._send(
+            "GET", WATCH_PATH, None, WatchResponse, params={"generation": generation}, timeout=_WATCH_TIMEOUT
+        )
+
+    async def _send(
+        self,
+        method: str,
+        path: str,
+        body: BaseModel | None,
+        answer: type[_Answer],
+        params: dict[str, int] | None = None,
+        timeout: httpx.Timeout = _TIMEOUT,  # noqa: ASYNC109 - httpx's own timeouts, one for each step
+    ) -> _Answer:
+        content = b"" if body is None else body.model_dump_json().encode()
+        signature = sign_request(self._keys.identity, self._node_id, method, path, content, self._clock())
+        try:
+            response = await self._client.request(
+                method, path, content=content, params=params, headers={"Authorization": signature}, timeout=timeout
+            )
+        except httpx.HTTPError as error:
+            raise UnreachableError(f"{type(error).__name__}: {error}") from error
+        return _read(response, answer)
+
+
+def _read(response: httpx.Response, answer: type[_Answer]) -> _Answer:
+    if response.is_success:
+        try:
+            return answer.model_validate_json(response.content)
+        except ValidationError as error:
+            raise UnreachableError("the control plane's answer cannot be understood") from error
+    try:
+        problem = response.json()
+        code, detail = str(problem["code"]), str(problem.get("detail") or problem.get("title") or "")
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise UnreachableError(f"the control plane answered with status {response.status_code}") from error
+    if code == "node_unknown":
+        raise NodeUnknownError(detail)
+    if response.status_code >= 500 or response.status_code == 429:
+        raise UnreachableError(f"{detail} ({code})")
+    raise RejectedError(code, detail)

@@ -1,0 +1,168 @@
+"""Carries out the actions of the plan. Blocks; called from worker threads, never twice at a time for one terminal."""
+
+from __future__ import annotations
+
+import shutil
+import tarfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import structlog
+
+from node_agent.bots.launch import start_bot
+from node_agent.bridge import Connect, Target
+from node_agent.config import Timing
+from node_agent.errors import StorageError
+from node_agent.files import private_folder
+from node_agent.identity import NodeKeys
+from node_agent.layout import DataLayout
+from node_agent.monitor import Monitor
+from node_agent.plan import Action, Verb, terminal_fingerprint
+from node_agent.process import Role, Slot
+from node_agent.protocol.messages import DesiredTerminal, Reason
+from node_agent.protocol.sealing import Credentials, SealContext, SealError, unseal
+from node_agent.roster import Roster
+from node_agent.runtimes.base import LaunchError, Runtime, TerminalSpec
+from node_agent.state import StateStore
+from node_agent.worker import Modules, start_worker, write_worker_config
+
+_log = structlog.get_logger(__name__)
+_COLLECT_SECONDS = 3.0
+_KEPT_BUNDLES = 3
+
+
+class PermanentLaunchError(LaunchError):
+    """Trying again cannot help until the wish changes."""
+
+
+@dataclass(frozen=True)
+class ExecutorParts:
+    layout: DataLayout
+    roster: Roster
+    state: StateStore
+    runtimes: Mapping[str, Runtime]
+    keys: NodeKeys
+    modules: Modules
+    timing: Timing
+    connect: Connect
+
+
+class Executor:
+    """`perform` raises LaunchError, OSError, StorageError, or what the bridge raises."""
+
+    def __init__(self, parts: ExecutorParts) -> None:
+        self._parts = parts
+
+    def perform(self, action: Action, desired: DesiredTerminal | None, monitor: Monitor | None) -> None:
+        """`desired` is None only for a terminal that is to be destroyed."""
+        roster, grace = self._parts.roster, self._parts.timing.stop_grace
+        terminal_id = action.terminal_id
+        match action.verb:
+            case Verb.STOP_BOT:
+                roster.stop(Slot(Role.BOT, terminal_id, action.bot_id), grace)
+            case Verb.STOP_WORKER:
+                roster.stop(Slot(Role.WORKER, terminal_id), grace)
+            case Verb.KILL_WORKER:
+                roster.kill(Slot(Role.WORKER, terminal_id))
+            case Verb.STOP_TERMINAL | Verb.REFUSE_TERMINAL:
+                self._runtime(desired).stop(self.spec(terminal_id, desired), grace)
+            case Verb.COLLECT:
+                if monitor is not None and not monitor.collect_now(_COLLECT_SECONDS):
+                    _log.warning("last_collection_late", terminal=terminal_id)
+            case Verb.COLLECT_LOGS:
+                self._bundle_logs(action)
+            case Verb.DESTROY:
+                self._runtime(desired).destroy(self.spec(terminal_id, desired))
+                self._parts.state.forget_terminal(terminal_id)
+            case Verb.LIFT | Verb.FINISH_REQUEST:
+                return
+            case _:
+                assert desired is not None
+                self._start(action, desired)
+
+    def _start(self, action: Action, desired: DesiredTerminal) -> None:
+        layout = self._parts.layout.terminal(desired.terminal_id)
+        match action.verb:
+            case Verb.START_TERMINAL:
+                self._start_terminal(desired)
+            case Verb.START_WORKER:
+                backend, options = self._runtime(desired).worker_backend(self.spec(desired.terminal_id, desired))
+                write_worker_config(layout, desired, backend, options)
+                start_worker(self._parts.roster, layout, desired, self._parts.modules.worker)
+            case Verb.CONFIGURE_WORKER:
+                self._configure_worker(desired)
+            case Verb.START_BOT:
+                bot = next(bot for bot in desired.bots if bot.bot_id == action.bot_id)
+                self._parts.roster.stop(Slot(Role.BOT, desired.terminal_id, bot.bot_id), self._parts.timing.stop_grace)
+                start_bot(self._parts.roster, layout, desired, bot, self._parts.modules.bot)
+
+    def _start_terminal(self, desired: DesiredTerminal) -> None:
+        runtime = self._runtime(desired)
+        spec = self.spec(desired.terminal_id, desired)
+        runtime.prepare(spec, self._open_credentials(desired))
+        try:
+            runtime.start(spec)
+        except (LaunchError, StorageError):
+            runtime.forget_credentials(spec)
+            raise
+
+    def _open_credentials(self, desired: DesiredTerminal) -> Credentials:
+        context = SealContext(desired.tenant_id, desired.account_id, desired.terminal_id, desired.epoch)
+        try:
+            credentials = unseal(desired.credentials, self._parts.keys.sealing, context)
+        except (SealError, ValueError) as error:
+            raise PermanentLaunchError(
+                Reason.BAD_CREDENTIALS, "The stored credentials cannot be opened on this node; enter them again."
+            ) from error
+        if (credentials.login, credentials.server) != (desired.login, desired.server):
+            raise PermanentLaunchError(
+                Reason.BAD_CREDENTIALS, "The stored credentials are those of another account; enter them again."
+            )
+        return credentials
+
+    def _configure_worker(self, desired: DesiredTerminal) -> None:
+        layout = self._parts.layout.terminal(desired.terminal_id)
+        backend, options = self._runtime(desired).worker_backend(self.spec(desired.terminal_id, desired))
+        # On disk first, so that a worker that restarts in between has the new limits as well.
+        write_worker_config(layout, desired, backend, options)
+        bridge = self._parts.connect(Target.of(desired, layout))
+        try:
+            bridge.configure({"guard": desired.guard.model_dump(), "epoch": desired.epoch})
+        finally:
+            bridge.close()
+
+    def _bundle_logs(self, action: Action) -> None:
+        """Pack the terminal's logs into one file on the node; the newest few are kept."""
+        layout = self._parts.layout.terminal(action.terminal_id)
+        bundles = private_folder(layout.root / "bundles")
+        target = bundles / f"{action.request_id}.tar.gz"
+        partial = target.with_suffix(".partial")
+        with tarfile.open(partial, "w:gz") as bundle:
+            for folder in (layout.logs, layout.folder / "logs"):
+                if folder.is_dir():
+                    bundle.add(folder, arcname=str(folder.relative_to(layout.root)))
+        shutil.move(partial, target)
+        for old in sorted(bundles.glob("*.tar.gz"), key=lambda path: path.stat().st_mtime)[:-_KEPT_BUNDLES]:
+            old.unlink()
+
+    def spec(self, terminal_id: str, desired: DesiredTerminal | None) -> TerminalSpec:
+        """A terminal that nobody wants any more can still be stopped and destroyed: that needs its id only."""
+        layout = self._parts.layout.terminal(terminal_id)
+        if desired is None:
+            return TerminalSpec(terminal_id, "", None, layout, "")
+        return TerminalSpec(terminal_id, desired.server, desired.server_address, layout, terminal_fingerprint(desired))
+
+    def _runtime(self, desired: DesiredTerminal | None) -> Runtime:
+        if desired is None:
+            # One runtime a node for now; which one a leftover folder was made by will be recorded beside it.
+            return next(iter(self._parts.runtimes.values()))
+        runtime = self._parts.runtimes.get(desired.runtime)
+        if runtime is None:
+            raise PermanentLaunchError(
+                Reason.TEMPLATE_BROKEN, f"This node cannot run terminals of the kind {desired.runtime!r}."
+            )
+        return runtime
+
+    def forget_credentials(self, desired: DesiredTerminal) -> None:
+        """After the broker has accepted the login."""
+        self._runtime(desired).forget_credentials(self.spec(desired.terminal_id, desired))

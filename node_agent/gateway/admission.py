@@ -1,0 +1,67 @@
+"""Whether a hello opens a session: the ticket, its one use, its epoch, and room."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections import Counter
+from collections.abc import Callable
+
+from node_agent.clock import Clock
+from node_agent.gateway.configuration import GatewayConfig, Route, Routes
+from node_agent.gateway.hello import RefusedError
+from node_agent.gateway.redeemed import RedeemedTickets
+from node_agent.protocol.tickets import Ticket, TicketError, verify
+
+
+class Admission:
+    """Judges hellos. `routes` answers the newest routes."""
+
+    def __init__(
+        self, config: GatewayConfig, routes: Callable[[], Routes], redeemed: RedeemedTickets, clock: Clock
+    ) -> None:
+        self._config = config
+        self._routes = routes
+        self._redeemed = redeemed
+        self._clock = clock
+        self._open: Counter[str] = Counter()
+
+    def admit(self, ticket_text: str) -> tuple[Ticket, Route]:
+        """Redeem the ticket and take a place for its session; `leave` gives the place back. Raises RefusedError."""
+        routes = self._routes()
+        try:
+            ticket = verify(ticket_text, routes.keys, self._config.node_id)
+        except TicketError as error:
+            raise RefusedError(error.code, str(error)) from error
+        route = routes.terminals.get(ticket.terminal_id)
+        if route is None:
+            raise RefusedError("terminal_not_here", "this node does not run the terminal")
+        if ticket.epoch < route.epoch:
+            raise RefusedError(
+                "stale_epoch", "the terminal was assigned anew after the ticket was issued; ask for a new one"
+            )
+        if ticket.epoch > route.epoch:
+            raise RefusedError(
+                "terminal_not_here", "this node has not heard of the terminal's new assignment yet; try again"
+            )
+        self._check_room(ticket.terminal_id)
+        self._redeem(ticket)
+        self._open[ticket.terminal_id] += 1
+        return ticket, route
+
+    def leave(self, terminal_id: str) -> None:
+        self._open[terminal_id] -= 1
+        if self._open[terminal_id] <= 0:
+            del self._open[terminal_id]
+
+    def _check_room(self, terminal_id: str) -> None:
+        full = self._open.total() >= self._config.max_sessions
+        if full or self._open[terminal_id] >= self._config.max_sessions_per_terminal:
+            raise RefusedError("busy", "too many sessions are open; close one or try again later")
+
+    def _redeem(self, ticket: Ticket) -> None:
+        try:
+            first = self._redeemed.redeem(ticket.ticket_id, self._clock())
+        except sqlite3.Error as error:
+            raise RefusedError("busy", "the gateway cannot record tickets at the moment; try again later") from error
+        if not first:
+            raise RefusedError("ticket_used", "the ticket was used before; ask for a new one")

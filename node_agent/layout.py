@@ -1,0 +1,227 @@
+"""Where everything of one agent lives: the data folder and the short run folder of its sockets."""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+import re
+import stat
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+from node_agent.errors import AlreadyRunningError, ConfigurationError
+from node_agent.files import private_folder
+
+_TERMINAL_NAME = re.compile(r"ter_[0-9a-z]{16,32}")
+
+
+@dataclass(frozen=True)
+class TerminalLayout:
+    """Files of one terminal. Its sockets are named after a digest, since socket paths have a 108-byte limit."""
+
+    root: Path
+    sockets: Path
+
+    @property
+    def folder(self) -> Path:
+        """The terminal's own portable folder."""
+        return self.root / "folder"
+
+    @property
+    def worker_config(self) -> Path:
+        return self.root / "worker.json"
+
+    @property
+    def token(self) -> Path:
+        """Local secret of the bridge worker."""
+        return self.root / "token"
+
+    @property
+    def journal(self) -> Path:
+        """Order journal of the bridge worker."""
+        return self.root / "journal.sqlite3"
+
+    @property
+    def logs(self) -> Path:
+        return self.root / "logs"
+
+    @property
+    def bots(self) -> Path:
+        return self.root / "bots"
+
+    @property
+    def _short(self) -> str:
+        return hashlib.sha256(self.root.name.encode()).hexdigest()[:12]
+
+    @property
+    def ipc_socket(self) -> Path:
+        return self.sockets / f"{self._short}.t"
+
+    @property
+    def worker_socket(self) -> Path:
+        return self.sockets / f"{self._short}.w"
+
+    def bot(self, bot_id: str) -> BotLayout:
+        return BotLayout(self.bots / bot_id)
+
+
+@dataclass(frozen=True)
+class BotLayout:
+    """Files of one bot."""
+
+    root: Path
+
+    @property
+    def config(self) -> Path:
+        return self.root / "bot.json"
+
+    @property
+    def status(self) -> Path:
+        """Written by the bot process."""
+        return self.root / "status.json"
+
+    @property
+    def log(self) -> Path:
+        """One JSON object a line, written by the bot process."""
+        return self.root / "bot.log"
+
+    @property
+    def output(self) -> Path:
+        return self.root / "output.log"
+
+
+@dataclass(frozen=True)
+class GatewayLayout:
+    """Files of the gateway process."""
+
+    root: Path
+
+    @property
+    def config(self) -> Path:
+        return self.root / "gateway.json"
+
+    @property
+    def key(self) -> Path:
+        return self.root / "key.pem"
+
+    @property
+    def certificate(self) -> Path:
+        return self.root / "certificate.pem"
+
+    @property
+    def routes(self) -> Path:
+        """Written by the agent whenever terminals, epochs or ticket keys change."""
+        return self.root / "routes.json"
+
+    @property
+    def redeemed(self) -> Path:
+        """Ids of used tickets."""
+        return self.root / "redeemed.sqlite3"
+
+    @property
+    def ready(self) -> Path:
+        """Written by the gateway once it listens."""
+        return self.root / "ready.json"
+
+    @property
+    def output(self) -> Path:
+        return self.root / "gateway.log"
+
+
+@dataclass(frozen=True)
+class DataLayout:
+    """The agent's data folder."""
+
+    root: Path
+
+    @classmethod
+    def open(cls, root: Path) -> DataLayout:
+        """Make the folders. Raises ConfigurationError when that is not possible."""
+        layout = cls(root.resolve())
+        try:
+            for folder in (layout.root, layout.gateway, layout.terminals):
+                private_folder(folder)
+        except OSError as error:
+            raise ConfigurationError(f"the data folder {root} cannot be used: {error.strerror}") from error
+        return layout
+
+    @property
+    def config(self) -> Path:
+        return self.root / "agent.json"
+
+    @property
+    def identity(self) -> Path:
+        """Private keys of the node."""
+        return self.root / "identity.json"
+
+    @property
+    def ca(self) -> Path:
+        """PEM certificate of the farm's CA."""
+        return self.root / "ca.pem"
+
+    @property
+    def database(self) -> Path:
+        return self.root / "agent.sqlite3"
+
+    @property
+    def lock(self) -> Path:
+        return self.root / "agent.lock"
+
+    @property
+    def gateway(self) -> Path:
+        return self.root / "gateway"
+
+    @property
+    def gateway_files(self) -> GatewayLayout:
+        return GatewayLayout(self.gateway)
+
+    @property
+    def terminals(self) -> Path:
+        return self.root / "terminals"
+
+    @property
+    def run(self) -> Path:
+        digest = hashlib.sha256(str(self.root).encode()).hexdigest()[:8]
+        return Path(tempfile.gettempdir()) / f"mt5farm-{os.getuid()}-{digest}"
+
+    def terminal(self, terminal_id: str) -> TerminalLayout:
+        return TerminalLayout(self.terminals / terminal_id, self.run)
+
+    def terminals_on_disk(self) -> list[str]:
+        """Ids of the terminals that have a folder here."""
+        if not self.terminals.is_dir():
+            return []
+        return sorted(path.name for path in self.terminals.iterdir() if _TERMINAL_NAME.fullmatch(path.name))
+
+    def open_run_folder(self) -> Path:
+        """Make the run folder. Raises ConfigurationError when someone else made it first."""
+        run = self.run
+        try:
+            run.mkdir(mode=0o700, exist_ok=True)
+            found = run.lstat()
+        except OSError as error:
+            raise ConfigurationError(f"the run folder {run} cannot be made: {error.strerror}") from error
+        if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid():
+            raise ConfigurationError(f"the run folder {run} belongs to another user; remove it and start again")
+        run.chmod(0o700)
+        return run
+
+    def acquire_lock(self) -> IO[str]:
+        """Own the data folder until the returned file is closed. Raises AlreadyRunningError."""
+        file = self.lock.open("a+")
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            file.seek(0)
+            owner = file.read().strip() or "unknown"
+            file.close()
+            raise AlreadyRunningError(
+                f"another agent (process {owner}) is running on {self.root}; stop it or use another folder"
+            ) from error
+        file.truncate(0)
+        file.write(str(os.getpid()))
+        file.flush()
+        return file

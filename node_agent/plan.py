@@ -1,0 +1,205 @@
+"""Which actions bring a node from what is observed to what is desired. Pure: no I/O, no clock, no randomness.
+
+The plan is made anew at each tick and is correct whatever happened before; an action that failed is simply planned
+again. A terminal with an action in flight gets no new one.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+
+from node_agent.observation import BotView, Link, Running, TerminalView
+from node_agent.protocol.messages import DesiredBot, DesiredTerminal
+
+WEDGE_LIMIT = 3
+WEDGE_WINDOW = 600.0
+
+
+class Verb(StrEnum):
+    """What the executor can do."""
+
+    START_TERMINAL = "start_terminal"
+    STOP_TERMINAL = "stop_terminal"
+    REFUSE_TERMINAL = "refuse_terminal"
+    """Stop it because the broker refused its credentials, and count the refusal."""
+    START_WORKER = "start_worker"
+    STOP_WORKER = "stop_worker"
+    KILL_WORKER = "kill_worker"
+    """It no longer answers."""
+    CONFIGURE_WORKER = "configure_worker"
+    START_BOT = "start_bot"
+    STOP_BOT = "stop_bot"
+    COLLECT = "collect"
+    """Last collection of deals before the worker goes."""
+    COLLECT_LOGS = "collect_logs"
+    LIFT = "lift"
+    """Forget the back-off, since a person asked for a restart. A refused password stays refused."""
+    FINISH_REQUEST = "finish_request"
+    DESTROY = "destroy"
+
+
+@dataclass(frozen=True)
+class Action:
+    verb: Verb
+    terminal_id: str
+    bot_id: str = ""
+    request_id: str = ""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Durations in seconds that the plan needs."""
+
+    probe_wedged: float = 45.0
+
+
+def terminal_fingerprint(desired: DesiredTerminal) -> str:
+    """What a terminal process must be restarted for."""
+    return _digest(desired.login, desired.server, desired.server_address, desired.credentials_version, desired.runtime)
+
+
+def worker_fingerprint(desired: DesiredTerminal) -> str:
+    """What a worker must be restarted for; a new guard is handed to the running one."""
+    return _digest(desired.terminal_id, desired.epoch, desired.login, desired.server, desired.runtime)
+
+
+def bot_fingerprint(desired: DesiredTerminal, bot: DesiredBot) -> str:
+    return _digest(bot.bot_id, bot.revision, desired.epoch)
+
+
+def wish_fingerprint(desired: DesiredTerminal) -> str:
+    """What must change before a start that failed for good is tried again."""
+    return _digest(desired.epoch, desired.credentials_version, desired.runtime)
+
+
+def _digest(*parts: object) -> str:
+    return hashlib.sha256(repr(parts).encode()).hexdigest()[:16]
+
+
+def plan(
+    desired: Mapping[str, DesiredTerminal], observed: Mapping[str, TerminalView], now: float, limits: Limits
+) -> dict[str, list[Action]]:
+    """Terminal id to the actions to carry out in order. `observed` holds every terminal that exists on the node."""
+    actions = {}
+    for terminal_id in sorted(desired.keys() | observed.keys()):
+        view = observed.get(terminal_id) or TerminalView(terminal_id)
+        if not view.in_flight and (steps := list(_plan_terminal(desired.get(terminal_id), view, now, limits))):
+            actions[terminal_id] = steps
+    return actions
+
+
+def _plan_terminal(desired: DesiredTerminal | None, view: TerminalView, now: float, limits: Limits) -> Iterator[Action]:
+    if desired is None:
+        yield from _stop_all(view)
+        yield Action(Verb.DESTROY, view.terminal_id)
+        return
+    if pending := [request for request in desired.requests if request.request_id not in view.finished_requests]:
+        request = pending[0]
+        if request.kind == "restart":
+            yield from _stop_all(view)
+            yield Action(Verb.LIFT, view.terminal_id)
+        else:
+            yield Action(Verb.COLLECT_LOGS, view.terminal_id, request_id=request.request_id)
+        yield Action(Verb.FINISH_REQUEST, view.terminal_id, request_id=request.request_id)
+        return
+    if not desired.running:
+        yield from _stop_all(view)
+        return
+    if view.held(desired.credentials_version) or _hopeless(desired, view):
+        yield from _stop_all(view)
+        return
+    if _is_refused(desired, view):
+        if view.worker:
+            # A new worker remembers nothing of this refusal and cannot report it a second time.
+            yield Action(Verb.STOP_WORKER, view.terminal_id)
+        yield Action(Verb.REFUSE_TERMINAL, view.terminal_id)
+        return
+    yield from _keep_terminal(desired, view, now)
+    yield from _keep_worker(desired, view, now, limits)
+    yield from _keep_bots(desired, view, now)
+
+
+def _stop_all(view: TerminalView) -> Iterator[Action]:
+    """Bots before the worker before the terminal, so that nothing trades into a closing door."""
+    for bot_id, bot in sorted(view.bots.items()):
+        if bot.running:
+            yield Action(Verb.STOP_BOT, view.terminal_id, bot_id)
+    if view.worker:
+        yield Action(Verb.COLLECT, view.terminal_id)
+        yield Action(Verb.STOP_WORKER, view.terminal_id)
+    if view.terminal:
+        yield Action(Verb.STOP_TERMINAL, view.terminal_id)
+
+
+def _is_refused(desired: DesiredTerminal, view: TerminalView) -> bool:
+    """Whether the broker refused what the running terminal was started with, and not something older."""
+    refused = view.probe is not None and view.probe.link is Link.REFUSED
+    return refused and view.terminal is not None and view.terminal.fingerprint == terminal_fingerprint(desired)
+
+
+def _hopeless(desired: DesiredTerminal, view: TerminalView) -> bool:
+    problem = view.problem
+    return problem is not None and problem.permanent and problem.wish == wish_fingerprint(desired)
+
+
+def _keep_terminal(desired: DesiredTerminal, view: TerminalView, now: float) -> Iterator[Action]:
+    if view.terminal is None:
+        if view.restarts.may_start(now):
+            yield Action(Verb.START_TERMINAL, view.terminal_id)
+    elif view.terminal.fingerprint != terminal_fingerprint(desired):
+        yield from _stop_all(view)
+        yield Action(Verb.START_TERMINAL, view.terminal_id)
+    elif sum(now - at < WEDGE_WINDOW and at > view.terminal.started_at for at in view.wedges) >= WEDGE_LIMIT:
+        yield Action(Verb.STOP_TERMINAL, view.terminal_id)
+        yield Action(Verb.START_TERMINAL, view.terminal_id)
+
+
+def _keep_worker(desired: DesiredTerminal, view: TerminalView, now: float, limits: Limits) -> Iterator[Action]:
+    terminal_changes = view.terminal is not None and view.terminal.fingerprint != terminal_fingerprint(desired)
+    if view.worker is None or terminal_changes:
+        # Without a terminal ever started, a worker would only log that nobody answers.
+        starts = view.terminal is not None or view.restarts.may_start(now)
+        if starts and view.worker_restarts.may_start(now):
+            yield Action(Verb.START_WORKER, view.terminal_id)
+    elif view.worker.fingerprint != worker_fingerprint(desired):
+        for bot_id, bot in sorted(view.bots.items()):
+            if bot.running:
+                yield Action(Verb.STOP_BOT, view.terminal_id, bot_id)
+        yield Action(Verb.STOP_WORKER, view.terminal_id)
+        yield Action(Verb.START_WORKER, view.terminal_id)
+    elif view.probe_started_at is not None and now - view.probe_started_at >= limits.probe_wedged:
+        yield Action(Verb.KILL_WORKER, view.terminal_id)
+    elif view.applied_guard != desired.guard and view.probe is not None and view.probe.link is not Link.NO_WORKER:
+        yield Action(Verb.CONFIGURE_WORKER, view.terminal_id)
+
+
+def _keep_bots(desired: DesiredTerminal, view: TerminalView, now: float) -> Iterator[Action]:
+    settled = _is_settled(view.terminal, terminal_fingerprint(desired)) and _is_settled(
+        view.worker, worker_fingerprint(desired)
+    )
+    if not settled:
+        return
+    wanted = {bot.bot_id: bot for bot in desired.bots}
+    for bot_id, seen in sorted(view.bots.items()):
+        if seen.running and (
+            bot_id not in wanted or seen.running.fingerprint != bot_fingerprint(desired, wanted[bot_id])
+        ):
+            yield Action(Verb.STOP_BOT, view.terminal_id, bot_id)
+    if view.authorised_since is None:
+        return
+    for bot_id, bot in sorted(wanted.items()):
+        known = view.bots.get(bot_id)
+        fingerprint = bot_fingerprint(desired, bot)
+        if known is None or (not _is_settled(known.running, fingerprint) and _may_start(known, fingerprint, now)):
+            yield Action(Verb.START_BOT, view.terminal_id, bot_id)
+
+
+def _may_start(bot: BotView, fingerprint: str, now: float) -> bool:
+    return bot.failed_fingerprint != fingerprint and bot.restarts.may_start(now)
+
+
+def _is_settled(process: Running | None, fingerprint: str) -> bool:
+    return process is not None and process.fingerprint == fingerprint

@@ -1,0 +1,169 @@
+"""Child processes that outlive the agent: started in sessions of their own, found again by pid and birth.
+
+A pid alone proves nothing, since pids are reused; the birth (boot and start tick on Linux, which no change of the wall
+clock can move) makes the pair unique.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from functools import cache
+from pathlib import Path
+
+import psutil
+
+from node_agent.files import private_folder
+
+_OUTPUT_LIMIT = 4 * 1024 * 1024
+_ZOMBIE_STATES = "ZX"
+
+
+class Role(StrEnum):
+    """Kinds of process that the agent starts, in the order in which `down` stops them."""
+
+    BOT = "bot"
+    WORKER = "worker"
+    TERMINAL = "terminal"
+    GATEWAY = "gateway"
+
+
+@dataclass(frozen=True)
+class Slot:
+    """What a process is for; at most one process fills a slot."""
+
+    role: Role
+    owner: str = ""
+    """Terminal id; empty for the gateway."""
+    bot_id: str = ""
+
+    @property
+    def id(self) -> str:
+        return self.bot_id or self.owner
+
+
+@dataclass(frozen=True)
+class Handle:
+    """A process that was started, good across restarts of the agent."""
+
+    slot: Slot
+    pid: int
+    birth: str
+    started_at: float
+    fingerprint: str
+    """Digest of the settings it was started with."""
+
+
+@cache
+def _boot_id() -> str:
+    return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+
+
+def birth_of(pid: int) -> str | None:
+    """When the process was born; None when there is no such process or only a zombie of it."""
+    stat = Path(f"/proc/{pid}/stat")
+    if not Path("/proc/self/stat").exists():
+        try:
+            process = psutil.Process(pid)
+            return None if process.status() == psutil.STATUS_ZOMBIE else f"{process.create_time():.3f}"
+        except psutil.Error:
+            return None
+    try:
+        fields = stat.read_bytes().rpartition(b")")[2].split()
+    except OSError:
+        return None
+    if fields[0].decode() in _ZOMBIE_STATES:
+        return None
+    return f"{_boot_id()}:{fields[19].decode()}"
+
+
+def is_alive(handle: Handle) -> bool:
+    return birth_of(handle.pid) == handle.birth
+
+
+class Children:
+    """Starts processes, and reaps those that are children of this agent process. Thread-safe."""
+
+    def __init__(self) -> None:
+        self._popen: dict[int, subprocess.Popen[bytes]] = {}
+        self._exit_codes: dict[int, int] = {}
+        self._lock = threading.Lock()
+
+    def start(self, slot: Slot, command: Sequence[str], output: Path, fingerprint: str, now: float) -> Handle:
+        """Start `command` detached, output appended to a bounded file. Raises OSError."""
+        private_folder(output.parent)
+        mode = "wb" if output.exists() and output.stat().st_size > _OUTPUT_LIMIT else "ab"
+        with output.open(mode) as log:
+            process = subprocess.Popen(  # noqa: S603 - the command is our own module with paths that we made
+                list(command),
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+                # One BLAS thread a process: fifty terminals must not start fifty thread pools.
+                env={**os.environ, "OPENBLAS_NUM_THREADS": "1"},
+            )
+        with self._lock:
+            self._popen[process.pid] = process
+            self._exit_codes.pop(process.pid, None)
+        # A child that has exited already stays in the table as a zombie until we reap it, so it has no birth.
+        birth = birth_of(process.pid) or f"stillborn:{process.pid}:{now}"
+        return Handle(slot, process.pid, birth, now, fingerprint)
+
+    def reap(self) -> None:
+        """Collect the exit codes of dead children, so that none stays a zombie."""
+        with self._lock:
+            for pid, process in list(self._popen.items()):
+                code = process.poll()
+                if code is not None:
+                    del self._popen[pid]
+                    self._exit_codes[pid] = code
+
+    def exit_code(self, handle: Handle) -> int | None:
+        """Exit code of a dead child (negative: signal); None when it was started by an earlier agent."""
+        self.reap()
+        with self._lock:
+            return self._exit_codes.pop(handle.pid, None)
+
+    def stop(self, handle: Handle, grace: float) -> None:
+        """TERM, and KILL after `grace` seconds; returns when the process is gone. Blocks."""
+        for number in (signal.SIGTERM, signal.SIGKILL):
+            if not is_alive(handle):
+                break
+            try:
+                os.kill(handle.pid, number)
+            except ProcessLookupError:
+                break
+            if self._gone_within(handle, grace):
+                break
+        self.reap()
+
+    def kill(self, handle: Handle) -> None:
+        """KILL at once, for a process that no longer answers. Blocks until it is gone, 5 s at most."""
+        if is_alive(handle):
+            os.kill(handle.pid, signal.SIGKILL)
+            self._gone_within(handle, 5.0)
+        self.reap()
+
+    def _gone_within(self, handle: Handle, seconds: float) -> bool:
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            if not is_alive(handle):
+                return True
+            time.sleep(0.02)
+        return False
+
+
+def running_commands() -> Iterator[tuple[int, list[str]]]:
+    """Command lines of this user's processes, to find children whose handle was lost in a crash."""
+    own = os.getuid()
+    for process in psutil.process_iter(["cmdline", "uids", "status"]):
+        facts = process.info
+        if facts["uids"] is not None and facts["uids"].real == own and facts["status"] != psutil.STATUS_ZOMBIE:
+            yield process.pid, list(facts["cmdline"] or [])

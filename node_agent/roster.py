@@ -1,0 +1,137 @@
+"""The processes of this node: one per slot, started, watched and stopped here and nowhere else."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import structlog
+
+from node_agent.clock import Clock
+from node_agent.errors import StorageError
+from node_agent.process import Children, Handle, Role, Slot, birth_of, is_alive, running_commands
+from node_agent.state import StateStore
+
+_log = structlog.get_logger(__name__)
+ADOPTED = "adopted"
+"""Fingerprint of a process whose settings are not known, so that it is replaced when its role allows that."""
+
+
+@dataclass(frozen=True)
+class Exit:
+    """A process that ended without being asked to."""
+
+    handle: Handle
+    code: int | None
+    """Negative: killed by that signal. None: not our child, so nobody knows."""
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A command line that some slot would be running, to recognise an orphan by."""
+
+    slot: Slot
+    command: tuple[str, ...]
+
+
+class Roster:
+    """Thread-safe. A process is recorded on disk before anyone relies on it."""
+
+    def __init__(self, state: StateStore, children: Children, clock: Clock) -> None:
+        self._state = state
+        self._children = children
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._handles = {handle.slot: handle for handle in state.handles()}
+
+    def adopt(self, candidates: Iterable[Candidate]) -> list[Handle]:
+        """Take over running processes whose handle was lost between start and record. Call once, at start."""
+        wanted = {candidate.command[1:]: candidate.slot for candidate in candidates}
+        adopted = []
+        for pid, command in running_commands():
+            slot = wanted.get(tuple(command[1:]))
+            if slot is None or self.running(slot) is not None:
+                continue
+            birth = birth_of(pid)
+            if birth is not None:
+                handle = Handle(slot, pid, birth, self._clock(), ADOPTED)
+                self._record(handle)
+                adopted.append(handle)
+        return adopted
+
+    def start(self, slot: Slot, command: Sequence[str], output: Path, fingerprint: str) -> Handle:
+        """Raises OSError when it cannot be started, StorageError when it cannot be recorded (then it is stopped)."""
+        handle = self._children.start(slot, command, output, fingerprint, self._clock())
+        try:
+            self._record(handle)
+        except StorageError:
+            self._children.kill(handle)
+            raise
+        _log.info("process_started", role=slot.role.value, id=slot.id, pid=handle.pid)
+        return handle
+
+    def _record(self, handle: Handle) -> None:
+        self._state.save_handle(handle)
+        with self._lock:
+            self._handles[handle.slot] = handle
+
+    def running(self, slot: Slot) -> Handle | None:
+        with self._lock:
+            handle = self._handles.get(slot)
+        return handle if handle is not None and is_alive(handle) else None
+
+    def of(self, owner: str) -> list[Handle]:
+        """Recorded processes of one terminal, dead ones included until `exits` has reported them."""
+        with self._lock:
+            return [handle for slot, handle in self._handles.items() if slot.owner == owner]
+
+    def owners(self) -> set[str]:
+        with self._lock:
+            return {slot.owner for slot in self._handles if slot.role is not Role.GATEWAY}
+
+    def exits(self) -> list[Exit]:
+        """Processes that died by themselves since the last call."""
+        self._children.reap()
+        with self._lock:
+            dead = [handle for handle in self._handles.values() if not is_alive(handle)]
+            for handle in dead:
+                del self._handles[handle.slot]
+        for handle in dead:
+            self._forget(handle.slot)
+        return [Exit(handle, self._children.exit_code(handle)) for handle in dead]
+
+    def stop(self, slot: Slot, grace: float) -> None:
+        """TERM then KILL. Blocks; does nothing when the slot is empty."""
+        if handle := self._take(slot):
+            self._children.stop(handle, grace)
+            self._forget(slot)
+            _log.info("process_stopped", role=slot.role.value, id=slot.id, pid=handle.pid)
+
+    def stop_all(self, slots: Sequence[Slot], grace: float) -> None:
+        """Stop several at once, so that slow ones do not wait for each other. Blocks until all have ended."""
+        threads = [threading.Thread(target=self.stop, args=(slot, grace)) for slot in slots]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+
+    def kill(self, slot: Slot) -> None:
+        """KILL at once. Blocks for a moment; does nothing when the slot is empty."""
+        if handle := self._take(slot):
+            self._children.kill(handle)
+            self._forget(slot)
+            _log.warning("process_killed", role=slot.role.value, id=slot.id, pid=handle.pid)
+
+    def _take(self, slot: Slot) -> Handle | None:
+        # Out of the map first, so that a wanted end is never reported as an exit.
+        with self._lock:
+            return self._handles.pop(slot, None)
+
+    def _forget(self, slot: Slot) -> None:
+        try:
+            self._state.drop_handle(slot)
+        except StorageError as error:
+            # The row names a dead process: harmless, since its birth matches nothing that will ever run.
+            _log.error("handle_not_dropped", role=slot.role.value, id=slot.id, error=str(error))

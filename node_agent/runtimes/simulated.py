@@ -1,0 +1,91 @@
+"""Simulated terminals: a Python process each, with the folder layout of a portable MT5."""
+
+from __future__ import annotations
+
+import errno
+import json
+import shutil
+import sys
+
+from node_agent.files import private_folder, write_atomically
+from node_agent.process import Handle, Role, Slot
+from node_agent.protocol.messages import Reason
+from node_agent.protocol.sealing import Credentials
+from node_agent.roster import Candidate, Roster
+from node_agent.runtimes.base import LaunchError, TerminalSpec
+
+
+class SimulatedRuntime:
+    """Implements `base.Runtime`. `module` is what `python -m` runs as the terminal."""
+
+    name = "simulated"
+
+    def __init__(self, roster: Roster, module: str = "mt5_bridge.simulated.terminal") -> None:
+        self._roster = roster
+        self._module = module
+
+    def prepare(self, spec: TerminalSpec, credentials: Credentials) -> None:
+        if any(character in credentials.password + credentials.server for character in "\r\n\0"):
+            raise LaunchError(Reason.BAD_CREDENTIALS, "The password contains a character that MT5 cannot take.")
+        startup = (
+            f"[Common]\nLogin={credentials.login}\nPassword={credentials.password}\nServer={credentials.server}\n"
+            "[Experts]\nAllowLiveTrading=1\nEnabled=1\n"
+        )
+        servers = {spec.server: spec.server_address} if spec.server_address else {}
+        config = spec.layout.folder / "config"
+        try:
+            private_folder(spec.layout.folder)
+            private_folder(config)
+            write_atomically(config / "servers.json", json.dumps(servers).encode())
+            write_atomically(config / "startup.ini", startup.encode())
+        except OSError as error:
+            raise _failure(error, "The terminal's folder cannot be prepared") from error
+
+    def start(self, spec: TerminalSpec) -> Handle:
+        spec.layout.ipc_socket.unlink(missing_ok=True)
+        try:
+            return self._roster.start(
+                self._slot(spec), self._command(spec), spec.layout.logs / "terminal.log", spec.fingerprint
+            )
+        except OSError as error:
+            raise _failure(error, "The terminal cannot be started") from error
+
+    def inspect(self, spec: TerminalSpec) -> Handle | None:
+        return self._roster.running(self._slot(spec))
+
+    def stop(self, spec: TerminalSpec, grace: float) -> None:
+        self._roster.stop(self._slot(spec), grace)
+        self.forget_credentials(spec)
+
+    def destroy(self, spec: TerminalSpec) -> None:
+        for socket in (spec.layout.ipc_socket, spec.layout.worker_socket):
+            socket.unlink(missing_ok=True)
+        try:
+            shutil.rmtree(spec.layout.root)
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            raise _failure(error, "The terminal's folder cannot be removed") from error
+
+    def recover(self, spec: TerminalSpec) -> Handle | None:
+        self._roster.adopt([Candidate(self._slot(spec), tuple(self._command(spec)))])
+        return self.inspect(spec)
+
+    def forget_credentials(self, spec: TerminalSpec) -> None:
+        (spec.layout.folder / "config" / "startup.ini").unlink(missing_ok=True)
+
+    def worker_backend(self, spec: TerminalSpec) -> tuple[str, dict[str, str]]:
+        return "simulated", {"ipc": f"unix:{spec.layout.ipc_socket}"}
+
+    def _slot(self, spec: TerminalSpec) -> Slot:
+        return Slot(Role.TERMINAL, spec.terminal_id)
+
+    def _command(self, spec: TerminalSpec) -> list[str]:
+        folder, ipc = str(spec.layout.folder), f"unix:{spec.layout.ipc_socket}"
+        return [sys.executable, "-m", self._module, "--folder", folder, "--ipc", ipc]
+
+
+def _failure(error: OSError, sentence: str) -> LaunchError:
+    if error.errno == errno.ENOSPC:
+        return LaunchError(Reason.DISK_FULL, f"{sentence}: the disk of the node is full.")
+    return LaunchError(Reason.TEMPLATE_BROKEN, f"{sentence}: {error.strerror or type(error).__name__}.")

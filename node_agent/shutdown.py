@@ -1,0 +1,23 @@
+"""Stops everything that an agent of a data folder has started. The agent itself must not be running."""
+
+from __future__ import annotations
+
+from node_agent.clock import Clock
+from node_agent.database import Database
+from node_agent.layout import DataLayout
+from node_agent.process import Children, Role, is_alive
+from node_agent.roster import Roster
+from node_agent.state import StateStore
+
+
+def stop_everything(layout: DataLayout, grace: float, clock: Clock) -> int:
+    """Bots, then workers, terminals, and the gateway. Returns how many ran. Blocks. Raises StorageError."""
+    database = Database(layout.database)
+    state = StateStore(database)
+    roster = Roster(state, Children(), clock)
+    handles = state.handles()
+    alive = sum(is_alive(handle) for handle in handles)
+    for role in Role:
+        roster.stop_all([handle.slot for handle in handles if handle.slot.role is role], grace)
+    database.close()
+    return alive

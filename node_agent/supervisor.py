@@ -1,0 +1,337 @@
+"""Keeps the terminals of this node as they should be: look, plan, act, judge, twice a second.
+
+Everything here runs on the event loop; what blocks is done by the executor's threads and the monitors' threads.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import functools
+import random
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+import structlog
+
+from mt5_bridge.client import BridgeError
+from node_agent.bots.launch import bot_command
+from node_agent.bots.report import read_status
+from node_agent.bridge import Target
+from node_agent.clock import Clock
+from node_agent.config import Timing
+from node_agent.errors import StorageError
+from node_agent.executor import Executor, ExecutorParts, PermanentLaunchError
+from node_agent.gateway.keeper import SLOT as GATEWAY_SLOT
+from node_agent.gateway.keeper import GatewayKeeper
+from node_agent.health import Thresholds, judge, judge_bot
+from node_agent.monitor import Monitor, MonitorParts
+from node_agent.observation import Probe, Problem
+from node_agent.plan import Action, Limits, Verb, plan, wish_fingerprint
+from node_agent.process import Handle, Role, Slot
+from node_agent.protocol.messages import DesiredSnapshot, DesiredTerminal, ObservedTerminal, Phase, Reason
+from node_agent.record import BotRecord, TerminalRecord
+from node_agent.report import observed_terminal
+from node_agent.restarts import RestartPolicy, Restarts
+from node_agent.roster import Candidate, Exit
+from node_agent.runtimes.base import LaunchError
+from node_agent.worker import worker_command
+
+_log = structlog.get_logger(__name__)
+_PARALLEL_ACTIONS = 8
+_BOT_GAVE_UP = frozenset({2, 3})
+_WORKER_WEDGED = 70
+
+
+class Supervisor:
+    """`changed` is called whenever something happened that the control plane should hear of at once."""
+
+    def __init__(
+        self,
+        parts: ExecutorParts,
+        monitors: MonitorParts,
+        gateway: GatewayKeeper,
+        clock: Clock,
+        changed: Callable[[], None],
+    ) -> None:
+        self._parts = parts
+        self._monitors = monitors
+        self._gateway = gateway
+        self._clock = clock
+        self._changed = changed
+        self._timing: Timing = parts.timing
+        self._executor = Executor(parts)
+        self._pool = ThreadPoolExecutor(_PARALLEL_ACTIONS, thread_name_prefix="action")
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._records: dict[str, TerminalRecord] = {}
+        self._desired: dict[str, DesiredTerminal] | None = None
+        self._wake = asyncio.Event()
+        self._probed = asyncio.Event()
+        self._thresholds = Thresholds(
+            restart=self._timing.terminal_restart,
+            launch_grace=self._timing.launch_grace,
+            connect_grace=self._timing.connect_grace,
+            quote_fresh=self._timing.quote_fresh,
+            probe_late=self._timing.probe_late,
+        )
+
+    def recover(self) -> None:
+        """Find what an earlier agent left running. Call once, before the first tick."""
+        layout, modules = self._parts.layout, self._parts.modules
+        known = {*layout.terminals_on_disk(), *self._parts.roster.owners()}
+        candidates = []
+        for terminal_id in known:
+            terminal = layout.terminal(terminal_id)
+            command = worker_command(terminal, modules.worker)
+            candidates.append(Candidate(Slot(Role.WORKER, terminal_id), tuple(command)))
+            for folder in terminal.bots.iterdir() if terminal.bots.is_dir() else ():
+                command = bot_command(terminal.bot(folder.name), modules.bot)
+                candidates.append(Candidate(Slot(Role.BOT, terminal_id, folder.name), tuple(command)))
+        for handle in self._parts.roster.adopt(candidates):
+            _log.warning("orphan_adopted", role=handle.slot.role.value, id=handle.slot.id, pid=handle.pid)
+        for terminal_id in sorted(known):
+            for runtime in self._parts.runtimes.values():
+                runtime.recover(self._executor.spec(terminal_id, None))
+            self._record(terminal_id)
+
+    def wish(self, snapshot: DesiredSnapshot) -> None:
+        """What should run from now on."""
+        self._desired = {terminal.terminal_id: terminal for terminal in snapshot.terminals}
+        for terminal in snapshot.terminals:
+            self._record(terminal.terminal_id).epoch = terminal.epoch
+        self.nudge()
+
+    def nudge(self) -> None:
+        """Look again at once."""
+        self._wake.set()
+
+    async def run(self) -> None:
+        """Until cancelled."""
+        while True:
+            self._wake.clear()
+            self.tick()
+            try:
+                await asyncio.wait_for(self._wake.wait(), self._timing.tick)
+            except TimeoutError:
+                continue
+
+    async def close(self) -> None:
+        """Stop watching and finish the actions in flight; every process stays as it is."""
+        for record in self._records.values():
+            record.drop_monitor()
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=2 * self._timing.stop_grace + 2)
+        self._pool.shutdown(wait=False, cancel_futures=True)
+
+    def tick(self) -> None:
+        """One look at the node. Before the first snapshot nothing is known to be wanted or unwanted."""
+        now = self._clock()
+        for ended in self._parts.roster.exits():
+            if ended.handle.slot == GATEWAY_SLOT:
+                self._gateway.note_exit(ended)
+            else:
+                self._note_exit(ended, now)
+        self._gateway.tick()
+        if self._desired is None:
+            return
+        self._keep_monitors(self._desired)
+        views = {terminal_id: record.view(self._parts.roster) for terminal_id, record in self._records.items()}
+        for terminal_id, actions in plan(
+            self._desired, views, now, Limits(probe_wedged=self._timing.probe_wedged)
+        ).items():
+            self._begin(self._record(terminal_id), self._desired.get(terminal_id), actions)
+        self._judge(self._desired, now)
+
+    def observed(self) -> list[ObservedTerminal]:
+        """Everything the control plane has named to this node, as seen now."""
+        desired = self._desired or {}
+        return [
+            observed_terminal(record, desired.get(terminal_id), self._parts.roster, self._clock())
+            for terminal_id, record in sorted(self._records.items())
+            if record.epoch > 0
+        ]
+
+    async def until_seen(self) -> None:
+        """Returns when every terminal that has a worker has been asked at least once."""
+        while any(record.monitor is not None and record.probe is None for record in self._records.values()):
+            self._probed.clear()
+            await self._probed.wait()
+
+    def disk_errors(self) -> list[str]:
+        errors = (record.monitor.disk_error for record in self._records.values() if record.monitor)
+        return sorted({error for error in errors if error})
+
+    def _record(self, terminal_id: str) -> TerminalRecord:
+        record = self._records.get(terminal_id)
+        if record is None:
+            memory = self._parts.state.memory(terminal_id)
+            layout = self._parts.layout.terminal(terminal_id)
+            now = self._clock()
+            record = TerminalRecord(terminal_id, layout, memory, health_since=now, watched_since=now)
+            self._records[terminal_id] = record
+        return record
+
+    def _note_exit(self, ended: Exit, now: float) -> None:
+        handle = ended.handle
+        _log.warning("process_exited", role=handle.slot.role.value, id=handle.slot.id, pid=handle.pid, code=ended.code)
+        record = self._records.get(handle.slot.owner)
+        if record is None:
+            return
+        match handle.slot.role:
+            case Role.TERMINAL:
+                restarts = self._after_exit(record.memory.restarts, self._timing.terminal_restart, handle, now)
+                record.memory = record.memory.model_copy(update={"restarts": restarts})
+                record.terminal_gone()
+                self._remember(record)
+            case Role.WORKER:
+                record.worker_restarts = self._after_exit(
+                    record.worker_restarts, self._timing.worker_restart, handle, now
+                )
+                record.probe = None
+                if ended.code == _WORKER_WEDGED:
+                    record.wedged(now)
+            case Role.BOT:
+                self._note_bot_exit(record, ended, now)
+        self._changed()
+
+    def _note_bot_exit(self, record: TerminalRecord, ended: Exit, now: float) -> None:
+        bot = record.bots.setdefault(ended.handle.slot.bot_id, BotRecord())
+        status = read_status(record.layout.bot(ended.handle.slot.bot_id))
+        bot.detail = status.detail if status else ""
+        # The exit code of a bot that an earlier agent started is not ours to read; its last words say the same.
+        gave_up = ended.code in _BOT_GAVE_UP or (ended.code is None and status is not None and status.phase == "failed")
+        if gave_up:
+            bot.failed_fingerprint = ended.handle.fingerprint
+        bot.restarts = self._after_exit(bot.restarts, self._timing.bot_restart, ended.handle, now)
+
+    def _after_exit(self, restarts: Restarts, policy: RestartPolicy, handle: Handle, now: float) -> Restarts:
+        jitter = random.uniform(-1, 1)  # noqa: S311 - spreads restarts, guards nothing
+        return restarts.after_exit(policy, handle.started_at, now, jitter)
+
+    def _keep_monitors(self, desired: dict[str, DesiredTerminal]) -> None:
+        """A monitor for each worker that serves a wanted terminal."""
+        for terminal_id, record in self._records.items():
+            wanted = desired.get(terminal_id)
+            if wanted is None or record.in_flight:
+                continue
+            target = Target.of(wanted, record.layout)
+            if record.monitor is not None and record.monitor.target != target:
+                record.drop_monitor()
+            alive = self._parts.roster.running(Slot(Role.WORKER, terminal_id)) is not None
+            if record.monitor is None and alive and wanted.running:
+                record.monitor = self._start_monitor(record, target)
+
+    def _start_monitor(self, record: TerminalRecord, target: Target) -> Monitor:
+        loop = asyncio.get_running_loop()
+
+        def publish(probe: Probe) -> None:
+            # The loop may have ended while the monitor was waiting for its terminal.
+            if not loop.is_closed():
+                loop.call_soon_threadsafe(self._saw, record, monitor, probe)
+
+        monitor = Monitor(target, self._monitors, publish, lambda: sorted(record.bots))
+        monitor.start()
+        return monitor
+
+    def _saw(self, record: TerminalRecord, monitor: Monitor, probe: Probe) -> None:
+        desired = (self._desired or {}).get(record.terminal_id)
+        terminal = self._parts.roster.running(Slot(Role.TERMINAL, record.terminal_id))
+        if record.monitor is not monitor or desired is None or (terminal and probe.at < terminal.started_at):
+            return
+        first = record.probe is None
+        self._probed.set()
+        if record.saw(probe, desired):
+            self._remember(record)
+            self._pool.submit(self._executor.forget_credentials, desired)
+            self.nudge()
+        elif first:
+            self.nudge()
+        self._judge_one(record, desired, self._clock())
+
+    def _begin(self, record: TerminalRecord, desired: DesiredTerminal | None, actions: list[Action]) -> None:
+        record.in_flight = True
+        task = asyncio.create_task(self._carry_out(record, desired, actions))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _carry_out(self, record: TerminalRecord, desired: DesiredTerminal | None, actions: list[Action]) -> None:
+        loop = asyncio.get_running_loop()
+        try:
+            for action in actions:
+                work = functools.partial(self._executor.perform, action, desired, record.monitor)
+                try:
+                    await loop.run_in_executor(self._pool, work)
+                except (LaunchError, StorageError, BridgeError, OSError, EOFError) as error:
+                    self._failed(record, desired, action, error)
+                    break
+                self._done(record, desired, action)
+        finally:
+            record.in_flight = False
+            self._changed()
+            self.nudge()
+
+    def _done(self, record: TerminalRecord, desired: DesiredTerminal | None, action: Action) -> None:
+        record.done(action, desired, self._clock(), self._timing.retry_refused)
+        if action.verb is Verb.DESTROY:
+            record.drop_monitor()
+            del self._records[record.terminal_id]
+            _log.info("terminal_destroyed", terminal=record.terminal_id)
+        elif action.verb in {Verb.REFUSE_TERMINAL, Verb.LIFT, Verb.FINISH_REQUEST}:
+            self._remember(record)
+
+    def _failed(
+        self, record: TerminalRecord, desired: DesiredTerminal | None, action: Action, error: Exception
+    ) -> None:
+        now = self._clock()
+        _log.error("action_failed", action=action.verb.value, terminal=record.terminal_id, error=str(error))
+        if desired is not None and action.verb in {Verb.START_TERMINAL, Verb.START_WORKER}:
+            record.problem = _problem(error, desired)
+        delayed = now + self._timing.terminal_restart.base
+        match action.verb:
+            case Verb.START_TERMINAL:
+                restarts = record.memory.restarts.delayed_until(delayed)
+                record.memory = record.memory.model_copy(update={"restarts": restarts})
+            case Verb.START_WORKER:
+                record.worker_restarts = record.worker_restarts.delayed_until(delayed)
+            case Verb.START_BOT:
+                bot = record.bots.setdefault(action.bot_id, BotRecord())
+                bot.restarts = bot.restarts.delayed_until(delayed)
+
+    def _remember(self, record: TerminalRecord) -> None:
+        try:
+            self._parts.state.save_memory(record.terminal_id, record.memory)
+        except StorageError as error:
+            _log.error("memory_not_saved", terminal=record.terminal_id, error=str(error))
+
+    def _judge(self, desired: dict[str, DesiredTerminal], now: float) -> None:
+        for terminal_id, record in self._records.items():
+            self._judge_one(record, desired.get(terminal_id), now)
+
+    def _judge_one(self, record: TerminalRecord, desired: DesiredTerminal | None, now: float) -> None:
+        view = record.view(self._parts.roster)
+        health = judge(desired, view, now, self._thresholds)
+        record.was_ready = record.was_ready or health.phase is Phase.READY
+        if (health.phase, health.reason) != (record.health.phase, record.health.reason):
+            record.health_since = now
+            reason = health.reason.value if health.reason else None
+            _log.info("phase", terminal=record.terminal_id, phase=health.phase.value, reason=reason)
+            self._changed()
+        record.health = health
+        wanted = {bot.bot_id: bot for bot in desired.bots} if desired else {}
+        for bot_id, bot_view in view.bots.items():
+            bot = record.bots[bot_id]
+            phase, detail = judge_bot(desired, wanted.get(bot_id), bot_view, now)
+            if phase is not bot.phase or not bot.since:
+                bot.since = now
+                self._changed()
+            bot.phase, bot.detail = phase, detail
+
+
+def _problem(error: Exception, desired: DesiredTerminal) -> Problem:
+    wish = wish_fingerprint(desired)
+    if isinstance(error, LaunchError):
+        return Problem(error.reason, str(error), isinstance(error, PermanentLaunchError), wish)
+    full = isinstance(error, OSError) and error.errno == errno.ENOSPC
+    if full or (isinstance(error, StorageError) and "full" in str(error)):
+        return Problem(Reason.DISK_FULL, "The disk of the node is full.", wish=wish)
+    return Problem(Reason.TEMPLATE_BROKEN, "The terminal cannot be started on this node at the moment.", wish=wish)

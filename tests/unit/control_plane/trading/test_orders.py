@@ -1,0 +1,290 @@
+"""Orders: written down first, sent at most once, settled exactly once."""
+
+from __future__ import annotations
+
+import pytest
+
+from control_plane.trading.model import Order
+from node_agent.protocol.messages import DesiredTerminal, OrderBody
+from node_agent.protocol.tickets import Scope
+from tests.unit.control_plane.world import FakeTerminal, NodePlayer, Trader, World, deal_body, event
+
+BUY = {"symbol": "EURUSD", "side": "buy", "volume": 0.1}
+
+
+@pytest.fixture
+def ready(world: World, trader: Trader, node: NodePlayer) -> tuple[str, DesiredTerminal]:
+    return world.ready_account(trader, node)
+
+
+@pytest.fixture
+def account(ready: tuple[str, DesiredTerminal]) -> str:
+    return ready[0]
+
+
+@pytest.fixture
+def terminal(world: World, ready: tuple[str, DesiredTerminal]) -> FakeTerminal:
+    return world.terminal(ready[1])
+
+
+def orders(trader: Trader, account: str) -> list[dict[str, object]]:
+    items: list[dict[str, object]] = trader.call("GET", f"/accounts/{account}/orders")["items"]
+    return items
+
+
+def test_a_filled_order_is_done(trader: Trader, account: str, terminal: FakeTerminal) -> None:
+    order = trader.call("POST", f"/accounts/{account}/orders", 201, BUY, key="k")
+    assert (order["state"], order["retcode_name"], order["deal_ticket"]) == ("done", "TRADE_RETCODE_DONE", 700)
+    assert (order["kind"], order["side"], order["price"]) == ("open", "buy", 1.1001)
+    assert terminal.sent[0][0] == order["id"]
+    assert terminal.sent[0][1]["type_filling"] == 0
+
+
+def test_the_intent_is_committed_before_it_is_sent(
+    world: World, trader: Trader, account: str, terminal: FakeTerminal
+) -> None:
+    seen: list[str] = []
+
+    def look() -> None:
+        with world.farm.database.read() as session:
+            seen.extend(order.state for order in session.query(Order))
+
+    terminal.before_send = look
+    trader.call("POST", f"/accounts/{account}/orders", 201, BUY, key="k")
+    assert seen == ["sent"]
+
+
+def test_it_is_sent_in_the_name_of_the_user(world: World, trader: Trader, account: str, terminal: FakeTerminal) -> None:
+    order = trader.call("POST", f"/accounts/{account}/orders", 201, BUY, key="k")
+    assert order["principal"] == f"user:{trader.user['id']}"
+    assert world.door.opened[-1][1:] == (Scope.TRADE, order["principal"])
+
+
+def test_a_refusal_of_the_broker_is_an_outcome_not_an_error(
+    trader: Trader, account: str, terminal: FakeTerminal
+) -> None:
+    terminal.script = ["reject"]
+    order = trader.call("POST", f"/accounts/{account}/orders", 201, BUY, key="k")
+    assert (order["state"], order["message"]) == ("refused", "There is not enough free margin.")
+
+
+def test_a_refusal_of_the_bridge_says_that_nothing_was_sent(
+    trader: Trader, account: str, terminal: FakeTerminal
+) -> None:
+    terminal.script = ["guard_volume"]
+    order = trader.call("POST", f"/accounts/{account}/orders", 201, BUY, key="k")
+    assert (order["state"], order["retcode"]) == ("refused", 0)
+
+
+class TestIdempotency:
+    def test_the_same_key_and_body_give_the_same_order(
+        self, trader: Trader, account: str, terminal: FakeTerminal
+    ) -> None:
+        first = trader.call("POST", f"/accounts/{account}/orders", 201, BUY, key="k")
+        second = trader.call("POST", f"/accounts/{account}/orders", 201, BUY, key="k")
+        assert first == second
+        assert len(terminal.sent) == 1
+
+    def test_the_same_key_with_another_body_is_refused(
+        self, trader: Trader, account: str, terminal: FakeTerminal
+    ) -> None:
+        trader.call("POST", f"/accounts/{account}/orders", 201, BUY, key="k")
+        problem = trader.call("POST", f"/accounts/{account}/orders", 409, {**BUY, "volume": 0.2}, key="k")
+        assert problem["code"] == "idempotency_key_reused"
+        assert len(terminal.sent) == 1
+
+    def test_a_key_is_required(self, trader: Trader, account: str, terminal: FakeTerminal) -> None:
+        problem = trader.call("POST", f"/accounts/{account}/orders", 422, BUY)
+        assert problem["errors"][0]["field"] == "Idempotency-Key"
+        assert terminal.sent == []
+
+    def test_keys_of_different_users_do_not_meet(
+        self, world: World, trader: Trader, node: NodePlayer, account: str, terminal: FakeTerminal
+    ) -> None:
+        other = world.trader("other@example.com")
+        other_account, _ = world.ready_account(other, node, login=5002)
+        first = trader.call("POST", f"/accounts/{account}/orders", 201, BUY, key="k")
+        second = other.call("POST", f"/accounts/{other_account}/orders", 201, BUY, key="k")
+        assert first["id"] != second["id"]
+
+    def test_an_input_error_does_not_use_up_the_key(
+        self, trader: Trader, account: str, terminal: FakeTerminal
+    ) -> None:
+        trader.call("POST", f"/accounts/{account}/orders", 422, {**BUY, "volume": 0.015}, key="k")
+        trader.call("POST", f"/accounts/{account}/orders", 201, BUY, key="k")
+
+
+class TestUnknownOutcomes:
+    def test_a_lost_answer_is_settled_from_the_journal_and_never_sent_again(
+        self, world: World, trader: Trader, account: str, terminal: FakeTerminal
+    ) -> None:
+        terminal.script = ["fill_then_lose_answer"]
+        order = trader.call("POST", f"/accounts/{account}/orders", 202, BUY, key="k")
+        assert order["state"] == "unknown"
+        world.clock.advance(seconds=4)
+        world.run_loops()
+        assert [each["state"] for each in orders(trader, account)] == ["done"]
+        assert len(terminal.sent) == 1
+
+    def test_an_order_that_never_arrived_is_not_executed_once_nothing_can_be_on_the_way(
+        self, world: World, trader: Trader, account: str, terminal: FakeTerminal
+    ) -> None:
+        terminal.script = ["lose_before_arrival"]
+        trader.call("POST", f"/accounts/{account}/orders", 202, BUY, key="k")
+        world.clock.advance(seconds=10)
+        world.run_loops()
+        assert orders(trader, account)[0]["state"] == "unknown"
+        world.clock.advance(seconds=25)
+        world.run_loops()
+        assert orders(trader, account)[0]["state"] == "not_executed"
+
+    def test_what_cannot_be_settled_within_a_minute_is_shown_to_a_person(
+        self, world: World, trader: Trader, account: str, terminal: FakeTerminal
+    ) -> None:
+        terminal.script = ["no_answer_yet"]
+        order = trader.call("POST", f"/accounts/{account}/orders", 202, BUY, key="k")
+        world.clock.advance(seconds=70)
+        world.run_loops()
+        assert "check your open positions" in str(orders(trader, account)[0]["message"])
+        terminal.settle(order["id"], "done", 10009)
+        world.clock.advance(seconds=40)
+        world.run_loops()
+        assert orders(trader, account)[0]["state"] == "done"
+
+    def test_an_order_of_a_crashed_request_is_not_executed_and_can_never_be_sent(
+        self, world: World, trader: Trader, account: str, terminal: FakeTerminal
+    ) -> None:
+        trader.call("POST", f"/accounts/{account}/orders", 201, BUY, key="k")
+        with world.farm.database.write() as session:
+            row = session.query(Order).one()
+            row.state, row.settled_at, row.look_again_at = "pending", None, world.clock.now()
+        world.clock.advance(seconds=31)
+        world.run_loops()
+        assert orders(trader, account)[0]["state"] == "not_executed"
+
+    def test_the_journal_of_a_later_assignment_proves_nothing(
+        self, world: World, trader: Trader, node: NodePlayer, ready: tuple[str, DesiredTerminal]
+    ) -> None:
+        account, wanted = ready
+        world.terminal(wanted).script = ["lose_before_arrival"]
+        trader.call("POST", f"/accounts/{account}/orders", 202, BUY, key="k")
+        trader.call("POST", f"/accounts/{account}/undeploy", 202)
+        node.sync()
+        node.sync()
+        trader.call("POST", f"/accounts/{account}/deploy", 202)
+        world.run_loops()
+        again = node.fetch().terminals[0]
+        node.make_ready(again)
+        world.clock.advance(seconds=50)
+        world.run_loops()
+        assert again.epoch == 2
+        assert orders(trader, account)[0]["state"] == "unknown"
+
+    def test_news_from_the_node_settle_it_as_well(
+        self, trader: Trader, node: NodePlayer, ready: tuple[str, DesiredTerminal], terminal: FakeTerminal
+    ) -> None:
+        account, wanted = ready
+        terminal.script = ["fill_then_lose_answer"]
+        order = trader.call("POST", f"/accounts/{account}/orders", 202, BUY, key="k")
+        node.deliver(event(wanted, "e1", order_body(order["id"], "done", retcode=10009, deal=700)))
+        assert [(each["id"], each["state"]) for each in orders(trader, account)] == [(order["id"], "done")]
+
+    def test_late_news_do_not_change_a_settled_order(
+        self, trader: Trader, node: NodePlayer, ready: tuple[str, DesiredTerminal], terminal: FakeTerminal
+    ) -> None:
+        account, wanted = ready
+        order = trader.call("POST", f"/accounts/{account}/orders", 201, BUY, key="k")
+        node.deliver(event(wanted, "e1", order_body(order["id"], "sent")))
+        node.deliver(event(wanted, "e2", order_body(order["id"], "refused", retcode=10006)))
+        assert orders(trader, account)[0]["state"] == "done"
+
+
+class TestInputThatCannotBeRight:
+    @pytest.mark.parametrize(
+        ("change", "field", "code"),
+        [
+            ({"symbol": "NOPE"}, "symbol", "unknown_symbol"),
+            ({"volume": 0.015}, "volume", "invalid_volume"),
+            ({"volume": 0.001}, "volume", "invalid_volume"),
+            ({"volume": 500.01}, "volume", "invalid_volume"),
+            ({"volume": -1}, "volume", "invalid_input"),
+            ({"side": "up"}, "side", "invalid_input"),
+            ({"stop_loss": 0}, "stop_loss", "invalid_input"),
+        ],
+    )
+    def test_is_refused_before_anything_is_sent(
+        self, trader: Trader, account: str, terminal: FakeTerminal, change: dict[str, object], field: str, code: str
+    ) -> None:
+        problem = trader.call("POST", f"/accounts/{account}/orders", 422, {**BUY, **change}, key="k")
+        assert (problem["code"], problem["errors"][0]["field"]) == (code, field)
+        assert terminal.sent == []
+        assert orders(trader, account) == []
+
+
+class TestClosing:
+    def test_a_position_is_closed_by_the_opposite_deal(
+        self, trader: Trader, account: str, terminal: FakeTerminal
+    ) -> None:
+        terminal.open_position(31)
+        order = trader.call("POST", f"/accounts/{account}/positions/31/close", 201, key="k")
+        assert (order["kind"], order["side"], order["position_ticket"]) == ("close", "sell", 31)
+        sent = terminal.sent[0][1]
+        assert (sent["position"], sent["volume"], sent["type"], sent["magic"]) == (31, 0.1, 1, 5)
+
+    def test_not_more_than_it_has(self, trader: Trader, account: str, terminal: FakeTerminal) -> None:
+        terminal.open_position(31)
+        problem = trader.call("POST", f"/accounts/{account}/positions/31/close", 422, {"volume": 0.2}, key="k")
+        assert problem["errors"][0]["field"] == "volume"
+
+    def test_a_position_that_is_gone_is_not_found(self, trader: Trader, account: str, terminal: FakeTerminal) -> None:
+        problem = trader.call("POST", f"/accounts/{account}/positions/31/close", 404, key="k")
+        assert problem["code"] == "position_not_found"
+
+
+def test_a_terminal_that_is_not_ready_takes_no_orders(world: World, trader: Trader, node: NodePlayer) -> None:
+    account = trader.connect()
+    problem = trader.call("POST", f"/accounts/{account['id']}/orders", 409, BUY, key="k")
+    assert (problem["code"], problem["retryable"]) == ("terminal_not_ready", True)
+
+
+def test_orders_of_bots_are_listed_with_what_they_did(
+    trader: Trader, node: NodePlayer, ready: tuple[str, DesiredTerminal]
+) -> None:
+    account, wanted = ready
+    body = order_body("bot-order-1", "done", retcode=10009, deal=42)
+    node.deliver(event(wanted, "o1", body), event(wanted, "d1", deal_body(42, entry=1)))
+    assert [(each["kind"], each["principal"], each["state"]) for each in orders(trader, account)] == [
+        ("close", "bot:bot_1", "done")
+    ]
+
+
+def test_orders_come_in_pages(trader: Trader, node: NodePlayer, ready: tuple[str, DesiredTerminal]) -> None:
+    account, wanted = ready
+    node.deliver(*(event(wanted, f"o{number}", order_body(f"c{number}", "done")) for number in range(5)))
+    seen: list[str] = []
+    cursor = ""
+    while True:
+        page = trader.call("GET", f"/accounts/{account}/orders?limit=2{cursor}")
+        seen += [each["id"] for each in page["items"]]
+        if page["next_cursor"] is None:
+            break
+        cursor = f"&cursor={page['next_cursor']}"
+    assert len(seen) == len(set(seen)) == 5
+
+
+def order_body(client_order_id: str, state: str, retcode: int = 0, deal: int = 0) -> OrderBody:
+    return OrderBody.model_validate(
+        {
+            "client_order_id": client_order_id,
+            "principal": "bot:bot_1",
+            "state": state,
+            "retcode": retcode,
+            "order": 900,
+            "deal": deal,
+            "symbol": "EURUSD",
+            "type": 0,
+            "volume": 0.1,
+            "price": 1.1,
+            "comment": "",
+        }
+    )

@@ -1,0 +1,417 @@
+"""A whole control plane on a real SQLite file, with a clock, terminals and nodes that a test plays itself."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
+from cryptography.x509.oid import NameOID
+from fastapi.testclient import TestClient
+
+from control_plane.access.port import LinkLostError, RefusedError, Target, TerminalSession
+from control_plane.app import create_agent_app, create_app
+from control_plane.brokers.service import add_server
+from control_plane.config import Settings
+from control_plane.container import Farm, build_farm
+from mt5_bridge.structs import RATES_DTYPE, OrderSendResult, SymbolInfo, Tick, TradePosition, TradeRequest
+from node_agent.protocol.encoding import to_text
+from node_agent.protocol.identity import sign_request
+from node_agent.protocol.messages import (
+    ENROLL_PATH,
+    EVENTS_PATH,
+    SYNC_PATH,
+    AccountSnapshot,
+    BotPhase,
+    DealBody,
+    DesiredSnapshot,
+    DesiredTerminal,
+    EnrollRequest,
+    EnrollResponse,
+    Event,
+    EventAck,
+    EventBatch,
+    NodeReport,
+    ObservedBot,
+    ObservedTerminal,
+    Phase,
+    SyncRequest,
+    SyncResponse,
+)
+from node_agent.protocol.tickets import Scope
+
+START = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
+SERVER = "MT5Farm-Demo"
+ORIGIN = "http://testserver"
+
+
+class ManualClock:
+    """Stands still until a test moves it."""
+
+    def __init__(self, now: datetime = START) -> None:
+        self._now = now
+
+    def now(self) -> datetime:
+        return self._now
+
+    def advance(self, **delta: float) -> None:
+        self._now += timedelta(**delta)
+
+
+def filled(struct: Any, **values: Any) -> Any:
+    """A struct of the API with the given fields, and zeros or empty text elsewhere."""
+    texts = {"name", "description", "symbol", "comment", "external_id"}
+    return struct([values.get(name, "" if name in texts else 0) for name in struct.field_names])
+
+
+@dataclass
+class FakeTerminal:
+    """A terminal with one symbol. `script` decides what happens to each order; by default it is filled."""
+
+    script: list[str] = field(default_factory=list)
+    sent: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
+    journal: dict[str, dict[str, Any]] = field(default_factory=dict)
+    positions: dict[int, Any] = field(default_factory=dict)
+    before_send: Callable[[], None] = lambda: None
+
+    def symbols_get(self) -> tuple[Any, ...] | None:
+        return (self.symbol_info("EURUSD"),)
+
+    def symbol_info(self, symbol: str) -> Any:
+        if symbol != "EURUSD":
+            return None
+        return filled(
+            SymbolInfo,
+            name=symbol,
+            description="Euro vs US Dollar",
+            digits=5,
+            point=1e-5,
+            volume_min=0.01,
+            volume_max=500.0,
+            volume_step=0.01,
+            filling_mode=3,
+            visible=True,
+            bid=1.1,
+            ask=1.1001,
+            time=1_700_000_000,
+        )
+
+    def symbol_info_tick(self, symbol: str) -> Any:
+        return filled(Tick, bid=1.1, ask=1.1001, time=1_700_000_000) if symbol == "EURUSD" else None
+
+    def symbol_select(self, symbol: str, enable: bool) -> Any:
+        return symbol == "EURUSD" and enable
+
+    def copy_rates_from_pos(self, symbol: str, timeframe: int, start: int, count: int) -> Any:
+        bars = [(1_700_000_000 + 60 * index, 1.1, 1.2, 1.0, 1.15, 7, 1, 0) for index in range(count)]
+        return np.array(bars, dtype=RATES_DTYPE)
+
+    def positions_get(self) -> tuple[Any, ...] | None:
+        return tuple(self.positions.values())
+
+    def position(self, ticket: int) -> Any:
+        return self.positions.get(ticket)
+
+    def open_position(self, ticket: int, volume: float = 0.1) -> None:
+        self.positions[ticket] = filled(
+            TradePosition, ticket=ticket, symbol="EURUSD", type=0, volume=volume, price_open=1.1, profit=-0.8, magic=5
+        )
+
+    def send_once(self, client_order_id: str, request: Mapping[str, Any]) -> Any:
+        self.before_send()
+        self.sent.append((client_order_id, dict(request)))
+        what = self.script.pop(0) if self.script else "fill"
+        match what:
+            case "fill":
+                self._record(client_order_id, "done", 10009, order=900, deal=700, price=1.1001)
+                return self._result(10009, order=900, deal=700)
+            case "reject":
+                self._record(client_order_id, "refused", 10019)
+                return self._result(10019)
+            case "fill_then_lose_answer":
+                self._record(client_order_id, "done", 10009, order=900, deal=700, price=1.1001)
+                raise LinkLostError("cut")
+            case "lose_before_arrival":
+                raise LinkLostError("cut")
+            case "no_answer_yet":
+                self._record(client_order_id, "unknown", 0)
+                raise RefusedError("outcome_unknown", "not known yet")
+            case code:
+                raise RefusedError(code, "the bridge says no")
+
+    def outcome(self, client_order_id: str) -> Mapping[str, Any] | None:
+        return self.journal.get(client_order_id)
+
+    def settle(self, client_order_id: str, state: str, retcode: int = 0) -> None:
+        """The bridge finds out what became of an order."""
+        self._record(client_order_id, state, retcode)
+
+    def _record(self, key: str, state: str, retcode: int, order: int = 0, deal: int = 0, price: float = 0.0) -> None:
+        self.journal[key] = {"state": state, "retcode": retcode, "order": order, "deal": deal, "price": price}
+
+    def _result(self, retcode: int, order: int = 0, deal: int = 0) -> Any:
+        request = filled(TradeRequest)
+        return filled(OrderSendResult, retcode=retcode, order=order, deal=deal, price=1.1001, request=request)
+
+
+@dataclass
+class FakeDoor:
+    """Opens sessions with `FakeTerminal`s and remembers for whom."""
+
+    terminals: dict[str, FakeTerminal] = field(default_factory=dict)
+    opened: list[tuple[Target, Scope, str]] = field(default_factory=list)
+
+    @contextmanager
+    def session(self, target: Target, scope: Scope, principal: str) -> Iterator[TerminalSession]:
+        self.opened.append((target, scope, principal))
+        yield self.terminals.setdefault(target.terminal_id, FakeTerminal())
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+
+class Trader:
+    """A signed-in user in a browser of their own."""
+
+    def __init__(self, farm: Farm, email: str) -> None:
+        self.http = TestClient(create_app(farm), base_url=ORIGIN, headers={"Origin": ORIGIN})
+        body = {"email": email, "password": "correct horse battery", "display_name": email.partition("@")[0]}
+        response = self.call("POST", "/auth/sign-up", 201, body)
+        self.user: dict[str, Any] = response
+
+    def request(
+        self, method: str, path: str, body: Mapping[str, Any] | None = None, key: str | None = None
+    ) -> httpx.Response:
+        headers = {} if key is None else {"Idempotency-Key": key}
+        return self.http.request(method, f"/api/v1{path}", json=body, headers=headers)
+
+    def call(
+        self, method: str, path: str, status: int = 200, body: Mapping[str, Any] | None = None, key: str | None = None
+    ) -> Any:
+        """Make a request that must answer with `status`; its body."""
+        response = self.request(method, path, body, key)
+        assert response.status_code == status, response.text
+        return response.json() if response.content else None
+
+    def connect(self, login: int = 5001, **changes: Any) -> dict[str, Any]:
+        body = {"label": "Main", "login": login, "password": "broker-secret", "server": SERVER, **changes}
+        account: dict[str, Any] = self.call("POST", "/accounts", 201, body)
+        return account
+
+
+class NodePlayer:
+    """A node agent played by a test: it signs, syncs and delivers over the real HTTP application."""
+
+    def __init__(self, farm: Farm, slots: int = 4, name: str = "node-1", runtimes: tuple[str, ...] = ("simulated",)) -> None:
+        self.farm = farm
+        self.http = TestClient(create_agent_app(farm), base_url="https://testserver")
+        self.identity = Ed25519PrivateKey.generate()
+        self.sealing = X25519PrivateKey.generate()
+        with farm.database.write() as session:
+            self.token = farm.fleet.issue_token(session, farm.identity.bootstrap(session).id, name)
+        self.enrolment = self.enroll_request(slots=slots, runtimes=list(runtimes))
+        response = self.http.post(ENROLL_PATH, content=self.enrolment.model_dump_json(), headers=JSON)
+        assert response.status_code == 201, response.text
+        self.welcome = EnrollResponse.model_validate_json(response.content)
+        self.node_id = self.welcome.node_id
+        self.boot_id, self.sequence, self.generation = "boot-1", 0, 0
+        self.desired: list[DesiredTerminal] = []
+
+    def enroll_request(self, **changes: Any) -> EnrollRequest:
+        fields: dict[str, Any] = {
+            "token": self.token,
+            "name": "anything",
+            "identity_key": to_text(self.identity.public_key().public_bytes_raw()),
+            "sealing_key": to_text(self.sealing.public_key().public_bytes_raw()),
+            "gateway_csr": certificate_request(),
+            "gateway_address": "127.0.0.1:4443",
+            "runtimes": ["simulated"],
+            "slots": 4,
+            "platform": "linux",
+        }
+        return EnrollRequest(**{**fields, **changes})
+
+    def sign(self, method: str, path: str, body: bytes) -> str:
+        return sign_request(self.identity, self.node_id, method, path, body, datetime.now(UTC).timestamp())
+
+    def post(self, path: str, body: bytes, signature: str | None = None) -> httpx.Response:
+        headers = {**JSON, "Authorization": signature or self.sign("POST", path, body)}
+        return self.http.post(path, content=body, headers=headers)
+
+    def sync_body(self, terminals: list[ObservedTerminal]) -> bytes:
+        self.sequence += 1
+        request = SyncRequest(
+            boot_id=self.boot_id,
+            sequence=self.sequence,
+            known_generation=self.generation,
+            report=report(),
+            terminals=terminals,
+        )
+        return request.model_dump_json().encode()
+
+    def sync(self, *terminals: ObservedTerminal) -> SyncResponse:
+        response = self.post(SYNC_PATH, self.sync_body(list(terminals)))
+        assert response.status_code == 200, response.text
+        answer = SyncResponse.model_validate_json(response.content)
+        self.generation = answer.generation
+        if answer.desired is not None:
+            self.desired = answer.desired.terminals
+        return answer
+
+    def fetch(self) -> DesiredSnapshot:
+        """The whole desired snapshot, as after a restart."""
+        self.generation = 0
+        answer = self.sync()
+        assert answer.desired is not None
+        return answer.desired
+
+    def make_ready(self, desired: DesiredTerminal, **changes: Any) -> SyncResponse:
+        return self.sync(observed(desired, **changes))
+
+    def deliver(self, *events: Event) -> EventAck:
+        response = self.post(EVENTS_PATH, EventBatch(events=list(events)).model_dump_json().encode())
+        assert response.status_code == 200, response.text
+        return EventAck.model_validate_json(response.content)
+
+
+JSON = {"Content-Type": "application/json"}
+
+
+def certificate_request() -> str:
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "gateway")])
+    request = x509.CertificateSigningRequestBuilder().subject_name(name).sign(key, hashes.SHA256())
+    return request.public_bytes(serialization.Encoding.PEM).decode()
+
+
+def report() -> NodeReport:
+    return NodeReport(
+        agent_version="0.1.0",
+        clock=START,
+        cpu_count=2,
+        load_1m=0.1,
+        memory_total=1,
+        memory_available=1,
+        disk_free=1,
+        gateway_address="127.0.0.1:4443",
+        gateway_up=True,
+        spooled_events=0,
+    )
+
+
+def snapshot(login: int = 5001, equity: float = 10_000.0, taken_at: datetime = START) -> AccountSnapshot:
+    return AccountSnapshot(
+        login=login,
+        server=SERVER,
+        currency="USD",
+        balance=10_000.0,
+        credit=0.0,
+        profit=equity - 10_000.0,
+        equity=equity,
+        margin=0.0,
+        margin_free=equity,
+        positions=0,
+        broker_time=1_700_000_000,
+        taken_at=taken_at,
+    )
+
+
+def observed(desired: DesiredTerminal, **changes: Any) -> ObservedTerminal:
+    fields: dict[str, Any] = {
+        "terminal_id": desired.terminal_id,
+        "epoch": desired.epoch,
+        "phase": Phase.READY,
+        "since": START,
+        "last_answer_at": START,
+    }
+    return ObservedTerminal(**{**fields, **changes})
+
+
+def observed_bot(bot_id: str, revision: int, phase: BotPhase = BotPhase.RUNNING) -> ObservedBot:
+    return ObservedBot(bot_id=bot_id, revision=revision, phase=phase, since=START)
+
+
+def event(desired: DesiredTerminal, event_id: str, body: Any, **changes: Any) -> Event:
+    fields: dict[str, Any] = {
+        "event_id": event_id,
+        "terminal_id": desired.terminal_id,
+        "account_id": desired.account_id,
+        "epoch": desired.epoch,
+        "occurred_at": START,
+        "body": body,
+    }
+    return Event(**{**fields, **changes})
+
+
+def deal_body(ticket: int, **changes: Any) -> DealBody:
+    fields: dict[str, Any] = {
+        "ticket": ticket,
+        "order": ticket + 1000,
+        "time": 1_700_000_000,
+        "time_msc": 1_700_000_000_000 + ticket,
+        "type": 0,
+        "entry": 0,
+        "magic": 0,
+        "position_id": 1,
+        "reason": 3,
+        "volume": 0.1,
+        "price": 1.1,
+        "commission": -0.07,
+        "swap": 0.0,
+        "profit": 0.0,
+        "fee": 0.0,
+        "symbol": "EURUSD",
+        "comment": "",
+        "external_id": "",
+    }
+    return DealBody(**{**fields, **changes})
+
+
+@dataclass
+class World:
+    """Everything of one test."""
+
+    data: Path
+    clock: ManualClock
+    door: FakeDoor
+    farm: Farm
+
+    def trader(self, email: str = "trader@example.com") -> Trader:
+        return Trader(self.farm, email)
+
+    def node(self, **changes: Any) -> NodePlayer:
+        return NodePlayer(self.farm, **changes)
+
+    def run_loops(self) -> None:
+        """One round of every background loop, in this thread."""
+        for loop in self.farm.loops:
+            loop.step()
+
+    def ready_account(self, trader: Trader, node: NodePlayer, login: int = 5001) -> tuple[str, DesiredTerminal]:
+        """A connected account whose terminal its node has reported as ready."""
+        account = trader.connect(login)
+        self.run_loops()
+        wanted = next(each for each in node.fetch().terminals if each.account_id == account["id"])
+        node.make_ready(wanted, account=snapshot(login))
+        return account["id"], wanted
+
+    def terminal(self, wanted: DesiredTerminal) -> FakeTerminal:
+        return self.door.terminals.setdefault(wanted.terminal_id, FakeTerminal())
+
+
+def build_world(data: Path, **settings: Any) -> World:
+    clock, door = ManualClock(), FakeDoor()
+    farm = build_farm(Settings(data=data, **settings), clock=clock, door=door)
+    with farm.database.write() as session:
+        add_server(session, clock, SERVER, "MT5 Farm", "127.0.0.1:8083")
+    return World(data, clock, door, farm)

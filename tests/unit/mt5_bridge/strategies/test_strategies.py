@@ -1,0 +1,99 @@
+"""Built-in strategies: parameters and signals."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mt5_bridge.strategies.base import ParameterError, Side, Target
+from mt5_bridge.strategies.execution import filling
+from mt5_bridge.strategies.registry import catalogue, create
+from mt5_bridge.structs import RATES_DTYPE
+
+
+def bars(*closes: float) -> Any:
+    array = np.zeros(len(closes), RATES_DTYPE)
+    array["close"] = closes
+    return array
+
+
+def cross(**parameters: Any) -> Any:
+    return create("moving_average_cross", {"fast": 1, "slow": 3} | parameters)
+
+
+FALL_THEN_RISE = bars(3, 2, 1, 9)
+RISE_THEN_FALL = bars(1, 2, 3, -9)
+RISING = bars(1, 2, 3, 4)
+
+
+def test_a_fresh_cross_opens() -> None:
+    assert cross().on_bar(FALL_THEN_RISE, None) == Target(Side.LONG)
+    assert cross().on_bar(RISE_THEN_FALL, None) == Target(Side.SHORT)
+
+
+def test_an_old_cross_does_not_open() -> None:
+    assert cross().on_bar(RISING, None) is None
+
+
+def test_a_position_on_the_right_side_is_kept_and_on_the_wrong_side_reversed() -> None:
+    assert cross().on_bar(RISING, Side.LONG) is None
+    assert cross().on_bar(RISING, Side.SHORT) == Target(Side.LONG)
+    assert cross().on_bar(RISE_THEN_FALL, Side.LONG) == Target(Side.SHORT)
+
+
+def test_a_flat_market_and_too_few_bars_do_nothing() -> None:
+    for held in (None, Side.LONG, Side.SHORT):
+        assert cross().on_bar(bars(1, 1, 1, 1), held) is None
+        assert cross().on_bar(bars(1, 9), held) is None
+
+
+def test_stops_are_passed_on() -> None:
+    target = cross(stop_loss_points=50, take_profit_points=80).on_bar(FALL_THEN_RISE, None)
+    assert target == Target(Side.LONG, 50, 80)
+
+
+@given(st.lists(st.floats(1, 100), min_size=4, max_size=30), st.floats(0.1, 10))
+def test_signals_do_not_depend_on_the_scale_of_prices(closes: list[float], factor: float) -> None:
+    scaled = cross().on_bar(bars(*(close * factor for close in closes)), None)
+    plain = cross().on_bar(bars(*closes), None)
+    assert scaled == plain or plain is None or scaled is None
+
+
+@pytest.mark.parametrize(
+    "parameters",
+    [
+        {"fast": 3},
+        {"fast": 0},
+        {"fast": 1.5},
+        {"fast": "1"},
+        {"fast": True},
+        {"fast": math.nan},
+        {"slow": math.inf},
+        {"slow": 5000},
+        {"colour": 1},
+    ],
+)
+def test_bad_parameters_are_refused(parameters: dict[str, Any]) -> None:
+    with pytest.raises(ParameterError):
+        cross(**parameters)
+
+
+def test_an_unknown_strategy_is_refused() -> None:
+    with pytest.raises(ParameterError, match="no strategy"):
+        create("martingale", {})
+
+
+def test_the_catalogue_describes_every_parameter_and_its_defaults_work() -> None:
+    for strategy in catalogue():
+        defaults = {parameter["name"]: parameter["default"] for parameter in strategy["parameters"]}
+        assert create(strategy["name"], defaults).bars_needed > 0
+
+
+@pytest.mark.parametrize(("flags", "expected"), [(1, 0), (2, 1), (3, 0), (4, 2), (0, 2)])
+def test_filling_is_chosen_from_what_the_symbol_allows(flags: int, expected: int) -> None:
+    assert filling(flags) == expected

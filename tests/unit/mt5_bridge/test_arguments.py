@@ -1,0 +1,163 @@
+"""Arguments are judged as the official package judges them (rules by number)."""
+
+from __future__ import annotations
+
+import contextlib
+from datetime import UTC, datetime, timedelta, timezone
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mt5_bridge.arguments import NO_CONNECTION, SUCCESS, RejectedError, parse, unconnected
+from mt5_bridge.contract import FUNCTIONS, Style
+
+BUY = {"action": 1, "symbol": "EURUSD", "volume": 0.1}
+
+
+def rejected(function: str, *args: Any, **kwargs: Any) -> tuple[object, str]:
+    with pytest.raises(RejectedError) as caught:
+        parse(function, args, kwargs)
+    assert caught.value.error[0] == -2
+    return caught.value.value, caught.value.error[1]
+
+
+@pytest.mark.parametrize("function", [name for name, f in FUNCTIONS.items() if f.style is Style.POSITIONAL])
+def test_a2_positional_functions_take_no_keywords(function: str) -> None:
+    with pytest.raises(TypeError, match="takes no keyword arguments"):
+        parse(function, (), {"symbol": "EURUSD"})
+
+
+@pytest.mark.parametrize("function", [name for name, f in FUNCTIONS.items() if f.style is Style.NONE])
+def test_a3_functions_without_arguments_take_none(function: str) -> None:
+    assert parse(function, (), {}) == ((), {})
+    with pytest.raises(TypeError):
+        parse(function, (1,), {})
+    with pytest.raises(TypeError):
+        parse(function, (), {"x": 1})
+
+
+def test_a4_unknown_keywords_are_ignored() -> None:
+    assert parse("positions_get", (), {"symbol": "EURUSD", "colour": 1}) == ((), {"symbol": "EURUSD"})
+
+
+@pytest.mark.parametrize(
+    ("function", "args", "value"),
+    [
+        ("symbol_info", (), None),
+        ("symbol_info", (5,), None),
+        ("symbol_select", (), False),
+        ("symbol_select", ("A", True, 1), False),
+        ("copy_rates_from_pos", ("EURUSD", 1, 0), None),
+        ("order_calc_margin", (0, 5, 1.0, 1.0), None),
+    ],
+)
+def test_a6_wrong_count_or_symbol_type_is_an_error_value(function: str, args: tuple[Any, ...], value: object) -> None:
+    assert rejected(function, *args) == (value, "Invalid arguments")
+
+
+@pytest.mark.parametrize(
+    ("function", "args", "cause"),
+    [
+        ("copy_rates_from_pos", ("EURUSD", "M1", 0, 1), TypeError),
+        ("copy_rates_from_pos", ("EURUSD", 1, 0, 1.0), TypeError),
+        ("order_calc_margin", (0, "EURUSD", "much", 1.0), TypeError),
+        ("copy_rates_from", ("EURUSD", 1, 2**31, 5), OverflowError),
+        ("order_send", ({"action": -1},), OverflowError),
+        ("order_send", ({"magic": 2**64},), OverflowError),
+    ],
+)
+def test_a7_a8_c2_wrong_numbers_are_system_errors(function: str, args: Any, cause: type[Exception]) -> None:
+    with pytest.raises(SystemError, match=f"<built-in function {function}> returned a result with") as caught:
+        parse(function, args, {})
+    assert isinstance(caught.value.__cause__, cause)
+
+
+def test_a9_symbols_and_comments_have_at_most_29_characters() -> None:
+    assert parse("symbol_info", ("x" * 29,), {}) == (("x" * 29,), {})
+    assert rejected("symbol_info", "x" * 30) == (None, "Invalid arguments")
+    assert rejected("order_send", BUY | {"comment": "x" * 30}) == (None, 'Invalid "comment" argument')
+
+
+def test_b6_b11_initialize_and_login() -> None:
+    assert rejected("initialize", "a", "b")[0] is False
+    for login in (0, "5", None, 1.0):
+        assert rejected("login", login) == (False, 'Invalid "login" argument')
+    assert rejected("login") == (False, 'Invalid "login" argument')
+    assert parse("login", (5, "secret", "Server"), {}) == ((5,), {"password": "secret", "server": "Server"})
+
+
+@given(st.datetimes(datetime(1971, 1, 1), datetime(2037, 1, 1)), st.integers(-12, 12))
+def test_c2_aware_datetimes_are_the_true_instant_cut_to_seconds(moment: datetime, hours: int) -> None:
+    zone = timezone(timedelta(hours=hours))
+    aware = moment.replace(tzinfo=zone)
+    args, _ = parse("history_deals_total", (aware, 0), {})
+    assert args[0] == int(aware.astimezone(UTC).timestamp())
+
+
+def test_c2_naive_datetimes_are_local_time_and_other_types_are_refused() -> None:
+    moment = datetime(2026, 1, 2, 3, 4, 5, 999)
+    assert parse("copy_rates_from", ("EURUSD", 1, moment, 1), {})[0][2] == int(moment.timestamp())
+    assert parse("copy_rates_from", ("EURUSD", 1, 12.9, 1), {})[0][2] == 12
+    for value in (np.int64(1), "2026", moment.date(), None):
+        assert rejected("copy_rates_from", "EURUSD", 1, value, 1) == (None, "Invalid arguments")
+
+
+def test_d5_symbols_get_fails_with_false() -> None:
+    assert rejected("symbols_get", "a", "b")[0] is False
+    assert rejected("symbols_get", 5)[0] is False
+    assert parse("symbols_get", ("*USD*",), {}) == ((), {"group": "*USD*"})
+
+
+def test_i1_one_dict_or_keywords_but_not_both() -> None:
+    assert parse("order_send", (BUY,), {}) == parse("order_send", (), BUY)
+    assert rejected("order_send", BUY, action=1) == (None, "Unnamed arguments not allowed")
+    assert rejected("order_send", [BUY]) == (None, "Invalid arguments")
+
+
+@pytest.mark.parametrize(
+    ("field", "good", "bad"),
+    [
+        ("volume", [0.1, np.float64(0.1)], [1, "0.1", None, np.float32(0.1)]),
+        ("deviation", [10, True], [10.0, None, np.int64(10), "10"]),
+        ("symbol", ["EURUSD"], [5, None, b"EURUSD"]),
+        ("expiration", [0, -5], [1.5, datetime(2026, 1, 1)]),
+    ],
+)
+def test_i3_fields_take_their_exact_kinds(field: str, good: list[Any], bad: list[Any]) -> None:
+    for value in good:
+        (request,), _ = parse("order_check", ({field: value},), {})
+        assert request == {field: value}
+        assert type(request[field]) in {int, float, str}
+    for value in bad:
+        assert rejected("order_check", {field: value}) == (None, f'Invalid "{field}" argument')
+
+
+def test_w1_open_orders_and_positions_take_no_positional_argument() -> None:
+    assert rejected("positions_get", "EURUSD")[0] is None
+    assert rejected("orders_get", ticket="5") == (None, 'Invalid "ticket" argument')
+
+
+def test_w4_history_takes_two_dates_or_a_ticket_or_a_position() -> None:
+    assert rejected("history_deals_get") == (None, "Invalid arguments")
+    assert rejected("history_deals_get", group="*") == (None, "Invalid arguments")
+    assert parse("history_deals_get", (), {"position": 1, "ticket": 2}) == ((), {"ticket": 2})
+    assert parse("history_deals_get", (1, 2), {"position": 1, "group": "*"}) == ((1, 2), {"group": "*"})
+
+
+def test_b3_b4_what_functions_give_without_a_link() -> None:
+    assert unconnected("account_info") == (None, NO_CONNECTION)
+    assert unconnected("symbol_select") == (False, NO_CONNECTION)
+    assert unconnected("version") == ((0, 0, ""), NO_CONNECTION)
+    assert unconnected("market_book_add") == (False, SUCCESS)
+
+
+_anything = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=40) | st.binary(max_size=3)
+
+
+@given(st.sampled_from(sorted(set(FUNCTIONS) - {"Buy", "Sell", "Close"})), st.lists(_anything, max_size=4))
+def test_whatever_is_given_the_answer_is_one_of_the_packages(function: str, args: list[Any]) -> None:
+    with contextlib.suppress(RejectedError, TypeError, SystemError):
+        parse(function, tuple(args), {})

@@ -1,0 +1,112 @@
+"""What became of an order is read from the books, and never guessed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mt5_bridge.journal import Entry, State
+from mt5_bridge.settlement import Books, Finding, Waiting, find, not_executed
+from tests.bridge_doubles import struct
+
+REQUEST = {"action": 1, "symbol": "EURUSD", "volume": 0.1, "type": 0, "magic": 7, "comment": "c"}
+NOBODY: frozenset[int] = frozenset()
+
+
+def entry(**request: Any) -> Entry:
+    return Entry(1, "a", State.UNKNOWN, "user:1", 7, REQUEST | request, 0.0, 0.0, broker_time=1000, watermark=50)
+
+
+def order(**change: Any) -> Any:
+    fields = {"ticket": 51, "symbol": "EURUSD", "volume_initial": 0.1, "type": 0, "magic": 7, "comment": "c"}
+    return struct("TradeOrder", **fields | {"state": 4, "time_setup": 1001, "position_id": 51} | change)
+
+
+def deal(**change: Any) -> Any:
+    return struct("TradeDeal", **{"ticket": 900, "order": 51, "volume": 0.1, "price": 1.5} | change)
+
+
+def test_a_filled_order_is_done_with_its_deal() -> None:
+    found = find(entry(), Books(history_orders=(order(),), deals=(deal(),)), NOBODY)
+    assert isinstance(found, Finding)
+    assert found.state is State.DONE
+    values = found.result
+    assert (values.retcode, values.order, values.deal, values.price, values.volume) == (10009, 51, 900, 1.5, 0.1)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"symbol": "GBPUSD"},
+        {"type": 1},
+        {"volume_initial": 0.2},
+        {"magic": 8},
+        {"comment": "other"},
+        {"ticket": 50},
+        {"time_setup": 900},
+    ],
+)
+def test_an_order_that_differs_in_anything_or_is_older_is_another_one(change: dict[str, Any]) -> None:
+    assert find(entry(), Books(history_orders=(order(**change),)), NOBODY) is None
+
+
+def test_an_order_of_another_row_is_not_taken_twice() -> None:
+    assert find(entry(), Books(history_orders=(order(),)), frozenset({51})) is None
+
+
+def test_a_closing_order_must_be_for_the_same_position() -> None:
+    assert find(entry(position=40), Books(history_orders=(order(position_id=41),)), NOBODY) is None
+    assert find(entry(position=40), Books(history_orders=(order(position_id=40),)), NOBODY) is not None
+
+
+def test_partly_filled_is_done_in_part_and_unfilled_is_refused() -> None:
+    part = find(entry(), Books(history_orders=(order(state=2),), deals=(deal(volume=0.04),)), NOBODY)
+    none = find(entry(), Books(history_orders=(order(state=5),)), NOBODY)
+    assert isinstance(part, Finding)
+    assert (part.state, part.result.retcode, part.result.volume) == (State.DONE, 10010, 0.04)
+    assert isinstance(none, Finding)
+    assert (none.state, none.result.retcode) == (State.REFUSED, 10006)
+
+
+def test_an_order_still_on_its_way_is_waited_for() -> None:
+    assert isinstance(find(entry(), Books(orders=(order(state=1),)), NOBODY), Waiting)
+
+
+def test_a_pending_order_is_done_once_it_is_placed_even_if_it_has_expired_since() -> None:
+    pending = entry(action=5, type=2, price=1.2)
+    placed = order(type=2, price_open=1.2, state=1)
+    for books in (Books(orders=(placed,)), Books(history_orders=(order(type=2, price_open=1.2, state=6),))):
+        found = find(pending, books, NOBODY)
+        assert isinstance(found, Finding)
+        assert found.state is State.DONE
+    assert find(entry(action=5, type=2, price=1.3), Books(orders=(placed,)), NOBODY) is None
+
+
+@pytest.mark.parametrize(
+    ("request_", "books"),
+    [
+        ({"action": 6, "position": 9, "sl": 1.0}, Books(positions=(struct("TradePosition", ticket=9, sl=1.0),))),
+        (
+            {"action": 7, "order": 9, "price": 1.1, "tp": 2.0},
+            Books(orders=(struct("TradeOrder", ticket=9, price_open=1.1, tp=2.0),)),
+        ),
+        ({"action": 8, "order": 9}, Books(history_orders=(struct("TradeOrder", ticket=9, state=2),))),
+        ({"action": 10, "position": 9}, Books(history_orders=(order(type=8, position_id=9),))),
+    ],
+)
+def test_other_actions_are_recognised_by_their_effect(request_: dict[str, Any], books: Books) -> None:
+    found = find(entry(**request_), books, NOBODY)
+    assert isinstance(found, Finding)
+    assert found.state is State.DONE
+    assert find(entry(**request_), Books(), NOBODY) is None
+
+
+@given(st.floats(0, 20), st.floats(0, 20), st.booleans())
+def test_not_found_means_not_executed_only_after_both_waits_and_a_second_look(
+    connected: float, sent: float, missed: bool
+) -> None:
+    expected = missed and connected >= 5 and sent >= 5
+    assert not_executed(connected_for=connected, sent_for=sent, missed_before=missed) is expected

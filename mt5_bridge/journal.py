@@ -18,7 +18,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any, Final
 
-from mt5_bridge.contract import STRUCTS
+from mt5_bridge.contract import RETCODE_COMMENTS, STRUCTS
 from mt5_bridge.structs import OrderSendResult, Struct, TradeRequest
 
 MAX_ROWS: Final = 1000
@@ -265,6 +265,12 @@ class Journal:
 def trade_request(request: Mapping[str, Any]) -> Struct:
     """The request as the package echoes it: missing fields are 0, 0.0 or ''."""
     return TradeRequest(tuple(request.get(name, kind()) for name, kind in STRUCTS["TradeRequest"]))
+
+
+def unexecuted(retcode: int, request: Mapping[str, Any]) -> Struct:
+    """An answer of order_send to a request that was not carried out: all numbers 0 (K5)."""
+    comment = RETCODE_COMMENTS.get(retcode, "")
+    return OrderSendResult((retcode, 0, 0, 0.0, 0.0, 0.0, 0.0, comment, 0, 0, trade_request(request)))
 
 
 def _entry(row: tuple[Any, ...]) -> Entry:

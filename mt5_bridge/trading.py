@@ -9,10 +9,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
+from mt5_bridge.arguments import SUCCESS
 from mt5_bridge.contract import CONSTANTS, FUNCTIONS
 from mt5_bridge.executor import BusyError, DeadlineError, Executor
 from mt5_bridge.guard import Guard, reduces
-from mt5_bridge.journal import Entry, Journal, State
+from mt5_bridge.journal import Entry, Journal, State, unexecuted
 from mt5_bridge.refusals import RefusedError, terminal_lost
 from mt5_bridge.settlement import Books, Finding, find, not_executed
 from mt5_bridge.terminal_link import Account, TerminalLink
@@ -26,6 +27,9 @@ NOT_SENT: Final = frozenset({-2, -3, -5, -6, -7, -8, -10004})
 """Codes of last_error() after None that say that nothing was sent."""
 _LAST_SECOND: Final = 2**31 - 1
 _HISTORY_MARGIN_SECONDS: Final = 60
+_SETTLED_AT_ONCE: Final = 50
+"""Entries of one look, so that clients do not wait long behind it."""
+_NO_BROKER: Final = CONSTANTS["TRADE_RETCODE_CONNECTION"]
 
 
 @dataclass(frozen=True)
@@ -87,7 +91,7 @@ class TradeDesk:
             log.exception("the order journal cannot be written")
             raise RefusedError("busy", "the order could not be written down, so it was not sent") from error
         if not new:
-            return self._recorded(entry, request), (1, "Success")
+            return self._recorded(entry, request), SUCCESS
         try:
             return self._executor.run("order_send", FUNCTIONS["order_send"].deadline, lambda: self._execute(entry))
         except (BusyError, DeadlineError) as error:
@@ -111,7 +115,7 @@ class TradeDesk:
         for entry in entries:
             if entry.state is State.SENT:
                 self._journal.settle(entry.client_order_id, State.UNKNOWN)
-        waiting = [entry for entry in entries if entry.state is not State.JOURNALED]
+        waiting = [entry for entry in entries if entry.state is not State.JOURNALED][:_SETTLED_AT_ONCE]
         books = self._read_books(waiting) if waiting and self._link.connected else None
         if books is None:
             self._missed.clear()  # what was not seen before a break says nothing after it
@@ -127,6 +131,8 @@ class TradeDesk:
 
     def _execute(self, entry: Entry) -> tuple[Any, tuple[int, str]]:
         self._check(entry)
+        if not self._link.connected and self._has_no_broker():
+            return self._answer_without_broker(entry)
         tick = self._link.call("symbol_info_tick", (entry.request["symbol"],)) if entry.request.get("symbol") else None
         self._broker_time = self._broker_time if tick is None else max(self._broker_time, tick.time)
         if not self._link.linked:
@@ -166,6 +172,16 @@ class TradeDesk:
         refusal = self.mandate.guard.refusal(entry.request, reduces=False)
         if refusal is not None and not self._reduces(entry.request):
             raise self._refuse(entry, State.REFUSED, *refusal)
+
+    def _has_no_broker(self) -> bool:
+        terminal = self._link.call("terminal_info")
+        return terminal is not None and not terminal.connected
+
+    def _answer_without_broker(self, entry: Entry) -> tuple[Any, tuple[int, str]]:
+        """What the terminal says without a broker (B17), said here: then it is certain that nothing was sent."""
+        result = unexecuted(_NO_BROKER, entry.request)
+        self._record(entry, State.REFUSED, result, str(_NO_BROKER), "the terminal has no connection to its broker")
+        return result, SUCCESS
 
     def _reduces(self, request: Mapping[str, Any]) -> bool:
         if not request.get("position"):
@@ -221,7 +237,7 @@ class TradeDesk:
         elif finding is None:
             sent_for = self._clock() - entry.created_at
             if not_executed(
-                connected_for=self._link.connected_for, sent_for=sent_for, missed_before=True
+                connected_for=self._link.connected_for, sent_for=sent_for, missed_before=order_id in self._missed
             ):
                 log.info("order %s is settled from the books: not executed", order_id)
                 self._journal.settle(

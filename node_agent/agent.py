@@ -13,7 +13,7 @@ from node_agent.bridge import connect_worker
 from node_agent.clock import Clock, as_datetime, system_clock
 from node_agent.collector import Collector
 from node_agent.config import AgentConfig
-from node_agent.control_link import ControlLink
+from node_agent.control_link import ControlLink, farm_client
 from node_agent.database import Database
 from node_agent.errors import StorageError
 from node_agent.executor import ExecutorParts
@@ -73,7 +73,8 @@ class Agent:
         )
         monitors = MonitorParts(connect_worker, Collector(self._database, clock), clock, config.timing.probe)
         self._supervisor = Supervisor(parts, monitors, self._gateway, clock, self._changed)
-        self._link = ControlLink(config.control_plane_url, settings.ca_pem, config.node_id, settings.keys, clock)
+        client = farm_client(config.control_plane_url, settings.ca_pem)
+        self._link = ControlLink(client, config.node_id, settings.keys, clock)
         self._snapshot = self._state.snapshot()
         known = self._snapshot.generation if self._snapshot else 0
         self._sync = SyncLoop(

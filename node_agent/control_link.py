@@ -65,26 +65,28 @@ def farm_context(ca_pem: str) -> ssl.SSLContext:
 
 async def enroll(url: str, ca_pem: str, request: EnrollRequest) -> EnrollResponse:
     """Raises ControlError."""
-    async with httpx.AsyncClient(base_url=url, verify=farm_context(ca_pem), timeout=_TIMEOUT) as client:
+    async with farm_client(url, ca_pem) as client:
         try:
-            response = await client.post(
-                ENROLL_PATH, content=request.model_dump_json(), headers={"Content-Type": "application/json"}
-            )
+            response = await client.post(ENROLL_PATH, content=request.model_dump_json())
         except httpx.HTTPError as error:
             raise UnreachableError(f"the control plane at {url} does not answer: {error}") from error
     return _read(response, EnrollResponse)
 
 
+def farm_client(url: str, ca_pem: str) -> httpx.AsyncClient:
+    """A client for the control plane at `url`. Raises ssl.SSLError for broken PEM."""
+    headers = {"Content-Type": "application/json"}
+    return httpx.AsyncClient(base_url=url, verify=farm_context(ca_pem), timeout=_TIMEOUT, headers=headers)
+
+
 class ControlLink:
     """All methods raise ControlError."""
 
-    def __init__(self, url: str, ca_pem: str, node_id: str, keys: NodeKeys, clock: Clock) -> None:
+    def __init__(self, client: httpx.AsyncClient, node_id: str, keys: NodeKeys, clock: Clock) -> None:
+        self._client = client
         self._node_id = node_id
         self._keys = keys
         self._clock = clock
-        self._client = httpx.AsyncClient(
-            base_url=url, verify=farm_context(ca_pem), timeout=_TIMEOUT, headers={"Content-Type": "application/json"}
-        )
 
     async def close(self) -> None:
         await self._client.aclose()

@@ -56,23 +56,10 @@ async def enrol_node(layout: DataLayout, enrolment: EnrolmentFile, options: Enro
             split_address(address)
         except ValueError as error:
             raise ConfigurationError(str(error)) from error
-    keys = make_keys()
     try:
-        save_keys(layout.identity, keys)
-        gateway_key = make_gateway_key(layout.gateway_files.key)
-    except OSError as error:
-        raise ConfigurationError(f"the node's keys cannot be written to {layout.root}: {error.strerror}") from error
-    request = EnrollRequest(
-        token=enrolment.token,
-        name=options.name,
-        identity_key=keys.identity_public,
-        sealing_key=keys.sealing_public,
-        gateway_csr=gateway_request(gateway_key, options.name),
-        gateway_address=options.gateway_address,
-        runtimes=["simulated"],
-        slots=options.slots,
-        platform=f"{platform.system().lower()}-{platform.machine()}",
-    )
+        request = _introduce(layout, enrolment, options)
+    except ValidationError as error:
+        raise ConfigurationError("the node's name must have 1 to 64 characters") from error
     try:
         response = await enroll(enrolment.url, enrolment.ca_pem, request)
     except ControlError as error:
@@ -92,3 +79,25 @@ async def enrol_node(layout: DataLayout, enrolment: EnrolmentFile, options: Enro
     # Last: its presence means that the node is enrolled.
     save_config(layout.config, config)
     return config
+
+
+def _introduce(layout: DataLayout, enrolment: EnrolmentFile, options: EnrolmentOptions) -> EnrollRequest:
+    """Make the node's keys and the request that shows their public halves."""
+    keys = make_keys()
+    try:
+        gateway_key = make_gateway_key(layout.gateway_files.key)
+        # Before the token is spent, so that a folder that cannot be written costs nothing.
+        save_keys(layout.identity, keys)
+    except OSError as error:
+        raise ConfigurationError(f"the node's keys cannot be written to {layout.root}: {error.strerror}") from error
+    return EnrollRequest(
+        token=enrolment.token,
+        name=options.name,
+        identity_key=keys.identity_public,
+        sealing_key=keys.sealing_public,
+        gateway_csr=gateway_request(gateway_key, options.name),
+        gateway_address=options.gateway_address,
+        runtimes=["simulated"],
+        slots=options.slots,
+        platform=f"{platform.system().lower()}-{platform.machine()}",
+    )

@@ -194,8 +194,7 @@ class Monitor:
             self.disk_error = str(error)
             _log.error("events_not_spooled", terminal=self.target.terminal_id, error=str(error))
         except Exception as error:  # noqa: BLE001 - whatever a worker answers must not end the watch
-            self._log_failure(error)
-            self._lost(Link.NO_WORKER, error)
+            self._lost(Link.NO_WORKER, error, trace=error)
         try:
             self._parts.collector.collect_bot_logs(self.target, self._bot_ids())
         except (OSError, StorageError) as error:
@@ -211,20 +210,19 @@ class Monitor:
         self._parts.collector.collect_journal(bridge, self.target, int(facts["journal_sequence"]))
         probe = ask(bridge, facts, self.target, self._quotes, self._parts.clock())
         self._publish(probe)
+        self._last_failure = ""
         if probe.account is not None:
             self._parts.collector.collect_deals(bridge, self.target)
 
-    def _log_failure(self, error: Exception) -> None:
-        # Once for each kind, not once a second.
+    def _lost(self, link: Link, error: Exception, trace: Exception | None = None) -> None:
+        self._drop_bridge()
+        if self._stop.is_set():
+            return
+        # Once for each kind of failure, not once a second.
         if repr(error) != self._last_failure:
             self._last_failure = repr(error)
-            _log.error("probe_failed", terminal=self.target.terminal_id, exc_info=error)
-
-    def _lost(self, link: Link, error: Exception) -> None:
-        self._drop_bridge()
-        if not self._stop.is_set():
-            _log.debug("probe_unanswered", terminal=self.target.terminal_id, link=link.value, error=repr(error))
-            self._publish(Probe(link, self._parts.clock()))
+            _log.warning("probe_unanswered", terminal=self.target.terminal_id, error=repr(error), exc_info=trace)
+        self._publish(Probe(link, self._parts.clock()))
 
     def _drop_bridge(self) -> None:
         bridge, self._bridge = self._bridge, None

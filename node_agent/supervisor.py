@@ -11,6 +11,7 @@ import functools
 import random
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 
 import structlog
 
@@ -109,7 +110,11 @@ class Supervisor:
         """Until cancelled."""
         while True:
             self._wake.clear()
-            self.tick()
+            try:
+                self.tick()
+            except (StorageError, OSError) as error:
+                # A full disk or a vanished file must not end the watch; the next tick plans everything anew.
+                _log.error("tick_failed", error=str(error))
             try:
                 await asyncio.wait_for(self._wake.wait(), self._timing.tick)
             except TimeoutError:
@@ -120,7 +125,7 @@ class Supervisor:
         for record in self._records.values():
             record.drop_monitor()
         if self._tasks:
-            await asyncio.wait(self._tasks, timeout=2 * self._timing.stop_grace + 2)
+            await asyncio.wait(self._tasks, timeout=self._timing.stop_grace + 1)
         self._pool.shutdown(wait=False, cancel_futures=True)
 
     def tick(self) -> None:
@@ -226,7 +231,7 @@ class Supervisor:
 
         def publish(probe: Probe) -> None:
             # The loop may have ended while the monitor was waiting for its terminal.
-            if not loop.is_closed():
+            with suppress(RuntimeError):
                 loop.call_soon_threadsafe(self._saw, record, monitor, probe)
 
         monitor = Monitor(target, self._monitors, publish, lambda: sorted(record.bots))

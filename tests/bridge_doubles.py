@@ -53,6 +53,7 @@ class StubBackend:
         self.deals: list[Any] = []
         self.next_ticket = 100
         self.broker_time = 1_700_000_000
+        self.bid = 1.1
         self.bars = np.zeros(0, RATES_DTYPE)
         self.on_send: Callable[[dict[str, Any]], Any] = self.fill
         self.gate: threading.Event | None = None
@@ -163,7 +164,7 @@ class StubBackend:
     def _symbol_info_tick(self, symbol: str) -> Any:
         if symbol == "SLEEPY" and self.gate is not None:
             self.gate.wait(30)
-        return struct("Tick", time=self.broker_time, bid=1.1, ask=1.1002)
+        return struct("Tick", time=self.broker_time, bid=self.bid, ask=self.bid + 0.0002)
 
     def _symbol_select(self, symbol: str, enable: bool = True) -> bool:
         del enable

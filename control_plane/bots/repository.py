@@ -71,7 +71,7 @@ def highest_magic(session: Session, tenant_id: str, account_id: str) -> int | No
 def names_by_magic(session: Session, tenant_id: str, account_id: str) -> dict[int, str]:
     """Bot ids of an account by magic number, also of deleted bots."""
     query = select(Bot.magic, Bot.id).where(Bot.tenant_id == tenant_id, Bot.account_id == account_id)
-    return dict(session.execute(query).tuples().all())
+    return dict(session.execute(query).all())
 
 
 def running_of_accounts(session: Session, account_ids: list[str]) -> list[Bot]:

@@ -29,7 +29,7 @@ def used_slots(session: Session) -> dict[str, int]:
     query = (
         select(Assignment.node_id, func.count()).where(Assignment.released_at.is_(None)).group_by(Assignment.node_id)
     )
-    return dict(session.execute(query).tuples().all())
+    return dict(session.execute(query).all())
 
 
 def raise_generation(session: Session, node_id: str) -> None:

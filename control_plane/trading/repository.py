@@ -98,7 +98,7 @@ def entries_of_deals(session: Session, tenant_id: str, account_id: str, tickets:
     query = select(Deal.ticket, Deal.entry).where(
         Deal.tenant_id == tenant_id, Deal.account_id == account_id, Deal.ticket.in_(list(tickets))
     )
-    return dict(session.execute(query).tuples().all())
+    return dict(session.execute(query).all())
 
 
 def last_equity(session: Session, tenant_id: str, account_id: str) -> EquitySample | None:

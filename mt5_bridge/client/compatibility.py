@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any, Final
 
 from mt5_bridge.arguments import failure_value, unconnected
-from mt5_bridge.contract import CONSTANTS, RETCODE_COMMENTS
-from mt5_bridge.journal import trade_request
-from mt5_bridge.structs import OrderSendResult
+from mt5_bridge.contract import CONSTANTS
+from mt5_bridge.journal import unexecuted
 
 LOST: Final = (-10002, "IPC recv failed")
 _TIMEOUT: Final = (-10005, "IPC timeout")
@@ -31,7 +29,7 @@ def refused(function: str, code: str, args: tuple[Any, ...]) -> tuple[Any, tuple
     A trade that a limit refused is a struct with a return code (I6), everything else an error value.
     """
     if function == "order_send" and code in _RETCODES:
-        return _order_send(_RETCODES[code], args[0] if args else {}), (1, "Success")
+        return unexecuted(_RETCODES[code], args[0] if args else {}), (1, "Success")
     if code in {"busy", "deadline"}:
         return failure_value(function), _TIMEOUT
     if code == "not_allowed":
@@ -42,8 +40,3 @@ def refused(function: str, code: str, args: tuple[Any, ...]) -> tuple[Any, tuple
 def lost(function: str) -> tuple[Any, tuple[int, str]]:
     """Value and last_error() for a call during which the link broke (B16)."""
     return unconnected(function)[0], LOST
-
-
-def _order_send(retcode: int, request: Mapping[str, Any]) -> Any:
-    comment = RETCODE_COMMENTS.get(retcode, "")
-    return OrderSendResult((retcode, 0, 0, 0.0, 0.0, 0.0, 0.0, comment, 0, 0, trade_request(request)))

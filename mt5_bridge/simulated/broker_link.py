@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import secrets
 import threading
 import time
@@ -14,6 +15,7 @@ from mt5_bridge.simulated.terminal_folder import Credentials, Journal
 
 _CONNECT_SECONDS = 5.0
 _LOGIN_SECONDS = 10.0
+_PING_EVERY = 10.0
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 2.0
 
 
@@ -120,8 +122,16 @@ class BrokerLink:
                 pause = min(pause * 2, _LONGEST_PAUSE)
                 continue
             pause = _FIRST_PAUSE
+            self._watch(requester)
+
+    def _watch(self, requester: Requester) -> None:
+        """Wait for the end of the link; a broker that does not answer a ping in time has vanished."""
+        while True:
             with self._changed:
-                self._changed.wait_for(lambda: self._requester is None)
+                if self._changed.wait_for(lambda: self._requester is None, _PING_EVERY):
+                    return
+            with contextlib.suppress(LinkError):
+                requester.request("ping", timeout=_LOGIN_SECONDS)
 
     def _pause(self, seconds: float, wish: int) -> None:
         with self._changed:

@@ -51,6 +51,7 @@ log = logging.getLogger(__name__)
 SERVER_NAME = "MT5Farm-Demo"
 ADMIN_TOKEN_FILE = "admin.token"  # noqa: S105 - a file name
 _HELLO_SECONDS = 10.0
+_CLOSE_SECONDS = 2.0
 _STRANGER_FRAME = 65_536
 REFUSED = (-6, "Terminal: Authorization failed")
 
@@ -78,6 +79,7 @@ class Server:
         self._calls = Calls(broker)
         self._admin_token = admin_token
         self._connections: set[Connection] = set()
+        self._serving: set[asyncio.Task[Any]] = set()
         self._stop = asyncio.Event()
         self._failure: Exception | None = None
         self._end_told = False
@@ -99,6 +101,8 @@ class Server:
         listener.close()
         for connection in list(self._connections):
             connection.writer.transport.abort()
+        if self._serving:
+            await asyncio.wait(self._serving, timeout=_CLOSE_SECONDS)
         if self._failure is not None:
             raise self._failure
         self._broker.save_clock()
@@ -112,7 +116,8 @@ class Server:
                 return
             if self._broker.ended and not self._end_told:
                 self._end_told = True
-                self._notify("The market has come to the end of its history and quotes no more")
+                for connection in self._connections:
+                    self._tell_end(connection)
             await asyncio.sleep(delay)
 
     def _fail(self, error: Exception) -> None:
@@ -120,14 +125,19 @@ class Server:
         self._failure = error
         self._stop.set()
 
-    def _notify(self, text: str) -> None:
-        for connection in self._connections:
-            if connection.login:
-                connection.writer.write(pack((0, True, text)))
+    @staticmethod
+    def _tell_end(connection: Connection) -> None:
+        if connection.login:
+            text = "The market has come to the end of its history and quotes no more"
+            connection.writer.write(pack((0, True, text)))
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         connection = Connection(writer)
         self._connections.add(connection)
+        task = asyncio.current_task()
+        assert task is not None
+        self._serving.add(task)
+        task.add_done_callback(self._serving.discard)
         try:
             while not self._stop.is_set():
                 message = await self._receive(reader, connection)
@@ -184,6 +194,8 @@ class Server:
                 other.writer.transport.abort()
                 self._connections.discard(other)
         connection.login, connection.session = login, session
+        if self._broker.ended:
+            self._tell_end(connection)
         return True
 
     def _do_terminal(self, connection: Connection, verb: str, arguments: Any) -> Any:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 import signal
+import socket
 import sys
 import threading
 import time
@@ -251,15 +252,26 @@ def _refusal(code: Retcode, request: Request) -> Any:
     return OrderSendResult((int(code), 0, 0, 0.0, 0.0, 0.0, 0.0, code.comment, 0, 0, request.struct()))
 
 
+def _on_stop_signal() -> socket.socket:
+    """A socket that gets a byte when SIGTERM or SIGINT comes.
+
+    A lock would not do: the signal may reach any thread, and one that waits for a lock is then not woken.
+    """
+    near, far = socket.socketpair()
+    far.setblocking(False)
+    signal.set_wakeup_fd(far.detach())
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: None)
+    return near
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the terminal until SIGTERM or SIGINT; returns the exit code."""
     parser = Parser(prog="terminal", description="A simulated MetaTrader 5 terminal.")
     parser.add_argument("--folder", type=Path, required=True, help="portable folder of the terminal")
     parser.add_argument("--ipc", required=True, help="address for programs: unix:/path or HOST:PORT")
     arguments = parser.parse_args(argv)
-    stopping = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stopping.set())
+    stop_asked = _on_stop_signal()
     try:
         folder = arguments.folder.resolve()
         (folder / "config").mkdir(parents=True, exist_ok=True)
@@ -276,7 +288,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     journal.write("Terminal", f"MT5 Farm simulated terminal build {BUILD} started")
     terminal.link.start(startup.credentials)
     server.start()
-    stopping.wait()
+    stop_asked.recv(1)
     server.stop()
     terminal.link.stop()
     journal.write("Terminal", "exit with code 0")

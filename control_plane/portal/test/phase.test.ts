@@ -16,8 +16,9 @@ describe("status of a terminal", () => {
   ] as const)("%o is told as %s", (change, label, tone) => {
     expect(terminalStatus(terminal(change))).toEqual({ label, tone })
   })
-  it("asks for another password only while the terminal should run", () => {
+  it("asks for another password only while the terminal should run and does not try by itself", () => {
     expect(hasBadCredentials(terminal({ phase: "failed", reason: "bad_credentials" }))).toBe(true)
+    expect(hasBadCredentials(terminal({ phase: "logging_in", reason: "bad_credentials" }))).toBe(false)
     expect(hasBadCredentials(terminal({ phase: "stopped", reason: "bad_credentials", intent: "stopped" }))).toBe(false)
   })
   it("calls are made only to a terminal that answers and should run", () => {

@@ -13,6 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 
 from mt5_bridge.simulated.market.bars import MINUTE, Array, minute_bars
 from mt5_bridge.simulated.market.calendar import ALWAYS, DAY
@@ -117,6 +118,7 @@ def replay_market(folder: Path, symbols: Sequence[str]) -> Market:
     # Files come on any clock, so their own ticks say when the market is open.
     specs = [replace(specification(symbol, decimals(chosen[symbol])), sessions=ALWAYS) for symbol in symbols]
     series = {spec.name: _series(chosen[spec.name], files[spec.name], spec) for spec in specs}
+    pa.default_memory_pool().release_unused()  # the reader's buffers are as large as the data
     start_msc = max(file.first_msc for file in chosen.values())
     identity = "replay " + ",".join(f"{symbol}={chosen[symbol].path.name}" for symbol in symbols)
     return Market(specs, series, NothingMore(), start_msc, identity)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from mt5_bridge.journal import Journal
 from mt5_bridge.strategies import runner
 from mt5_bridge.strategies.bot_files import BotReport, load_bot_config
 from mt5_bridge.strategies.registry import create
@@ -148,7 +150,31 @@ def test_a_bot_started_again_in_the_same_bar_does_not_trade_again(backend: StubB
         bot.stop_event.set()
         bot.thread.join(10)
         backend.positions.clear()  # as if the stop loss had closed it within the bar
+        backend.bid += 0.001
     assert len(backend.sent) == 1
+    assert [line["level"] for line in bot.log()] == ["info"]
+
+
+def test_while_an_outcome_is_unknown_it_does_not_act_on_new_bars(backend: StubBackend, worker: RunningWorker) -> None:
+    states: list[str] = []
+
+    def second(request: dict[str, Any]) -> Any:
+        journal = Journal(worker.folder / "journal.sqlite3", time.time)
+        states.extend(entry.state for entry in journal.after(0, 10)[:1])
+        journal.close()
+        return backend.fill(request)
+
+    backend.on_send = backend.lose
+    bot = RunningBot(worker)
+    bot.thread.start()
+    eventually(lambda: backend.sent and not backend.reachable)
+    show(backend, 2, UP)
+    backend.on_send = second
+    backend.reachable = True
+    eventually(lambda: len(backend.sent) == 2)
+    bot.stop_event.set()
+    bot.thread.join(10)
+    assert states == ["not_executed"]
 
 
 def test_it_survives_a_worker_that_goes_and_comes_back(backend: StubBackend) -> None:

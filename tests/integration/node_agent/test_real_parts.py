@@ -64,7 +64,7 @@ def test_what_a_bot_trades_arrives_whatever_is_killed_meanwhile(
         timeframe="M1",
         volume=0.1,
         magic=11,
-        parameters={"fast_period": 2, "slow_period": 4},
+        parameters={"fast": 2, "slow": 4},
     )
     node.plane.want(node.desired(1, PASSWORD, login=login, server="MT5Farm-Demo", server_address=address, bots=[bot]))
     node.start()

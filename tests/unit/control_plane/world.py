@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -17,7 +18,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from cryptography.x509.oid import NameOID
-from fastapi.testclient import TestClient
+from starlette.types import ASGIApp
 
 from control_plane.access.port import LinkLostError, RefusedError, Target, TerminalSession
 from control_plane.app import create_agent_app, create_app
@@ -180,11 +181,32 @@ class FakeDoor:
         """Nothing is open."""
 
 
+class InProcess(httpx.BaseTransport):
+    """Sends requests straight into an application, each in an event loop of its own."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._transport = httpx.ASGITransport(app, raise_app_exceptions=False)
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        return asyncio.run(self._send(request))
+
+    async def _send(self, request: httpx.Request) -> httpx.Response:
+        response = await self._transport.handle_async_request(request)
+        content = await response.aread()
+        return httpx.Response(response.status_code, headers=response.headers, content=content, request=request)
+
+
+def browser(farm: Farm, **headers: str) -> httpx.Client:
+    """A browser on the farm's own pages; an `Origin` of "" leaves that header out."""
+    sent = {name: value for name, value in {"Origin": ORIGIN, **headers}.items() if value}
+    return httpx.Client(transport=InProcess(create_app(farm)), base_url=ORIGIN, headers=sent)
+
+
 class Trader:
     """A signed-in user in a browser of their own."""
 
     def __init__(self, farm: Farm, email: str) -> None:
-        self.http = TestClient(create_app(farm), base_url=ORIGIN, headers={"Origin": ORIGIN})
+        self.http = browser(farm)
         body = {"email": email, "password": "correct horse battery", "display_name": email.partition("@")[0]}
         response = self.call("POST", "/auth/sign-up", 201, body)
         self.user: dict[str, Any] = response
@@ -212,9 +234,11 @@ class Trader:
 class NodePlayer:
     """A node agent played by a test: it signs, syncs and delivers over the real HTTP application."""
 
-    def __init__(self, farm: Farm, slots: int = 4, name: str = "node-1", runtimes: tuple[str, ...] = ("simulated",)) -> None:
+    def __init__(
+        self, farm: Farm, slots: int = 4, name: str = "node-1", runtimes: tuple[str, ...] = ("simulated",)
+    ) -> None:
         self.farm = farm
-        self.http = TestClient(create_agent_app(farm), base_url="https://testserver")
+        self.http = httpx.Client(transport=InProcess(create_agent_app(farm)), base_url="https://testserver")
         self.identity = Ed25519PrivateKey.generate()
         self.sealing = X25519PrivateKey.generate()
         with farm.database.write() as session:

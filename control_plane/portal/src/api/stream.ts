@@ -57,6 +57,11 @@ export function openStream(client: QueryClient): () => void {
     source?.addEventListener(name, (event) => take(JSON.parse((event as MessageEvent<string>).data) as Body))
   }
 
+  const lose = (): void => {
+    state.value = "lost"
+    missedEvents = true
+  }
+
   const connect = (): void => {
     source = new EventSource("/api/v1/stream")
     source.onopen = () => {
@@ -66,8 +71,7 @@ export function openStream(client: QueryClient): () => void {
       missedEvents = false
     }
     source.onerror = () => {
-      state.value = "lost"
-      missedEvents = true
+      lose()
       // The browser reconnects a broken link by itself, but gives up after an error answer.
       if (source?.readyState === EventSource.CLOSED) reconnect()
     }
@@ -88,8 +92,23 @@ export function openStream(client: QueryClient): () => void {
     void client.invalidateQueries({ queryKey: keys.me })
   }
 
+  // A link without a network stays open for minutes before anything notices; the browser knows at once.
+  const onOffline = (): void => {
+    clearTimeout(timer)
+    source?.close()
+    lose()
+  }
+  const onOnline = (): void => {
+    onOffline()
+    connect()
+  }
+  window.addEventListener("offline", onOffline)
+  window.addEventListener("online", onOnline)
+
   connect()
   return () => {
+    window.removeEventListener("offline", onOffline)
+    window.removeEventListener("online", onOnline)
     clearTimeout(timer)
     source?.close()
     source = null

@@ -25,8 +25,11 @@ const PHASES: Record<Terminal["phase"], Status> = {
 
 type TerminalState = Pick<Terminal, "phase" | "intent" | "hold" | "reason">
 
+const UNDER_WAY: ReadonlySet<Terminal["phase"]> = new Set<Terminal["phase"]>(["preparing", "launching", "logging_in", "stopping"])
+
+/** The broker's last word. While the agent still tries (it does so once more by itself), another password would come too early. */
 export function hasBadCredentials(terminal: TerminalState): boolean {
-  return terminal.reason === "bad_credentials" && terminal.intent === "running"
+  return terminal.reason === "bad_credentials" && terminal.intent === "running" 
 }
 
 export function terminalStatus(terminal: TerminalState): Status {

@@ -7,6 +7,9 @@ import socket
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from mt5_bridge import codec
@@ -103,10 +106,14 @@ def test_the_operator_s_side_needs_its_token(house: Any) -> None:
         house.admin.deals(1)
 
 
-def test_sigterm_ends_the_broker_cleanly(house: Any) -> None:
+def test_sigterm_ends_the_broker_cleanly_with_links_open(house: Any) -> None:
+    link = Raw(house.address)
     process = house._processes[0]
     process.send_signal(signal.SIGTERM)
-    assert process.wait(10) == 0
+    _, errors = process.communicate(timeout=20)
+    assert process.returncode == 0
+    assert errors == ""
+    link.frames.close()
 
 
 @pytest.mark.parametrize(
@@ -162,3 +169,24 @@ def test_a_terminal_with_bad_options_says_so(stage: Any) -> None:
         assert process.returncode == 2
         assert len(errors.strip().splitlines()) == 1
     assert list((stage.folder / "config").iterdir()) == []
+
+
+def test_the_end_of_a_replay_is_told_and_a_restart_stays_at_the_end(stage: Any) -> None:
+    times = np.arange(0, 7_200_000, 1000) + 1_758_542_400_000
+    bid = np.linspace(1.1, 1.2, len(times))
+    pq.write_table(pa.table({"time_msc": times, "bid": bid, "ask": bid + 0.0001}), stage.folder / "x_EURUSD.parquet")
+    options = ["--history", str(stage.folder), "--symbols", "EURUSD", "--speed"]
+    first = stage.broker(*options, "1")
+    stage.admin.create_account(5001, password="secret-pw")
+    stage.terminal()
+    stage.until(lambda: "authorized" in stage.journal())
+    assert stage.admin.status()["ended"] is False
+    stage.kill(first)
+    stage.broker(*options, "7000")
+    stage.until(lambda: "end of its history" in stage.journal())
+    status = stage.admin.status()
+    assert status["ended"] is True
+    stage.kill(stage._processes[-1])
+    stage.broker(*options, "1")
+    stage.until(lambda: stage.admin.status()["ended"])
+    assert stage.admin.status()["market_time_msc"] == status["market_time_msc"]

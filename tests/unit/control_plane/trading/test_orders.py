@@ -107,9 +107,7 @@ class TestIdempotency:
         second = other.call("POST", f"/accounts/{other_account}/orders", 201, BUY, key="k")
         assert first["id"] != second["id"]
 
-    def test_an_input_error_does_not_use_up_the_key(
-        self, trader: Trader, account: str, terminal: FakeTerminal
-    ) -> None:
+    def test_an_input_error_does_not_use_up_the_key(self, trader: Trader, account: str, terminal: FakeTerminal) -> None:
         trader.call("POST", f"/accounts/{account}/orders", 422, {**BUY, "volume": 0.015}, key="k")
         trader.call("POST", f"/accounts/{account}/orders", 201, BUY, key="k")
 

@@ -36,7 +36,7 @@ class Desk:
     def send(self, **fields: Any) -> Struct:
         """Send a request; `symbol` is EURUSD unless given."""
         self._request_id += 1
-        return self.exchange.send(LOGIN, Request(**({"symbol": "EURUSD"} | fields)), self._request_id)
+        return self.exchange.send(LOGIN, Request.of({"symbol": "EURUSD"} | fields), self._request_id)
 
     def deal(self, kind: int = 0, volume: float = 0.1, **fields: Any) -> Struct:
         """A market deal with IOC filling, magic 7, comment t."""
@@ -51,7 +51,7 @@ class Desk:
     def check(self, **fields: Any) -> Struct:
         """An order_check of a market deal."""
         base = {"action": 1, "symbol": "EURUSD", "volume": 0.1, "type_filling": 1}
-        return self.exchange.check(LOGIN, Request(**(base | fields)))
+        return self.exchange.check(LOGIN, Request.of(base | fields))
 
     def move(self, *quotes: tuple[float, float], symbol: str = "EURUSD") -> None:
         """Let ticks pass, a second each, as one batch."""

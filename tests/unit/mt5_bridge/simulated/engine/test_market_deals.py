@@ -125,10 +125,27 @@ def test_r7_r8_stops_close_the_whole_position_at_the_market(
     assert deal.time_msc == desk.book.now_msc - 1000  # at the tick that reached it, not at the end of the batch
 
 
-def test_r8_a_stop_that_only_the_other_side_of_the_spread_touches_does_not_trigger(desk: Any) -> None:
-    desk.deal(0, tp=1.1005)
-    desk.move((1.1004, 1.1006))
+@pytest.mark.parametrize(
+    ("kind", "stops", "tick"),
+    [
+        (0, {"tp": 1.1005}, (1.1004, 1.1006)),
+        (0, {"sl": 1.09}, (1.0901, 1.0899)),  # a crossed quote
+        (1, {"tp": 1.0995}, (1.0994, 1.0996)),
+        (1, {"sl": 1.1105}, (1.1106, 1.1104)),
+    ],
+)
+def test_r8_a_stop_that_only_the_other_side_of_the_spread_touches_does_not_trigger(
+    desk: Any, kind: int, stops: dict[str, float], tick: tuple[float, float]
+) -> None:
+    desk.deal(kind, **stops)
+    desk.move(tick)
     assert len(desk.positions()) == 1
+
+
+def test_r8_a_sell_is_stopped_as_soon_as_the_ask_is_there(desk: Any) -> None:
+    desk.deal(1, sl=1.11)
+    desk.move((1.1099, 1.11))
+    assert desk.account.deals[-1].reason == 4
 
 
 def test_p4_l12_sltp_sets_removes_and_refuses_no_change(desk: Any) -> None:
@@ -196,6 +213,14 @@ def test_v2_stop_out_closes_the_largest_loss_first(desk_with: Any) -> None:
     assert (deal.position_id, deal.reason) == (large, 6)
     assert deal.comment.startswith("[so ")
     assert deal.price == 1.089  # the first tick at or under 30 %, not the last of the batch
+
+
+def test_v1_a_position_that_opened_within_a_batch_can_be_stopped_out_in_it(desk_with: Any) -> None:
+    desk = desk_with(balance=1_200.0)
+    desk.pending(2, 1.099, 1.0)
+    desk.move((1.0988, 1.0989), (1.0900, 1.0901), (1.0890, 1.0891), (1.1, 1.1001))
+    assert desk.positions() == ()
+    assert [deal.reason for deal in desk.account.deals] == [0, 3, 6]
 
 
 def test_w_history_is_found_by_dates_ticket_and_position(desk: Any) -> None:

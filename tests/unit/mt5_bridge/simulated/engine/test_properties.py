@@ -41,7 +41,7 @@ def _run(desk: Any, steps: list[tuple[str, int, int]]) -> None:
 
 @settings(max_examples=60, deadline=None)
 @given(steps=st.lists(STEP, max_size=25))
-def test_the_books_add_up(desk_with: Callable[[], Any], steps: list[tuple[str, int, int]]) -> None:
+def test_the_books_add_up(desk_with: Callable[..., Any], steps: list[tuple[str, int, int]]) -> None:
     desk = desk_with()
     _run(desk, steps)
     deals, info = desk.account.deals, desk.info()
@@ -64,7 +64,7 @@ def test_the_books_add_up(desk_with: Callable[[], Any], steps: list[tuple[str, i
     cuts=st.sets(st.integers(1, 59)),
 )
 def test_how_ticks_are_cut_into_batches_changes_nothing(
-    desk_with: Callable[[], Any], moves: list[int], cuts: set[int]
+    desk_with: Callable[..., Any], moves: list[int], cuts: set[int]
 ) -> None:
     price, quotes = 110_000, []
     for step in moves:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -43,7 +44,7 @@ def _damaged(path: Path) -> None:
     path.write_bytes(data)
 
 
-BAD_FILES = {
+BAD_FILES: dict[str, Callable[[Path], Any]] = {
     "text": lambda path: path.write_text("not parquet"),
     "empty file": lambda path: path.write_bytes(b""),
     "cut": _cut,

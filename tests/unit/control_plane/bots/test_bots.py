@@ -1,0 +1,108 @@
+"""Bots: what can be set, what they come to, and when they may go."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from node_agent.protocol.messages import BotPhase
+from tests.unit.control_plane.world import NodePlayer, Trader, World, deal_body, event, observed_bot
+
+
+def settings(account: str, **changes: Any) -> dict[str, Any]:
+    body = {
+        "account_id": account,
+        "name": "Cross",
+        "strategy": "moving_average_cross",
+        "symbol": "EURUSD",
+        "timeframe": "M1",
+        "volume": 0.1,
+        "parameters": {"fast": 3},
+    }
+    return {**body, **changes}
+
+
+def test_a_new_bot_is_stopped_and_has_all_parameters(world: World, trader: Trader, node: NodePlayer) -> None:
+    account, _ = world.ready_account(trader, node)
+    bot = trader.call("POST", "/bots", 201, settings(account))
+    assert (bot["intent"], bot["phase"], bot["trades"], bot["profit"]) == ("stopped", "stopped", 0, "0.00")
+    known = trader.call("GET", "/strategies")["items"][0]["parameters"]
+    assert bot["parameters"] == {**{each["name"]: each["default"] for each in known}, "fast": 3}
+
+
+@pytest.mark.parametrize(
+    ("change", "field"),
+    [
+        ({"strategy": "nope"}, "strategy"),
+        ({"timeframe": "M7"}, "timeframe"),
+        ({"parameters": {"fast": 2.5}}, "parameters.fast"),
+        ({"parameters": {"unknown": 1}}, "parameters.unknown"),
+        ({"parameters": {"fast": 1e9}}, "parameters.fast"),
+        ({"parameters": {"fast": 50, "slow": 20}}, "parameters"),
+        ({"volume": 0}, "volume"),
+    ],
+)
+def test_settings_that_cannot_work_are_refused_by_name(
+    world: World, trader: Trader, node: NodePlayer, change: dict[str, Any], field: str
+) -> None:
+    account, _ = world.ready_account(trader, node)
+    problem = trader.call("POST", "/bots", 422, settings(account, **change))
+    assert problem["errors"][0]["field"] == field
+
+
+def test_magic_numbers_are_unique_in_an_account_for_ever(world: World, trader: Trader, node: NodePlayer) -> None:
+    account, _ = world.ready_account(trader, node)
+    first = trader.call("POST", "/bots", 201, settings(account))
+    trader.call("DELETE", f"/bots/{first['id']}", 204)
+    second = trader.call("POST", "/bots", 201, settings(account))
+    assert second["magic"] == first["magic"] + 1
+
+
+def test_it_starts_runs_and_stops_as_the_agent_says(world: World, trader: Trader, node: NodePlayer) -> None:
+    account, wanted = world.ready_account(trader, node)
+    bot = trader.call("POST", "/bots", 201, settings(account))["id"]
+    assert trader.call("POST", f"/bots/{bot}/start", 202)["phase"] == "starting"
+    node.make_ready(wanted)
+    desired = node.desired[0].bots[0]
+    assert (desired.bot_id, desired.parameters["fast"], desired.revision) == (bot, 3, 2)
+    node.make_ready(wanted, bots=[observed_bot(bot, desired.revision)])
+    assert trader.call("GET", f"/bots/{bot}")["phase"] == "running"
+    trader.call("POST", f"/bots/{bot}/stop", 202)
+    assert trader.call("DELETE", f"/bots/{bot}", 409)["code"] == "bot_not_stopped"
+    node.make_ready(wanted)
+    assert node.desired[0].bots == []
+    assert trader.call("GET", f"/bots/{bot}")["phase"] == "stopped"
+    trader.call("DELETE", f"/bots/{bot}", 204)
+    trader.call("GET", f"/bots/{bot}", 404)
+
+
+def test_a_bot_that_failed_for_good_is_tried_again_when_it_is_started_again(
+    world: World, trader: Trader, node: NodePlayer
+) -> None:
+    account, wanted = world.ready_account(trader, node)
+    bot = trader.call("POST", "/bots", 201, settings(account))["id"]
+    trader.call("POST", f"/bots/{bot}/start", 202)
+    node.make_ready(wanted, bots=[observed_bot(bot, 2, BotPhase.FAILED)])
+    assert trader.call("GET", f"/bots/{bot}")["phase"] == "failed"
+    trader.call("POST", f"/bots/{bot}/stop", 202)
+    shown = trader.call("POST", f"/bots/{bot}/start", 202)
+    assert shown["phase"] == "starting"
+    node.make_ready(wanted)
+    assert node.desired[0].bots[0].revision == 3
+
+
+def test_its_result_is_what_its_deals_came_to(world: World, trader: Trader, node: NodePlayer) -> None:
+    account, wanted = world.ready_account(trader, node)
+    bot = trader.call("POST", "/bots", 201, settings(account))
+    magic = bot["magic"]
+    node.deliver(
+        event(wanted, "1", deal_body(1, magic=magic, commission=-0.5)),
+        event(wanted, "2", deal_body(2, magic=magic, entry=1, profit=10.25, commission=-0.5, swap=-0.05)),
+        event(wanted, "3", deal_body(3, magic=magic, commission=-0.5)),
+        event(wanted, "4", deal_body(4, magic=magic + 1, profit=99.0)),
+    )
+    shown = trader.call("GET", f"/bots/{bot['id']}")
+    assert (shown["trades"], shown["profit"]) == (2, "8.70")
+    by_ticket = {each["ticket"]: each["bot_id"] for each in trader.call("GET", f"/accounts/{account}/deals")["items"]}
+    assert by_ticket == {1: bot["id"], 2: bot["id"], 3: bot["id"], 4: None}

@@ -1,0 +1,111 @@
+"""The database: migrations, transactions and exact money."""
+
+from __future__ import annotations
+
+import threading
+from datetime import UTC, datetime
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from hypothesis import given
+from hypothesis import strategies as st
+from sqlalchemy import func, select, text
+from sqlalchemy.exc import IntegrityError
+
+from control_plane.config import Settings
+from control_plane.container import open_database
+from control_plane.db.engine import after_commit
+from control_plane.db.tables import METADATA
+from control_plane.db.types import UtcDateTime, money
+from control_plane.errors import ConfigurationError
+from control_plane.fleet.model import SeenRequest
+from control_plane.money import money_text
+from tests.unit.control_plane.world import START, World
+
+
+def test_migrations_make_exactly_the_tables_of_the_models(world: World) -> None:
+    with world.farm.database.engine.connect() as connection:
+        assert compare_metadata(MigrationContext.configure(connection), METADATA) == []
+
+
+def test_every_table_that_belongs_to_users_has_a_tenant() -> None:
+    shared = {"tenants", "broker_servers", "farm_keys", "jobs", "seen_requests", "sign_in_failures"}
+    without = {table.name for table in METADATA.sorted_tables if "tenant_id" not in table.columns}
+    assert without == shared
+
+
+def test_a_database_of_a_newer_version_is_refused(world: World) -> None:
+    with world.farm.database.write() as session:
+        session.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+    with pytest.raises(ConfigurationError, match="another version"):
+        open_database(Settings(data=world.data))
+
+
+def test_a_folder_that_cannot_be_used_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ConfigurationError, match=r"data folder .*file/data"):
+        open_database(Settings(data=tmp_path / "file" / "data"))
+
+
+def test_foreign_keys_are_enforced(world: World) -> None:
+    with pytest.raises(IntegrityError), world.farm.database.write() as session:
+        session.execute(text("INSERT INTO sealed_credentials VALUES ('acc_x', 'ten_x', 1, 1, x'00', '2026-01-01')"))
+
+
+def test_writers_take_turns_instead_of_losing_updates(world: World) -> None:
+    def add(number: int) -> None:
+        with world.farm.database.write() as session:
+            count = session.scalar(select(func.count()).select_from(SeenRequest)) or 0
+            session.add(SeenRequest(token_id=str(count), expires_at=START))
+
+    threads = [threading.Thread(target=add, args=(number,)) for number in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    with world.farm.database.read() as session:
+        assert session.scalar(select(func.count()).select_from(SeenRequest)) == 8
+
+
+def test_what_waits_for_the_commit_never_sees_a_roll_back(world: World) -> None:
+    told: list[str] = []
+
+    def fail() -> None:
+        with world.farm.database.write() as session:
+            after_commit(session, lambda: told.append("rolled back"))
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        fail()
+    with world.farm.database.write() as session:
+        after_commit(session, lambda: told.append("committed"))
+        assert told == []
+    assert told == ["committed"]
+
+
+@given(st.decimals(min_value=-(10**9), max_value=10**9, places=2))
+def test_money_survives_text_and_float(amount: Decimal) -> None:
+    assert Decimal(money_text(money(float(amount)))) == amount
+
+
+@pytest.mark.parametrize(
+    ("amount", "shown"), [(0.0, "0.00"), (-0.0, "0.00"), (-0.5, "-0.50"), (1e-8, "0.00000001"), (1234.5, "1234.50")]
+)
+def test_money_has_at_least_two_decimals(amount: float, shown: str) -> None:
+    assert money_text(money(amount)) == shown
+
+
+@pytest.mark.parametrize("amount", [float("nan"), float("inf"), 1e12])
+def test_what_is_no_amount_is_refused(amount: float) -> None:
+    with pytest.raises(ValueError, match="not an amount"):
+        money(amount)
+
+
+def test_times_without_a_zone_are_refused(world: World) -> None:
+    dialect = world.farm.database.engine.dialect
+    with pytest.raises(ValueError, match="naive"):
+        UtcDateTime().process_bind_param(datetime(2026, 1, 1), dialect)
+    assert UtcDateTime().process_result_value(datetime(2026, 1, 1), dialect) == datetime(2026, 1, 1, tzinfo=UTC)

@@ -1,0 +1,81 @@
+"""The outbox: a job is a row, tried again with growing pauses, and never lost."""
+
+from __future__ import annotations
+
+import pytest
+
+from control_plane.jobs.model import Job
+from control_plane.jobs.service import Outbox, run_next
+from control_plane.jobs.state import MOST_ATTEMPTS, JobKind
+from tests.unit.control_plane.world import World
+
+PLACE = JobKind.PLACE_TERMINAL
+
+
+def put(world: World, wake: list[str]) -> None:
+    with world.farm.database.write() as session:
+        Outbox(world.clock, lambda: wake.append("woken")).put(session, PLACE, "ter_1")
+        assert wake == []
+    assert wake == ["woken"]
+
+
+def only_job(world: World) -> Job:
+    with world.farm.database.read() as session:
+        return session.query(Job).one()
+
+
+def test_a_job_runs_once(world: World) -> None:
+    put(world, [])
+    ran: list[str] = []
+    assert run_next(world.farm.database, world.clock, {PLACE: ran.append})
+    assert not run_next(world.farm.database, world.clock, {PLACE: ran.append})
+    assert (ran, only_job(world).state) == (["ter_1"], "done")
+
+
+def test_a_fact_that_is_rolled_back_takes_its_job_with_it(world: World) -> None:
+    woken: list[str] = []
+
+    def fail() -> None:
+        with world.farm.database.write() as session:
+            Outbox(world.clock, lambda: woken.append("woken")).put(session, PLACE, "ter_1")
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        fail()
+    with world.farm.database.read() as session:
+        assert session.query(Job).count() == 0
+    assert woken == []
+
+
+def test_a_failing_job_waits_longer_each_time_and_is_given_up_in_the_end(world: World) -> None:
+    put(world, [])
+
+    def fail(_: str) -> None:
+        raise RuntimeError("no")
+
+    pauses = []
+    for _ in range(MOST_ATTEMPTS - 1):
+        assert run_next(world.farm.database, world.clock, {PLACE: fail})
+        pause = (only_job(world).run_at - world.clock.now()).total_seconds()
+        assert not run_next(world.farm.database, world.clock, {PLACE: fail})
+        pauses.append(pause)
+        world.clock.advance(seconds=pause)
+    assert pauses == sorted(pauses)
+    run_next(world.farm.database, world.clock, {PLACE: fail})
+    job = only_job(world)
+    assert (job.state, job.attempts, job.last_error) == ("dead", MOST_ATTEMPTS, "RuntimeError")
+
+
+def test_a_job_whose_worker_died_runs_again(world: World) -> None:
+    put(world, [])
+
+    def die(_: str) -> None:
+        raise SystemExit
+
+    with pytest.raises(SystemExit):
+        run_next(world.farm.database, world.clock, {PLACE: die})
+    ran: list[str] = []
+    assert not run_next(world.farm.database, world.clock, {PLACE: ran.append})
+    world.clock.advance(seconds=61)
+    assert run_next(world.farm.database, world.clock, {PLACE: ran.append})
+    assert ran == ["ter_1"]

@@ -1,0 +1,236 @@
+"""What holds for every route: problems, sessions, forgery, foreign rows, headers and the contract."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from control_plane.app import create_app, openapi_document
+from control_plane.errors import FarmError
+from tests.unit.control_plane.world import ORIGIN, InProcess, NodePlayer, Trader, World, browser
+
+DOCUMENT = openapi_document()
+PROBLEM = "application/problem+json"
+
+
+def operations() -> Iterator[tuple[str, str, dict[str, Any]]]:
+    for path, methods in DOCUMENT["paths"].items():
+        for method, operation in methods.items():
+            yield method.upper(), path, operation
+
+
+def protected() -> list[tuple[str, str]]:
+    free = {"/api/v1/farm", "/api/v1/auth/sign-up", "/api/v1/auth/sign-in", "/api/v1/auth/sign-out"}
+    return [(method, path) for method, path, _ in operations() if path not in free]
+
+
+class TestContract:
+    def test_operation_ids_are_unique_verbs_and_nouns(self) -> None:
+        ids = [operation["operationId"] for _, _, operation in operations()]
+        assert len(ids) == len(set(ids))
+        assert all(re.fullmatch(r"[a-z]+(_[a-z]+)+", each) for each in ids)
+
+    def test_every_error_is_documented_as_a_problem(self) -> None:
+        for method, path, operation in operations():
+            for status, response in operation["responses"].items():
+                if int(status) >= 400:
+                    assert list(response["content"]) == [PROBLEM], (method, path, status)
+
+    def test_what_needs_a_session_says_401_and_what_changes_something_says_403(self) -> None:
+        for method, path in protected():
+            statuses = set(DOCUMENT["paths"][path][method.lower()]["responses"])
+            assert "401" in statuses, (method, path)
+            assert method == "GET" or "403" in statuses, (method, path)
+
+    def test_every_reference_leads_somewhere(self) -> None:
+        for reference in re.findall(r'"\$ref": "([^"]+)"', json.dumps(DOCUMENT)):
+            assert reference.removeprefix("#/components/schemas/") in DOCUMENT["components"]["schemas"]
+
+    def test_the_portal_is_built_from_this_very_contract(self) -> None:
+        file = Path(create_app.__code__.co_filename).parent / "portal" / "openapi.json"
+        assert json.loads(file.read_text()) == DOCUMENT, "run: mt5farm openapi > control_plane/portal/openapi.json"
+
+    def test_trading_needs_an_idempotency_key(self) -> None:
+        for name in ("place_order", "close_position"):
+            operation = next(each for _, _, each in operations() if each["operationId"] == name)
+            header = next(each for each in operation["parameters"] if each["name"] == "Idempotency-Key")
+            assert header["required"]
+
+
+class TestProblems:
+    @pytest.mark.parametrize(
+        ("method", "path", "status", "code"),
+        [
+            ("GET", "/api/v1/nothing", 404, "not_found"),
+            ("PATCH", "/api/v1/accounts", 405, "method_not_allowed"),
+            ("GET", "/api/v1/accounts/acc_x", 404, "account_not_found"),
+            ("GET", "/api/v1/accounts?cursor=@@@", 422, "invalid_input"),
+            ("GET", "/api/v1/accounts?limit=0", 422, "invalid_input"),
+            ("GET", "/api/v1/bots/bot_x", 404, "bot_not_found"),
+        ],
+    )
+    def test_have_one_shape(self, trader: Trader, method: str, path: str, status: int, code: str) -> None:
+        response = trader.http.request(method, path)
+        body = response.json()
+        assert (response.status_code, body["code"], body["status"]) == (status, code, status)
+        assert response.headers["content-type"] == PROBLEM
+        assert {"type", "title", "detail", "retryable"} <= set(body)
+
+    def test_broken_json_is_one(self, trader: Trader) -> None:
+        response = trader.http.post("/api/v1/accounts", content=b"{", headers={"Content-Type": "application/json"})
+        assert (response.status_code, response.headers["content-type"]) == (422, PROBLEM)
+
+    def test_the_unforeseen_is_one_and_tells_nothing(self, world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+        def fail(*_: object) -> None:
+            raise RuntimeError("secret detail")
+
+        monkeypatch.setattr(world.farm.identity, "authenticate", fail)
+        response = browser(world.farm).get("/api/v1/me")
+        assert (response.status_code, response.json()["code"]) == (500, FarmError.default_code)
+        assert "secret detail" not in response.text
+
+    def test_input_errors_never_repeat_a_password(self, trader: Trader) -> None:
+        response = trader.request("POST", "/accounts", {"label": "", "login": 1, "password": "hunter2-broker"})
+        assert response.status_code == 422
+        assert "hunter2" not in response.text
+
+
+class TestSessions:
+    @pytest.mark.parametrize(("method", "path"), protected())
+    def test_nothing_is_shown_without_one(self, world: World, method: str, path: str) -> None:
+        concrete = re.sub(r"\{ticket\}", "1", re.sub(r"\{\w+_id\}", "x", path))
+        response = browser(world.farm, **{"Idempotency-Key": "k"}).request(method, concrete)
+        assert (response.status_code, response.json()["code"]) == (401, "not_signed_in")
+
+    def test_the_cookie_is_out_of_reach_of_scripts(self, world: World) -> None:
+        body = {"email": "new@example.com", "password": "correct horse", "display_name": "New"}
+        cookie = browser(world.farm).post("/api/v1/auth/sign-up", json=body).headers["set-cookie"].lower()
+        assert "httponly" in cookie
+        assert "samesite=lax" in cookie
+        assert "path=/" in cookie
+
+
+class TestForgery:
+    @pytest.mark.parametrize(
+        ("headers", "allowed"),
+        [
+            ({"Origin": ORIGIN}, True),
+            ({"Origin": "", "Sec-Fetch-Site": "same-origin"}, True),
+            ({"Origin": ""}, False),
+            ({"Origin": "https://evil.example"}, False),
+            ({"Origin": "null"}, False),
+            ({"Origin": f"{ORIGIN}.evil.example"}, False),
+            ({"Origin": "", "Sec-Fetch-Site": "cross-site"}, False),
+            ({"Origin": "https://evil.example", "Sec-Fetch-Site": "same-origin"}, False),
+        ],
+    )
+    def test_only_the_farms_own_pages_may_change_something(
+        self, world: World, headers: dict[str, str], allowed: bool
+    ) -> None:
+        response = browser(world.farm, **headers).post("/api/v1/auth/sign-out")
+        assert response.status_code == (204 if allowed else 403)
+
+    def test_a_form_cannot_pose_as_json(self, trader: Trader) -> None:
+        response = trader.http.post("/api/v1/accounts", content=b"{}", headers={"Content-Type": "text/plain"})
+        assert (response.status_code, response.json()["code"]) == (415, "unsupported_media_type")
+
+
+class TestTenancy:
+    @pytest.mark.parametrize(
+        ("method", "path"), [(method, path) for method, path in protected() if "{account_id}" in path]
+    )
+    def test_a_foreign_account_does_not_exist(
+        self, world: World, trader: Trader, node: NodePlayer, method: str, path: str
+    ) -> None:
+        account, _ = world.ready_account(world.trader("owner@example.com"), node)
+        concrete = path.removeprefix("/api/v1").format(account_id=account, ticket=1)
+        response = trader.request(method, concrete + _query(path), BODIES.get(path), key="k")
+        assert (response.status_code, response.json()["code"]) == (404, "account_not_found")
+
+    @pytest.mark.parametrize(("method", "path"), [(method, path) for method, path in protected() if "{bot_id}" in path])
+    def test_a_foreign_bot_does_not_exist(
+        self, world: World, trader: Trader, node: NodePlayer, method: str, path: str
+    ) -> None:
+        owner = world.trader("owner@example.com")
+        account, _ = world.ready_account(owner, node)
+        bot = owner.call("POST", "/bots", 201, {**BOT, "account_id": account})
+        response = trader.request(method, path.removeprefix("/api/v1").format(bot_id=bot["id"]))
+        assert (response.status_code, response.json()["code"]) == (404, "bot_not_found")
+
+    def test_a_bot_cannot_be_set_on_a_foreign_account(self, world: World, trader: Trader, node: NodePlayer) -> None:
+        account, _ = world.ready_account(world.trader("owner@example.com"), node)
+        assert trader.call("POST", "/bots", 404, {**BOT, "account_id": account})["code"] == "account_not_found"
+
+    def test_lists_hold_only_ones_own(self, world: World, trader: Trader, node: NodePlayer) -> None:
+        owner = world.trader("owner@example.com")
+        account, _ = world.ready_account(owner, node)
+        owner.call("POST", "/bots", 201, {**BOT, "account_id": account})
+        assert trader.call("GET", "/accounts")["items"] == []
+        assert trader.call("GET", "/bots")["items"] == []
+        assert trader.call("GET", f"/bots?account_id={account}")["items"] == []
+
+
+BOT = {
+    "name": "Cross",
+    "strategy": "moving_average_cross",
+    "symbol": "EURUSD",
+    "timeframe": "M1",
+    "volume": 0.1,
+}
+_ACCOUNT = "/api/v1/accounts/{account_id}"
+BODIES: dict[str, dict[str, Any]] = {
+    f"{_ACCOUNT}/credentials": {"password": "x"},
+    f"{_ACCOUNT}/orders": {"symbol": "EURUSD", "side": "buy", "volume": 0.1},
+    f"{_ACCOUNT}/tickets": {"scope": "trade"},
+}
+
+
+def _query(path: str) -> str:
+    return "?symbol=EURUSD" if path.endswith("/bars") else ""
+
+
+class TestPortal:
+    def test_says_how_to_build_it_when_it_is_not(self, world: World) -> None:
+        response = browser(world.farm).get("/accounts/acc_1")
+        assert response.status_code == 503
+        assert "make portal" in response.text
+
+    def test_every_page_is_the_application_under_a_strict_policy(self, world: World) -> None:
+        dist = world.farm.settings.portal_dist
+        (dist / "assets").mkdir(parents=True)
+        (dist / "index.html").write_text("<!doctype html><title>portal</title>")
+        (dist / "assets" / "app-1.js").write_text("1")
+        (dist.parent / "secret.txt").write_text("secret")
+        http = browser(world.farm)
+        for path in ("/", "/accounts/acc_1", "/sign-in"):
+            response = http.get(path)
+            assert "portal" in response.text
+            policy = response.headers["content-security-policy"]
+            assert "default-src 'self'" in policy
+            assert "script-src 'self';" in policy
+            assert response.headers["x-content-type-options"] == "nosniff"
+        assert "immutable" in http.get("/assets/app-1.js").headers["cache-control"]
+        assert http.get("/assets/gone.js").status_code == 404
+        for path in ("/../secret.txt", "/%2e%2e/secret.txt", "/assets/..%2f..%2fsecret.txt"):
+            assert "secret" not in http.get(path).text
+
+    def test_answers_of_the_api_are_never_cached(self, trader: Trader) -> None:
+        assert trader.http.get("/api/v1/me").headers["cache-control"] == "no-store"
+
+
+def test_health_needs_no_sign_in(world: World) -> None:
+    http = httpx.Client(transport=InProcess(create_app(world.farm)), base_url=ORIGIN)
+    assert http.get("/healthz").json() == {"status": "ok"}
+    assert http.get("/readyz").json() == {"status": "ready"}
+    assert http.get("/api/v1/farm").json()["simulated"] is True
+
+
+def test_every_answer_names_its_request(trader: Trader) -> None:
+    assert trader.http.get("/api/v1/me", headers={"X-Request-Id": "abc-12345"}).headers["x-request-id"] == "abc-12345"
+    assert trader.http.get("/api/v1/me", headers={"X-Request-Id": "a b\t"}).headers["x-request-id"].startswith("req_")

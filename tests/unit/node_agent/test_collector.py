@@ -1,0 +1,223 @@
+"""Deals, journal rows and bot logs become events once, whatever happens in between."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from mt5_bridge.contract import STRUCTS
+from mt5_bridge.structs import TradeDeal
+from node_agent.bridge import Target
+from node_agent.collector import OVERLAP_SECONDS, Collector
+from node_agent.database import Database
+from node_agent.errors import StorageError
+from node_agent.layout import TerminalLayout
+from node_agent.protocol.messages import BotLogBody, DealBody, OrderBody
+from node_agent.spool import Spool
+from node_agent.state import StateStore
+
+BOT = "bot_0000000000000001"
+
+
+def deal(ticket: int, time: int) -> Any:
+    values = {"ticket": ticket, "time": time, "symbol": "EURUSD"}
+    return TradeDeal(values.get(name, kind()) for name, kind in STRUCTS["TradeDeal"])
+
+
+def row(sequence: int, order_id: str = "o1", state: str = "done", **changes: Any) -> dict[str, Any]:
+    return {
+        "sequence": sequence,
+        "client_order_id": order_id,
+        "state": state,
+        "principal": "user:usr_1",
+        "request": {"symbol": "EURUSD", "type": 1, "volume": 0.2},
+        "updated_at": 1000.0,
+        "retcode": None,
+        "order": 0,
+        "deal": 0,
+        "volume": None,
+        "price": None,
+        "comment": None,
+        "code": "",
+        "text": "",
+    } | changes
+
+
+class FakeBridge:
+    """A terminal with a history and a journal."""
+
+    def __init__(self) -> None:
+        self.deals: list[Any] = []
+        self.rows: list[dict[str, Any]] = []
+        self.asked_from: list[int] = []
+
+    def history_deals_get(self, date_from: int, date_to: int) -> Any:
+        self.asked_from.append(date_from)
+        return tuple(each for each in self.deals if date_from <= each.time <= date_to)
+
+    def journal(self, after_sequence: int, limit: int) -> Sequence[Mapping[str, Any]]:
+        return [each for each in self.rows if each["sequence"] > after_sequence][:limit]
+
+    def describe(self) -> Mapping[str, Any]:
+        raise NotImplementedError
+
+    def configure(self, configuration: Mapping[str, Any]) -> None:
+        raise NotImplementedError
+
+    def account_info(self) -> Any:
+        raise NotImplementedError
+
+    terminal_info = positions_total = symbols_get = close = account_info
+
+    def symbol_info_tick(self, symbol: str) -> Any:
+        raise NotImplementedError
+
+
+class Bench:
+    def __init__(self, folder: Path) -> None:
+        self.path = folder / "agent.sqlite3"
+        self.database = Database(self.path)
+        layout = TerminalLayout(folder / "ter_0000000000000001", folder)
+        self.target = Target("ter_0000000000000001", "acc_0000000000000001", 3, 7, "Demo", layout)
+        self.bridge = FakeBridge()
+        self.collector = Collector(self.database, lambda: 5000.0)
+        self.spool = Spool(self.database)
+
+    def tickets(self) -> list[int]:
+        bodies = [event.body for event in self.spool.oldest()]
+        return [body.ticket for body in bodies if isinstance(body, DealBody)]
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Iterator[Bench]:
+    made = Bench(tmp_path)
+    yield made
+    made.database.close()
+
+
+def test_the_whole_history_comes_first_and_then_only_what_is_new(bench: Bench) -> None:
+    bench.bridge.deals = [deal(1, 1_000_000), deal(2, 2_000_000)]
+    assert bench.collector.collect_deals(bench.bridge, bench.target) == 2
+    bench.bridge.deals.append(deal(3, 2_000_100))
+    assert bench.collector.collect_deals(bench.bridge, bench.target) == 1
+    assert bench.bridge.asked_from == [0, 2_000_000 - OVERLAP_SECONDS]
+    assert bench.tickets() == [1, 2, 3]
+    event = bench.spool.oldest(1)[0]
+    assert event.event_id == "deal:acc_0000000000000001:1"
+    assert event.epoch == 3
+
+
+@settings(deadline=None, max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    st.lists(
+        st.lists(st.tuples(st.integers(1, 30), st.integers(0, OVERLAP_SECONDS - 1)), max_size=6), min_size=1, max_size=6
+    )
+)
+def test_deals_booked_in_any_order_within_a_day_arrive_exactly_once(
+    tmp_path_factory: pytest.TempPathFactory, batches: list[list[tuple[int, int]]]
+) -> None:
+    bench = Bench(tmp_path_factory.mktemp("bench"))
+    booked: dict[int, Any] = {}
+    for batch in batches:
+        for ticket, time in batch:
+            booked.setdefault(ticket, deal(ticket, 5_000_000 + time))
+        bench.bridge.deals = list(booked.values())
+        bench.collector.collect_deals(bench.bridge, bench.target)
+    assert sorted(bench.tickets()) == sorted(booked)
+    bench.database.close()
+
+
+def test_each_state_of_an_order_is_an_event(bench: Bench) -> None:
+    bench.bridge.rows = [row(1, state="sent"), row(2, "o2", "refused", retcode=10019, text="No money")]
+    assert bench.collector.collect_journal(bench.bridge, bench.target, 2) == 2
+    bench.bridge.rows = [row(2, "o2", "refused"), row(3, state="done", retcode=10009, order=5, deal=6, price=1.1)]
+    assert bench.collector.collect_journal(bench.bridge, bench.target, 3) == 1
+    bodies = [event.body for event in bench.spool.oldest()]
+    assert [(b.client_order_id, b.state) for b in bodies if isinstance(b, OrderBody)] == [
+        ("o1", "sent"),
+        ("o2", "refused"),
+        ("o1", "done"),
+    ]
+    last = bodies[-1]
+    assert isinstance(last, OrderBody)
+    assert (last.symbol, last.volume, last.price, last.order, last.deal) == ("EURUSD", 0.2, 1.1, 5, 6)
+
+
+def test_a_journal_made_anew_is_read_from_its_start(bench: Bench) -> None:
+    bench.bridge.rows = [row(9)]
+    bench.collector.collect_journal(bench.bridge, bench.target, 9)
+    bench.bridge.rows = [row(1, "o7")]
+    assert bench.collector.collect_journal(bench.bridge, bench.target, 1) == 1
+
+
+def test_an_endless_order_id_still_makes_a_legal_event_id(bench: Bench) -> None:
+    bench.bridge.rows = [row(1, "x" * 300), row(2, "x" * 299 + "y")]
+    bench.collector.collect_journal(bench.bridge, bench.target, 2)
+    assert len({event.event_id for event in bench.spool.oldest()}) == 2
+
+
+def test_bot_logs_are_read_line_by_line_and_survive_rotation(bench: Bench) -> None:
+    log = bench.target.layout.bot(BOT).log
+    log.parent.mkdir(parents=True)
+    first = json.dumps({"at": "2026-01-05T10:00:00Z", "level": "warning", "text": "one"})
+    log.write_text(first + '\n{"at": "unfinish')
+    assert bench.collector.collect_bot_logs(bench.target, [BOT]) == 1
+    assert bench.collector.collect_bot_logs(bench.target, [BOT]) == 0
+    log.write_text(first + "\nnot json\n")
+    assert bench.collector.collect_bot_logs(bench.target, [BOT]) == 1
+    log.unlink()
+    log.write_text(json.dumps({"at": "2026-01-05T11:00:00Z", "level": "info", "text": "anew"}) + "\n")
+    assert bench.collector.collect_bot_logs(bench.target, [BOT]) == 1
+    bodies = [event.body for event in bench.spool.oldest()]
+    texts = [(body.level, body.text) for body in bodies if isinstance(body, BotLogBody)]
+    assert texts == [("warning", "one"), ("info", "not json"), ("info", "anew")]
+
+
+def test_a_full_disk_loses_and_repeats_nothing(bench: Bench) -> None:
+    with bench.database.transaction() as sql:
+        pages = sql.execute("PRAGMA page_count").fetchone()[0]
+    with bench.database.transaction() as sql:
+        sql.execute(f"PRAGMA max_page_count = {pages}")
+    bench.bridge.deals = [deal(ticket, 5_000_000 + ticket) for ticket in range(1, 400)]
+    with pytest.raises(StorageError, match="full"):
+        bench.collector.collect_deals(bench.bridge, bench.target)
+    assert bench.tickets() == []
+    with bench.database.transaction() as sql:
+        sql.execute("PRAGMA max_page_count = 1000000")
+    assert bench.collector.collect_deals(bench.bridge, bench.target) == 399
+    assert bench.tickets() == list(range(1, 400))
+
+
+def test_events_leave_the_spool_in_order_and_only_when_removed(bench: Bench) -> None:
+    bench.bridge.deals = [deal(ticket, 5_000_000) for ticket in (3, 1, 2)]
+    bench.collector.collect_deals(bench.bridge, bench.target)
+    assert bench.tickets() == [3, 1, 2]
+    bench.spool.remove([bench.spool.oldest(1)[0].event_id])
+    bench.database.close()
+    reopened = Database(bench.path)
+    assert len(Spool(reopened)) == 2
+    reopened.close()
+    bench.database = Database(bench.path)
+
+
+def test_a_destroyed_terminal_leaves_its_undelivered_events(bench: Bench) -> None:
+    bench.bridge.deals = [deal(1, 5_000_000)]
+    bench.collector.collect_deals(bench.bridge, bench.target)
+    StateStore(bench.database).forget_terminal(bench.target.terminal_id)
+    assert bench.tickets() == [1]
+    assert bench.collector.collect_deals(bench.bridge, bench.target) == 1
+    assert bench.tickets() == [1], "the same event does not wait twice"
+
+
+def test_the_database_is_for_its_owner_only(bench: Bench) -> None:
+    assert bench.path.stat().st_mode & 0o077 == 0
+    with sqlite3.connect(bench.path) as other:
+        assert other.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+    other.close()

@@ -221,7 +221,8 @@ class Monitor:
         # Once for each kind of failure, not once a second.
         if repr(error) != self._last_failure:
             self._last_failure = repr(error)
-            _log.warning("probe_unanswered", terminal=self.target.terminal_id, error=repr(error), exc_info=trace)
+            # Expected while a worker starts; the phase says when it lasts too long.
+            _log.info("probe_unanswered", terminal=self.target.terminal_id, error=repr(error), exc_info=trace)
         self._publish(Probe(link, self._parts.clock()))
 
     def _drop_bridge(self) -> None:

@@ -75,6 +75,7 @@ class Broker:
         if upcoming is None:
             if not self.book.halted:
                 self.book.halted = True
+                self.save_clock()
                 log.warning("the history has been replayed to its end; the market quotes no more")
             return 1.0
         if upcoming - self.book.now_msc > JUMP_MSC:
@@ -91,7 +92,7 @@ class Broker:
         return BATCH_SECONDS
 
     def save_clock(self) -> None:
-        """Write the market's time down, before a clean exit."""
+        """Write the market's time down, at its end and before a clean exit."""
         self._store.save_clock(self.book.now_msc)
 
     def may_log_in(self, login: int, password: str, server: str) -> bool:

@@ -29,7 +29,7 @@ const UNDER_WAY: ReadonlySet<Terminal["phase"]> = new Set<Terminal["phase"]>(["p
 
 /** The broker's last word. While the agent still tries (it does so once more by itself), another password would come too early. */
 export function hasBadCredentials(terminal: TerminalState): boolean {
-  return terminal.reason === "bad_credentials" && terminal.intent === "running" 
+  return terminal.reason === "bad_credentials" && terminal.intent === "running" && !UNDER_WAY.has(terminal.phase)
 }
 
 export function terminalStatus(terminal: TerminalState): Status {

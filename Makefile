@@ -32,7 +32,7 @@ demo: setup portal ## Run the whole farm on this machine with a simulated broker
 
 test: setup portal ## Run all tests
 	@$(BIN)/python -m pytest $(TESTS)
-	@$(BIN)/python $(PORTAL)/build.py --test
+	@$(BIN)/python $(PORTAL)/build.py test
 
 test-fast: setup ## Run the unit tests only
 	@$(BIN)/python -m pytest tests/unit
@@ -42,11 +42,11 @@ lint: setup portal ## Check style, import directions and that generated files ar
 	@$(BIN)/ruff format --check .
 	@$(BIN)/lint-imports
 	@$(BIN)/mt5farm openapi | diff -q - $(PORTAL)/openapi.json >/dev/null || { echo "$(PORTAL)/openapi.json is stale: run make openapi"; exit 1; }
-	@$(BIN)/python $(PORTAL)/build.py --check-generated
+	@$(BIN)/python $(PORTAL)/build.py generate:check
 
 types: setup portal ## Check types, strictly
 	@$(BIN)/mypy
-	@$(BIN)/python $(PORTAL)/build.py --typecheck
+	@$(BIN)/python $(PORTAL)/build.py typecheck
 
 format: setup ## Format the code
 	@$(BIN)/ruff check --fix-only --quiet .
@@ -54,7 +54,7 @@ format: setup ## Format the code
 
 openapi: setup ## Write the OpenAPI description and the portal's client from it
 	@$(BIN)/mt5farm openapi > $(PORTAL)/openapi.json
-	@$(BIN)/python $(PORTAL)/build.py --generate
+	@$(BIN)/python $(PORTAL)/build.py generate
 
 lock: setup ## Pin all dependencies anew
 	@cd requirements && $(PIN) --output-file installer.txt installer.in

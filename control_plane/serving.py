@@ -14,6 +14,7 @@ from pathlib import Path
 
 import structlog
 import uvicorn
+from anyio import to_thread
 from fastapi import FastAPI
 
 from control_plane.app import create_agent_app, create_app
@@ -21,6 +22,7 @@ from control_plane.container import Farm
 from control_plane.errors import ConfigurationError
 
 _GRACE_SECONDS = 3
+_THREADS = 100
 _log = structlog.get_logger(__name__)
 
 
@@ -50,6 +52,8 @@ def serve(farm: Farm) -> None:
 
 async def _run(farm: Farm, servers: list[tuple[_Server, socket.socket]]) -> None:
     loop = asyncio.get_running_loop()
+    # Questions to slow terminals each hold a thread; reports of the nodes must not have to wait for them.
+    to_thread.current_default_thread_limiter().total_tokens = _THREADS
 
     def stop() -> None:
         # Open streams and long polls end by themselves once the bus is closed.

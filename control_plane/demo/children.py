@@ -57,9 +57,12 @@ class Children:
     members: list[Child] = field(default_factory=list)
 
     def start(self, child: Child) -> None:
-        """Start a child and wait until it is ready. Raises DemoError with its last words when it does not come up."""
+        """Start a child; what it is needed for waits with `wait_ready`."""
         self.members.append(child)
         self._launch(child)
+
+    def wait_ready(self, child: Child) -> None:
+        """Raises DemoError with the child's last words when it does not come up."""
         deadline = self.now() + START_SECONDS
         while not child.ready():
             if child.process is None or child.process.poll() is not None:

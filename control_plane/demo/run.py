@@ -84,8 +84,10 @@ class Demo:
         check_machine(settings)
         secrets = load_secrets(settings.data)
         with self._everything_stopped_after():
-            self._start_broker(secrets)
-            self._start_control_plane()
+            broker, control_plane = self._start_broker(), self._start_control_plane()
+            self._children.wait_ready(broker)
+            self._open_broker_accounts(secrets)
+            self._children.wait_ready(control_plane)
             self._start_agent()
             self._set_up(secrets)
             self._wait_ready()
@@ -116,7 +118,7 @@ class Demo:
         if answer.returncode:
             self._say(f"Some processes of the node may still run: {answer.stderr.strip()}")
 
-    def _start_broker(self, secrets: DemoSecrets) -> None:
+    def _start_broker(self) -> Child:
         settings = self._settings
         market = f"history of {settings.history}" if settings.history else "a synthetic market"
         self._say(
@@ -134,36 +136,38 @@ class Demo:
         if settings.history:
             arguments += ["--history", str(settings.history)]
         log = settings.logs / "broker.log"
-        self._children.start(
-            Child(
-                role="broker",
-                argv=module("mt5_bridge.simulated.server", *arguments),
-                log=log,
-                ready=lambda: read_json_line(log, "ready") is not None,
-            )
+        broker = Child(
+            role="broker",
+            argv=module("mt5_bridge.simulated.server", *arguments),
+            log=log,
+            ready=lambda: read_json_line(log, "ready") is not None,
         )
+        self._children.start(broker)
+        return broker
+
+    def _open_broker_accounts(self, secrets: DemoSecrets) -> None:
         admin = self._admin()
         for account in secrets.bot_accounts + secrets.spare_accounts:
             admin.create_account(login=account.login, password=account.password, name="Demo trader")
 
-    def _start_control_plane(self) -> None:
+    def _start_control_plane(self) -> Child:
         settings = self._settings
         self._say(f"Starting the control plane on {settings.portal_url} ...")
         server = ["--name", SERVER_NAME, "--company", "MT5 Farm simulated broker"]
         self._control("broker-server", "add", *server, "--simulated-address", settings.broker_address)
         serve = ["--data", str(settings.control_data), "--port", str(settings.port)]
-        self._children.start(
-            Child(
-                role="control plane",
-                argv=module("control_plane.cli", "serve", *serve, "--agent-port", str(settings.agent_port)),
-                log=settings.logs / "control-plane.log",
-                ready=lambda: answers(settings.portal_url),
-            )
+        control_plane = Child(
+            role="control plane",
+            argv=module("control_plane.cli", "serve", *serve, "--agent-port", str(settings.agent_port)),
+            log=settings.logs / "control-plane.log",
+            ready=lambda: answers(settings.portal_url),
         )
+        self._children.start(control_plane)
+        return control_plane
 
     def _start_agent(self) -> None:
         settings = self._settings
-        if not (settings.node_data / "node.json").exists():
+        if not (settings.node_data / "identity.json").exists():
             self._say("Enrolling this machine as a node ...")
             enrolment = settings.data / "enrolment.json"
             token = self._control("enroll-token", "--name", "demo-node")
@@ -173,14 +177,14 @@ class Demo:
             _command("enrol the node", module("node_agent.cli", "enroll", *arguments))
             enrolment.unlink()
         self._say("Starting the node agent ...")
-        self._children.start(
-            Child(
-                role="agent",
-                argv=module("node_agent.cli", "run", "--data", str(settings.node_data)),
-                log=settings.logs / "agent.log",
-                ready=(settings.node_data / "agent.sqlite3").exists,
-            )
+        agent = Child(
+            role="agent",
+            argv=module("node_agent.cli", "run", "--data", str(settings.node_data)),
+            log=settings.logs / "agent.log",
+            ready=(settings.node_data / "agent.sqlite3").exists,
         )
+        self._children.start(agent)
+        self._children.wait_ready(agent)
 
     def _set_up(self, secrets: DemoSecrets) -> None:
         """Connect what is not connected yet, so that a second start finds its accounts and bots again."""
@@ -323,7 +327,8 @@ def _broker_book(admin: BrokerAdmin, login: int) -> BrokerBook:
 def _command(purpose: str, argv: list[str]) -> str:
     answer = subprocess.run(argv, capture_output=True, text=True, check=False)  # noqa: S603 - argv is built here
     if answer.returncode:
-        raise DemoError(f"Could not {purpose}: {answer.stderr.strip().splitlines()[-1:] or ['no message']}")
+        last = answer.stderr.strip().splitlines()[-1:]
+        raise DemoError(f"Could not {purpose}: {last[0] if last else 'it said nothing'}")
     return answer.stdout
 
 

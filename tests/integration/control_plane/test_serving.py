@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import signal
@@ -12,15 +13,18 @@ import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import httpx
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
+from control_plane.cli import main
 from node_agent.protocol.encoding import to_text
 from node_agent.protocol.identity import sign_request
 from node_agent.protocol.messages import ENROLL_PATH, WATCH_PATH, EnrollRequest, EnrollResponse
@@ -33,8 +37,24 @@ def command(*arguments: str | Path) -> list[str]:
     return [sys.executable, "-c", "from control_plane.cli import main; main()", *map(str, arguments)]
 
 
-def run(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(command(*arguments), capture_output=True, text=True, timeout=PATIENCE, check=False)
+@dataclass(frozen=True)
+class Finished:
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+def run(*arguments: str | Path) -> Finished:
+    """A command in this process: starting one anew costs seconds of imports."""
+    out, err = io.StringIO(), io.StringIO()
+    with (
+        mock.patch.object(sys, "argv", ["mt5farm", *map(str, arguments)]),
+        redirect_stdout(out),
+        redirect_stderr(err),
+        pytest.raises(SystemExit) as end,
+    ):
+        main()
+    return Finished(int(end.value.code or 0), out.getvalue(), err.getvalue())
 
 
 def free_port() -> int:
@@ -138,7 +158,8 @@ def test_the_agent_api_speaks_tls_of_the_farm_only(served: Served) -> None:
 
 def test_a_taken_port_is_one_clear_sentence(served: Served, tmp_path: Path) -> None:
     port = served.url.rpartition(":")[2]
-    second = run("serve", "--data", tmp_path / "second", "--port", port, "--agent-port", str(free_port()))
+    arguments = command("serve", "--data", tmp_path / "second", "--port", port, "--agent-port", str(free_port()))
+    second = subprocess.run(arguments, capture_output=True, text=True, timeout=PATIENCE, check=False)
     assert second.returncode == 2
     assert second.stderr.splitlines()[-1].startswith(f"mt5farm: port {port} on 127.0.0.1 is taken")
     assert "Traceback" not in second.stderr
@@ -211,6 +232,7 @@ class TestCommands:
         assert failed.stderr.startswith("mt5farm: the data folder")
 
     def test_a_setting_that_is_wrong_is_named(self, tmp_path: Path) -> None:
-        failed = run("serve", "--data", tmp_path, "--port", "99999")
+        with mock.patch("control_plane.cli.configure_logs"):
+            failed = run("serve", "--data", tmp_path, "--port", "99999")
         assert failed.returncode == 2
         assert "port" in failed.stderr.splitlines()[-1]

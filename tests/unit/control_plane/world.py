@@ -177,6 +177,9 @@ class FakeDoor:
         self.opened.append((target, scope, principal))
         yield self.terminals.setdefault(target.terminal_id, FakeTerminal())
 
+    def close_idle(self) -> None:
+        """Nothing is open."""
+
     def close(self) -> None:
         """Nothing is open."""
 

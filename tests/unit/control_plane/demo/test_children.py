@@ -51,6 +51,7 @@ def test_a_killed_child_is_started_again_and_the_person_is_told(
 ) -> None:
     child = sleeper(tmp_path)
     children.start(child)
+    children.wait_ready(child)
     first = pid_of(child)
     kill(child)
     children.watch()
@@ -64,13 +65,15 @@ def test_a_killed_child_is_started_again_and_the_person_is_told(
 def test_a_child_that_cannot_start_is_named_with_its_last_words(children: Children, tmp_path: Path) -> None:
     code = "import sys; sys.exit('the port is taken')"
     child = Child("agent", [sys.executable, "-c", code], tmp_path / "agent.log", ready=lambda: False)
+    children.start(child)
     with pytest.raises(DemoError, match="The agent did not start: the port is taken"):
-        children.start(child)
+        children.wait_ready(child)
 
 
 def test_a_child_that_keeps_dying_ends_the_demo(children: Children, tmp_path: Path) -> None:
     child = sleeper(tmp_path)
     children.start(child)
+    children.wait_ready(child)
     for _ in range(MAX_FAST_EXITS - 1):
         kill(child)
         children.watch()
@@ -84,6 +87,7 @@ def test_children_of_a_killed_demo_are_cleared_and_strangers_are_not(
 ) -> None:
     child = sleeper(tmp_path)
     children.start(child)
+    children.wait_ready(child)
     successor = Children(record=children.record, say=said.append, now=time.monotonic, wait=never_stopped)
     [left] = read_record(children.record)
     successor.clear_stale()

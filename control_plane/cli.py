@@ -32,13 +32,15 @@ def serve(
     host: Annotated[str, typer.Option(help="Address of the portal and the REST API.")] = "127.0.0.1",
     agent_port: Annotated[int, typer.Option(help="Port of the agent API (TLS).")] = 8443,
     agent_host: Annotated[str | None, typer.Option(help="Name under which nodes reach the agent API.")] = None,
+    sync_seconds: Annotated[float | None, typer.Option(help="How often nodes report; 10 unless said.")] = None,
 ) -> None:
     """Run the portal, the REST API, the agent API and the background loops."""
     # The web framework takes longer to import than the other commands take to run.
     from control_plane.serving import serve as serve_farm
 
     configure_logs()
-    serve_farm(_open(data, port=port, host=host, agent_port=agent_port, agent_host=agent_host, remember=True))
+    listen = {"port": port, "host": host, "agent_port": agent_port, "agent_host": agent_host}
+    serve_farm(_open(data, **listen, sync_seconds=sync_seconds, remember=True))
 
 
 @app.command("enroll-token")

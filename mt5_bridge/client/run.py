@@ -32,20 +32,18 @@ def open_connection(data: Mapping[str, Any]) -> MetaTrader5:
 
     Raises ConfigError for a bad connection, BridgeError when refused, BridgeLost when unreachable.
     """
-    address = required(data, "address", str)
     try:
         if "ticket" in data:
-            ca = data.get("ca") or data.get("ca_pem")
             return MetaTrader5(
-                address,
+                required(data, "gateway", str),
                 ticket=required(data, "ticket", str),
-                ca=None if ca is None else str(ca),
-                server_name=data.get("server_name"),
+                ca=required(data, "ca_pem", str),
+                server_name=required(data, "server_name", str),
                 initialized=False,
                 compat=True,
             )
         return MetaTrader5(
-            address,
+            required(data, "address", str),
             token=read_token(Path(required(data, "token_file", str))),
             scope=data.get("scope", "read"),
             epoch=required(data, "epoch", int),

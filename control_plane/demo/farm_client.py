@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import httpx
 
 from control_plane.demo.settings import DemoError
 
+ATTEMPTS = 60
+
 
 class FarmClient:
-    """One signed-in user. Answers are the JSON objects of the OpenAPI contract."""
+    """One signed-in user. Answers are the JSON objects of the OpenAPI contract.
 
-    def __init__(self, url: str) -> None:
+    `meanwhile` is called between two attempts while the control plane does not answer; it starts it again and pauses.
+    """
+
+    def __init__(self, url: str, meanwhile: Callable[[], None]) -> None:
+        self._meanwhile = meanwhile
         self._http = httpx.Client(base_url=f"{url}/api/v1", headers={"Origin": url}, timeout=20.0)
 
     def close(self) -> None:
@@ -41,10 +46,10 @@ class FarmClient:
         return self._post("/bots", settings)
 
     def start_bot(self, bot_id: str) -> None:
-        self._post(f"/bots/{bot_id}/start", None)
+        _checked(self._repeated("POST", f"/bots/{bot_id}/start"))
 
     def stop_bot(self, bot_id: str) -> None:
-        self._post(f"/bots/{bot_id}/stop", None)
+        _checked(self._repeated("POST", f"/bots/{bot_id}/stop"))
 
     def deals(self, account_id: str) -> list[dict[str, Any]]:
         """The whole trade log of an account."""
@@ -57,24 +62,25 @@ class FarmClient:
     def _items(self, path: str) -> Iterator[dict[str, Any]]:
         cursor: str | None = None
         while True:
-            page = _checked(self._get(path, {"limit": "200"} | ({"cursor": cursor} if cursor else {}))).json()
+            parameters = {"limit": "200"} | ({"cursor": cursor} if cursor else {})
+            page = _checked(self._repeated("GET", path, parameters)).json()
             yield from page["items"]
             cursor = page.get("next_cursor")
             if cursor is None:
                 return
 
-    def _get(self, path: str, parameters: dict[str, str]) -> httpx.Response:
-        # Reads are safe to repeat, and the control plane may be restarting just now.
-        for _ in range(40):
+    def _repeated(self, method: str, path: str, parameters: dict[str, str] | None = None) -> httpx.Response:
+        """For what is safe to repeat: the control plane may be restarting just now. Raises DemoError."""
+        body: dict[str, str] | None = None if method == "GET" else {}
+        for _ in range(ATTEMPTS):
             try:
-                return self._http.get(path, params=parameters)
+                return self._http.request(method, path, params=parameters, json=body)
             except httpx.TransportError:
-                time.sleep(0.5)
-        raise DemoError("The control plane has not answered for 20 s.")
+                self._meanwhile()
+        raise DemoError("The control plane does not answer. See its log in the demo's data folder.")
 
-    def _post(self, path: str, body: dict[str, Any] | None) -> dict[str, Any]:
-        answer = _checked(self._http.post(path, json=body if body is not None else {})).json()
-        return dict(answer)
+    def _post(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
+        return dict(_checked(self._http.post(path, json=body)).json())
 
 
 def answers(url: str) -> bool:

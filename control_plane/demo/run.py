@@ -74,7 +74,8 @@ class Demo:
         self._children = Children(
             record=settings.data / "children.json", say=say, now=time.monotonic, wait=self._stop.wait
         )
-        self._client = FarmClient(settings.portal_url)
+        self._client = FarmClient(settings.portal_url, meanwhile=self._look_after_children)
+        self._told: dict[int, str] = {}
 
     def run(self) -> Outcome:
         """Raises DemoError when the farm cannot start or go on; whatever happens, nothing is left running."""
@@ -213,22 +214,34 @@ class Demo:
 
     def _wait_ready(self) -> None:
         deadline = time.monotonic() + READY_SECONDS
-        told: dict[int, str] = {}
         while True:
             self._children.watch()
             accounts, bots = self._bot_accounts()
-            for account in accounts:
-                phase = account["terminal"]["phase"]
-                if told.get(account["login"]) != phase:
-                    told[account["login"]] = phase
-                    self._say(f"Terminal {account['login']}: {phase.replace('_', ' ')}")
+            self._tell_phases(accounts)
             if self._all_up(accounts, bots):
                 return
             if time.monotonic() > deadline:
-                self._outcome.errors.append(f"not ready after {READY_SECONDS:.0f} s: {told}")
+                self._outcome.errors.append(f"not ready after {READY_SECONDS:.0f} s: {self._told}")
                 return
-            if self._stop.wait(0.3):
-                raise KeyboardInterrupt
+            self._pause(0.3)
+
+    def _tell_phases(self, accounts: list[dict[str, Any]]) -> None:
+        """Say what changed: a terminal that was killed, and the agent's mending of it, show here."""
+        for account in accounts:
+            terminal = account["terminal"]
+            reason = f" ({terminal['reason'].replace('_', ' ')})" if terminal["reason"] else ""
+            phase = terminal["phase"].replace("_", " ") + reason
+            if self._told.get(account["login"]) != phase:
+                self._told[account["login"]] = phase
+                self._say(f"Terminal {account['login']}: {phase}")
+
+    def _look_after_children(self) -> None:
+        self._children.watch()
+        self._pause(0.5)
+
+    def _pause(self, seconds: float) -> None:
+        if self._stop.wait(seconds):
+            raise KeyboardInterrupt
 
     def _all_up(self, accounts: list[dict[str, Any]], bots: list[dict[str, Any]]) -> bool:
         self._outcome.terminals_ready = sum(account["terminal"]["phase"] == "ready" for account in accounts)
@@ -258,8 +271,10 @@ class Demo:
         ends = None if self._settings.seconds is None else time.monotonic() + self._settings.seconds
         while ends is None or time.monotonic() < ends:
             self._children.watch()
+            accounts, _ = self._bot_accounts()
+            self._tell_phases(accounts)
             if self._outcome.first_trade_seconds is None:
-                self._note_first_trade()
+                self._note_first_trade(accounts)
             if self._stop.wait(0.5):
                 if self._settings.seconds is None:
                     raise KeyboardInterrupt
@@ -267,8 +282,7 @@ class Demo:
                 self._stop.clear()
                 return
 
-    def _note_first_trade(self) -> None:
-        accounts, _ = self._bot_accounts()
+    def _note_first_trade(self, accounts: list[dict[str, Any]]) -> None:
         if any(deal["symbol"] for account in accounts for deal in self._client.deals(account["id"])):
             self._outcome.first_trade_seconds = round(time.monotonic() - self._began, 1)
             self._say(f"First trade in the log after {self._outcome.first_trade_seconds} s.")
@@ -286,8 +300,7 @@ class Demo:
             count = self._compare(secrets)
             if (stopped and count.clean) or time.monotonic() > deadline:
                 break
-            if self._stop.wait(0.5):
-                raise KeyboardInterrupt
+            self._pause(0.5)
         for name, value in asdict(count).items():
             if name in {"orders_sent", "deals_broker", "deals_recorded", "lost", "duplicated"}:
                 setattr(self._outcome, name, value)

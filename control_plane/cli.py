@@ -97,9 +97,10 @@ def _open(data: Path, *, remember: bool = False, **given: Any) -> Farm:
 def _register_demo() -> None:
     """The demo needs extras that a production control plane may lack, so it is there only when it can be."""
     if importlib.util.find_spec("control_plane.demo") and importlib.util.find_spec("control_plane.demo.command"):
-        from control_plane.demo.command import demo
+        from control_plane.demo.command import demo, processes
 
         app.command("demo")(demo)
+        app.command("demo-processes")(processes)
 
 
 def main() -> None:

@@ -36,7 +36,8 @@ def test_the_farm_is_whole_again(farm: DemoFarm, role: str) -> None:
     victim = random.Random(SEED).choice(victims)
     before = farm.recorded_trades()
     os.kill(victim, signal.SIGKILL)
-    wait_for(lambda: victim not in [row["pid"] for row in farm.processes(role)] and farm.whole(), 30, farm.said)
+    took = wait_for(lambda: victim not in [row["pid"] for row in farm.processes(role)] and farm.whole(), 30, farm.said)
+    print(f"{role}: whole again after {took:.1f} s")
     wait_for(lambda: farm.recorded_trades() > before, 60, farm.said)
 
 

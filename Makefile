@@ -5,10 +5,11 @@ BIN := $(VENV)/bin
 SETUP := $(VENV)/.setup
 PORTAL := control_plane/portal
 PIN := ../$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links
+N ?= 50000
 FARM_EXTRAS := --extra simulated --extra agent --extra control --extra portal-build
 
 .DEFAULT_GOAL := help
-.PHONY: help setup portal demo test test-fast lint types format openapi lock clean
+.PHONY: help setup portal demo test test-fast orders-test lint types format openapi lock clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -36,6 +37,9 @@ test: setup portal ## Run all tests
 
 test-fast: setup ## Run the unit tests only
 	@$(BIN)/python -m pytest tests/unit
+
+orders-test: setup ## Send 50,000 orders through a faulty link (N=50000) and compare with the broker's book
+	@$(BIN)/python -m tests.orders.run --orders $(N)
 
 lint: setup portal ## Check style, import directions and that generated files are current
 	@$(BIN)/ruff check .

@@ -2,7 +2,7 @@
 
 An order is recognised by everything that was asked for (symbol, side, volume, magic, comment, position), by being newer
 than the watermark taken before the send, and by belonging to no other row of the journal. Not finding it says nothing
-until the terminal has been connected for a while and a second look finds nothing either.
+until the terminal can no longer have it, has been connected for a while, and a second look finds nothing either.
 """
 
 from __future__ import annotations
@@ -11,12 +11,14 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Final
 
-from mt5_bridge.contract import CONSTANTS, RETCODE_COMMENTS
+from mt5_bridge.contract import CONSTANTS, FUNCTIONS, RETCODE_COMMENTS
 from mt5_bridge.journal import Entry, State, trade_request
 from mt5_bridge.structs import OrderSendResult, Struct
 
 CONNECTED_SECONDS: Final = 5.0
 """How long the terminal must have been connected before an order that is not found counts as not executed."""
+UNDER_WAY_SECONDS: Final = FUNCTIONS["order_send"].deadline
+"""How long a terminal that has not answered may still be about to send the order: a new link does not stop it."""
 CLOCK_SLACK_SECONDS: Final = 5
 
 _DEAL, _PENDING, _SLTP, _MODIFY, _REMOVE, _CLOSE_BY = (
@@ -24,6 +26,7 @@ _DEAL, _PENDING, _SLTP, _MODIFY, _REMOVE, _CLOSE_BY = (
 )
 _DONE, _PARTIAL, _REJECT = (CONSTANTS[f"TRADE_RETCODE_{name}"] for name in ("DONE", "DONE_PARTIAL", "REJECT"))
 _CANCELED, _FILLED, _REJECTED = (CONSTANTS[f"ORDER_STATE_{name}"] for name in ("CANCELED", "FILLED", "REJECTED"))
+_CLOSE_BY_TYPE: Final = CONSTANTS["ORDER_TYPE_CLOSE_BY"]
 _VOLUME_TOLERANCE: Final = 1e-9
 _PRICE_TOLERANCE: Final = 1e-9
 _PRICE_DIGITS: Final = 9
@@ -37,6 +40,8 @@ class Books:
     positions: tuple[Any, ...] = ()
     history_orders: tuple[Any, ...] = ()
     deals: tuple[Any, ...] = ()
+    hedging: bool = True
+    """Whether every opening order makes a position of its own (ACCOUNT_MARGIN_MODE_RETAIL_HEDGING)."""
 
 
 @dataclass(frozen=True)
@@ -73,9 +78,13 @@ def find(entry: Entry, books: Books, claimed: frozenset[int]) -> Finding | Waiti
     return None
 
 
-def not_executed(*, connected_for: float, sent_for: float, missed_before: bool) -> bool:
-    """Whether an order that the books do not know may be called not executed. Times are seconds."""
-    return missed_before and connected_for >= CONNECTED_SECONDS and sent_for >= CONNECTED_SECONDS
+def not_executed(*, connected_for: float, sent_for: float, missed_before: bool, answered: bool) -> bool:
+    """Whether an order that the books do not know may be called not executed. Times are seconds.
+
+    `answered`: the terminal has said that it had no connection to send the order by.
+    """
+    wait = CONNECTED_SECONDS if answered else UNDER_WAY_SECONDS
+    return missed_before and connected_for >= CONNECTED_SECONDS and sent_for >= wait
 
 
 def _new_order(entry: Entry, request: Any, books: Books, claimed: frozenset[int]) -> Finding | Waiting | None:
@@ -85,6 +94,7 @@ def _new_order(entry: Entry, request: Any, books: Books, claimed: frozenset[int]
             and order.ticket not in claimed
             and order.time_setup >= entry.broker_time - CLOCK_SLACK_SECONDS
             and _matches(order, request)
+            and not (books.hedging and not request.position and _closes(order))
         )
 
     for order in sorted(filter(ours, books.history_orders), key=_ticket):
@@ -96,9 +106,14 @@ def _new_order(entry: Entry, request: Any, books: Books, claimed: frozenset[int]
     return None
 
 
+def _closes(order: Any) -> bool:
+    """Whether an order of a hedging account was for a position that another order had opened."""
+    return order.type != _CLOSE_BY_TYPE and order.position_id not in {0, order.ticket}
+
+
 def _matches(order: Any, request: Any) -> bool:
     if request.action == _CLOSE_BY:
-        return bool(order.type == CONSTANTS["ORDER_TYPE_CLOSE_BY"] and order.position_id == request.position)
+        return bool(order.type == _CLOSE_BY_TYPE and order.position_id == request.position)
     if request.position and order.position_id != request.position:
         return False
     if request.action == _PENDING and not _same(order.price_open, request.price, _PRICE_TOLERANCE):

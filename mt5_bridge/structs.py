@@ -48,6 +48,9 @@ def _struct(name: str) -> type[Struct]:
     fields = tuple(field for field, _ in STRUCTS[name])
     members: dict[str, Any] = {field: property(itemgetter(index)) for index, field in enumerate(fields)}
     members |= {"__slots__": (), "field_names": fields, "__module__": "builtins"}
+    # What CPython gives every struct sequence; libraries read the field names from there.
+    members |= {"__match_args__": fields, "n_unnamed_fields": 0}
+    members |= {"n_fields": len(fields), "n_sequence_fields": len(fields)}
     return type(name, (Struct,), members)
 
 

@@ -29,6 +29,7 @@ _LAST_SECOND: Final = 2**31 - 1
 _HISTORY_MARGIN_SECONDS: Final = 60
 _SETTLED_AT_ONCE: Final = 50
 """Entries of one look, so that clients do not wait long behind it."""
+_HEDGING: Final = CONSTANTS["ACCOUNT_MARGIN_MODE_RETAIL_HEDGING"]
 _NO_BROKER: Final = CONSTANTS["TRADE_RETCODE_CONNECTION"]
 
 
@@ -134,7 +135,8 @@ class TradeDesk:
         if not self._link.connected and self._has_no_broker():
             return self._answer_without_broker(entry)
         tick = self._link.call("symbol_info_tick", (entry.request["symbol"],)) if entry.request.get("symbol") else None
-        self._broker_time = self._broker_time if tick is None else max(self._broker_time, tick.time)
+        # Not the highest time seen: a broker's clock may go back, in autumn or after a crash.
+        self._broker_time = self._broker_time if tick is None else tick.time
         if not self._link.linked:
             raise self._refuse(entry, State.NOT_EXECUTED, *_reason(terminal_lost()))
         self._journal.sent(entry.client_order_id, self._broker_time, self._watermark)
@@ -222,9 +224,10 @@ class TradeDesk:
         positions = self._link.call("positions_get")
         history_orders = self._link.call("history_orders_get", (since, _LAST_SECOND))
         deals = self._link.call("history_deals_get", (since, _LAST_SECOND))
-        if orders is None or positions is None or history_orders is None or deals is None:
+        account = self._link.call("account_info")
+        if orders is None or positions is None or history_orders is None or deals is None or account is None:
             return None
-        return Books(orders, positions, history_orders, deals)
+        return Books(orders, positions, history_orders, deals, hedging=account.margin_mode == _HEDGING)
 
     def _settle_one(self, entry: Entry, books: Books) -> None:
         order_id = entry.client_order_id
@@ -237,7 +240,10 @@ class TradeDesk:
         elif finding is None:
             sent_for = self._clock() - entry.created_at
             if not_executed(
-                connected_for=self._link.connected_for, sent_for=sent_for, missed_before=order_id in self._missed
+                connected_for=self._link.connected_for,
+                sent_for=sent_for,
+                missed_before=order_id in self._missed,
+                answered=entry.result is not None and entry.result[0] == _NO_BROKER,
             ):
                 log.info("order %s is settled from the books: not executed", order_id)
                 self._journal.settle(

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from mt5_bridge import settlement
 from mt5_bridge.journal import Journal
 from mt5_bridge.strategies import runner
 from mt5_bridge.strategies.bot_files import BotReport, load_bot_config
@@ -155,7 +156,10 @@ def test_a_bot_started_again_in_the_same_bar_does_not_trade_again(backend: StubB
     assert [line["level"] for line in bot.log()] == ["info"]
 
 
-def test_while_an_outcome_is_unknown_it_does_not_act_on_new_bars(backend: StubBackend, worker: RunningWorker) -> None:
+def test_while_an_outcome_is_unknown_it_does_not_act_on_new_bars(
+    backend: StubBackend, worker: RunningWorker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(settlement, "UNDER_WAY_SECONDS", 5.0)
     states: list[str] = []
 
     def second(request: dict[str, Any]) -> Any:

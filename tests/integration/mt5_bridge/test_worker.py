@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from rpyc.core import brine, consts
 
-from mt5_bridge import auth, transport
+from mt5_bridge import auth, settlement, transport
 from mt5_bridge.client import BridgeError, BridgeLost, MetaTrader5
 from mt5_bridge.structs import RATES_DTYPE, AccountInfo, OrderSendResult, TradeRequest
 from tests.bridge_doubles import LOGIN, SERVER, TOKEN, RunningWorker, StubBackend, eventually, running_worker
@@ -291,8 +291,9 @@ class TestTrading:
         assert (result.order, len(backend.sent)) == (backend.history[0].ticket, 1)
 
     def test_what_never_reached_the_broker_becomes_not_executed_and_is_not_sent_again(
-        self, mt5: MetaTrader5, backend: StubBackend
+        self, mt5: MetaTrader5, backend: StubBackend, monkeypatch: pytest.MonkeyPatch
     ) -> None:
+        monkeypatch.setattr(settlement, "UNDER_WAY_SECONDS", 5.0)
         backend.on_send = backend.lose
         assert mt5.send_once("a", BUY) is None
         backend.reachable = True

@@ -104,9 +104,18 @@ def test_other_actions_are_recognised_by_their_effect(request_: dict[str, Any], 
     assert find(entry(**request_), Books(), NOBODY) is None
 
 
-@given(st.floats(0, 20), st.floats(0, 20), st.booleans())
-def test_not_found_means_not_executed_only_after_both_waits_and_a_second_look(
-    connected: float, sent: float, missed: bool
+@pytest.mark.parametrize(("hedging", "found"), [(True, False), (False, True)])
+def test_what_opens_a_position_is_not_taken_for_what_closed_one_on_a_hedging_account(
+    hedging: bool, found: bool
 ) -> None:
-    expected = missed and connected >= 5 and sent >= 5
-    assert not_executed(connected_for=connected, sent_for=sent, missed_before=missed) is expected
+    books = Books(history_orders=(order(position_id=40),), hedging=hedging)
+    assert (find(entry(), books, NOBODY) is not None) is found
+
+
+@given(st.floats(0, 60), st.floats(0, 60), st.booleans(), st.booleans())
+def test_not_found_means_not_executed_only_after_both_waits_and_a_second_look(
+    connected: float, sent: float, missed: bool, answered: bool
+) -> None:
+    expected = missed and connected >= 5 and sent >= (5 if answered else 30)
+    verdict = not_executed(connected_for=connected, sent_for=sent, missed_before=missed, answered=answered)
+    assert verdict is expected

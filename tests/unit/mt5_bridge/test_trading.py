@@ -95,6 +95,31 @@ def test_not_found_needs_a_second_look_five_seconds_after_the_terminal_is_back(d
     assert desk.look_after(2) is State.NOT_EXECUTED
 
 
+def test_a_terminal_that_has_not_answered_may_still_send_the_order(desk: Desk) -> None:
+    left_behind(desk, sent=True)
+    assert desk.look_after(20) is State.UNKNOWN
+    assert desk.look_after(8) is State.UNKNOWN
+    desk.backend.sent.append(REQUEST)
+    desk.backend.fill(REQUEST)
+    assert desk.look_after(5) is State.DONE
+
+
+def test_a_terminal_that_had_no_connection_will_not_send_the_order_any_more(desk: Desk) -> None:
+    desk.backend.on_send = lambda request: desk.backend.answer(10031)
+    desk.desk.send(SENDER, REQUEST, "a")
+    assert desk.look_after(6) is State.UNKNOWN
+    assert desk.look_after(1) is State.NOT_EXECUTED
+
+
+def test_an_order_is_found_although_the_brokers_clock_went_back(desk: Desk) -> None:
+    desk.desk.send(SENDER, REQUEST, "before")
+    desk.backend.broker_time -= 3600
+    desk.backend.on_send = desk.backend.fill_and_lose_the_answer
+    desk.desk.send(SENDER, REQUEST, "a")
+    desk.backend.reachable = True
+    assert desk.look_after(0) is State.DONE
+
+
 def test_one_look_is_not_enough_however_late_it_comes(desk: Desk) -> None:
     left_behind(desk, sent=True)
     assert desk.look_after(600) is State.UNKNOWN
@@ -108,7 +133,7 @@ def test_looks_before_a_break_do_not_count(desk: Desk) -> None:
     desk.look_after(1)
     desk.backend.connected = True
     desk.link.check()
-    assert desk.look_after(6) is State.UNKNOWN
+    assert desk.look_after(40) is State.UNKNOWN
     assert desk.look_after(1) is State.NOT_EXECUTED
 
 

@@ -72,7 +72,8 @@ def backend() -> StubBackend:
 
 
 @pytest.fixture
-def worker(backend: StubBackend) -> Iterator[RunningWorker]:
+def worker(backend: StubBackend, monkeypatch: pytest.MonkeyPatch) -> Iterator[RunningWorker]:
+    monkeypatch.setattr(settlement, "UNDER_WAY_SECONDS", 5.0)
     with running_worker(backend) as running:
         yield running
 
@@ -156,10 +157,7 @@ def test_a_bot_started_again_in_the_same_bar_does_not_trade_again(backend: StubB
     assert [line["level"] for line in bot.log()] == ["info"]
 
 
-def test_while_an_outcome_is_unknown_it_does_not_act_on_new_bars(
-    backend: StubBackend, worker: RunningWorker, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(settlement, "UNDER_WAY_SECONDS", 5.0)
+def test_while_an_outcome_is_unknown_it_does_not_act_on_new_bars(backend: StubBackend, worker: RunningWorker) -> None:
     states: list[str] = []
 
     def second(request: dict[str, Any]) -> Any:

@@ -113,7 +113,7 @@ def line() -> Iterator[Line]:
                 child.wait(10)
 
 
-@pytest.mark.timeout(110)
+@pytest.mark.timeout(160)
 def test_each_process_may_be_killed_and_every_order_happens_once(line: Line) -> None:
     eventually(lambda: len(line.trades()) >= 3, 30)
     for role in ("bot", "terminal", "worker"):
@@ -125,7 +125,7 @@ def test_each_process_may_be_killed_and_every_order_happens_once(line: Line) -> 
     line.trades_on()
     assert line.stop("bot") == 0
     with line.client() as api:
-        eventually(lambda: api.describe()["unsettled"] == 0, 20)
+        eventually(lambda: api.describe()["unsettled"] == 0, 45)
         done = [row for row in api.journal(limit=1000) if row["state"] == "done"]
         bot_positions = [position for position in api.positions_get() if position.magic == 7]
     # One deal for each order in the journal, and no other deal.

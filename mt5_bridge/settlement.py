@@ -68,7 +68,7 @@ def find(entry: Entry, books: Books, claimed: frozenset[int]) -> Finding | Waiti
     if action == _MODIFY:
         matching = (
             o
-            for o in books.orders
+            for o in (*books.orders, *books.history_orders)  # it may have been filled since, at the new price
             if o.ticket == request.order and _same(o.price_open, request.price, _PRICE_TOLERANCE)
         )
         return _changed(request, matching, order=request.order)

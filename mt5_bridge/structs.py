@@ -22,6 +22,11 @@ class Struct(tuple[Any, ...]):
 
     __slots__ = ()
     field_names: ClassVar[tuple[str, ...]] = ()
+    # What CPython gives every struct sequence; libraries read the field names from the first.
+    __match_args__: ClassVar[tuple[str, ...]] = ()
+    n_fields: ClassVar[int] = 0
+    n_sequence_fields: ClassVar[int] = 0
+    n_unnamed_fields: ClassVar[int] = 0
 
     def __new__(cls, sequence: Iterable[Any]) -> Self:
         values = tuple(sequence)
@@ -48,9 +53,7 @@ def _struct(name: str) -> type[Struct]:
     fields = tuple(field for field, _ in STRUCTS[name])
     members: dict[str, Any] = {field: property(itemgetter(index)) for index, field in enumerate(fields)}
     members |= {"__slots__": (), "field_names": fields, "__module__": "builtins"}
-    # What CPython gives every struct sequence; libraries read the field names from there.
-    members |= {"__match_args__": fields, "n_unnamed_fields": 0}
-    members |= {"n_fields": len(fields), "n_sequence_fields": len(fields)}
+    members |= {"__match_args__": fields, "n_fields": len(fields), "n_sequence_fields": len(fields)}
     return type(name, (Struct,), members)
 
 

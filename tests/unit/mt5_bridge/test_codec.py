@@ -80,3 +80,10 @@ def test_deep_nesting_is_refused() -> None:
         value = ("t", (value,))
     with pytest.raises(CodecError):
         decode(value)
+
+
+def test_field_names_are_where_libraries_look_for_them() -> None:
+    for name, cls in STRUCT_CLASSES.items():
+        fields = tuple(field for field, _ in STRUCTS[name])
+        assert cls.__match_args__ == fields
+        assert (cls.n_fields, cls.n_sequence_fields, cls.n_unnamed_fields) == (len(fields), len(fields), 0)

@@ -93,6 +93,10 @@ def test_a_pending_order_is_done_once_it_is_placed_even_if_it_has_expired_since(
             {"action": 7, "order": 9, "price": 1.1, "tp": 2.0},
             Books(orders=(struct("TradeOrder", ticket=9, price_open=1.1, tp=2.0),)),
         ),
+        (
+            {"action": 7, "order": 9, "price": 1.1, "tp": 2.0},
+            Books(history_orders=(struct("TradeOrder", ticket=9, price_open=1.1, tp=2.0, state=4),)),
+        ),
         ({"action": 8, "order": 9}, Books(history_orders=(struct("TradeOrder", ticket=9, state=2),))),
         ({"action": 10, "position": 9}, Books(history_orders=(order(type=8, position_id=9),))),
     ],

@@ -200,17 +200,25 @@ class Monitor:
         except (OSError, StorageError) as error:
             self.disk_error = str(error)
             _log.error("bot_logs_not_spooled", terminal=self.target.terminal_id, error=str(error))
+        except Exception as error:  # noqa: BLE001 - whatever a bot writes must not end the watch
+            _log.error("bot_logs_not_read", terminal=self.target.terminal_id, error=repr(error))
 
     def _ask_and_collect(self) -> None:
         bridge = self._bridge
         if bridge is None:
             bridge = self._bridge = self._parts.connect(self.target)
         facts = bridge.describe()
-        # First, because the journal answers even while the terminal does not.
-        self._parts.collector.collect_journal(bridge, self.target, int(facts["journal_sequence"]))
+        disk_error: StorageError | None = None
+        try:
+            # First, because the journal answers even while the terminal does not.
+            self._parts.collector.collect_journal(bridge, self.target, int(facts["journal_sequence"]))
+        except StorageError as error:
+            disk_error = error  # a full disk must not hide how the terminal is
         probe = ask(bridge, facts, self.target, self._quotes, self._parts.clock())
         self._publish(probe)
         self._last_failure = ""
+        if disk_error is not None:
+            raise disk_error
         if probe.account is not None:
             self._parts.collector.collect_deals(bridge, self.target)
 

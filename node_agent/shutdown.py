@@ -11,13 +11,13 @@ from node_agent.state import StateStore
 
 
 def stop_everything(layout: DataLayout, grace: float, clock: Clock) -> int:
-    """Bots, then workers, terminals, and the gateway. Returns how many ran. Blocks. Raises StorageError."""
+    """Bots, then workers, terminals, and the gateway. Returns how many it stopped. Blocks. Raises StorageError."""
     database = Database(layout.database)
     state = StateStore(database)
     roster = Roster(state, Children(), clock)
     handles = state.handles()
-    alive = sum(is_alive(handle) for handle in handles)
+    alive = [handle for handle in handles if is_alive(handle)]
     for role in Role:
         roster.stop_all([handle.slot for handle in handles if handle.slot.role is role], grace)
     database.close()
-    return alive
+    return sum(not is_alive(handle) for handle in alive)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import structlog
 from sqlalchemy.orm import Session
 
@@ -89,6 +91,9 @@ class Intake:
 
     def _take_event(self, session: Session, account: Account, event: Event) -> str:
         """Empty when stored, else why it never can be."""
+        problem = _unstorable(event)
+        if problem:
+            return problem
         match event.body:
             case DealBody() as body:
                 try:
@@ -102,6 +107,18 @@ class Intake:
                 if not self._bots.record_log(session, account, event, body):
                     return "the account has no such bot"
         return ""
+
+
+def _unstorable(event: Event) -> str:
+    """Why no database can hold an event; one such event must not hold up all that follow it. Empty when it can."""
+    if event.occurred_at.tzinfo is None:
+        return "the time has no zone"
+    for name, value in event.body:
+        if isinstance(value, int) and not -(2**63) <= value < 2**63:
+            return f"{name} is too large"
+        if isinstance(value, float) and not math.isfinite(value):
+            return f"{name} is not a number"
+    return ""
 
 
 def _is_gone(placement: Placement, seen: ObservedTerminal | None) -> bool:

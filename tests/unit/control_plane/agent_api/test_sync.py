@@ -166,6 +166,36 @@ class TestPlacementAndRelease:
         world.run_loops()
         assert terminal_of(trader, again["id"])["node_name"] == "node-1"
 
+    def test_two_users_never_get_two_terminals_of_one_login(
+        self, world: World, trader: Trader, node: NodePlayer
+    ) -> None:
+        first = trader.connect(5001)
+        second = world.trader("other@example.com").connect(5001)
+        world.run_loops()
+        assert [each.account_id for each in node.fetch().terminals] == [first["id"]]
+        wanted = node.desired[0]
+        node.sync(observed(wanted, phase=Phase.FAILED, reason=Reason.BAD_CREDENTIALS, last_answer_at=None))
+        world.run_loops()
+        assert {each.account_id for each in node.fetch().terminals} == {first["id"], second["id"]}
+
+    def test_a_corrected_password_does_not_join_a_login_that_runs_elsewhere(
+        self, world: World, trader: Trader, node: NodePlayer
+    ) -> None:
+        stranger = world.trader("other@example.com")
+        guess = stranger.connect(5001)
+        world.run_loops()
+        refused = observed(
+            node.fetch().terminals[0], phase=Phase.FAILED, reason=Reason.BAD_CREDENTIALS, last_answer_at=None
+        )
+        node.sync(refused)
+        owned = trader.connect(5001)
+        world.run_loops()
+        wanted = next(each for each in node.fetch().terminals if each.account_id == owned["id"])
+        node.sync(refused, observed(wanted))
+        problem = stranger.call("PUT", f"/accounts/{guess['id']}/credentials", 409, {"password": "right"})
+        assert problem["code"] == "account_runs_elsewhere"
+        trader.call("PUT", f"/accounts/{owned['id']}/credentials", 202, {"password": "new"})
+
 
 class TestObservations:
     def test_the_reason_is_told_in_a_traders_words(self, world: World, trader: Trader, node: NodePlayer) -> None:

@@ -25,6 +25,7 @@ _log = structlog.get_logger(__name__)
 _AUTHORISATION_FAILED = -6
 _NO_IPC = range(-10004, -9999)
 _FOREIGN = -1
+_SILENT = "hello_timeout"
 _WATCHED_SYMBOLS = 8
 _SYMBOLS_SECONDS = 60.0
 
@@ -143,7 +144,10 @@ class Monitor:
         self._rounds = 0
         self._last_failure = ""
         self.busy_since: float | None = None
-        """Start of the round that has not returned yet, seconds since 1970."""
+        """Start of the round that has not returned yet, or of the first of several in which the worker took the
+        connection and said nothing: a worker that hangs does no more than that. Seconds since 1970.
+        """
+        self._silent = False
         self.disk_error: str | None = None
         """Why the last collection could not be written down."""
         # A daemon, so that a call that never returns cannot hold up the end of the agent.
@@ -169,12 +173,15 @@ class Monitor:
     def _run(self) -> None:
         while not self._stop.is_set():
             self._wake.clear()
-            self.busy_since = self._parts.clock()
+            if self.busy_since is None:
+                self.busy_since = self._parts.clock()
+            self._silent = False
             try:
                 self._round()
             finally:
                 with self._round_done:
-                    self.busy_since = None
+                    if not self._silent:
+                        self.busy_since = None
                     self._rounds += 1
                     more = self._wake.is_set()
                     self._round_done.notify_all()
@@ -189,6 +196,7 @@ class Monitor:
         except (OSError, EOFError) as error:
             self._lost(Link.NO_WORKER, error)
         except BridgeError as error:
+            self._silent = error.code == _SILENT
             self._lost(Link.NO_TERMINAL if error.retryable else Link.NO_WORKER, error)
         except StorageError as error:
             self.disk_error = str(error)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from mt5_bridge.client import BridgeError
 from node_agent.bridge import Bridge, Target
 from node_agent.collector import Collector
 from node_agent.database import Database
@@ -87,3 +89,28 @@ def test_the_terminal_is_asked_again_and_again_although_nothing_can_be_collected
         monitor.stop()
     assert {probe.link for probe in seen} == {Link.CONNECTING}
     assert monitor.disk_error == ("the disk is full" if kind is FullDisk else None)
+
+
+@pytest.mark.parametrize(("code", "beginnings"), [("hello_timeout", 1), ("busy", 4)])
+def test_a_worker_that_takes_connections_and_says_nothing_counts_as_one_long_wait(
+    database: Database, tmp_path: Path, code: str, beginnings: int
+) -> None:
+    begun: list[float | None] = []
+    ticks = itertools.count()
+
+    def connect(_: Target) -> Bridge:
+        begun.append(monitor.busy_since)
+        raise BridgeError(code, "no", retryable=True)
+
+    target = Target("ter_0000000000000001", "acc_0000000000000001", 1, 7, "Demo", TerminalLayout(tmp_path, tmp_path))
+    parts = MonitorParts(connect, Collector(database, time.time), lambda: float(next(ticks)), interval=0.01)
+    monitor = Monitor(target, parts, lambda _: None, list)
+    monitor.start()
+    try:
+        deadline = time.monotonic() + 5
+        while len(begun) < 4:
+            assert time.monotonic() < deadline, "the worker is no longer asked"
+            time.sleep(0.01)
+    finally:
+        monitor.stop()
+    assert len(set(begun[:4])) == beginnings

@@ -113,7 +113,10 @@ class AgentApi:
         with self._database.write() as session:
             node = self._fleet.authenticate(session, header, "POST", path, body)
             request = SyncRequest.model_validate_json(body)
+            was_silent = node.state != NodeState.ONLINE
             self._fleet.hear(node, request.boot_id, request.sequence)
+            if was_silent:
+                self._intake.announce_return(session, node)
             node.report = request.report.model_dump(mode="json")
             node.gateway_address = _usable_address(request.report.gateway_address, node.gateway_address)
             self._intake.take_observations(session, node, request)

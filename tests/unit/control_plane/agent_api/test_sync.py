@@ -122,6 +122,18 @@ class TestPlacementAndRelease:
         assert (shown["phase"], shown["node_name"]) == ("stopped", None)
         assert node.fetch().terminals == []
 
+    def test_a_terminal_that_still_runs_under_another_epoch_is_not_gone(
+        self, world: World, trader: Trader, node: NodePlayer
+    ) -> None:
+        account, wanted = world.ready_account(trader, node)
+        trader.call("POST", f"/accounts/{account}/undeploy", 202)
+        stray = observed(wanted, epoch=wanted.epoch - 1)
+        node.sync(stray)
+        node.sync(stray)
+        assert terminal_of(trader, account)["node_name"] == "node-1"
+        node.sync()
+        assert terminal_of(trader, account)["node_name"] is None
+
     def test_silence_about_a_terminal_proves_nothing_until_the_node_knows_that_it_should_stop(
         self, world: World, trader: Trader, node: NodePlayer
     ) -> None:

@@ -1,0 +1,209 @@
+"""A child process that is asked one thing at a time over its standard pipes, and killed when it does not answer."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import select
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any, Final, Protocol
+
+from mt5_bridge.backends.native_wire import HEADER, WireError, body_length, pack, unpack
+
+log = logging.getLogger(__name__)
+
+_LIVENESS_SECONDS: Final = 0.25
+_LEAVE_SECONDS: Final = 2.0
+_PIPE_BYTES: Final = 1 << 20
+_LONGEST_LINE: Final = 400
+
+
+class HostLostError(Exception):
+    """The process has died or does not speak the protocol. What it was asked may have been done."""
+
+
+class HostTimeoutError(Exception):
+    """The process did not answer in time and was killed. What it was asked may have been done."""
+
+
+class _Answers(Protocol):
+    def read(self, size: int, deadline: float) -> bytearray:
+        """Exactly `size` bytes. Raises HostLostError, HostTimeoutError at `deadline` (time.monotonic())."""
+
+
+class HostProcess:
+    """One running host. Used from one thread only; after HostLostError or HostTimeoutError it is dead."""
+
+    def __init__(self, command: Sequence[str], environment: Mapping[str, str]) -> None:
+        """Start the command, with these variables beside those of this process. Raises OSError."""
+        self._process = subprocess.Popen(  # noqa: S603 - the command is the operator's own configuration
+            list(command),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            # Read here and not inherited: Wine's Python does not start when one of the three is a file.
+            stderr=subprocess.PIPE,
+            bufsize=0,
+            env=os.environ | environment,
+            # Not in the worker's group: a signal to that group is not for the host. No console window on Windows.
+            start_new_session=True,
+            creationflags=getattr(subprocess, "CREATE_NO_WINDOW", 0),
+        )
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        assert self._process.stderr is not None
+        self._last_words = _LastWords(self._process.pid, self._process.stderr)
+        self._requests = self._process.stdin
+        kind = _WatchedAnswers if sys.platform == "win32" else _PolledAnswers
+        self._answers: _Answers = kind(self._process, self._process.stdout)
+
+    @property
+    def pid(self) -> int:
+        """The process, for logs and tests."""
+        return self._process.pid
+
+    @property
+    def last_words(self) -> str:
+        """The last line on its standard error, once it has died."""
+        return self._last_words.line
+
+    def ask(self, message: tuple[Any, ...], seconds: float) -> tuple[Any, ...]:
+        """Send one message and wait for its answer. Raises HostLostError, HostTimeoutError, and WireError for a
+        message that cannot be sent; only then does the process live on.
+        """
+        frame = memoryview(pack(message))
+        try:
+            while frame:
+                frame = frame[self._requests.write(frame) or 0 :]
+        except OSError as error:
+            self.kill()
+            raise HostLostError("the process has closed its input") from error
+        return self.receive(seconds)
+
+    def receive(self, seconds: float) -> tuple[Any, ...]:
+        """Wait for a message. Raises HostLostError, HostTimeoutError."""
+        deadline = time.monotonic() + seconds
+        try:
+            return unpack(self._answers.read(body_length(self._answers.read(HEADER.size, deadline)), deadline))
+        except WireError as error:
+            self.kill()
+            raise HostLostError(f"the process does not speak the protocol: {error}") from error
+        except (HostLostError, HostTimeoutError):
+            self.kill()
+            raise
+
+    def close(self) -> None:
+        """Let the process end by itself, which it does when its input closes, and kill it when it does not."""
+        with contextlib.suppress(OSError):
+            self._requests.close()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(_LEAVE_SECONDS)
+        self.kill()
+
+    def kill(self) -> None:
+        """End the process at once. Only this one: a terminal that its package has started goes on trading."""
+        self._process.kill()
+        self._process.wait()
+        for pipe in (self._process.stdin, self._process.stdout):
+            if pipe is not None:
+                with contextlib.suppress(OSError):  # what was not sent yet is for nobody now
+                    pipe.close()
+
+
+class _LastWords:
+    """Puts what a host writes to standard error into our log."""
+
+    def __init__(self, pid: int, pipe: Any) -> None:
+        self._pid = pid
+        self._pipe = pipe
+        self._line = ""
+        # A daemon: whatever the host has started may hold the pipe for ever.
+        self._thread = threading.Thread(target=self._read, name="host-stderr", daemon=True)
+        self._thread.start()
+
+    @property
+    def line(self) -> str:
+        self._thread.join(_LIVENESS_SECONDS)
+        return self._line
+
+    def _read(self) -> None:
+        with open(self._pipe.fileno(), "rb", closefd=False) as lines:
+            for line in lines:
+                text = line.decode(errors="replace").strip()[:_LONGEST_LINE]
+                if text:
+                    self._line = text
+                    log.warning("host process %d: %s", self._pid, text)
+        self._pipe.close()
+
+
+class _PolledAnswers:
+    """Where pipes can be polled."""
+
+    def __init__(self, process: subprocess.Popen[bytes], pipe: Any) -> None:
+        self._process = process
+        self._pipe = pipe
+        self._poll = select.poll()
+        self._poll.register(pipe, select.POLLIN)
+        if sys.platform == "linux":
+            import fcntl
+
+            # Sixteen times the usual size: big arrays come with fewer changes between the two processes.
+            with contextlib.suppress(OSError):
+                fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
+
+    def read(self, size: int, deadline: float) -> bytearray:
+        data = bytearray(size)
+        rest = memoryview(data)
+        while rest:
+            self._wait(deadline)
+            count = self._pipe.readinto(rest)
+            if not count:
+                raise HostLostError("the process has ended")
+            rest = rest[count:]
+        return data
+
+    def _wait(self, deadline: float) -> None:
+        # The end of the pipe does not tell that the process has gone: under Wine whatever it started holds it, too.
+        while not self._poll.poll(1000 * max(0.0, min(_LIVENESS_SECONDS, deadline - time.monotonic()))):
+            if time.monotonic() >= deadline:
+                raise HostTimeoutError
+            if self._process.poll() is not None and not self._poll.poll(0):
+                raise HostLostError("the process has ended")
+
+
+class _WatchedAnswers:
+    """Where they cannot (Windows): a thread ends the process in time, which ends the read."""
+
+    def __init__(self, process: subprocess.Popen[bytes], pipe: Any) -> None:
+        self._process = process
+        self._pipe = pipe
+        self._deadline: float | None = None
+        self._expired = False
+        threading.Thread(target=self._watch, name="host-watchdog", daemon=True).start()
+
+    def read(self, size: int, deadline: float) -> bytearray:
+        data = bytearray(size)
+        rest = memoryview(data)
+        self._deadline = deadline
+        try:
+            while rest:
+                count = self._pipe.readinto(rest)
+                if not count:
+                    raise HostTimeoutError if self._expired else HostLostError("the process has ended")
+                rest = rest[count:]
+        finally:
+            self._deadline = None
+        return data
+
+    def _watch(self) -> None:
+        while self._process.poll() is None:
+            deadline = self._deadline
+            if deadline is not None and time.monotonic() >= deadline:
+                self._expired = True
+                self._process.kill()
+                return
+            time.sleep(_LIVENESS_SECONDS)

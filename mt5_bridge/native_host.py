@@ -1,0 +1,75 @@
+"""The process that runs the official package: `python -m mt5_bridge.native_host`, on Windows or in Wine's Python.
+
+The package holds the interpreter for as long as a call takes, so nothing else lives here. Requests come on standard
+input and answers go to standard output (`backends/native_wire.py`); the worker on the other end has the sockets, the
+deadlines, and ends this process when a call does not come back. Needs the standard library, numpy and MetaTrader5.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from typing import Any, BinaryIO
+
+from mt5_bridge.backends.native_wire import FAILED, HEADER, READY, body_length, describe, pack, unpack
+from mt5_bridge.codec import decode, encode
+from mt5_bridge.contract import FUNCTIONS, Style
+
+
+def serve(requests: BinaryIO, answers: BinaryIO, package: Any) -> None:
+    """Answer requests until the other end closes. Raises WireError for bytes that are none."""
+    while len(header := requests.read(HEADER.size)) == HEADER.size:
+        body = requests.read(body_length(header))
+        answers.write(pack(_answer(package, unpack(body))))
+        answers.flush()
+
+
+def _answer(package: Any, request: tuple[Any, ...]) -> tuple[Any, ...]:
+    function, args, kwargs = request
+    try:
+        if FUNCTIONS[function].style is Style.PYTHON:
+            raise KeyError(function)  # noqa: TRY301 - told to the caller as every other error
+        named = {name: decode(value) for name, value in kwargs}
+        value = getattr(package, function)(*(decode(value) for value in args), **named)
+        status, payload = "ok", encode(value)
+    except Exception as error:  # noqa: BLE001 - whatever the package raises is its answer
+        status, payload = "raise", describe(error)
+    code, text = package.last_error()  # reading it changes nothing (B1)
+    return status, payload, int(code), str(text)
+
+
+def _take_pipes() -> tuple[BinaryIO, BinaryIO]:
+    """The pipes to the worker, out of reach of everything else in this process.
+
+    What prints to standard output would break the frames, and a terminal that the package starts would inherit them.
+    """
+    requests = os.fdopen(os.dup(0), "rb")
+    answers = os.fdopen(os.dup(1), "wb")
+    nowhere = os.open(os.devnull, os.O_RDWR)
+    os.dup2(nowhere, 0)
+    os.dup2(nowhere, 1)
+    os.close(nowhere)
+    return requests, answers
+
+
+def main() -> int:
+    """Entry point. Exit code 0 when the worker has closed its end, 2 without the official package."""
+    if len(sys.argv) > 1:
+        sys.stderr.write("mt5_bridge.native_host takes no arguments; a bridge worker starts it\n")
+        return 2
+    requests, answers = _take_pipes()
+    try:
+        package = importlib.import_module("MetaTrader5")
+    except ImportError as error:
+        answers.write(pack((FAILED, f"the official package cannot be imported: {error}")))
+        answers.flush()
+        return 2
+    answers.write(pack((READY, str(package.__version__))))
+    answers.flush()
+    serve(requests, answers, package)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -10,11 +10,13 @@ from __future__ import annotations
 import importlib
 import os
 import sys
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Final
 
 from mt5_bridge.backends.native_wire import FAILED, HEADER, READY, body_length, describe, pack, unpack
 from mt5_bridge.codec import decode, encode
 from mt5_bridge.contract import FUNCTIONS, Style
+
+_PROCESS_NOT_STARTED: Final = -10003
 
 
 def serve(requests: BinaryIO, answers: BinaryIO, package: Any) -> None:
@@ -30,13 +32,24 @@ def _answer(package: Any, request: tuple[Any, ...]) -> tuple[Any, ...]:
     try:
         if FUNCTIONS[function].style is Style.PYTHON:
             raise KeyError(function)  # noqa: TRY301 - told to the caller as every other error
+        plain = tuple(decode(value) for value in args)
         named = {name: decode(value) for name, value in kwargs}
-        value = getattr(package, function)(*(decode(value) for value in args), **named)
-        status, payload = "ok", encode(value)
+        call = getattr(package, function)
+        # The package tells an empty dict of keywords from none: order_send(**{}) is judged otherwise than order_send().
+        status, payload = "ok", encode(call(*plain, **named) if named else call(*plain))
     except Exception as error:  # noqa: BLE001 - whatever the package raises is its answer
         status, payload = "raise", describe(error)
-    code, text = package.last_error()  # reading it changes nothing (B1)
-    return status, payload, int(code), str(text)
+    return status, payload, *_last_error(package)
+
+
+def _last_error(package: Any) -> tuple[int, str]:
+    try:
+        code, text = package.last_error()  # reading it changes nothing (B1)
+    except UnicodeDecodeError as error:
+        # The package cannot read its own text when a path of other letters than ASCII is in it, which only this
+        # error has.
+        return _PROCESS_NOT_STARTED, bytes(error.object).decode(errors="replace")
+    return int(code), str(text)
 
 
 def _take_pipes() -> tuple[BinaryIO, BinaryIO]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import queue
 import select
 import subprocess
 import sys
@@ -32,8 +33,13 @@ class HostTimeoutError(Exception):
 
 
 class _Answers(Protocol):
-    def read(self, size: int, deadline: float) -> bytearray:
-        """Exactly `size` bytes. Raises HostLostError, HostTimeoutError at `deadline` (time.monotonic())."""
+    def body(self, deadline: float) -> bytearray:
+        """The body of the next frame. Raises HostLostError, WireError; HostTimeoutError at `deadline`
+        (time.monotonic()).
+        """
+
+    def close(self) -> None:
+        """Give the pipe back."""
 
 
 class HostProcess:
@@ -58,7 +64,7 @@ class HostProcess:
         assert self._process.stderr is not None
         self._last_words = _LastWords(self._process.pid, self._process.stderr)
         self._requests = self._process.stdin
-        kind = _WatchedAnswers if sys.platform == "win32" else _PolledAnswers
+        kind = _AnswersByThread if sys.platform == "win32" else _PolledAnswers
         self._answers: _Answers = kind(self._process, self._process.stdout)
 
     @property
@@ -88,7 +94,7 @@ class HostProcess:
         """Wait for a message. Raises HostLostError, HostTimeoutError."""
         deadline = time.monotonic() + seconds
         try:
-            return unpack(self._answers.read(body_length(self._answers.read(HEADER.size, deadline)), deadline))
+            return unpack(self._answers.body(deadline))
         except WireError as error:
             self.kill()
             raise HostLostError(f"the process does not speak the protocol: {error}") from error
@@ -108,10 +114,9 @@ class HostProcess:
         """End the process at once. Only this one: a terminal that its package has started goes on trading."""
         self._process.kill()
         self._process.wait()
-        for pipe in (self._process.stdin, self._process.stdout):
-            if pipe is not None:
-                with contextlib.suppress(OSError):  # what was not sent yet is for nobody now
-                    pipe.close()
+        with contextlib.suppress(OSError):
+            self._requests.close()
+        self._answers.close()
 
 
 class _LastWords:
@@ -140,6 +145,10 @@ class _LastWords:
         self._pipe.close()
 
 
+# The end of the pipe does not tell that the process has gone: whatever it has started may hold it, too (under Wine it
+# always does). So both kinds look at the process from time to time while they wait.
+
+
 class _PolledAnswers:
     """Where pipes can be polled."""
 
@@ -155,7 +164,13 @@ class _PolledAnswers:
             with contextlib.suppress(OSError):
                 fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
 
-    def read(self, size: int, deadline: float) -> bytearray:
+    def body(self, deadline: float) -> bytearray:
+        return self._read(body_length(self._read(HEADER.size, deadline)), deadline)
+
+    def close(self) -> None:
+        self._pipe.close()
+
+    def _read(self, size: int, deadline: float) -> bytearray:
         data = bytearray(size)
         rest = memoryview(data)
         while rest:
@@ -167,7 +182,6 @@ class _PolledAnswers:
         return data
 
     def _wait(self, deadline: float) -> None:
-        # The end of the pipe does not tell that the process has gone: under Wine whatever it started holds it, too.
         while not self._poll.poll(1000 * max(0.0, min(_LIVENESS_SECONDS, deadline - time.monotonic()))):
             if time.monotonic() >= deadline:
                 raise HostTimeoutError
@@ -175,35 +189,49 @@ class _PolledAnswers:
                 raise HostLostError("the process has ended")
 
 
-class _WatchedAnswers:
-    """Where they cannot (Windows): a thread ends the process in time, which ends the read."""
+class _AnswersByThread:
+    """Where they cannot (Windows): a thread reads, and stays behind if the pipe stays open after the process."""
 
     def __init__(self, process: subprocess.Popen[bytes], pipe: Any) -> None:
         self._process = process
         self._pipe = pipe
-        self._deadline: float | None = None
-        self._expired = False
-        threading.Thread(target=self._watch, name="host-watchdog", daemon=True).start()
+        self._bodies: queue.SimpleQueue[bytearray | Exception] = queue.SimpleQueue()
+        threading.Thread(target=self._read_all, name="host-answers", daemon=True).start()
 
-    def read(self, size: int, deadline: float) -> bytearray:
+    def body(self, deadline: float) -> bytearray:
+        while True:
+            try:
+                body = self._bodies.get(timeout=max(0.0, min(_LIVENESS_SECONDS, deadline - time.monotonic())))
+            except queue.Empty:
+                if time.monotonic() >= deadline:
+                    raise HostTimeoutError from None
+                if self._process.poll() is not None and self._bodies.empty():
+                    raise HostLostError("the process has ended") from None
+                continue
+            if isinstance(body, Exception):
+                raise body
+            return body
+
+    def close(self) -> None:
+        pass  # the thread does it: closing a pipe that is being read waits for the reader
+
+    def _read_all(self) -> None:
+        try:
+            while True:
+                self._bodies.put(self._read(body_length(self._read(HEADER.size))))
+        except (HostLostError, WireError) as error:
+            self._bodies.put(error)
+        self._pipe.close()
+
+    def _read(self, size: int) -> bytearray:
         data = bytearray(size)
         rest = memoryview(data)
-        self._deadline = deadline
-        try:
-            while rest:
+        while rest:
+            try:
                 count = self._pipe.readinto(rest)
-                if not count:
-                    raise HostTimeoutError if self._expired else HostLostError("the process has ended")
-                rest = rest[count:]
-        finally:
-            self._deadline = None
+            except OSError as error:
+                raise HostLostError("the pipe is broken") from error
+            if not count:
+                raise HostLostError("the process has ended")
+            rest = rest[count:]
         return data
-
-    def _watch(self) -> None:
-        while self._process.poll() is None:
-            deadline = self._deadline
-            if deadline is not None and time.monotonic() >= deadline:
-                self._expired = True
-                self._process.kill()
-                return
-            time.sleep(_LIVENESS_SECONDS)

@@ -15,7 +15,13 @@ _WINDOWS_VERSION: Final = "win10"
 
 def environment(prefix: Path) -> dict[str, str]:
     """What a program in this prefix needs in its environment, beside what it gets from its starter."""
-    return {"WINEARCH": "win64", "WINEPREFIX": str(prefix), "WINEDEBUG": "-all"}
+    return {
+        "WINEARCH": "win64",
+        "WINEPREFIX": str(prefix),
+        "WINEDEBUG": "-all",
+        # A program that crashes is gone at once, and no installers of Mono and Gecko open windows.
+        "WINEDLLOVERRIDES": "winedbg.exe=d;mscoree=;mshtml=",
+    }
 
 
 def windows_path(path: Path) -> str:
@@ -36,8 +42,7 @@ def make_prefix(folder: Path, report: Report) -> Path:
     report(f"Making the Wine prefix {folder} ...")
     shutil.rmtree(folder, ignore_errors=True)
     folder.parent.mkdir(parents=True, exist_ok=True)
-    # No graphics, no Mono and no Gecko installer: none of them is wanted, and each would open a window.
-    quiet = os.environ | environment(folder) | {"WINEDLLOVERRIDES": "mscoree=;mshtml="}
+    quiet = os.environ | environment(folder)
     quiet.pop("DISPLAY", None)
     run("wineboot", [wine, "wineboot.exe", "-i"], quiet)
     key = r"HKEY_CURRENT_USER\Software\Wine"

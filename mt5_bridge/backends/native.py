@@ -27,6 +27,7 @@ HOST: Final = (sys.executable, "-m", "mt5_bridge.native_host")
 DEFAULT_TIMEOUT_MS: Final = 60_000
 START_SECONDS: Final = 60.0
 """The first program in a Wine prefix waits for Wine's own services."""
+_RESTART_SECONDS: Final = 20.0
 _GRACE_SECONDS: Final = 5.0
 _MARGIN_SECONDS: Final = 2.0
 _NOTHING_YET: Final = (0, "")
@@ -42,8 +43,9 @@ class NativeOptions:
 
     `command` starts the host, for example ["/usr/lib/wine/wine64", "/opt/python/python.exe", "-m",
     "mt5_bridge.native_host"]; by default this Python, which must be Windows' own then. `environment` is added to the
-    host's. `path` (terminal64.exe, as Windows names it), `portable` and `timeout` (ms) are for `initialize`.
-    Credentials are not here: the supervisor that started the terminal has given them to it.
+    host's. `path` (terminal64.exe, as Windows names it), `portable` and `timeout` (ms) are for `initialize`, which
+    starts that program itself when it does not run: the supervisor starts it before. Credentials are not here, it has
+    given them to the terminal.
     """
 
     command: tuple[str, ...] = HOST
@@ -80,7 +82,7 @@ class NativeBackend:
         """Start the host. Raises ValueError for bad options, ImportError when the host cannot run the package."""
         self._options = NativeOptions.parse(options)
         self._error: Error = _NOTHING_YET
-        self._host: HostProcess | None = self._start()
+        self._host: HostProcess | None = self._start(START_SECONDS)
 
     @property
     def host_pid(self) -> int | None:
@@ -113,7 +115,7 @@ class NativeBackend:
             tuple((name, encode(value)) for name, value in kwargs.items()),
         )
         try:
-            host = self._host = self._host or self._start()
+            host = self._host = self._host or self._start(_RESTART_SECONDS)
         except ImportError as error:
             log.error("no host for the official package: %s", error)  # noqa: TRY400 - it says where it comes from
             return self._failed(function, _NO_CONNECTION)
@@ -148,13 +150,13 @@ class NativeBackend:
         self._error = error
         return False if function == "initialize" else unconnected(function)[0]
 
-    def _start(self) -> HostProcess:
+    def _start(self, within: float) -> HostProcess:
         try:
             host = HostProcess(self._options.command, self._options.environment)
         except OSError as error:
             raise ImportError(f"{self._options.command[0]} cannot be started: {error.strerror}") from error
         try:
-            greeting = host.receive(START_SECONDS)
+            greeting = host.receive(within)
         except (HostLostError, HostTimeoutError) as error:
             reason = host.last_words or str(error) or "no answer in time"
             raise ImportError(f"the host process has not started: {reason}") from error

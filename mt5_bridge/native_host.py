@@ -12,7 +12,9 @@ import os
 import sys
 from typing import Any, BinaryIO, Final
 
-from mt5_bridge.backends.native_wire import FAILED, HEADER, READY, body_length, describe, pack, unpack
+import numpy as np
+
+from mt5_bridge.backends.native_wire import FAILED, HEADER, READY, array_key, describe, lengths, pack, unpack
 from mt5_bridge.codec import decode, encode
 from mt5_bridge.contract import FUNCTIONS, Style
 
@@ -22,24 +24,37 @@ _PROCESS_NOT_STARTED: Final = -10003
 def serve(requests: BinaryIO, answers: BinaryIO, package: Any) -> None:
     """Answer requests until the other end closes. Raises WireError for bytes that are none."""
     while len(header := requests.read(HEADER.size)) == HEADER.size:
-        body = requests.read(body_length(header))
-        answers.write(pack(_answer(package, unpack(body))))
+        body, _ = lengths(header)
+        answer, tail = _answer(package, unpack(requests.read(body)))
+        answers.write(pack(answer, len(tail)))
+        if len(tail):
+            answers.write(tail)
         answers.flush()
 
 
-def _answer(package: Any, request: tuple[Any, ...]) -> tuple[Any, ...]:
-    function, args, kwargs = request
+def _answer(package: Any, request: tuple[Any, ...]) -> tuple[tuple[Any, ...], Any]:
+    """The answer, and the bytes of its array."""
+    tail: Any = b""
     try:
-        if FUNCTIONS[function].style is Style.PYTHON:
-            raise KeyError(function)  # noqa: TRY301 - told to the caller as every other error
-        plain = tuple(decode(value) for value in args)
-        named = {name: decode(value) for name, value in kwargs}
-        call = getattr(package, function)
-        # The package tells an empty dict of keywords from none: order_send(**{}) is judged otherwise than order_send().
-        status, payload = "ok", encode(call(*plain, **named) if named else call(*plain))
+        value = _call(package, *request)
+        key = array_key(value) if isinstance(value, np.ndarray) else None
+        if key is None:
+            status, payload = "ok", encode(value)
+        else:
+            status, payload, tail = "array", key, value.view(np.uint8)
     except Exception as error:  # noqa: BLE001 - whatever the package raises is its answer
         status, payload = "raise", describe(error)
-    return status, payload, *_last_error(package)
+    return (status, payload, *_last_error(package)), tail
+
+
+def _call(package: Any, function: str, args: tuple[Any, ...], kwargs: tuple[tuple[str, Any], ...]) -> Any:
+    if FUNCTIONS[function].style is Style.PYTHON:
+        raise KeyError(function)
+    plain = tuple(decode(value) for value in args)
+    named = {name: decode(value) for name, value in kwargs}
+    call = getattr(package, function)
+    # The package tells an empty dict of keywords from none: order_send(**{}) is judged otherwise than order_send().
+    return call(*plain, **named) if named else call(*plain)
 
 
 def _last_error(package: Any) -> tuple[int, str]:

@@ -14,7 +14,10 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, Protocol
 
-from mt5_bridge.backends.native_wire import HEADER, WireError, body_length, pack, unpack
+import numpy as np
+import numpy.typing as npt
+
+from mt5_bridge.backends.native_wire import HEADER, WireError, lengths, pack, unpack
 
 log = logging.getLogger(__name__)
 
@@ -32,9 +35,15 @@ class HostTimeoutError(Exception):
     """The process did not answer in time and was killed. What it was asked may have been done."""
 
 
+Data = npt.NDArray[np.uint8]
+Frame = tuple[bytearray, Data]
+Answer = tuple[tuple[Any, ...], Data]
+"""A message and its tail."""
+
+
 class _Answers(Protocol):
-    def body(self, deadline: float) -> bytearray:
-        """The body of the next frame. Raises HostLostError, WireError; HostTimeoutError at `deadline`
+    def frame(self, deadline: float) -> Frame:
+        """Body and tail of the next frame. Raises HostLostError, WireError; HostTimeoutError at `deadline`
         (time.monotonic()).
         """
 
@@ -77,7 +86,7 @@ class HostProcess:
         """The last line on its standard error, once it has died."""
         return self._last_words.line
 
-    def ask(self, message: tuple[Any, ...], seconds: float) -> tuple[Any, ...]:
+    def ask(self, message: tuple[Any, ...], seconds: float) -> Answer:
         """Send one message and wait for its answer. Raises HostLostError, HostTimeoutError, and WireError for a
         message that cannot be sent; only then does the process live on.
         """
@@ -90,11 +99,12 @@ class HostProcess:
             raise HostLostError("the process has closed its input") from error
         return self.receive(seconds)
 
-    def receive(self, seconds: float) -> tuple[Any, ...]:
+    def receive(self, seconds: float) -> Answer:
         """Wait for a message. Raises HostLostError, HostTimeoutError."""
         deadline = time.monotonic() + seconds
         try:
-            return unpack(self._answers.body(deadline))
+            body, tail = self._answers.frame(deadline)
+            return unpack(body), tail
         except WireError as error:
             self.kill()
             raise HostLostError(f"the process does not speak the protocol: {error}") from error
@@ -164,22 +174,24 @@ class _PolledAnswers:
             with contextlib.suppress(OSError):
                 fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
 
-    def body(self, deadline: float) -> bytearray:
-        return self._read(body_length(self._read(HEADER.size, deadline)), deadline)
+    def frame(self, deadline: float) -> Frame:
+        header = bytearray(HEADER.size)
+        self._fill(memoryview(header), deadline)
+        body, tail = _room(header)
+        self._fill(memoryview(body), deadline)
+        self._fill(tail.data, deadline)
+        return body, tail
 
     def close(self) -> None:
         self._pipe.close()
 
-    def _read(self, size: int, deadline: float) -> bytearray:
-        data = bytearray(size)
-        rest = memoryview(data)
+    def _fill(self, rest: memoryview, deadline: float) -> None:
         while rest:
             self._wait(deadline)
             count = self._pipe.readinto(rest)
             if not count:
                 raise HostLostError("the process has ended")
             rest = rest[count:]
-        return data
 
     def _wait(self, deadline: float) -> None:
         while not self._poll.poll(1000 * max(0.0, min(_LIVENESS_SECONDS, deadline - time.monotonic()))):
@@ -195,37 +207,40 @@ class _AnswersByThread:
     def __init__(self, process: subprocess.Popen[bytes], pipe: Any) -> None:
         self._process = process
         self._pipe = pipe
-        self._bodies: queue.SimpleQueue[bytearray | Exception] = queue.SimpleQueue()
+        self._frames: queue.SimpleQueue[Frame | Exception] = queue.SimpleQueue()
         threading.Thread(target=self._read_all, name="host-answers", daemon=True).start()
 
-    def body(self, deadline: float) -> bytearray:
+    def frame(self, deadline: float) -> Frame:
         while True:
             try:
-                body = self._bodies.get(timeout=max(0.0, min(_LIVENESS_SECONDS, deadline - time.monotonic())))
+                frame = self._frames.get(timeout=max(0.0, min(_LIVENESS_SECONDS, deadline - time.monotonic())))
             except queue.Empty:
                 if time.monotonic() >= deadline:
                     raise HostTimeoutError from None
-                if self._process.poll() is not None and self._bodies.empty():
+                if self._process.poll() is not None and self._frames.empty():
                     raise HostLostError("the process has ended") from None
                 continue
-            if isinstance(body, Exception):
-                raise body
-            return body
+            if isinstance(frame, Exception):
+                raise frame
+            return frame
 
     def close(self) -> None:
         pass  # the thread does it: closing a pipe that is being read waits for the reader
 
     def _read_all(self) -> None:
+        header = bytearray(HEADER.size)
         try:
             while True:
-                self._bodies.put(self._read(body_length(self._read(HEADER.size))))
+                self._fill(memoryview(header))
+                body, tail = _room(header)
+                self._fill(memoryview(body))
+                self._fill(tail.data)
+                self._frames.put((body, tail))
         except (HostLostError, WireError) as error:
-            self._bodies.put(error)
+            self._frames.put(error)
         self._pipe.close()
 
-    def _read(self, size: int) -> bytearray:
-        data = bytearray(size)
-        rest = memoryview(data)
+    def _fill(self, rest: memoryview) -> None:
         while rest:
             try:
                 count = self._pipe.readinto(rest)
@@ -234,4 +249,9 @@ class _AnswersByThread:
             if not count:
                 raise HostLostError("the process has ended")
             rest = rest[count:]
-        return data
+
+
+def _room(header: bytearray) -> Frame:
+    """Memory for the body and the tail that follow a header. Raises WireError."""
+    body, tail = lengths(header)
+    return bytearray(body), np.empty(tail, np.uint8)

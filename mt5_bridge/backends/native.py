@@ -14,8 +14,8 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from mt5_bridge.arguments import unconnected
-from mt5_bridge.backends.host_process import HostLostError, HostProcess, HostTimeoutError
-from mt5_bridge.backends.native_wire import READY, rebuild
+from mt5_bridge.backends.host_process import Data, HostLostError, HostProcess, HostTimeoutError
+from mt5_bridge.backends.native_wire import READY, WireError, rebuild, rows
 from mt5_bridge.codec import CodecError, decode, encode
 from mt5_bridge.contract import FUNCTIONS, Style
 
@@ -120,7 +120,7 @@ class NativeBackend:
             log.error("no host for the official package: %s", error)  # noqa: TRY400 - it says where it comes from
             return self._failed(function, _NO_CONNECTION)
         try:
-            return self._read(host.ask(request, seconds(function, kwargs)))
+            return self._read(*host.ask(request, seconds(function, kwargs)))
         except HostTimeoutError:
             log.critical("%s did not come back; its host process was killed", function)
             return self._failed(function, _TIMEOUT if function in _LINKING else _RECEIVE_FAILED)
@@ -128,17 +128,21 @@ class NativeBackend:
             log.error("the host process is lost during %s: %s", function, error)  # noqa: TRY400 - no news in the trace
             return self._failed(function, _RECEIVE_FAILED)
 
-    def _read(self, answer: tuple[Any, ...]) -> Any:
+    def _read(self, answer: tuple[Any, ...], tail: Data) -> Any:
         try:
             match answer:
                 case ("ok", payload, int(code), str(text)):
                     value = decode(payload)
                     self._error = (code, text)
                     return value
+                case ("array", str(key), int(code), str(text)):
+                    array = rows(key, tail)
+                    self._error = (code, text)
+                    return array
                 case ("raise", (str(), str(), str(), str()) as described, int(code), str(text)):
                     self._error = (code, text)
                     raise rebuild(described)
-        except CodecError as error:
+        except (CodecError, WireError) as error:
             raise HostLostError("the process does not speak the protocol") from error
         raise HostLostError("the process does not speak the protocol")
 
@@ -156,7 +160,7 @@ class NativeBackend:
         except OSError as error:
             raise ImportError(f"{self._options.command[0]} cannot be started: {error.strerror}") from error
         try:
-            greeting = host.receive(within)
+            greeting, _ = host.receive(within)
         except (HostLostError, HostTimeoutError) as error:
             reason = host.last_words or str(error) or "no answer in time"
             raise ImportError(f"the host process has not started: {reason}") from error

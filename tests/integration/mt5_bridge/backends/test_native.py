@@ -16,10 +16,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 
-from mt5_bridge.backends import native, open_backend
+from mt5_bridge.backends import host_process, native, open_backend
 from mt5_bridge.backends.native import NativeBackend, seconds
 from mt5_bridge.backends.native_wire import HEADER, pack
 from mt5_bridge.codec import CodecError
@@ -66,7 +65,9 @@ PACKAGE = """
         return tuple(TradePosition(range(19)) for _ in range(3))
 
     def copy_rates_from_pos(symbol, timeframe, start, count):
-        return np.zeros(count, RATES_DTYPE)
+        bars = np.zeros(count, RATES_DTYPE)
+        bars["time"] = np.arange(count)
+        return bars
 
     def symbol_info(name):
         global _error
@@ -85,11 +86,14 @@ def options(tmp_path: Path) -> dict[str, Any]:
     return {"environment": {"PYTHONPATH": f"{tmp_path}{os.pathsep}{ROOT}", "CHILD": str(child)}}
 
 
-@pytest.fixture
-def backend(options: dict[str, Any]) -> Iterator[NativeBackend]:
-    backend = NativeBackend(options)
-    yield backend
-    backend.close()
+@pytest.fixture(params=["polled pipes", "pipes read by a thread, as on Windows"])
+def backend(
+    request: pytest.FixtureRequest, options: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> Iterator[NativeBackend]:
+    if "thread" in request.param:
+        monkeypatch.setattr(host_process, "_PolledAnswers", host_process._AnswersByThread)
+    with contextlib.closing(NativeBackend(options)) as backend:
+        yield backend
 
 
 @pytest.fixture
@@ -112,9 +116,12 @@ def test_values_and_errors_come_as_the_package_gives_them(backend: NativeBackend
 
 
 def test_arrays_larger_than_the_pipe_come_whole(backend: NativeBackend) -> None:
-    bars = backend.call("copy_rates_from_pos", ("EURUSD", 1, 0, 200_000), {})
-    assert bars.dtype == RATES_DTYPE
-    assert np.array_equal(bars, np.zeros(200_000, RATES_DTYPE))
+    for count in (200_000, 1, 0):
+        bars = backend.call("copy_rates_from_pos", ("EURUSD", 1, 0, count), {})
+        assert bars.dtype == RATES_DTYPE
+        assert list(bars["time"]) == list(range(count))
+        assert not bars.flags.writeable
+        assert backend.last_error() == (0, "")
 
 
 def test_what_the_package_raises_is_raised_with_its_cause(backend: NativeBackend) -> None:
@@ -229,7 +236,7 @@ def host_that(says: str) -> dict[str, Any]:
         ({"command": ["/no/such/program"]}, "cannot be started"),
         (host_that("sys.exit('out of memory')"), "out of memory"),
         (host_that("print('hello' * 5, flush=True)"), "protocol"),
-        (host_that("sys.stdout.buffer.write(bytes([0, 0, 0, 2, 40, 40]))"), "protocol"),
+        (host_that("sys.stdout.buffer.write(bytes([0, 0, 0, 2, 0, 0, 0, 0, 40, 40]))"), "protocol"),
         (host_that("sys.stdout.buffer.write(bytes([0, 0]))"), "has ended"),
     ],
 )
@@ -259,7 +266,11 @@ ANSWERS = {
     "nonsense": b"\xff" * 100,
     "no answer": pack(("maybe", 1)),
     "an unknown struct": pack(("ok", ("s", "Nothing", (1,)), 1, "Success")),
-    "half an answer": HEADER.pack(1000) + b"(",
+    "half an answer": HEADER.pack(1000, 0) + b"(",
+    "an array of nothing known": pack(("array", "bonds", 1, "Success"), 60) + b"\0" * 60,
+    "an array with half a row": pack(("array", "rates", 1, "Success"), 90) + b"\0" * 90,
+    "an array that ends": pack(("array", "rates", 1, "Success"), 120) + b"\0" * 60,
+    "a tail beyond all measure": HEADER.pack(10, 2**32 - 1),
 }
 
 

@@ -31,6 +31,7 @@ class WindowsMachine:
     @classmethod
     def make(cls, report: Any) -> WindowsMachine:
         """Find or make it. Raises WineError where that cannot be done."""
+        program(COMPILER)  # tests compile programs of their own
         return cls(wine64(), make_prefix(CACHE / "prefix", report), make_windows_python(CACHE / "python", report))
 
     @property

@@ -6,6 +6,7 @@ import contextlib
 import time
 from pathlib import Path
 
+import psutil
 import pytest
 
 from mt5_bridge.backends import native as native_backend
@@ -15,16 +16,43 @@ from tests.conformance.native.machine import WindowsMachine
 NO_ANSWER = "Pipe server didn't answer in 60 sec"
 
 
-def test_a_call_that_does_not_come_back_is_a_timeout_and_the_next_one_works(
-    native: NativeBackend, silent_program: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(native_backend, "_GRACE_SECONDS", 0.5)
+
+
+def running(program: str) -> list[tuple[int, str]]:
+    """Process ids and command lines, without those that have ended."""
+    found = []
+    for process in psutil.process_iter(["pid", "cmdline"]):
+        line = " ".join(process.info["cmdline"] or ())
+        if program in line and "python" not in line:
+            found.append((process.info["pid"], line.rstrip()))
+    return found
+
+
+@pytest.mark.usefixtures("impatient")
+def test_a_call_that_does_not_come_back_is_a_timeout_and_the_next_one_works(
+    native: NativeBackend, silent_program: str
+) -> None:
     host = native.host_pid
     assert native.call("initialize", (silent_program,), {"timeout": 1000}) is False
     assert native.last_error() == (-10005, "IPC timeout")
     assert not Path(f"/proc/{host}").exists()
     assert native.call("version", (), {}) == (0, 0, "")
     assert native.last_error() == (-10004, "No IPC connection")
+
+
+@pytest.mark.usefixtures("impatient")
+def test_a_program_that_the_package_starts_sees_no_credentials_and_outlives_the_host(
+    native: NativeBackend, silent_program: str
+) -> None:
+    before = set(running("terminal64.exe"))
+    account = {"login": 5001, "password": "secret-password", "server": "MT5Farm-Demo"}
+    assert native.call("initialize", (silent_program,), {"portable": True, "timeout": 1000} | account) is False
+    (started,) = set(running("terminal64.exe")) - before
+    assert started[1].endswith("/portable")
+    assert not any(str(value) in started[1] for value in account.values())
 
 
 def test_the_same_on_windows(machine: WindowsMachine, silent_program: str) -> None:

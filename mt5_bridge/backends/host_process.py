@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import logging
 import os
@@ -73,6 +74,8 @@ class HostProcess:
         assert self._process.stderr is not None
         self._last_words = _LastWords(self._process.pid, self._process.stderr)
         self._requests = self._process.stdin
+        # A worker that stops while a call hangs leaves nothing behind; one that is killed leaves the host to notice.
+        atexit.register(self._process.kill)
         kind = _AnswersByThread if sys.platform == "win32" else _PolledAnswers
         self._answers: _Answers = kind(self._process, self._process.stdout)
 
@@ -124,6 +127,7 @@ class HostProcess:
         """End the process at once. Only this one: a terminal that its package has started goes on trading."""
         self._process.kill()
         self._process.wait()
+        atexit.unregister(self._process.kill)
         with contextlib.suppress(OSError):
             self._requests.close()
         self._answers.close()

@@ -59,6 +59,7 @@ PACKAGE = """
         os._exit(9)
 
     def terminal_info():
+        open(os.environ["CHILD"], "w").close()
         time.sleep(60)
 
     def positions_get(**kwargs):
@@ -207,22 +208,32 @@ def test_closing_ends_the_host(options: dict[str, Any]) -> None:
     assert not is_running(pid)
 
 
-def test_a_host_ends_when_its_worker_is_killed(options: dict[str, Any], tmp_path: Path) -> None:
-    program = """
-        import sys, time
-        from mt5_bridge.backends.native import NativeBackend
-        print(NativeBackend({}).host_pid, flush=True)
-        time.sleep(60)
-    """
-    worker = subprocess.Popen(
-        [sys.executable, "-c", textwrap.dedent(program)],
-        stdout=subprocess.PIPE,
-        env=os.environ | options["environment"],
-    )
-    with worker:
+STOPPED = """
+    import os, threading, time
+    from mt5_bridge.backends.native import NativeBackend
+    backend = NativeBackend({})
+    print(backend.host_pid, flush=True)
+"""
+ENDINGS = {
+    "killed": "time.sleep(60)",
+    "ends while a call hangs": """
+    threading.Thread(target=backend.call, args=("terminal_info", (), {}), daemon=True).start()
+    while not os.path.exists(os.environ["CHILD"]):
+        time.sleep(0.01)
+""",
+}
+
+
+@pytest.mark.parametrize("ending", ENDINGS.values(), ids=ENDINGS)
+def test_a_host_does_not_outlive_its_worker(ending: str, options: dict[str, Any]) -> None:
+    program = textwrap.dedent(f"{STOPPED}    {ending}")
+    environment = os.environ | options["environment"]
+    with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, env=environment) as worker:
         assert worker.stdout is not None
         pid = int(worker.stdout.readline())
-        worker.kill()
+        if "sleep(60)" in ending:
+            worker.kill()
+        assert worker.wait(30) == (-signal.SIGKILL if "sleep(60)" in ending else 0)
     eventually(lambda: not is_running(pid))
 
 

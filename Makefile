@@ -32,7 +32,7 @@ demo: setup portal ## Run the whole farm on this machine with a simulated broker
 	@$(BIN)/mt5farm demo $(DEMO)
 
 test: setup portal ## Run all tests
-	@if command -v wineserver x86_64-w64-mingw32-gcc >/dev/null; then $(MAKE) --no-print-directory wine; fi
+	@if command -v wineserver >/dev/null && command -v x86_64-w64-mingw32-gcc >/dev/null; then $(MAKE) --no-print-directory wine; fi
 	@$(BIN)/python -m pytest $(TESTS)
 	@$(BIN)/python $(PORTAL)/build.py test
 

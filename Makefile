@@ -5,11 +5,12 @@ BIN := $(VENV)/bin
 SETUP := $(VENV)/.setup
 PORTAL := control_plane/portal
 PIN := ../$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links
+PIN_WINDOWS := ../../$(BIN)/uv pip compile --quiet --python-platform x86_64-pc-windows-msvc --python-version 3.11 --only-binary :all: --generate-hashes --no-emit-index-url --no-emit-find-links
 N ?= 50000
 FARM_EXTRAS := --extra simulated --extra agent --extra control --extra portal-build
 
 .DEFAULT_GOAL := help
-.PHONY: help setup portal demo test test-fast orders-test lint types format openapi lock clean
+.PHONY: help setup portal demo test test-fast orders-test lint types format openapi lock wine clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -32,6 +33,7 @@ demo: setup portal ## Run the whole farm on this machine with a simulated broker
 	@$(BIN)/mt5farm demo $(DEMO)
 
 test: setup portal ## Run all tests
+	@if command -v wineserver >/dev/null && command -v x86_64-w64-mingw32-gcc >/dev/null; then $(MAKE) --no-print-directory wine; fi
 	@$(BIN)/python -m pytest $(TESTS)
 	@$(BIN)/python $(PORTAL)/build.py test
 
@@ -64,6 +66,10 @@ lock: setup ## Pin all dependencies anew
 	@cd requirements && $(PIN) --output-file installer.txt installer.in
 	@cd requirements && $(PIN) --extra dev --output-file dev.txt ../pyproject.toml
 	@cd requirements && $(PIN) $(FARM_EXTRAS) --output-file farm.txt ../pyproject.toml
+	@cd provisioning/wine && $(PIN_WINDOWS) --output-file requirements.txt requirements.in
+
+wine: setup ## Make a Wine prefix and a Windows Python with the official package in .cache/wine
+	@$(BIN)/python -m provisioning.wine --into .cache/wine
 
 clean: ## Remove what the targets made, but not the demo's data
-	rm -rf $(VENV) $(PORTAL)/dist $(PORTAL)/node_modules .mypy_cache .ruff_cache .pytest_cache
+	rm -rf $(VENV) .cache $(PORTAL)/dist $(PORTAL)/node_modules .mypy_cache .ruff_cache .pytest_cache

@@ -23,7 +23,7 @@ from control_plane.brokers.routes import router as brokers_router
 from control_plane.container import Farm
 from control_plane.http import FarmDep
 from control_plane.identity.routes import router as identity_router
-from control_plane.middleware import BrowserSecurity, ForgeryGuard, RequestLog
+from control_plane.middleware import BodyLimit, BrowserSecurity, ForgeryGuard, RequestLog
 from control_plane.problems import Problem, problem_responses
 from control_plane.spa import portal_router
 from control_plane.stream.routes import router as stream_router
@@ -31,6 +31,9 @@ from control_plane.trading.routes import router as trading_router
 
 API = "/api/v1"
 VERSION = version("mt5farm")
+_MOST_BYTES = 256 * 1024
+_MOST_BYTES_OF_AGENTS = 8 * 1024 * 1024
+"""A batch of events, or a report of all terminals of a node."""
 
 
 class FarmOut(BaseModel):
@@ -86,6 +89,7 @@ def create_app(farm: Farm) -> FastAPI:
     _include_api(app)
     app.include_router(health_router)
     app.include_router(portal_router(farm.settings.portal_dist))
+    app.add_middleware(BodyLimit, most_bytes=_MOST_BYTES)
     app.add_middleware(ForgeryGuard)
     app.add_middleware(BrowserSecurity)
     app.add_middleware(RequestLog)
@@ -98,6 +102,7 @@ def create_agent_app(farm: Farm) -> FastAPI:
     app.state.farm = farm
     app.include_router(agent_router)
     app.include_router(health_router)
+    app.add_middleware(BodyLimit, most_bytes=_MOST_BYTES_OF_AGENTS)
     app.add_middleware(RequestLog)
     return app
 

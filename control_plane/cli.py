@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import os
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -28,9 +29,9 @@ Data = Annotated[Path, typer.Option("--data", help="Folder of everything the con
 @app.command()
 def serve(
     data: Data,
-    port: Annotated[int, typer.Option(help="Port of the portal and the REST API.")] = 8080,
-    host: Annotated[str, typer.Option(help="Address of the portal and the REST API.")] = "127.0.0.1",
-    agent_port: Annotated[int, typer.Option(help="Port of the agent API (TLS).")] = 8443,
+    port: Annotated[int | None, typer.Option(help="Port of the portal and the REST API; 8080 unless said.")] = None,
+    host: Annotated[str | None, typer.Option(help="Address of the portal; 127.0.0.1 unless said.")] = None,
+    agent_port: Annotated[int | None, typer.Option(help="Port of the agent API (TLS); 8443 unless said.")] = None,
     agent_host: Annotated[str | None, typer.Option(help="Name under which nodes reach the agent API.")] = None,
     sync_seconds: Annotated[float | None, typer.Option(help="How often nodes report; 10 unless said.")] = None,
 ) -> None:
@@ -83,15 +84,28 @@ def openapi() -> None:
 
 def _open(data: Path, *, remember: bool = False, **given: Any) -> Farm:
     """The farm in a data folder. What `serve` was last given is remembered there for the other commands."""
+    chosen = {key: value for key, value in given.items() if value is not None}
     memory = data / "served.json"
-    remembered = json.loads(memory.read_text()) if memory.is_file() else {}
-    settings = Settings(
-        data=data, **{**remembered, **{key: value for key, value in given.items() if value is not None}}
-    )
+    settings = Settings(data=data, **chosen) if remember else Settings(data=data, **_remembered(memory), **chosen)
     farm = build_farm(settings)
     if remember:
-        memory.write_text(json.dumps({"agent_host": settings.agent_host, "agent_port": settings.agent_port}))
+        _remember(memory, settings)
     return farm
+
+
+def _remembered(memory: Path) -> dict[str, Any]:
+    try:
+        found = json.loads(memory.read_text())
+    except (OSError, ValueError):
+        return {}  # nothing is served yet, or the file is damaged: the next `serve` writes it anew
+    return found if isinstance(found, dict) else {}
+
+
+def _remember(memory: Path, settings: Settings) -> None:
+    """Whole or not at all: a full disk must not leave a half that nobody can read."""
+    draft = memory.with_name(f".{memory.name}.{os.getpid()}")
+    draft.write_text(json.dumps({"agent_host": settings.agent_host, "agent_port": settings.agent_port}))
+    draft.replace(memory)
 
 
 def _register_demo() -> None:

@@ -139,7 +139,7 @@ def build_farm(settings: Settings, *, clock: Clock | None = None, door: Terminal
         loops=(
             jobs,
             Loop("placement", 5.0, placement.run_once),
-            Loop("node-leases", 5.0, NodeLeases(database, bus, clock, settings).run_once),
+            Loop("node-leases", 5.0, NodeLeases(database, fleet, bus, clock, settings).run_once),
             Loop("unsettled-orders", settings.order_settle_seconds, settlement.run_once),
             Loop("retention", 600.0, Retention(database, clock).run_once),
             Loop("idle-sessions", 20.0, used_door.close_idle),

@@ -11,7 +11,7 @@ import structlog
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from control_plane.errors import FarmError, ForbiddenError, UnsupportedMediaError
+from control_plane.errors import BadRequestError, FarmError, ForbiddenError, UnsupportedMediaError
 from control_plane.ids import new_id
 from control_plane.problems import problem_response
 
@@ -63,6 +63,38 @@ class RequestLog:
                     took = round((time.monotonic() - started) * 1000)
                     log = _log.info if status >= 400 else _log.debug
                     log("request", method=scope["method"], path=scope["path"], status=status, milliseconds=took)
+
+
+class BodyLimit:
+    """Refuses bodies that no request of the farm needs, before anybody has proved who they are."""
+
+    def __init__(self, app: ASGIApp, most_bytes: int) -> None:
+        self._app = app
+        self._most_bytes = most_bytes
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        announced = Headers(scope=scope).get("content-length", "0")
+        if not announced.isdecimal() or int(announced) > self._most_bytes:
+            await problem_response(_too_large())(scope, receive, send)
+            return
+        received = 0
+
+        async def receive_some() -> Message:
+            nonlocal received
+            message = await receive()
+            received += len(message.get("body", b""))
+            if received > self._most_bytes:
+                raise _too_large()
+            return message
+
+        await self._app(scope, receive_some, send)
+
+
+def _too_large() -> BadRequestError:
+    return BadRequestError("The body is too large.", code="body_too_large")
 
 
 class BrowserSecurity:

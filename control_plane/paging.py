@@ -6,8 +6,8 @@ import base64
 import binascii
 import json
 from collections.abc import Sequence
-from datetime import datetime
-from typing import Annotated, Any, Generic, TypeVar
+from datetime import UTC, datetime
+from typing import Annotated, Any, Generic, NoReturn, TypeVar
 
 from fastapi import Query
 from pydantic import BaseModel
@@ -41,21 +41,27 @@ def decode_cursor(cursor: str | None, *types: type) -> list[Any] | None:
         keys = json.loads(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
     except (binascii.Error, ValueError, UnicodeError) as error:
         raise invalid_field("cursor", "This cursor was not made by the farm.") from error
-    if not isinstance(keys, list) or [type(key) for key in keys] != list(types):
+    if not isinstance(keys, list) or [type(key) for key in keys] != list(types) or not all(map(_is_storable, keys)):
         raise invalid_field("cursor", "This cursor is not for this list.")
     return keys
 
 
+def _is_storable(key: str | int) -> bool:
+    """Whether a database can compare it with what it holds."""
+    return key.isprintable() if isinstance(key, str) else abs(key) < 2**63
+
+
 def decode_moment(text: str) -> datetime:
     """A time from a cursor. Raises InvalidInputError for one that this farm did not make."""
-    moment: datetime | None
     try:
         moment = datetime.fromisoformat(text)
-    except ValueError:
-        moment = None
-    if moment is None or moment.tzinfo is None:
-        raise invalid_field("cursor", "This cursor was not made by the farm.")
-    return moment
+        return moment.astimezone(UTC) if moment.tzinfo is not None else _no_moment()
+    except (ValueError, OverflowError):
+        return _no_moment()
+
+
+def _no_moment() -> NoReturn:
+    raise invalid_field("cursor", "This cursor was not made by the farm.")
 
 
 def split_page(rows: Sequence[_Row], limit: int) -> tuple[list[_Row], _Row | None]:

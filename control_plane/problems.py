@@ -108,7 +108,9 @@ def _validation_error(_request: Request, error: Exception) -> JSONResponse:
 
 
 def _field_name(location: tuple[str | int, ...]) -> str:
-    return ".".join(str(part) for part in location if part not in {"body", "query", "path", "header"})
+    name = ".".join(str(part) for part in location if part not in {"body", "query", "path", "header"})
+    # A name that the caller made up may hold half a surrogate pair, which no answer can.
+    return name.encode("utf-8", "replace").decode()
 
 
 def _http_error(_request: Request, error: Exception) -> JSONResponse:

@@ -44,5 +44,8 @@ def _file_at(dist: Path, path: str) -> Path | None:
     """A file of the portal; nothing outside its folder, and no hidden file."""
     if not path or "\0" in path or any(part.startswith(".") for part in path.split("/")):
         return None
-    file = (dist / path).resolve()
-    return file if file.is_relative_to(dist.resolve()) and file.is_file() else None
+    try:
+        file = (dist / path).resolve()
+        return file if file.is_relative_to(dist.resolve()) and file.is_file() else None
+    except OSError:  # a name that no file can have
+        return None

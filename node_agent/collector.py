@@ -116,7 +116,8 @@ class Collector:
 
     def _log_event(self, target: Target, bot_id: str, piece: LogPiece, line: LogLine) -> Event:
         # The text takes part, because a file system may give a new file the number of an old one.
-        digest = hashlib.sha256(f"{piece.inode}:{line.offset}:{line.at}:{line.text}".encode()).hexdigest()[:24]
+        source = f"{piece.inode}:{line.offset}:{line.at}:{line.text}".encode(errors="replace")
+        digest = hashlib.sha256(source).hexdigest()[:24]
         body = BotLogBody(bot_id=bot_id, level=line.level, text=line.text)
         return self._event(target, f"log:{bot_id}:{digest}", body, _instant(line.at, self._clock()))
 
@@ -145,6 +146,8 @@ def _log_position(cursor: str | None) -> tuple[int, int]:
 def _instant(text: str, fallback: float) -> float:
     try:
         moment = datetime.fromisoformat(text)
-    except ValueError:
+        if moment.tzinfo is None:
+            return fallback
+        return as_datetime(moment.timestamp()).timestamp()  # in UTC it may lie before the first or after the last year
+    except (ValueError, OverflowError):
         return fallback
-    return moment.timestamp() if moment.tzinfo is not None else fallback

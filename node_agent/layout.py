@@ -31,6 +31,11 @@ class TerminalLayout:
         return self.root / "folder"
 
     @property
+    def startup(self) -> Path:
+        """MT5's start-up file with the password; there only until the broker has accepted the login."""
+        return self.folder / "config" / "startup.ini"
+
+    @property
     def worker_config(self) -> Path:
         return self.root / "worker.json"
 

@@ -25,6 +25,7 @@ _log = structlog.get_logger(__name__)
 _AUTHORISATION_FAILED = -6
 _NO_IPC = range(-10004, -9999)
 _FOREIGN = -1
+_SILENT = "hello_timeout"
 _WATCHED_SYMBOLS = 8
 _SYMBOLS_SECONDS = 60.0
 
@@ -143,7 +144,10 @@ class Monitor:
         self._rounds = 0
         self._last_failure = ""
         self.busy_since: float | None = None
-        """Start of the round that has not returned yet, seconds since 1970."""
+        """Start of the round that has not returned yet, or of the first of several in which the worker took the
+        connection and said nothing: a worker that hangs does no more than that. Seconds since 1970.
+        """
+        self._silent = False
         self.disk_error: str | None = None
         """Why the last collection could not be written down."""
         # A daemon, so that a call that never returns cannot hold up the end of the agent.
@@ -169,12 +173,15 @@ class Monitor:
     def _run(self) -> None:
         while not self._stop.is_set():
             self._wake.clear()
-            self.busy_since = self._parts.clock()
+            if self.busy_since is None:
+                self.busy_since = self._parts.clock()
+            self._silent = False
             try:
                 self._round()
             finally:
                 with self._round_done:
-                    self.busy_since = None
+                    if not self._silent:
+                        self.busy_since = None
                     self._rounds += 1
                     more = self._wake.is_set()
                     self._round_done.notify_all()
@@ -189,6 +196,7 @@ class Monitor:
         except (OSError, EOFError) as error:
             self._lost(Link.NO_WORKER, error)
         except BridgeError as error:
+            self._silent = error.code == _SILENT
             self._lost(Link.NO_TERMINAL if error.retryable else Link.NO_WORKER, error)
         except StorageError as error:
             self.disk_error = str(error)
@@ -200,17 +208,25 @@ class Monitor:
         except (OSError, StorageError) as error:
             self.disk_error = str(error)
             _log.error("bot_logs_not_spooled", terminal=self.target.terminal_id, error=str(error))
+        except Exception as error:  # noqa: BLE001 - whatever a bot writes must not end the watch
+            _log.error("bot_logs_not_read", terminal=self.target.terminal_id, error=repr(error))
 
     def _ask_and_collect(self) -> None:
         bridge = self._bridge
         if bridge is None:
             bridge = self._bridge = self._parts.connect(self.target)
         facts = bridge.describe()
-        # First, because the journal answers even while the terminal does not.
-        self._parts.collector.collect_journal(bridge, self.target, int(facts["journal_sequence"]))
+        disk_error: StorageError | None = None
+        try:
+            # First, because the journal answers even while the terminal does not.
+            self._parts.collector.collect_journal(bridge, self.target, int(facts["journal_sequence"]))
+        except StorageError as error:
+            disk_error = error  # a full disk must not hide how the terminal is
         probe = ask(bridge, facts, self.target, self._quotes, self._parts.clock())
         self._publish(probe)
         self._last_failure = ""
+        if disk_error is not None:
+            raise disk_error
         if probe.account is not None:
             self._parts.collector.collect_deals(bridge, self.target)
 

@@ -96,15 +96,21 @@ def _plan_terminal(desired: DesiredTerminal | None, view: TerminalView, now: flo
         yield from _stop_all(view)
         yield Action(Verb.DESTROY, view.terminal_id)
         return
-    if pending := [request for request in desired.requests if request.request_id not in view.finished_requests]:
-        request = pending[0]
+    pending = [request for request in desired.requests if request.request_id not in view.finished_requests]
+    for request in pending:
         if request.kind == "restart":
             yield from _stop_all(view)
             yield Action(Verb.LIFT, view.terminal_id)
-        else:
-            yield Action(Verb.COLLECT_LOGS, view.terminal_id, request_id=request.request_id)
+            yield Action(Verb.FINISH_REQUEST, view.terminal_id, request_id=request.request_id)
+            return
+    yield from _keep(desired, view, now, limits)
+    # Last, so that logs that cannot be packed (a full disk) keep nothing from being looked after.
+    for request in pending:
+        yield Action(Verb.COLLECT_LOGS, view.terminal_id, request_id=request.request_id)
         yield Action(Verb.FINISH_REQUEST, view.terminal_id, request_id=request.request_id)
-        return
+
+
+def _keep(desired: DesiredTerminal, view: TerminalView, now: float, limits: Limits) -> Iterator[Action]:
     if not desired.running:
         yield from _stop_all(view)
         return
@@ -177,18 +183,17 @@ def _keep_worker(desired: DesiredTerminal, view: TerminalView, now: float, limit
 
 
 def _keep_bots(desired: DesiredTerminal, view: TerminalView, now: float) -> Iterator[Action]:
-    settled = _is_settled(view.terminal, terminal_fingerprint(desired)) and _is_settled(
-        view.worker, worker_fingerprint(desired)
-    )
-    if not settled:
-        return
+    present = (view.terminal, terminal_fingerprint(desired)), (view.worker, worker_fingerprint(desired))
+    if any(process is not None and not _is_settled(process, fingerprint) for process, fingerprint in present):
+        return  # it is being replaced, and its bots with it
     wanted = {bot.bot_id: bot for bot in desired.bots}
+    # Also while the terminal is away: a bot that was stopped must not find itself trading when it comes back.
     for bot_id, seen in sorted(view.bots.items()):
         if seen.running and (
             bot_id not in wanted or seen.running.fingerprint != bot_fingerprint(desired, wanted[bot_id])
         ):
             yield Action(Verb.STOP_BOT, view.terminal_id, bot_id)
-    if view.authorised_since is None:
+    if view.terminal is None or view.worker is None or view.authorised_since is None:
         return
     for bot_id, bot in sorted(wanted.items()):
         known = view.bots.get(bot_id)

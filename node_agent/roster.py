@@ -99,29 +99,35 @@ class Roster:
             for handle in dead:
                 del self._handles[handle.slot]
         for handle in dead:
-            self._forget(handle.slot)
+            self._forget(handle)
         return [Exit(handle, self._children.exit_code(handle)) for handle in dead]
 
     def stop(self, slot: Slot, grace: float) -> None:
-        """TERM then KILL. Blocks; does nothing when the slot is empty."""
+        """TERM then KILL. Blocks; does nothing when the slot is empty. Raises TimeoutError when it does not end."""
         if handle := self._take(slot):
             self._children.stop(handle, grace)
-            self._forget(slot)
+            self._let_go(handle)
             _log.info("process_stopped", role=slot.role.value, id=slot.id, pid=handle.pid)
 
     def stop_all(self, slots: Sequence[Slot], grace: float) -> None:
-        """Stop several at once, so that slow ones do not wait for each other. Blocks until all have ended."""
-        threads = [threading.Thread(target=self.stop, args=(slot, grace)) for slot in slots]
+        """Stop several at once, so that slow ones do not wait for each other. Blocks; what does not end is logged."""
+        threads = [threading.Thread(target=self._try_stop, args=(slot, grace)) for slot in slots]
         for thread in threads:
             thread.start()
         for thread in threads:
             thread.join()
 
+    def _try_stop(self, slot: Slot, grace: float) -> None:
+        try:
+            self.stop(slot, grace)
+        except TimeoutError as error:
+            _log.error("process_not_stopped", role=slot.role.value, id=slot.id, error=str(error))
+
     def kill(self, slot: Slot) -> None:
-        """KILL at once. Blocks for a moment; does nothing when the slot is empty."""
+        """KILL at once. Blocks for a moment; does nothing when the slot is empty. Raises TimeoutError like `stop`."""
         if handle := self._take(slot):
             self._children.kill(handle)
-            self._forget(slot)
+            self._let_go(handle)
             _log.warning("process_killed", role=slot.role.value, id=slot.id, pid=handle.pid)
 
     def _take(self, slot: Slot) -> Handle | None:
@@ -129,9 +135,18 @@ class Roster:
         with self._lock:
             return self._handles.pop(slot, None)
 
-    def _forget(self, slot: Slot) -> None:
+    def _let_go(self, handle: Handle) -> None:
+        # A process in the middle of the kernel's work may outlive KILL for a while. As long as it lives its slot stays
+        # taken: nobody may be told that it has ended, and nothing may be started beside it.
+        if is_alive(handle):
+            with self._lock:
+                self._handles[handle.slot] = handle
+            raise TimeoutError(f"process {handle.pid} has not ended although it was killed")
+        self._forget(handle)
+
+    def _forget(self, handle: Handle) -> None:
         try:
-            self._state.drop_handle(slot)
+            self._state.drop_handle(handle)
         except StorageError as error:
             # The row names a dead process: harmless, since its birth matches nothing that will ever run.
-            _log.error("handle_not_dropped", role=slot.role.value, id=slot.id, error=str(error))
+            _log.error("handle_not_dropped", role=handle.slot.role.value, id=handle.slot.id, error=str(error))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 from node_agent.clock import Clock
 from node_agent.database import Database
 from node_agent.layout import DataLayout
@@ -11,13 +13,17 @@ from node_agent.state import StateStore
 
 
 def stop_everything(layout: DataLayout, grace: float, clock: Clock) -> int:
-    """Bots, then workers, terminals, and the gateway. Returns how many ran. Blocks. Raises StorageError."""
+    """Bots, then workers, terminals, and the gateway. Returns how many it stopped. Blocks. Raises StorageError."""
     database = Database(layout.database)
     state = StateStore(database)
     roster = Roster(state, Children(), clock)
     handles = state.handles()
-    alive = sum(is_alive(handle) for handle in handles)
+    alive = [handle for handle in handles if is_alive(handle)]
     for role in Role:
         roster.stop_all([handle.slot for handle in handles if handle.slot.role is role], grace)
+    for terminal_id in layout.terminals_on_disk():
+        # A terminal that was never let in still has its password on disk.
+        with suppress(OSError):
+            layout.terminal(terminal_id).startup.unlink()
     database.close()
-    return alive
+    return sum(not is_alive(handle) for handle in alive)

@@ -5,12 +5,15 @@ With these a restarted agent re-attaches to what runs and carries on without the
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict
+import structlog
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from node_agent.database import Database
 from node_agent.process import Handle, Role, Slot
 from node_agent.protocol.messages import DesiredSnapshot
 from node_agent.restarts import NO_EXITS, Restarts
+
+_log = structlog.get_logger(__name__)
 
 
 class TerminalMemory(BaseModel):
@@ -47,11 +50,13 @@ class StateStore:
                 ),
             )
 
-    def drop_handle(self, slot: Slot) -> None:
+    def drop_handle(self, handle: Handle) -> None:
+        """Forget this process, and not one that has taken its slot in the meantime."""
+        slot = handle.slot
         with self._database.transaction() as sql:
             sql.execute(
-                "DELETE FROM handle WHERE role = ? AND owner = ? AND bot_id = ?",
-                (slot.role.value, slot.owner, slot.bot_id),
+                "DELETE FROM handle WHERE role = ? AND owner = ? AND bot_id = ? AND pid = ? AND birth = ?",
+                (slot.role.value, slot.owner, slot.bot_id, handle.pid, handle.birth),
             )
 
     def handles(self) -> list[Handle]:
@@ -67,10 +72,14 @@ class StateStore:
             sql.execute("INSERT OR REPLACE INTO snapshot VALUES (1, ?)", (snapshot.model_dump_json(),))
 
     def snapshot(self) -> DesiredSnapshot | None:
-        """None before the first sync: then nothing is known to be unwanted."""
+        """None before the first sync, and for one of another version: then nothing is known to be unwanted."""
         with self._database.transaction() as sql:
             row = sql.execute("SELECT body FROM snapshot").fetchone()
-        return None if row is None else DesiredSnapshot.model_validate_json(row[0])
+        try:
+            return None if row is None else DesiredSnapshot.model_validate_json(row[0])
+        except ValidationError:
+            _log.warning("snapshot_unreadable", advice="the next sync brings a new one")
+            return None
 
     def save_memory(self, terminal_id: str, memory: TerminalMemory) -> None:
         with self._database.transaction() as sql:

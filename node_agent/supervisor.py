@@ -172,7 +172,9 @@ class Supervisor:
             memory = self._parts.state.memory(terminal_id)
             layout = self._parts.layout.terminal(terminal_id)
             now = self._clock()
+            wanted = (self._desired or {}).get(terminal_id)
             record = TerminalRecord(terminal_id, layout, memory, health_since=now, watched_since=now)
+            record.epoch = wanted.epoch if wanted else 0
             self._records[terminal_id] = record
         return record
 
@@ -267,13 +269,14 @@ class Supervisor:
                 try:
                     await loop.run_in_executor(self._pool, work)
                 except (LaunchError, StorageError, BridgeError, OSError, EOFError) as error:
+                    # Not looked at again at once: what fails without a pause of its own would fail in a busy loop.
                     self._failed(record, desired, action, error)
-                    break
+                    return
                 self._done(record, desired, action)
+            self.nudge()
         finally:
             record.in_flight = False
             self._changed()
-            self.nudge()
 
     def _done(self, record: TerminalRecord, desired: DesiredTerminal | None, action: Action) -> None:
         record.done(action, desired, self._clock(), self._timing.retry_refused)
@@ -281,6 +284,8 @@ class Supervisor:
             record.drop_monitor()
             del self._records[record.terminal_id]
             _log.info("terminal_destroyed", terminal=record.terminal_id)
+            if record.terminal_id in (self._desired or {}):
+                self._record(record.terminal_id)  # wanted again in the meantime: it must be reported
         elif action.verb in {Verb.REFUSE_TERMINAL, Verb.LIFT, Verb.FINISH_REQUEST}:
             self._remember(record)
 

@@ -42,7 +42,9 @@ def get_account(account_id: str, farm: FarmDep, owner: OwnerDep) -> AccountOut:
     return _present(farm, owner, account_id)
 
 
-@router.put("/accounts/{account_id}/credentials", status_code=202, responses=problem_responses(401, 403, 404, 415, 422))
+@router.put(
+    "/accounts/{account_id}/credentials", status_code=202, responses=problem_responses(401, 403, 404, 409, 415, 422)
+)
 def change_credentials(
     account_id: str, wish: ChangeCredentials, farm: FarmDep, owner: OwnerDep, response: Response
 ) -> AccountOut:

@@ -79,7 +79,13 @@ class Accounts:
         return account.id
 
     def change_password(self, session: Session, owner: Owner, account_id: str, password: str) -> None:
+        """Raises ConflictError while the same login runs in another terminal: this one would join it."""
         account = require_account(session, owner, account_id)
+        if terminals_repository.runs_elsewhere(session, account):
+            raise ConflictError(
+                "The same MT5 account still runs in another terminal; stop that one first.",
+                code="account_runs_elsewhere",
+            )
         self._vault.put_credentials(session, owner.tenant_id, account.id, password)
         self._desired_changed(session, account)
 

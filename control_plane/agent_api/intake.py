@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import structlog
 from sqlalchemy.orm import Session
 
@@ -46,13 +48,16 @@ class Intake:
         knows_all = sync.known_generation == node.generation
         for placement in assignments_repository.of_node(session, node.id):
             seen = reported.get(placement.terminal.id)
-            if seen is not None and seen.epoch != placement.assignment.epoch:
-                seen = None
-            if seen is not None:
+            if seen is not None and seen.epoch == placement.assignment.epoch:
                 self._observe(session, placement, seen)
             if knows_all and _is_gone(placement, seen):
                 self._bots.observe(session, placement.account, [])
                 self._assignments.release(session, placement)
+
+    def announce_return(self, session: Session, node: Node) -> None:
+        """A silent node is heard again: what is shown of all its terminals changes, even if they did not."""
+        for placement in assignments_repository.of_node(session, node.id):
+            self._announce(session, placement.account)
 
     def take_events(self, session: Session, node: Node, events: list[Event]) -> EventAck:
         """Every event is either stored (again) or can never be; both may leave the node's spool."""
@@ -84,11 +89,17 @@ class Intake:
                 _log.warning("snapshot_unusable", account=account.id, error=str(error))
         self._bots.observe(session, account, seen.bots)
         if changed:
-            change = Change(Topic.ACCOUNT, account.id, account.user_id, account.id)
-            after_commit(session, lambda: self._bus.publish(change))
+            self._announce(session, account)
+
+    def _announce(self, session: Session, account: Account) -> None:
+        change = Change(Topic.ACCOUNT, account.id, account.user_id, account.id)
+        after_commit(session, lambda: self._bus.publish(change))
 
     def _take_event(self, session: Session, account: Account, event: Event) -> str:
         """Empty when stored, else why it never can be."""
+        problem = _unstorable(event)
+        if problem:
+            return problem
         match event.body:
             case DealBody() as body:
                 try:
@@ -104,8 +115,23 @@ class Intake:
         return ""
 
 
+def _unstorable(event: Event) -> str:
+    """Why no database can hold an event; one such event must not hold up all that follow it. Empty when it can."""
+    if event.occurred_at.tzinfo is None:
+        return "the time has no zone"
+    for name, value in event.body:
+        if isinstance(value, int) and not -(2**63) <= value < 2**63:
+            return f"{name} is too large"
+        if isinstance(value, float) and not math.isfinite(value):
+            return f"{name} is not a number"
+    return ""
+
+
 def _is_gone(placement: Placement, seen: ObservedTerminal | None) -> bool:
-    """Whether a node that knows the present snapshot has confirmed that a terminal that should not run does not."""
+    """Whether a node that knows the present snapshot has confirmed that a terminal that should not run does not.
+
+    Under no epoch: one that still runs under an older epoch trades as well.
+    """
     terminal = placement.terminal
     if should_run(Intent(terminal.intent), Hold(terminal.hold)):
         return False

@@ -9,7 +9,7 @@ from anyio import to_thread
 from fastapi import APIRouter, Header, Query, Request
 from pydantic import BaseModel, ValidationError
 
-from control_plane.errors import BadRequestError, InvalidInputError
+from control_plane.errors import InvalidInputError
 from control_plane.http import FarmDep
 from node_agent.protocol.messages import (
     ENROLL_PATH,
@@ -24,7 +24,6 @@ from node_agent.protocol.messages import (
 )
 
 router = APIRouter(tags=["agents"])
-_MOST_BYTES = 8 * 1024 * 1024
 _Frame = TypeVar("_Frame", bound=BaseModel)
 Signature = Annotated[str, Header(alias="Authorization", max_length=2000)]
 
@@ -60,12 +59,7 @@ async def watch_generation(
 
 async def _signed_body(request: Request) -> bytes:
     """The body as it was signed, byte for byte."""
-    received = bytearray()
-    async for chunk in request.stream():
-        received += chunk
-        if len(received) > _MOST_BYTES:
-            raise BadRequestError("The body is too large.", code="body_too_large")
-    return bytes(received)
+    return await request.body()
 
 
 async def _answer(exchange: Callable[[str, str, bytes], _Frame], signature: str, path: str, body: bytes) -> _Frame:

@@ -68,9 +68,10 @@ class AgentApi:
     def enroll(self, request: EnrollRequest) -> EnrollResponse:
         """Let a node in. The token is used up only when everything else is right."""
         _check_keys(request)
-        host = _gateway_host(request.gateway_address)
+        _check_address(request.gateway_address)
         node_id = new_id("nod")
-        certificate = self._authority.issue_for_request(request.gateway_csr, [node_id, host])
+        # The node's own id alone: a host of its choosing could be the name of this control plane or of another node.
+        certificate = self._authority.issue_for_request(request.gateway_csr, [node_id])
         now = self._clock.now()
         with self._database.write() as session:
             token = self._fleet.redeem_token(session, request.token)
@@ -112,7 +113,10 @@ class AgentApi:
         with self._database.write() as session:
             node = self._fleet.authenticate(session, header, "POST", path, body)
             request = SyncRequest.model_validate_json(body)
+            was_silent = node.state != NodeState.ONLINE
             self._fleet.hear(node, request.boot_id, request.sequence)
+            if was_silent:
+                self._intake.announce_return(session, node)
             node.report = request.report.model_dump(mode="json")
             node.gateway_address = _usable_address(request.report.gateway_address, node.gateway_address)
             self._intake.take_observations(session, node, request)
@@ -169,13 +173,12 @@ def _check_keys(request: EnrollRequest) -> None:
         raise invalid_field("identity_key", "The node's public keys cannot be read.") from error
 
 
-def _gateway_host(address: str) -> str:
-    """The host of `host:port`, as it goes into the certificate. Raises InvalidInputError."""
+def _check_address(address: str) -> None:
+    """Raises InvalidInputError for what is not `host:port`."""
     host, _, port = address.rpartition(":")
     host = host.removeprefix("[").removesuffix("]")
     if not port.isdecimal() or not 0 < int(port) < 65536 or not _is_host(host) or len(address) > 260:
         raise invalid_field("gateway_address", "The gateway's address must be host:port.")
-    return host
 
 
 def _is_host(host: str) -> bool:
@@ -187,9 +190,9 @@ def _is_host(host: str) -> bool:
 
 
 def _usable_address(reported: str, known: str) -> str:
-    """A node may move; its certificate still has to name it."""
+    """A node may move; its certificate names the node, not the address."""
     try:
-        _gateway_host(reported)
+        _check_address(reported)
     except InvalidInputError:
         return known
     return reported

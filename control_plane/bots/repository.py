@@ -62,9 +62,16 @@ def results(session: Session, tenant_id: str, bots: list[Bot]) -> dict[str, BotR
     return {bot_id: BotResult(int(count), profit) for bot_id, count, profit in session.execute(query)}
 
 
-def highest_magic(session: Session, tenant_id: str, account_id: str) -> int | None:
-    """Also of deleted bots: a magic number is never used twice."""
-    query = select(func.max(Bot.magic)).where(Bot.tenant_id == tenant_id, Bot.account_id == account_id)
+def highest_magic(session: Session, server: str, login: int) -> int | None:
+    """Of all bots that an MT5 login ever had here, deleted ones and those of earlier connections included.
+
+    Their positions may still be open at the broker, and a bot takes positions of its magic number for its own.
+    """
+    query = (
+        select(func.max(Bot.magic))
+        .join(Account, Account.id == Bot.account_id)
+        .where(Account.server == server, Account.login == login)
+    )
     return session.scalar(query)
 
 

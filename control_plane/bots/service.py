@@ -44,7 +44,7 @@ class Bots:
         if wish.timeframe not in TIMEFRAMES:
             raise invalid_field("timeframe", f"There is no timeframe '{wish.timeframe}'.", code="unknown_timeframe")
         parameters = check_parameters(wish.strategy, wish.parameters)
-        highest = repository.highest_magic(session, owner.tenant_id, account.id)
+        highest = repository.highest_magic(session, account.server, account.login)
         now = self._clock.now()
         bot = Bot(
             id=new_id("bot"),

@@ -27,11 +27,17 @@ class Database:
         self.url = url
         self.is_sqlite = make_url(url).get_backend_name() == "sqlite"
         if self.is_sqlite:
-            self.engine = create_engine(url, pool_size=20, max_overflow=40, connect_args={"check_same_thread": False})
+            self.engine = create_engine(
+                url,
+                pool_size=20,
+                max_overflow=40,
+                connect_args={"check_same_thread": False},
+                hide_parameters=True,  # an error's text goes to the log, where no hash or sealed value belongs
+            )
             event.listen(self.engine, "connect", _prepare_sqlite)
             event.listen(self.engine, "begin", _begin_sqlite)
         else:
-            self.engine = create_engine(url, pool_size=20, max_overflow=20, pool_pre_ping=True)
+            self.engine = create_engine(url, pool_size=20, max_overflow=20, pool_pre_ping=True, hide_parameters=True)
         self._writing: Engine = self.engine.execution_options(**{_BEGIN_OPTION: "BEGIN IMMEDIATE"})
 
     @contextmanager

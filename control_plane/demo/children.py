@@ -95,7 +95,8 @@ class Children:
 
     def clear_stale(self) -> None:
         """Stop children of an earlier demo that was killed before it could."""
-        for handle in read_record(self.record):
+        # The last one first, as at a proper end: an agent without its control plane only waits.
+        for handle in reversed(read_record(self.record)):
             process = find_process(handle)
             if process is not None:
                 self.say(f"Stopping the {handle['role']} left by an earlier start.")

@@ -10,10 +10,11 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Annotated, Any
 
+import httpx
 import typer
 
 from control_plane.demo.children import find_process, module, read_record
@@ -45,7 +46,7 @@ def demo(
         as_json=as_json,
     )
     stop = threading.Event()
-    for signal_number in (signal.SIGINT, signal.SIGTERM):
+    for signal_number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(signal_number, lambda *_: stop.set())
     sys.exit(_run(settings, stop))
 
@@ -55,8 +56,10 @@ def _run(settings: DemoSettings, stop: threading.Event) -> int:
 
     def say(text: str) -> None:
         stream = sys.stderr if settings.as_json else sys.stdout
-        stream.write(f"[{time.monotonic() - began:5.1f} s] {text}\n")
-        stream.flush()
+        # Nobody may be reading any more (a closed terminal or pipe); the children must be stopped all the same.
+        with suppress(OSError):
+            stream.write(f"[{time.monotonic() - began:5.1f} s] {text}\n")
+            stream.flush()
 
     outcome = Outcome()
     try:
@@ -65,6 +68,9 @@ def _run(settings: DemoSettings, stop: threading.Event) -> int:
     except DemoError as error:
         outcome.errors.append(str(error))
         say(str(error))
+    except httpx.HTTPError as error:
+        outcome.errors.append(f"The control plane does not answer: {error}")
+        say(f"The control plane does not answer: {error}. See its log in {settings.logs}.")
     except OSError as error:
         # A full disk shows as OSError at whatever is written next.
         outcome.errors.append(f"{error.strerror}: {error.filename or settings.data}")

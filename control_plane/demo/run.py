@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
 from itertools import cycle
 from typing import Any
 
@@ -25,6 +26,7 @@ from control_plane.demo.settings import (
     DemoSettings,
     check_machine,
     load_secrets,
+    move_node,
     read_json_line,
     write_private,
 )
@@ -70,6 +72,7 @@ class Demo:
         self._say = say
         self._stop = stop
         self._began = time.monotonic()
+        self._started_at = datetime.now(UTC)
         self._outcome = Outcome()
         self._children = Children(
             record=settings.data / "children.json", say=say, now=time.monotonic, wait=self._stop.wait
@@ -82,6 +85,7 @@ class Demo:
         settings = self._settings
         settings.data.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._children.clear_stale()
+        self._stop_node()  # what the agent of a killed demo has left keeps the gateway's port
         check_machine(settings)
         secrets = load_secrets(settings.data)
         with self._everything_stopped_after():
@@ -115,7 +119,10 @@ class Demo:
         if not (self._settings.node_data / "agent.sqlite3").exists():
             return
         down = module("node_agent.cli", "down", "--data", str(self._settings.node_data))
-        answer = subprocess.run(down, capture_output=True, text=True, check=False)  # noqa: S603 - argv is built here
+        # In a session of its own: an impatient second Ctrl-C must not end what stops the terminals.
+        answer = subprocess.run(  # noqa: S603 - argv is built here
+            down, capture_output=True, text=True, check=False, start_new_session=True
+        )
         if answer.returncode:
             self._say(f"Some processes of the node may still run: {answer.stderr.strip()}")
 
@@ -168,7 +175,7 @@ class Demo:
 
     def _start_agent(self) -> None:
         settings = self._settings
-        if not (settings.node_data / "identity.json").exists():
+        if not (settings.node_data / "agent.json").exists():
             self._say("Enrolling this machine as a node ...")
             enrolment = settings.data / "enrolment.json"
             token = self._control("enroll-token", "--name", "demo-node")
@@ -177,6 +184,8 @@ class Demo:
             arguments += ["--gateway-listen", settings.gateway_address, "--slots", "20"]
             _command("enrol the node", module("node_agent.cli", "enroll", *arguments))
             enrolment.unlink()
+        else:
+            move_node(settings)
         self._say("Starting the node agent ...")
         agent = Child(
             role="agent",
@@ -244,9 +253,16 @@ class Demo:
             raise KeyboardInterrupt
 
     def _all_up(self, accounts: list[dict[str, Any]], bots: list[dict[str, Any]]) -> bool:
-        self._outcome.terminals_ready = sum(account["terminal"]["phase"] == "ready" for account in accounts)
+        self._outcome.terminals_ready = sum(self._is_ready(account["terminal"]) for account in accounts)
         self._outcome.bots_running = sum(bot["phase"] == "running" for bot in bots)
         return self._outcome.terminals_ready == BOT_ACCOUNTS and self._outcome.bots_running == BOT_ACCOUNTS
+
+    def _is_ready(self, terminal: dict[str, Any]) -> bool:
+        """Ready in this run: until the node has reported, the control plane shows how the run before it ended."""
+        return terminal["phase"] == "ready" and self._is_news(terminal["last_answer_at"])
+
+    def _is_news(self, moment: str | None) -> bool:
+        return moment is not None and datetime.fromisoformat(moment) > self._started_at
 
     def _bot_accounts(self) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
         bots = self._client.bots()
@@ -283,7 +299,8 @@ class Demo:
                 return
 
     def _note_first_trade(self, accounts: list[dict[str, Any]]) -> None:
-        if any(deal["symbol"] for account in accounts for deal in self._client.deals(account["id"])):
+        deals = (deal for account in accounts for deal in self._client.deals(account["id"]))
+        if any(deal["symbol"] and self._is_news(deal["recorded_at"]) for deal in deals):
             self._outcome.first_trade_seconds = round(time.monotonic() - self._began, 1)
             self._say(f"First trade in the log after {self._outcome.first_trade_seconds} s.")
 

@@ -119,8 +119,26 @@ def write_private(path: Path, text: str) -> None:
     partial.replace(path)
 
 
+def move_node(settings: DemoSettings) -> None:
+    """Tell an enrolled node the addresses of this start: its port may be another one than last time."""
+    path = settings.node_data / "agent.json"
+    try:
+        config = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise DemoError(f"{path} is damaged. Remove {settings.data} to start afresh.") from error
+    moved = config | {
+        "control_plane_url": f"https://127.0.0.1:{settings.agent_port}",
+        "gateway_listen": settings.gateway_address,
+        "gateway_address": settings.gateway_address,
+    }
+    if moved != config:
+        write_private(path, json.dumps(moved, indent=2))
+
+
 def check_machine(settings: DemoSettings) -> None:
     """Find out before anything starts what would make the start fail. Raises DemoError."""
+    if not settings.symbols:
+        raise DemoError("The market needs at least one symbol, for example --symbols EURUSD.")
     try:
         settings.data.mkdir(parents=True, exist_ok=True, mode=0o700)
     except OSError as error:

@@ -24,6 +24,16 @@ def nodes(session: Session) -> list[Node]:
     return list(session.scalars(select(Node).order_by(Node.id)))
 
 
+def last_heard_at(session: Session) -> datetime | None:
+    """When any node was heard of last."""
+    return session.scalar(select(func.max(Node.last_seen_at)))
+
+
+def with_identity_at(session: Session, moment: datetime) -> list[Node]:
+    """Nodes whose identity was not over at that moment, held until the transaction ends where the database can."""
+    return list(session.scalars(select(Node).where(Node.identity_expires_at > moment).with_for_update()))
+
+
 def used_slots(session: Session) -> dict[str, int]:
     """Assignments that hold a slot, by node id."""
     query = (

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import secrets
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from sqlalchemy.orm import Session
@@ -87,6 +87,15 @@ class Fleet:
         node.boot_id, node.sequence, node.last_seen_at = boot_id, sequence, now
         node.state = NodeState.ONLINE
         node.identity_expires_at = now + IDENTITY_LIFETIME
+
+    def forgive_absence(self, session: Session, since: datetime) -> None:
+        """Time in which nobody could be heard does not count against the nodes' identities.
+
+        Otherwise a control plane that was off for a day would have to enrol its whole fleet again.
+        """
+        absence = self._clock.now() - since
+        for node in repository.with_identity_at(session, since):
+            node.identity_expires_at += absence
 
     def desired_changed(self, session: Session, node_id: str) -> None:
         """Must be called in the transaction that changes what the node should run."""

@@ -7,6 +7,7 @@ import math
 import secrets
 from dataclasses import dataclass, field
 from datetime import timedelta
+from threading import BoundedSemaphore
 
 from argon2 import PasswordHasher
 from argon2.exceptions import Argon2Error, InvalidHashError
@@ -23,6 +24,7 @@ from control_plane.ids import new_id
 
 SESSION_LIFETIME = timedelta(days=14)
 _OPERATOR = "operator"
+_PARALLEL_HASHES = 4
 
 
 @dataclass(frozen=True)
@@ -38,6 +40,8 @@ class Identity:
         self._database = database
         self._clock = clock
         self._hasher = PasswordHasher(time_cost=2, memory_cost=19_456, parallelism=1)
+        # Each hash takes 19 MiB and a core for a while; a flood of sign-ins must not take the machine.
+        self._hashing = BoundedSemaphore(_PARALLEL_HASHES)
         # Verified against when there is no such user, so that both cases take the same time.
         self._nobody = self._hasher.hash(secrets.token_hex(16))
 
@@ -55,7 +59,8 @@ class Identity:
         address = email.lower()
         if password.lower() in {address, address.partition("@")[0]}:
             raise invalid_field("password", "The password must differ from the e-mail address.")
-        password_hash = self._hasher.hash(password)
+        with self._hashing:
+            password_hash = self._hasher.hash(password)
         with self._database.write() as session:
             if repository.user_by_email(session, address) is not None:
                 raise ConflictError(
@@ -115,7 +120,8 @@ class Identity:
 
     def _verify(self, password_hash: str, password: str) -> bool:
         try:
-            return self._hasher.verify(password_hash, password)
+            with self._hashing:
+                return self._hasher.verify(password_hash, password)
         except (Argon2Error, InvalidHashError):
             return False
 

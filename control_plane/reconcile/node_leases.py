@@ -15,21 +15,25 @@ from control_plane.config import Settings
 from control_plane.db.engine import Database, after_commit
 from control_plane.fleet import repository
 from control_plane.fleet.model import Node
+from control_plane.fleet.service import Fleet
 from control_plane.fleet.state import NodeState, judge_silence
 
 _log = structlog.get_logger(__name__)
 
 
 class NodeLeases:
-    def __init__(self, database: Database, bus: Bus, clock: Clock, settings: Settings) -> None:
+    def __init__(self, database: Database, fleet: Fleet, bus: Bus, clock: Clock, settings: Settings) -> None:
         self._database = database
+        self._fleet = fleet
         self._bus = bus
         self._clock = clock
         self._lease = timedelta(seconds=settings.lease_seconds)
         self._lost_after = timedelta(seconds=settings.lost_after_seconds)
         self._listening_since = clock.now()
+        self._last_round: datetime | None = None
 
     def run_once(self) -> None:
+        self._forgive_own_absence()
         with self._database.read() as session:
             now = self._clock.now()
             changed = [node.id for node in repository.nodes(session) if self._judge(node, now) != node.state]
@@ -38,6 +42,16 @@ class NodeLeases:
                 node = repository.lock_node(session, node_id)
                 if node is not None:
                     self._apply(session, node, self._judge(node, self._clock.now()))
+
+    def _forgive_own_absence(self) -> None:
+        """After this process was down (the first round) or its machine asleep (a gap between two rounds)."""
+        now = self._clock.now()
+        last_round, self._last_round = self._last_round, now
+        if last_round is None or now - last_round > self._lease:
+            with self._database.write() as session:
+                since = last_round or repository.last_heard_at(session)
+                if since is not None:
+                    self._fleet.forgive_absence(session, since)
 
     def _judge(self, node: Node, now: datetime) -> NodeState:
         return judge_silence(node.last_seen_at, self._listening_since, now, self._lease, self._lost_after)

@@ -35,7 +35,17 @@ class UnsettledOrders:
         with self._database.read() as session:
             due = repository.to_settle(session, self._clock.now(), _BATCH)
         for order, account in due:
-            self._look(order, account)
+            try:
+                self._look(order, account)
+            except Exception:  # noqa: BLE001 - one order that cannot be judged must not keep the others waiting
+                _log.exception("order_cannot_be_settled", order=order.id)
+                self._postpone(order)
+
+    def _postpone(self, order: Order) -> None:
+        with self._database.write() as session:
+            row = repository.locked_order(session, order.tenant_id, order.id)
+            if row is not None and row.look_again_at is not None:
+                row.look_again_at = self._clock.now() + settlement.PATIENT
 
     def _look(self, order: Order, account: Account) -> None:
         known = OpenOrder(OrderState(order.state), order.epoch, order.created_at, order.sent_at)

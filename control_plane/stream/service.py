@@ -38,12 +38,16 @@ class LiveUpdates:
     async def events(self, owner: Owner, still_allowed: Callable[[], Awaitable[bool]]) -> AsyncIterator[str]:
         """SSE frames for one user until the bus closes or the session ends."""
         subscription = self._bus.subscribe(lambda change: change.user_id == owner.user_id)
+        asked_at = self._clock.now()
         try:
             yield HEARTBEAT
             while (changes := await subscription.next(HEARTBEAT_SECONDS)) is not None:
-                if not changes:
+                # By the clock, since a farm that trades is never quiet for so long.
+                if not changes or (self._clock.now() - asked_at).total_seconds() >= HEARTBEAT_SECONDS:
                     if not await still_allowed():
                         return
+                    asked_at = self._clock.now()
+                if not changes:
                     yield HEARTBEAT
                 for frame in await to_thread.run_sync(self._frames, owner, changes):
                     yield frame

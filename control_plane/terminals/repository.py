@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sqlalchemy import select
+from sqlalchemy import func, or_, select
 from sqlalchemy.orm import Session
 
 from control_plane.accounts.model import Account
@@ -12,6 +12,7 @@ from control_plane.assignments.model import Assignment
 from control_plane.brokers.model import BrokerServer
 from control_plane.terminals.model import Terminal, TerminalObservation
 from control_plane.terminals.state import Hold, Intent
+from node_agent.protocol.messages import Reason
 
 
 @dataclass(frozen=True)
@@ -49,17 +50,26 @@ def waiting(session: Session) -> list[Waiting]:
 
 
 def runs_elsewhere(session: Session, account: Account) -> bool:
-    """Whether the same MT5 login has another terminal that holds a place and was let in by the broker."""
+    """Whether the same MT5 login has another terminal with a place that the broker let in or still may let in.
+
+    Only one that the broker refused does not count: a stranger with a wrong password must not keep the owner out.
+    """
     query = (
         select(Terminal.id)
         .join(Account, Account.id == Terminal.account_id)
         .join(Assignment, (Assignment.terminal_id == Terminal.id) & Assignment.released_at.is_(None))
-        .join(TerminalObservation, TerminalObservation.terminal_id == Terminal.id)
+        .outerjoin(
+            TerminalObservation,
+            (TerminalObservation.terminal_id == Terminal.id) & (TerminalObservation.epoch == Assignment.epoch),
+        )
         .where(
             Account.server == account.server,
             Account.login == account.login,
             Account.id != account.id,
-            TerminalObservation.last_answer_at.is_not(None),
+            or_(
+                TerminalObservation.last_answer_at.is_not(None),
+                func.coalesce(TerminalObservation.reason, "") != Reason.BAD_CREDENTIALS,
+            ),
         )
         .limit(1)
     )

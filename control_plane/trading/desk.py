@@ -110,6 +110,12 @@ class OrderDesk:
 
     def _try(self, attempt: Attempt, target: Target, prepare: Any) -> Order:
         with self._open(attempt, target) as terminal:
+            # Sessions of one user with a terminal come one after the other: the first attempt may be done by now,
+            # and what it did (a position closed) must not make the second one fail.
+            with self._database.read() as session:
+                earlier = self._earlier(session, attempt)
+            if earlier is not None:
+                return earlier
             try:
                 prepared = prepare(terminal, target)
             except RefusedError as refusal:
@@ -145,7 +151,8 @@ class OrderDesk:
             raise NotFoundError("This position is not open (any more).", code="position_not_found")
         spec = self._market.spec(terminal, target, position.symbol)
         lots = position.volume if volume is None else volume
-        check_volume(lots, spec, position.volume)
+        if volume is not None:  # the whole of what is open is never wrong, whatever the symbol's limits are today
+            check_volume(volume, spec, position.volume)
         side = Side.BUY if position.type else Side.SELL
         price = requests.market_price(terminal.symbol_info_tick(spec.name), side)
         request = requests.close_position(spec, position, side, lots, price)

@@ -12,8 +12,8 @@ from mt5_bridge.contract import RETCODES
 from node_agent.protocol.messages import OrderBody
 
 _EXECUTED = frozenset({10008, 10009, 10010})
-_UNDECIDED = frozenset({10012})
-"""The trade server gave up waiting: the order may still have been carried out."""
+_UNDECIDED = frozenset({10011, 10012, 10031})
+"""A processing error, a time-out, no connection: the order may have been carried out. The bridge's journal decides."""
 
 _UNDECIDED_REFUSALS = frozenset({"deadline", "terminal_lost", "outcome_unknown"})
 

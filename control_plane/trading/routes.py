@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Query, Response
+from fastapi import APIRouter, Path, Query, Response
 from sqlalchemy.orm import Session
 
 from control_plane.access.service import answering_target, ask, not_ready
@@ -60,7 +60,7 @@ def place_order(
 )
 def close_position(
     account_id: str,
-    ticket: int,
+    ticket: Annotated[int, Path(gt=0, lt=2**63)],
     farm: FarmDep,
     owner: OwnerDep,
     key: IdempotencyHeader,

@@ -17,7 +17,7 @@ _ABANDONED_AFTER = timedelta(seconds=30)
 _IN_FLIGHT = timedelta(seconds=30)
 """How long a request may still travel to the bridge after its link broke."""
 _ASK_A_PERSON_AFTER = timedelta(seconds=60)
-_PATIENT = timedelta(seconds=30)
+PATIENT = timedelta(seconds=30)
 _EAGER = timedelta(seconds=2)
 
 
@@ -57,4 +57,4 @@ def still_open(order: OpenOrder, now: datetime) -> tuple[Outcome, datetime]:
     shown = outcome.UNKNOWN
     if age >= _ASK_A_PERSON_AFTER:
         shown = replace(shown, message=outcome.STILL_UNKNOWN_MESSAGE)
-    return shown, now + (_PATIENT if age >= _ASK_A_PERSON_AFTER else _EAGER)
+    return shown, now + (PATIENT if age >= _ASK_A_PERSON_AFTER else _EAGER)

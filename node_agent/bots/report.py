@@ -49,8 +49,8 @@ def read_status(layout: BotLayout) -> Status | None:
     try:
         with layout.status.open("rb") as file:
             raw = json.loads(file.read(_STATUS_LIMIT))
-        return Status(str(raw["phase"]), str(raw.get("detail", ""))[:_TEXT_LIMIT], int(raw["revision"]))
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return Status(_plain(raw["phase"]), _plain(raw.get("detail", "")), int(raw["revision"]))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError):
         return None
 
 
@@ -87,6 +87,11 @@ def _parse(offset: int, raw: bytes) -> LogLine:
         entry = json.loads(raw)
         level = str(entry.get("level", "info"))
         text, at = str(entry["text"]), str(entry.get("at", ""))
-    except (ValueError, KeyError, AttributeError):
+    except (ValueError, KeyError, AttributeError, RecursionError):
         level, text, at = "info", raw.decode("utf-8", "replace").strip(), ""
-    return LogLine(offset, at, cast(Level, level) if level in _LEVELS else "info", text[:_TEXT_LIMIT])
+    return LogLine(offset, at, cast(Level, level) if level in _LEVELS else "info", _plain(text))
+
+
+def _plain(text: object) -> str:
+    """Text that can be sent and stored: neither half of a surrogate pair nor NUL has a place in a database."""
+    return str(text)[:_TEXT_LIMIT].encode("utf-8", "replace").decode().replace("\0", "?")

@@ -37,7 +37,7 @@ class SimulatedRuntime:
             private_folder(spec.layout.folder)
             private_folder(config)
             write_atomically(config / "servers.json", json.dumps(servers).encode())
-            write_atomically(config / "startup.ini", startup.encode())
+            write_atomically(spec.layout.startup, startup.encode())
         except OSError as error:
             raise _failure(error, "The terminal's folder cannot be prepared") from error
 
@@ -72,7 +72,7 @@ class SimulatedRuntime:
         return self.inspect(spec)
 
     def forget_credentials(self, spec: TerminalSpec) -> None:
-        (spec.layout.folder / "config" / "startup.ini").unlink(missing_ok=True)
+        spec.layout.startup.unlink(missing_ok=True)
 
     def worker_backend(self, spec: TerminalSpec) -> tuple[str, dict[str, str]]:
         return "simulated", {"ipc": f"unix:{spec.layout.ipc_socket}"}

@@ -31,7 +31,8 @@ account = mt5.account_info()
 bars = mt5.copy_rates_from_pos("EURUSD", mt5.TIMEFRAME_M1, 0, 100)
 tick = mt5.symbol_info_tick("EURUSD")
 bought = mt5.order_send({"action": mt5.TRADE_ACTION_DEAL, "symbol": "EURUSD", "volume": 0.02,
-                         "type": mt5.ORDER_TYPE_BUY, "price": tick.ask, "type_filling": mt5.ORDER_FILLING_IOC, "magic": 77, "comment": "script"})
+                         "type": mt5.ORDER_TYPE_BUY, "price": tick.ask, "magic": 77,
+                         "type_filling": mt5.ORDER_FILLING_IOC, "comment": "script"})
 closed = mt5.Close("EURUSD", ticket=bought.order)
 print(account.login, len(bars), bars["close"][-1] > 0, bought.retcode, bought.comment, closed, sys.argv[1:])
 mt5.shutdown()

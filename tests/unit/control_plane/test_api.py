@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import base64
 import json
 import re
 from collections.abc import Iterator
@@ -10,9 +12,11 @@ from typing import Any
 
 import httpx
 import pytest
+from starlette.types import Message, Receive, Scope, Send
 
 from control_plane.app import create_app, openapi_document
-from control_plane.errors import FarmError
+from control_plane.errors import BadRequestError, FarmError
+from control_plane.middleware import BodyLimit
 from tests.unit.control_plane.world import ORIGIN, InProcess, NodePlayer, Trader, World, browser
 
 DOCUMENT = openapi_document()
@@ -63,6 +67,11 @@ class TestContract:
             assert header["required"]
 
 
+def cursor_of(*keys: object) -> str:
+    """A cursor that a caller made up."""
+    return base64.urlsafe_b64encode(json.dumps(keys).encode()).decode("ascii").rstrip("=")
+
+
 class TestProblems:
     @pytest.mark.parametrize(
         ("method", "path", "status", "code"),
@@ -73,6 +82,15 @@ class TestProblems:
             ("GET", "/api/v1/accounts?cursor=@@@", 422, "invalid_input"),
             ("GET", "/api/v1/accounts?limit=0", 422, "invalid_input"),
             ("GET", "/api/v1/bots/bot_x", 404, "bot_not_found"),
+            ("GET", f"/api/v1/accounts?cursor={cursor_of(chr(0xD800))}", 422, "invalid_input"),
+            ("GET", f"/api/v1/accounts/acc_x/deals?cursor={cursor_of(10**30, 1)}", 422, "invalid_input"),
+            (
+                "GET",
+                f"/api/v1/accounts/acc_x/orders?cursor={cursor_of('0001-01-01T00:00:00+23:59', 'x')}",
+                422,
+                "invalid_input",
+            ),
+            ("GET", f"/api/v1/{'a' * 5000}", 404, "not_found"),
         ],
     )
     def test_have_one_shape(self, trader: Trader, method: str, path: str, status: int, code: str) -> None:
@@ -81,6 +99,37 @@ class TestProblems:
         assert (response.status_code, body["code"], body["status"]) == (status, code, status)
         assert response.headers["content-type"] == PROBLEM
         assert {"type", "title", "detail", "retryable"} <= set(body)
+
+    @pytest.mark.parametrize("name", ['"\\ud800"', '"fast"'])
+    def test_made_up_names_and_numbers_are_one(self, trader: Trader, name: str) -> None:
+        bot = '{"account_id": "acc_x", "name": "b", "strategy": "s", "symbol": "E", "timeframe": "M1", "volume": 1,'
+        content = f'{bot} "parameters": {{{name}: "x"}}}}'
+        response = trader.http.post("/api/v1/bots", content=content, headers={"Content-Type": "application/json"})
+        assert (response.status_code, response.headers["content-type"]) == (422, PROBLEM)
+
+    def test_a_body_that_no_request_needs_is_one(self, world: World) -> None:
+        content = b'{"email": "' + b"a" * 300_000
+        headers = {"Content-Type": "application/json"}
+        response = browser(world.farm).post("/api/v1/auth/sign-in", content=content, headers=headers)
+        assert (response.status_code, response.json()["code"]) == (400, "body_too_large")
+
+    def test_a_body_of_unannounced_length_ends_at_the_limit(self) -> None:
+        async def greedy(_scope: Scope, receive: Receive, _send: Send) -> None:
+            while True:
+                await receive()
+
+        async def endless() -> Message:
+            return {"type": "http.request", "body": b"12345", "more_body": True}
+
+        async def nowhere(_message: Message) -> None:
+            raise AssertionError
+
+        scope = {"type": "http", "method": "POST", "path": "/", "headers": []}
+        with pytest.raises(BadRequestError):
+            asyncio.run(BodyLimit(greedy, most_bytes=12)(scope, endless, nowhere))
+
+    def test_a_position_ticket_that_mt5_cannot_have_is_one(self, trader: Trader) -> None:
+        trader.call("POST", f"/accounts/acc_x/positions/{2**63}/close", 422, key="k")
 
     def test_broken_json_is_one(self, trader: Trader) -> None:
         response = trader.http.post("/api/v1/accounts", content=b"{", headers={"Content-Type": "application/json"})
@@ -200,6 +249,12 @@ class TestPortal:
         response = browser(world.farm).get("/accounts/acc_1")
         assert response.status_code == 503
         assert "make portal" in response.text
+
+    def test_a_name_that_no_file_can_have_is_a_page_too(self, world: World) -> None:
+        dist = world.farm.settings.portal_dist
+        dist.mkdir()
+        (dist / "index.html").write_text("portal")
+        assert browser(world.farm).get(f"/{'a' * 300}").text == "portal"
 
     def test_every_page_is_the_application_under_a_strict_policy(self, world: World) -> None:
         dist = world.farm.settings.portal_dist

@@ -139,6 +139,9 @@ class FakeTerminal:
             case "reject":
                 self._record(client_order_id, "refused", 10019)
                 return self._result(10019)
+            case "unclear":
+                self._record(client_order_id, "unknown", 10031)
+                return self._result(10031)
             case "fill_then_lose_answer":
                 self._record(client_order_id, "done", 10009, order=900, deal=700, price=1.1001)
                 raise LinkLostError("cut")

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from mt5_bridge.contract import STRUCTS
 from mt5_bridge.structs import TradeDeal
+from node_agent.bots.report import Status, read_status
 from node_agent.bridge import Target
 from node_agent.collector import OVERLAP_SECONDS, Collector
 from node_agent.database import Database
@@ -26,8 +27,8 @@ from node_agent.state import StateStore
 BOT = "bot_0000000000000001"
 
 
-def deal(ticket: int, time: int) -> Any:
-    values = {"ticket": ticket, "time": time, "symbol": "EURUSD"}
+def deal(ticket: int, time: int, **changes: Any) -> Any:
+    values = {"ticket": ticket, "time": time, "symbol": "EURUSD"} | changes
     return TradeDeal(values.get(name, kind()) for name, kind in STRUCTS["TradeDeal"])
 
 
@@ -178,6 +179,38 @@ def test_bot_logs_are_read_line_by_line_and_survive_rotation(bench: Bench) -> No
     bodies = [event.body for event in bench.spool.oldest()]
     texts = [(body.level, body.text) for body in bodies if isinstance(body, BotLogBody)]
     assert texts == [("warning", "one"), ("info", "not json"), ("info", "anew")]
+
+
+def test_whatever_a_bot_writes_into_its_files_can_be_sent(bench: Bench) -> None:
+    files = bench.target.layout.bot(BOT)
+    files.root.mkdir(parents=True)
+    lines = [
+        '{"text": "half a pair \\ud800 and nothing \\u0000"}',
+        '{"text": "before all time", "at": "0001-01-01T00:00:00+14:00"}',
+        '{"text": "odd time", "at": "\\ud800"}',
+        "[" * 20_000,
+    ]
+    files.log.write_text("\n".join(lines) + "\n")
+    assert bench.collector.collect_bot_logs(bench.target, [BOT]) == 4
+    bodies = [event.body for event in bench.spool.oldest()]
+    texts = [body.text for body in bodies if isinstance(body, BotLogBody)]
+    assert texts[:3] == ["half a pair ? and nothing ?", "before all time", "odd time"]
+    for status in ("[" * 20_000, '{"phase": "running", "revision": 1e999}', '{"phase": 1}'):
+        files.status.write_text(status)
+        assert read_status(files) is None
+    files.status.write_text('{"phase": "running", "detail": "\\ud800", "revision": 1}')
+    assert read_status(files) == Status("running", "?", 1)
+
+
+def test_an_event_that_cannot_be_read_does_not_hold_up_the_others(bench: Bench) -> None:
+    bench.bridge.deals = [deal(1, 5_000_000), deal(2, 5_000_000, profit=float("nan"))]
+    bench.collector.collect_deals(bench.bridge, bench.target)
+    bench.bridge.deals.append(deal(3, 5_000_000))
+    bench.collector.collect_deals(bench.bridge, bench.target)
+    assert bench.tickets() == [1, 3]
+    assert len(bench.spool) == 2
+    with bench.database.transaction() as sql:
+        assert sql.execute("SELECT event_id FROM unreadable").fetchall() == [("deal:acc_0000000000000001:2",)]
 
 
 def test_a_full_disk_loses_and_repeats_nothing(bench: Bench) -> None:

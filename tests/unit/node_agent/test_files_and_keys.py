@@ -7,10 +7,12 @@ from pathlib import Path
 import pytest
 from cryptography import x509
 
+from node_agent.clock import system_clock
 from node_agent.errors import AlreadyRunningError, ConfigurationError
 from node_agent.gateway.configuration import split_address
 from node_agent.identity import gateway_request, load_keys, make_gateway_key, make_keys, save_keys
 from node_agent.layout import DataLayout
+from node_agent.shutdown import stop_everything
 
 
 def test_keys_come_back_as_they_were_and_are_for_their_owner_only(tmp_path: Path) -> None:
@@ -66,6 +68,15 @@ def test_socket_paths_stay_short_whatever_the_data_folder(tmp_path: Path) -> Non
 def test_addresses_that_are_none_are_refused(text: str) -> None:
     with pytest.raises(ValueError, match="host:port"):
         split_address(text)
+
+
+def test_no_password_stays_on_disk_when_everything_is_stopped(tmp_path: Path) -> None:
+    layout = DataLayout.open(tmp_path / "data")
+    startup = layout.terminal("ter_0000000000000001").folder / "config" / "startup.ini"
+    startup.parent.mkdir(parents=True)
+    startup.write_text("[Common]")
+    assert stop_everything(layout, 1.0, system_clock) == 0
+    assert not startup.exists()
 
 
 def test_addresses_are_split() -> None:

@@ -194,6 +194,23 @@ def test_a_request_is_carried_out_once() -> None:
     assert verbs(desired, whole(wish(), finished_requests=("r1",))) == []
 
 
+def test_logs_that_cannot_be_packed_keep_nothing_else_from_being_done() -> None:
+    packing = [Verb.COLLECT_LOGS, Verb.FINISH_REQUEST]
+    desired = wish(requests=[TerminalRequest(request_id="r1", kind="collect_logs")])
+    assert verbs(desired, whole(wish())) == packing
+    assert verbs(desired, whole(wish(), terminal=None)) == [Verb.START_TERMINAL, *packing]
+    stopped = wish(running=False, requests=desired.requests)
+    assert verbs(stopped, whole(wish())) == [Verb.COLLECT, Verb.STOP_WORKER, Verb.STOP_TERMINAL, *packing]
+
+
+@pytest.mark.parametrize("away", [{"terminal": None}, {"worker": None}])
+def test_a_bot_is_stopped_also_while_its_terminal_is_away(away: dict[str, Any]) -> None:
+    later = NO_EXITS.delayed_until(NOW + 100)
+    view = whole(wish(bots=[bot()]), restarts=later, worker_restarts=later, **away)
+    assert verbs(wish(), view) == [Verb.STOP_BOT]
+    assert verbs(wish(bots=[bot()]), view) == []
+
+
 @dataclass
 class World:
     """Carries out actions as told, except those that break."""

@@ -88,6 +88,39 @@ def test_a_process_that_ignores_term_is_killed(roster: Roster, tmp_path: Path) -
     assert not is_alive(handle)
 
 
+@pytest.mark.parametrize("how", ["stop", "kill"])
+def test_a_process_that_survives_even_kill_is_not_called_ended(tmp_path: Path, how: str) -> None:
+    class Powerless(Children):
+        def stop(self, handle: Handle, grace: float) -> None:
+            pass
+
+        def kill(self, handle: Handle) -> None:
+            pass
+
+    database = Database(tmp_path / "agent.sqlite3")
+    roster = Roster(StateStore(database), Powerless(), time.time)
+    handle = roster.start(SLOT, SLEEPER, tmp_path / "out", "print")
+    with pytest.raises(TimeoutError):
+        roster.stop(SLOT, 0.1) if how == "stop" else roster.kill(SLOT)
+    roster.stop_all([SLOT], 0.1)
+    assert roster.running(SLOT) == handle
+    assert StateStore(database).handles() == [handle]
+    Children().kill(handle)
+    database.close()
+
+
+def test_the_end_of_a_process_does_not_erase_the_record_of_its_successor(tmp_path: Path) -> None:
+    database = Database(tmp_path / "agent.sqlite3")
+    state = StateStore(database)
+    first = Handle(SLOT, 10, "boot:1", 0.0, "print")
+    second = replace(first, pid=11, birth="boot:2")
+    state.save_handle(first)
+    state.save_handle(second)
+    state.drop_handle(first)
+    assert state.handles() == [second]
+    database.close()
+
+
 def test_a_process_that_cannot_be_recorded_does_not_stay(tmp_path: Path) -> None:
     class Full(StateStore):
         pid = 0

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from node_agent.protocol.messages import BotLogBody, Phase
+import pytest
+
+from node_agent.protocol.messages import BotLogBody, DealBody, Phase
 from tests.unit.control_plane.world import NodePlayer, Trader, World, deal_body, event, observed
 
 
@@ -56,6 +58,15 @@ def test_one_impossible_event_does_not_hold_up_the_others(world: World, trader: 
     ack = node.deliver(event(wanted, "bad", deal_body(1, profit=1e300)), event(wanted, "good", deal_body(2)))
     assert (ack.accepted, list(ack.rejected)) == (["good"], ["bad"])
     assert [each["ticket"] for each in deals(trader, account)] == [2]
+
+
+@pytest.mark.parametrize("body", [deal_body(2**63), deal_body(1, magic=2**64 - 1)])
+def test_what_no_database_can_hold_does_not_hold_up_the_others(
+    world: World, trader: Trader, node: NodePlayer, body: DealBody
+) -> None:
+    _, wanted = world.ready_account(trader, node)
+    ack = node.deliver(event(wanted, "bad", body), event(wanted, "good", deal_body(2)))
+    assert (ack.accepted, list(ack.rejected)) == (["good"], ["bad"])
 
 
 def test_deals_outlive_the_account(world: World, trader: Trader, node: NodePlayer) -> None:

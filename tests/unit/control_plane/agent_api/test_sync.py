@@ -122,6 +122,18 @@ class TestPlacementAndRelease:
         assert (shown["phase"], shown["node_name"]) == ("stopped", None)
         assert node.fetch().terminals == []
 
+    def test_a_terminal_that_still_runs_under_another_epoch_is_not_gone(
+        self, world: World, trader: Trader, node: NodePlayer
+    ) -> None:
+        account, wanted = world.ready_account(trader, node)
+        trader.call("POST", f"/accounts/{account}/undeploy", 202)
+        stray = observed(wanted, epoch=wanted.epoch - 1)
+        node.sync(stray)
+        node.sync(stray)
+        assert terminal_of(trader, account)["node_name"] == "node-1"
+        node.sync()
+        assert terminal_of(trader, account)["node_name"] is None
+
     def test_silence_about_a_terminal_proves_nothing_until_the_node_knows_that_it_should_stop(
         self, world: World, trader: Trader, node: NodePlayer
     ) -> None:
@@ -165,6 +177,36 @@ class TestPlacementAndRelease:
         node.sync(observed(wanted, phase=Phase.STOPPED))
         world.run_loops()
         assert terminal_of(trader, again["id"])["node_name"] == "node-1"
+
+    def test_two_users_never_get_two_terminals_of_one_login(
+        self, world: World, trader: Trader, node: NodePlayer
+    ) -> None:
+        first = trader.connect(5001)
+        second = world.trader("other@example.com").connect(5001)
+        world.run_loops()
+        assert [each.account_id for each in node.fetch().terminals] == [first["id"]]
+        wanted = node.desired[0]
+        node.sync(observed(wanted, phase=Phase.FAILED, reason=Reason.BAD_CREDENTIALS, last_answer_at=None))
+        world.run_loops()
+        assert {each.account_id for each in node.fetch().terminals} == {first["id"], second["id"]}
+
+    def test_a_corrected_password_does_not_join_a_login_that_runs_elsewhere(
+        self, world: World, trader: Trader, node: NodePlayer
+    ) -> None:
+        stranger = world.trader("other@example.com")
+        guess = stranger.connect(5001)
+        world.run_loops()
+        refused = observed(
+            node.fetch().terminals[0], phase=Phase.FAILED, reason=Reason.BAD_CREDENTIALS, last_answer_at=None
+        )
+        node.sync(refused)
+        owned = trader.connect(5001)
+        world.run_loops()
+        wanted = next(each for each in node.fetch().terminals if each.account_id == owned["id"])
+        node.sync(refused, observed(wanted))
+        problem = stranger.call("PUT", f"/accounts/{guess['id']}/credentials", 409, {"password": "right"})
+        assert problem["code"] == "account_runs_elsewhere"
+        trader.call("PUT", f"/accounts/{owned['id']}/credentials", 202, {"password": "new"})
 
 
 class TestObservations:

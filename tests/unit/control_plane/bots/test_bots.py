@@ -106,3 +106,11 @@ def test_its_result_is_what_its_deals_came_to(world: World, trader: Trader, node
     assert (shown["trades"], shown["profit"]) == (2, "8.70")
     by_ticket = {each["ticket"]: each["bot_id"] for each in trader.call("GET", f"/accounts/{account}/deals")["items"]}
     assert by_ticket == {1: bot["id"], 2: bot["id"], 3: bot["id"], 4: None}
+
+
+def test_a_bot_never_inherits_the_positions_of_one_before_it(world: World, trader: Trader, node: NodePlayer) -> None:
+    account, _ = world.ready_account(trader, node)
+    first = trader.call("POST", "/bots", 201, settings(account))
+    trader.call("DELETE", f"/accounts/{account}", 202)
+    again = trader.connect(5001)["id"]
+    assert trader.call("POST", "/bots", 201, settings(again))["magic"] == first["magic"] + 1

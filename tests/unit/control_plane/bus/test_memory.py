@@ -88,6 +88,30 @@ class TestLiveUpdates:
         assert frame.startswith("event: account\n")
         assert '"explanation":"Waiting' in frame
 
+    def test_a_silent_node_that_is_heard_again_is_told(self, world: World, trader: Trader, node: NodePlayer) -> None:
+        _, wanted = world.ready_account(trader, node)
+        world.clock.advance(seconds=50)
+        world.run_loops()
+        owner = Owner(trader.user["tenant_id"], trader.user["id"])
+        (frame,) = asyncio.run(self.frames(world, owner, lambda: node.make_ready(wanted), 1))
+        assert "Connected and ready" in frame
+
+    def test_a_busy_stream_ends_with_the_session_as_well(self, world: World, trader: Trader) -> None:
+        owner = Owner(trader.user["tenant_id"], trader.user["id"])
+
+        async def signed_out() -> bool:
+            return False
+
+        async def listen() -> list[str]:
+            stream = world.farm.live.events(owner, signed_out)
+            seen = [await anext(stream)]
+            world.clock.advance(seconds=16)
+            await asyncio.to_thread(trader.connect)
+            async with asyncio.timeout(PATIENCE):
+                return seen + [frame async for frame in stream]
+
+        assert asyncio.run(listen()) == [": heartbeat\n\n"]
+
     def test_the_stream_ends_with_the_session_or_the_farm(self, world: World, trader: Trader) -> None:
         owner = Owner(trader.user["tenant_id"], trader.user["id"])
 

@@ -109,3 +109,13 @@ def test_times_without_a_zone_are_refused(world: World) -> None:
     with pytest.raises(ValueError, match="naive"):
         UtcDateTime().process_bind_param(datetime(2026, 1, 1), dialect)
     assert UtcDateTime().process_result_value(datetime(2026, 1, 1), dialect) == datetime(2026, 1, 1, tzinfo=UTC)
+
+
+def test_an_error_of_the_database_tells_no_values(tmp_path: Path) -> None:
+    database = open_database(Settings(data=tmp_path))
+    with pytest.raises(IntegrityError) as caught, database.write() as session:
+        session.execute(
+            text("INSERT INTO farm_keys (name, wrapped) VALUES (:name, :wrapped)"), {"name": "k", "wrapped": b"sealed"}
+        )
+    database.close()
+    assert "sealed" not in str(caught.value)

@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import pytest
 
+from control_plane.access.port import Target, TerminalSession
+from control_plane.trading import outcome
 from control_plane.trading.model import Order
+from control_plane.trading.state import OrderState
+from mt5_bridge.contract import RETCODES
+from mt5_bridge.structs import OrderSendResult
+from mt5_bridge.trading import UNCERTAIN
 from node_agent.protocol.messages import DesiredTerminal, OrderBody
 from node_agent.protocol.tickets import Scope
-from tests.unit.control_plane.world import FakeTerminal, NodePlayer, Trader, World, deal_body, event
+from tests.unit.control_plane.world import FakeTerminal, NodePlayer, Trader, World, deal_body, event, filled
 
 BUY = {"symbol": "EURUSD", "side": "buy", "volume": 0.1}
 
@@ -124,6 +133,33 @@ class TestUnknownOutcomes:
         assert [each["state"] for each in orders(trader, account)] == ["done"]
         assert len(terminal.sent) == 1
 
+    def test_a_return_code_that_does_not_say_what_the_broker_did_is_no_refusal(
+        self, world: World, trader: Trader, account: str, terminal: FakeTerminal
+    ) -> None:
+        terminal.script = ["unclear"]
+        order = trader.call("POST", f"/accounts/{account}/orders", 202, BUY, key="k")
+        assert order["state"] == "unknown"
+        terminal.settle(order["id"], "done", 10009)
+        world.clock.advance(seconds=4)
+        world.run_loops()
+        assert orders(trader, account)[0]["state"] == "done"
+
+    def test_the_bridge_and_the_control_plane_agree_on_which_return_codes_are_unclear(self) -> None:
+        results = [filled(OrderSendResult, retcode=code) for code in RETCODES]
+        unclear = {each.retcode for each in results if outcome.of_result(each).state is OrderState.UNKNOWN}
+        assert unclear == UNCERTAIN
+
+    def test_one_that_cannot_be_judged_does_not_keep_the_others_waiting(
+        self, world: World, trader: Trader, account: str, terminal: FakeTerminal
+    ) -> None:
+        terminal.script = ["fill_then_lose_answer", "fill_then_lose_answer"]
+        first, second = (trader.call("POST", f"/accounts/{account}/orders", 202, BUY, key=key) for key in "ab")
+        terminal.settle(first["id"], "a state of a later version")
+        world.clock.advance(seconds=4)
+        world.run_loops()
+        states = {each["id"]: each["state"] for each in orders(trader, account)}
+        assert states == {first["id"]: "unknown", second["id"]: "done"}
+
     def test_an_order_that_never_arrived_is_not_executed_once_nothing_can_be_on_the_way(
         self, world: World, trader: Trader, account: str, terminal: FakeTerminal
     ) -> None:
@@ -233,6 +269,34 @@ class TestClosing:
         terminal.open_position(31)
         problem = trader.call("POST", f"/accounts/{account}/positions/31/close", 422, {"volume": 0.2}, key="k")
         assert problem["errors"][0]["field"] == "volume"
+
+    def test_the_whole_of_a_position_can_always_be_closed(
+        self, trader: Trader, account: str, terminal: FakeTerminal
+    ) -> None:
+        terminal.open_position(31, volume=0.005)
+        trader.call("POST", f"/accounts/{account}/positions/31/close", 201, key="k")
+        assert terminal.sent[0][1]["volume"] == 0.005
+
+    def test_a_repetition_that_the_first_attempt_overtook_gives_its_order(
+        self, world: World, trader: Trader, account: str, terminal: FakeTerminal, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        terminal.open_position(31)
+        first: list[dict[str, object]] = []
+        session = world.door.session
+
+        @contextmanager
+        def after_the_first(target: Target, scope: Scope, principal: str) -> Iterator[TerminalSession]:
+            if not first:
+                first.append({})
+                first[0] = trader.call("POST", f"/accounts/{account}/positions/31/close", 201, key="k")
+                terminal.positions.clear()
+            with session(target, scope, principal) as opened:
+                yield opened
+
+        monkeypatch.setattr(world.door, "session", after_the_first)
+        repeated = trader.call("POST", f"/accounts/{account}/positions/31/close", 201, key="k")
+        assert repeated["id"] == first[0]["id"]
+        assert len(terminal.sent) == 1
 
     def test_a_position_that_is_gone_is_not_found(self, trader: Trader, account: str, terminal: FakeTerminal) -> None:
         problem = trader.call("POST", f"/accounts/{account}/positions/31/close", 404, key="k")

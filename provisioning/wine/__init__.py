@@ -1,0 +1,1 @@
+"""Wine on Linux machines: a prefix for terminals, and the Windows Python that the official package needs."""

@@ -1,0 +1,116 @@
+"""The watch over one terminal goes on, whatever happens to what it collects."""
+
+from __future__ import annotations
+
+import itertools
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mt5_bridge.client import BridgeError
+from node_agent.bridge import Bridge, Target
+from node_agent.collector import Collector
+from node_agent.database import Database
+from node_agent.errors import StorageError
+from node_agent.layout import TerminalLayout
+from node_agent.monitor import Monitor, MonitorParts
+from node_agent.observation import Link, Probe
+
+
+class ConnectingTerminal:
+    """A worker whose terminal has no session with its broker yet."""
+
+    def describe(self) -> Mapping[str, Any]:
+        return {"wrong_account": False, "linked": True, "error_code": 1, "journal_sequence": 1}
+
+    def configure(self, configuration: Mapping[str, Any]) -> None:
+        raise NotImplementedError
+
+    def journal(self, after_sequence: int, limit: int) -> Sequence[Mapping[str, Any]]:
+        return ()
+
+    def account_info(self) -> Any:
+        return None
+
+    def terminal_info(self) -> Any:
+        return object()
+
+    def positions_total(self) -> int:
+        return 0
+
+    def symbols_get(self) -> Any:
+        return ()
+
+    def symbol_info_tick(self, symbol: str) -> Any:
+        return None
+
+    def history_deals_get(self, date_from: int, date_to: int) -> Any:
+        return ()
+
+    def close(self) -> None:
+        pass
+
+
+class FullDisk(Collector):
+    def collect_journal(self, bridge: Bridge, target: Target, newest_sequence: int) -> int:
+        raise StorageError("the disk is full")
+
+
+class Garbage(Collector):
+    def collect_bot_logs(self, target: Target, bot_ids: list[str]) -> int:
+        raise RecursionError
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> Iterator[Database]:
+    made = Database(tmp_path / "agent.sqlite3")
+    yield made
+    made.close()
+
+
+@pytest.mark.parametrize("kind", [FullDisk, Garbage])
+def test_the_terminal_is_asked_again_and_again_although_nothing_can_be_collected(
+    database: Database, tmp_path: Path, kind: type[Collector]
+) -> None:
+    seen: list[Probe] = []
+    target = Target("ter_0000000000000001", "acc_0000000000000001", 1, 7, "Demo", TerminalLayout(tmp_path, tmp_path))
+    parts = MonitorParts(lambda _: ConnectingTerminal(), kind(database, time.time), time.time, interval=0.01)
+    monitor = Monitor(target, parts, seen.append, list)
+    monitor.start()
+    try:
+        deadline = time.monotonic() + 5
+        while len(seen) < 3:
+            assert time.monotonic() < deadline, "the terminal is no longer asked"
+            time.sleep(0.01)
+    finally:
+        monitor.stop()
+    assert {probe.link for probe in seen} == {Link.CONNECTING}
+    assert monitor.disk_error == ("the disk is full" if kind is FullDisk else None)
+
+
+@pytest.mark.parametrize(("code", "beginnings"), [("hello_timeout", 1), ("busy", 4)])
+def test_a_worker_that_takes_connections_and_says_nothing_counts_as_one_long_wait(
+    database: Database, tmp_path: Path, code: str, beginnings: int
+) -> None:
+    begun: list[float | None] = []
+    ticks = itertools.count()
+
+    def connect(_: Target) -> Bridge:
+        begun.append(monitor.busy_since)
+        raise BridgeError(code, "no", retryable=True)
+
+    target = Target("ter_0000000000000001", "acc_0000000000000001", 1, 7, "Demo", TerminalLayout(tmp_path, tmp_path))
+    parts = MonitorParts(connect, Collector(database, time.time), lambda: float(next(ticks)), interval=0.01)
+    monitor = Monitor(target, parts, lambda _: None, list)
+    monitor.start()
+    try:
+        deadline = time.monotonic() + 5
+        while len(begun) < 4:
+            assert time.monotonic() < deadline, "the worker is no longer asked"
+            time.sleep(0.01)
+    finally:
+        monitor.stop()
+    assert len(set(begun[:4])) == beginnings

@@ -15,11 +15,16 @@ NOTHING_YET = (0, "")
 NO_TERMINAL = (-10003, "IPC initialize failed, MetaTrader 5 x64 not found")
 SEND_FAILED = (-10001, "IPC send failed")
 RECEIVE_FAILED = (-10002, "IPC recv failed")
+FOREIGN_ANSWER = (-10000, "IPC call failed")
 DEFAULT_TIMEOUT_MS = 60_000
 _CONNECT_SECONDS = 5.0
 _ANSWER_SECONDS = 60.0
 # Calls that give False and not None when the terminal says no.
 _FALSE = frozenset({"initialize", "login", "symbol_select", "market_book_add", "market_book_release"})
+
+
+class _ForeignAnswerError(LinkError):
+    """An answer that does not belong to the request."""
 
 
 class SimulatedBackend:
@@ -75,7 +80,7 @@ class SimulatedBackend:
             return self._failed(function, (error.code, error.text))
         except LinkError as error:
             # The link stays given up until the next initialize (B16).
-            return self._failed(function, SEND_FAILED if isinstance(error, SendError) else RECEIVE_FAILED)
+            return self._failed(function, _link_trouble(error))
 
     def _failed(self, function: str, error: tuple[int, str]) -> Any:
         self._error = error
@@ -124,8 +129,14 @@ class SimulatedBackend:
         frames.send((self._number, verb, arguments))
         answer = frames.receive()
         if answer[0] != self._number:
-            raise LinkError("the answer belongs to another request")
+            raise _ForeignAnswerError("the answer belongs to another request")
         return opened(answer)
+
+
+def _link_trouble(error: LinkError) -> tuple[int, str]:
+    if isinstance(error, SendError):
+        return SEND_FAILED
+    return FOREIGN_ANSWER if isinstance(error, _ForeignAnswerError) else RECEIVE_FAILED
 
 
 def _not_started(path: str) -> tuple[int, str]:

@@ -83,6 +83,8 @@ class Server:
     """Sockets around a Broker."""
 
     def __init__(self, reopen: Callable[[], Broker], admin_token: str) -> None:
+        self.address = ""
+        """Where it listens, empty before it does."""
         self._reopen = reopen
         self._faults = FaultPlan()
         self._blocked: dict[int, float] = {}
@@ -109,7 +111,8 @@ class Server:
         """Serve until `stop`. Raises OSError if the address cannot be had, sqlite3.Error if the disk fails."""
         listener = await asyncio.start_server(self._serve, host, port)
         address = listener.sockets[0].getsockname()
-        ready = {"ready": True, "address": f"{address[0]}:{address[1]}", "server": self._broker.server}
+        self.address = f"{address[0]}:{address[1]}"
+        ready = {"ready": True, "address": self.address, "server": self._broker.server}
         sys.stdout.write(json.dumps(ready) + "\n")
         sys.stdout.flush()
         while True:

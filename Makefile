@@ -8,7 +8,7 @@ PIN := ../$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --gene
 FARM_EXTRAS := --extra simulated --extra agent --extra control --extra portal-build
 
 .DEFAULT_GOAL := help
-.PHONY: help setup portal demo test test-fast lint types format openapi lock clean
+.PHONY: help setup portal demo test test-fast conformance golden lint types format openapi lock clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -36,6 +36,12 @@ test: setup portal ## Run all tests
 
 test-fast: setup ## Run the unit tests only
 	@$(BIN)/python -m pytest tests/unit
+
+conformance: setup ## Count what of the official API and its behaviour is proven
+	@$(BIN)/python -m tests.conformance.report
+
+golden: setup ## Measure the market's bars and ticks against a real terminal's
+	@$(BIN)/python -m tests.conformance.golden
 
 lint: setup portal ## Check style, import directions and that generated files are current
 	@$(BIN)/ruff check .

@@ -22,8 +22,23 @@ from tests.conformance.contract_facts import WheelError, counts, wheel_facts
 NOTES = Path(__file__).parents[2].parent / "shared" / "mt5_api"
 _RULE = re.compile(r"^- ([A-Z]\d+) (.*)$")
 _TAG = re.compile(r"\[([^\]]*)\]\s*$")
-WHY_NOT: dict[str, str] = {}
-"""Reasons why a rule is not proven."""
+IN_PART = {
+    "A14": "the simulated link belongs to a backend object, one for each worker process",
+    "B7": "no search among installations: a farm terminal is started by its agent",
+    "C1": "no New York daylight saving: the clock is the one of the market's data",
+    "D8": "no charts, only positions keep a symbol selected",
+    "E7": "history is always loaded, so the first call is never short",
+    "F3": "flags 32 and 64 (side of the deal) are served from data, never made",
+    "G2": "no market orders in the book (types 3 and 4)",
+    "L2": "by faults only",
+    "L9": "10020 by faults only",
+    "L11": "by faults only",
+    "L16": "10032 by faults only",
+    "L21": "10041 by faults only",
+    "R4": "reasons 1, 2, 8 and 9 do not arise",
+    "U1": "no interest accrues while a bond is held",
+}
+"""Rules of which the tests prove a part, and what is left out."""
 
 
 @dataclass(frozen=True)
@@ -95,11 +110,14 @@ def _contract() -> bool:
 def _rules(proofs: Proofs) -> bool:
     known = rules()
     proven = [rule for rule in known if proofs.passed[rule.number] and not proofs.failed[rule.number]]
-    _say(f"rules proven   {len(proven)}/{len(known)} by {proofs.tests} tests")
+    parts = [rule.number for rule in proven if rule.number in IN_PART]
+    _say(f"rules proven   {len(proven)}/{len(known)} by {proofs.tests} tests, {len(parts)} of them in part")
+    for number in parts:
+        _say(f"  in part: {number} {IN_PART[number]}")
     unproven = [rule for rule in known if rule not in proven]
     for rule in unproven:
         failed = ", ".join(proofs.failed[rule.number])
-        reason = f"failed or skipped: {failed}" if failed else WHY_NOT.get(rule.number, "no test names it")
+        reason = f"failed or skipped: {failed}" if failed else "no test names it"
         _say(f"  not proven: {rule.number} [{rule.tag}] {reason}")
     strangers = sorted((set(proofs.passed) | set(proofs.failed)) - {rule.number for rule in known})
     for number in strangers:

@@ -202,6 +202,17 @@ def test_link_trouble_lasts_until_initialize(stage: Stage) -> None:
         (stage.folder / "false").unlink()
 
 
+@pytest.mark.rule("B16")
+def test_a_link_that_does_not_take_the_request(stage: Stage) -> None:
+    mt5 = stage.program()
+    frames = mt5._backend._frames
+    frames._socket.shutdown(socket.SHUT_WR)
+    assert mt5.account_info() is None
+    assert mt5.last_error() == (-10001, "IPC send failed")
+    assert mt5.initialize() is True
+    assert mt5.account_info().login == LOGIN
+
+
 def _foreign(number: int, frames: Frames) -> None:
     frames.send((number + 1, True, None))
 

@@ -107,6 +107,15 @@ def test_on_an_exchange_the_last_deal_sets_stops_off() -> None:
     assert (desk.positions(), desk.last_deal.reason, desk.last_deal.price) == ((), 4, 1.0905)
 
 
+@pytest.mark.rule("R8", "R9")
+@pytest.mark.parametrize(("kind", "stops", "last"), [(0, {"tp": 1.11}, 1.11), (1, {"tp": 1.09}, 1.09)])
+def test_a_take_profit_is_never_filled_worse_than_its_level(kind: int, stops: dict[str, float], last: float) -> None:
+    desk = Desk(calc_mode=EXCH_STOCKS, contract_size=1.0)
+    desk.deal(kind, **stops)
+    desk.move((1.1, 1.1001, last))  # the quotes have not followed the last deal yet
+    assert (desk.positions(), desk.last_deal.price, desk.last_deal.reason) == ((), last, 5)
+
+
 @pytest.mark.rule("R10")
 @pytest.mark.parametrize("on_stops", [False, True])
 def test_time_update_changes_with_the_volume(on_stops: bool) -> None:

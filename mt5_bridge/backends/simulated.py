@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from mt5_bridge import codec
-from mt5_bridge.arguments import RejectedError, parse, unconnected
+from mt5_bridge.arguments import RejectedError, left_by, parse, unconnected
 from mt5_bridge.simulated.link import Frames, LinkError, RemoteError, SendError, connect, opened
 
 SUCCESS = (1, "Success")
@@ -54,12 +54,17 @@ class SimulatedBackend:
         if function == "last_error":
             parse(function, args, kwargs)
             return self._error
-        self._error = SUCCESS  # B2
+        # A TypeError is the interpreter's: the function has not begun, and last_error() stays as it was.
         try:
             plain, named = parse(function, args, kwargs)
         except RejectedError as rejected:
             self._error = rejected.error
             return rejected.value
+        except SystemError as error:
+            unasked = SUCCESS if self._frames is not None else unconnected(function)[1]
+            self._error = left_by(error) or unasked
+            raise
+        self._error = SUCCESS  # B2
         if function == "initialize":
             return self._initialize(plain, named)
         if function == "shutdown":
@@ -90,7 +95,8 @@ class SimulatedBackend:
 
     def _initialize(self, plain: tuple[Any, ...], named: Mapping[str, Any]) -> bool:
         self.close()
-        path = plain[0] if plain else named.get("path")
+        given = named.get("path", plain[0] if plain else "")
+        path = given.partition("\0")[0] or None  # a C string
         timeout = named.get("timeout", DEFAULT_TIMEOUT_MS)
         try:
             frames = Frames(connect(self._ipc, _CONNECT_SECONDS))

@@ -94,6 +94,7 @@ def test_a_wrong_type_in_a_number_s_place_raises_system_error(mt5: Any) -> None:
         with pytest.raises(SystemError, match="returned a result with an exception set") as caught:
             getattr(mt5, function)(*args)
         assert isinstance(caught.value.__cause__, TypeError)
+        assert mt5.last_error() == (-2, "Invalid arguments")
 
 
 @pytest.mark.rule("A8")

@@ -37,7 +37,7 @@ def test_last_error_speaks_of_the_latest_call(stage: Stage) -> None:
 def test_nothing_is_had_without_a_link(stage: Stage) -> None:
     mt5 = stage.program(connected=False)
     calls: dict[str, tuple[Any, ...]] = dict.fromkeys(
-        ("account_info", "terminal_info", "symbols_total", "orders_total", "positions_total", "orders_get"), ()
+        ("account_info", "terminal_info", "orders_total", "positions_total", "orders_get"), ()
     )
     calls |= {"positions_get": (), "symbol_info": ("EURUSD",), "symbol_info_tick": ("EURUSD",)}
     calls |= {"market_book_get": ("EURUSD",), "copy_rates_from_pos": ("EURUSD", 1, 0, 1)}
@@ -50,7 +50,9 @@ def test_nothing_is_had_without_a_link(stage: Stage) -> None:
     assert mt5.last_error()[0] == -10004
     assert mt5.login(LOGIN) is False
     assert mt5.last_error()[0] == -10004
-    assert mt5.symbols_get() is None
+    for function in ("symbols_get", "symbols_total"):
+        assert getattr(mt5, function)() is None
+        assert mt5.last_error()[0] == -5  # as the package itself says: without a terminal there is no build (B18)
 
 
 @pytest.mark.rule("B4")
@@ -131,8 +133,12 @@ def test_login_needs_a_number_and_keeps_the_link_when_refused(stage: Stage) -> N
     assert mt5.login(LOGIN, PASSWORD, SERVER) is True
     assert mt5.login(LOGIN) is True  # with what the terminal has saved
     for wrong in (0, "5"):
-        assert mt5.login(wrong) is False
+        assert mt5.login(login=wrong) is False
         assert mt5.last_error() == (-2, 'Invalid "login" argument')
+    assert mt5.login(0) is False
+    assert mt5.last_error() == (-2, 'Invalid "login" argument')
+    assert mt5.login("5") is False
+    assert mt5.last_error()[0] == -2  # the package itself names it by its place
     assert mt5.login() is False
     assert mt5.last_error() == (-2, 'Invalid "login" argument')
     assert mt5.login(LOGIN, password="wrong") is False

@@ -28,7 +28,7 @@ from mt5_bridge.simulated.market.bars import Array, minute_bars
 from mt5_bridge.simulated.market.market import Market, NothingMore
 from mt5_bridge.simulated.market.series import Series
 from mt5_bridge.simulated.market.synthetic import tick_flags
-from mt5_bridge.simulated.server import Server
+from mt5_bridge.simulated.serving import Server
 from mt5_bridge.simulated.store import Store
 from mt5_bridge.simulated.symbols import EXCH_STOCKS, EXCHANGE_EXECUTION, SymbolSpec, specification
 from mt5_bridge.simulated.terminal import Terminal

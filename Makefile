@@ -10,7 +10,7 @@ N ?= 50000
 FARM_EXTRAS := --extra simulated --extra agent --extra control --extra portal-build
 
 .DEFAULT_GOAL := help
-.PHONY: help setup portal demo test test-fast orders-test lint types format openapi lock wine clean
+.PHONY: help setup portal demo test test-fast orders-test lint types format openapi lock wine clean conformance golden
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -42,6 +42,12 @@ test-fast: setup ## Run the unit tests only
 
 orders-test: setup ## Send 50,000 orders through a faulty link (N=50000) and compare with the broker's book
 	@$(BIN)/python -m tests.orders.run --orders $(N)
+
+conformance: setup ## Count what of the official API and its behaviour is proven
+	@$(BIN)/python -m tests.conformance.report
+
+golden: setup ## Measure the market's bars and ticks against a real terminal's
+	@$(BIN)/python -m tests.conformance.golden
 
 lint: setup portal ## Check style, import directions and that generated files are current
 	@$(BIN)/ruff check .

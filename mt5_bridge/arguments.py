@@ -17,6 +17,10 @@ from mt5_bridge.scalars import Parameter, Slot, date, text, unsigned
 
 INVALID_PARAMS: Final = -2
 NO_CONNECTION: Final = (-10004, "No IPC connection")
+INCOMPATIBLE: Final = (
+    -5,
+    "Terminal: Incompatible versions, please install the latest version of Terminal and Python module",
+)
 SUCCESS: Final = (1, "Success")
 
 Args = tuple[Any, ...]
@@ -24,6 +28,7 @@ Kwargs = Mapping[str, Any]
 Parsed = tuple[Args, dict[str, Any]]
 
 _FALSE_ON_ERROR: Final = frozenset({"initialize", "login", "symbol_select", "symbols_get"})
+_HEAP_TYPE: Final = 1 << 9
 _ORDINALS: Final = ("1st", "2nd", "3rd")
 
 
@@ -49,22 +54,26 @@ def unconnected(function: str) -> tuple[object, tuple[int, str]]:
         return False, SUCCESS
     if function == "shutdown":
         return True, SUCCESS
+    if function in {"symbols_get", "symbols_total"}:
+        return None, INCOMPATIBLE  # B18: no terminal has no build
     return (False if function in {"symbol_select", "login"} else None), NO_CONNECTION
 
 
 def parse(function: str, args: Args, kwargs: Kwargs) -> Parsed:
     """Check a call as the package does.
 
-    Raises RejectedError, TypeError or SystemError; KeyError when there is no such C function.
+    Raises RejectedError, TypeError or SystemError; KeyError when there is no such C function. A SystemError that the
+    package explains in last_error() as well has that text as a note.
     """
     style = FUNCTIONS[function].style
     if style is Style.PYTHON:
         raise KeyError(function)
+    name = f"MetaTrader5._core.{function}" if style is Style.NONE else function
     if style is not Style.KEYWORDS and kwargs:
-        raise TypeError(f"{function}() takes no keyword arguments")
+        raise TypeError(f"{name}() takes no keyword arguments")
     if style is Style.NONE:
         if args:
-            raise TypeError(f"{function}() takes no arguments ({len(args)} given)")
+            raise TypeError(f"{name}() takes no arguments ({len(args)} given)")
         return (), {}
     if style is Style.POSITIONAL:
         return _positional(function, args), {}
@@ -99,10 +108,33 @@ def _positional(function: str, args: Args) -> Args:
     used = slots[: len(args)]
     if any(slot is Slot.SYMBOL and not text(value) for slot, value in zip(used, args, strict=True)):
         raise _invalid(function, "Invalid arguments")  # A6, A9
+    if function.startswith("order_calc_"):
+        args = (_any_int(function, args[0]), *args[1:])
+    return tuple(_converted(function, slot, value) for slot, value in zip(used, args, strict=True))
+
+
+def _any_int(function: str, value: object) -> int:
+    """The first argument of order_calc_*: an int of any size, of which 32 bits are used."""
+    if not isinstance(value, int):
+        name = "None" if value is None else _c_name(type(value))
+        raise _system_error(function, "Invalid arguments") from TypeError(f"argument 1 must be int, not {name}")
+    return (int(value) + 2**31) % 2**32 - 2**31
+
+
+def _c_name(kind: type) -> str:
+    """A type's name as C code sees it: with its module for types written in C, but for the built-in ones."""
+    in_python = bool(kind.__flags__ & _HEAP_TYPE)
+    return kind.__name__ if in_python or kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__name__}"
+
+
+def _converted(function: str, slot: Slot, value: object) -> Any:
     try:
-        return tuple(slot.convert(value) for slot, value in zip(used, args, strict=True))
-    except (TypeError, OverflowError) as error:
-        raise _system_error(function) from error  # A7, C2
+        return slot.convert(value)
+    except OverflowError as error:
+        # A date overflows only after the call: last_error() is then the call's own.
+        raise _system_error(function, "" if slot is Slot.DATE else "Invalid arguments") from error  # C2
+    except TypeError as error:
+        raise _system_error(function, "Invalid arguments") from error  # A7
     except ValueError as error:
         raise _invalid(function, "Invalid arguments") from error
 
@@ -126,16 +158,23 @@ def _login(function: str, args: Args, kwargs: Kwargs) -> Parsed:
     if len(args) > 3:
         raise _invalid(function, "Invalid number of arguments")
     login = args[0] if args else kwargs.get("login")
+    if args and not isinstance(login, int):
+        raise _invalid_position(function, 0)
     if not isinstance(login, int) or not login:
         raise _invalid_name(function, "login")  # B11
+    try:
+        unsigned(login, 64)
+    except OverflowError as error:
+        text_ = "Invalid 1st unnamed argument" if args else 'Invalid "login" argument'
+        raise _system_error(function, text_) from error
     for position, value in enumerate(args[1:], start=1):
         if not text(value, 253):
             raise _invalid_position(function, position)
-    known = _known(function, kwargs, {"password": 253, "server": 253})
+    known = _known(function, kwargs, {"server": 253, "password": 253})
     known |= dict(zip(("password", "server"), args[1:], strict=False))
     if "timeout" in kwargs:
         known["timeout"] = _keyword_int(function, "timeout", kwargs["timeout"])
-    return (_keyword_int(function, "login", login),), known
+    return (int(login),), known
 
 
 def _symbols_get(function: str, args: Args, kwargs: Kwargs) -> Parsed:
@@ -151,17 +190,17 @@ def _symbols_get(function: str, args: Args, kwargs: Kwargs) -> Parsed:
 def _open_get(function: str, args: Args, kwargs: Kwargs) -> Parsed:
     if args:
         raise _invalid(function, "Unnamed arguments not allowed")  # W1
-    known = _known(function, kwargs, {"symbol": 29, "group": None})
+    known = _known(function, kwargs, {"symbol": 29})
     if "ticket" in kwargs:
         known["ticket"] = _keyword_int(function, "ticket", kwargs["ticket"])
-    return (), known
+    return (), known | _known(function, kwargs, {"group": None})
 
 
 def _history_get(function: str, args: Args, kwargs: Kwargs) -> Parsed:
     if args:
         if len(args) != 2:
             raise _invalid(function, "Invalid arguments")
-        dates = tuple(_history_date(function, index, value) for index, value in enumerate(args))
+        dates = tuple(_history_date(function, value) for value in args)
         return dates, _known(function, kwargs, {"group": None})
     for name in ("ticket", "position"):  # ticket beats position (W4)
         if name in kwargs:
@@ -169,15 +208,15 @@ def _history_get(function: str, args: Args, kwargs: Kwargs) -> Parsed:
     raise _invalid(function, "Invalid arguments")
 
 
-def _history_date(function: str, index: int, value: object) -> int:
+def _history_date(function: str, value: object) -> int:
     if not isinstance(value, int | float | datetime):
-        raise _invalid_position(function, index)
+        raise _invalid(function, "Invalid arguments")
     try:
         return date(value)
     except OverflowError as error:
-        raise _system_error(function) from error
+        raise _system_error(function, "") from error
     except ValueError as error:
-        raise _invalid_position(function, index) from error
+        raise _invalid(function, "Invalid arguments") from error
 
 
 _REQUEST: Final[tuple[Parameter, ...]] = (
@@ -204,7 +243,9 @@ _REQUEST: Final[tuple[Parameter, ...]] = (
 def _request(function: str, args: Args, kwargs: Kwargs) -> Parsed:
     if args and kwargs:
         raise _invalid(function, "Unnamed arguments not allowed")  # I1
-    if len(args) > 1 or (args and not isinstance(args[0], dict)):
+    if len(args) > 1:
+        raise _invalid(function, "Invalid number of arguments")
+    if args and not isinstance(args[0], dict):
         raise _invalid(function, "Invalid arguments")
     given: Mapping[Any, Any] = args[0] if args else kwargs
     request: dict[str, Any] = {}
@@ -214,7 +255,7 @@ def _request(function: str, args: Args, kwargs: Kwargs) -> Parsed:
         try:
             request[parameter.name] = parameter.convert(given[parameter.name])
         except OverflowError as error:
-            raise _system_error(function) from error  # A8
+            raise _system_error(function, f'Invalid "{parameter.name}" argument') from error  # A8
         except (TypeError, ValueError) as error:
             raise _invalid_name(function, parameter.name) from error  # I3
     return (request,), {}
@@ -250,7 +291,7 @@ def _keyword_int(function: str, name: str, value: object) -> int:
     try:
         return unsigned(value, 32 if name == "timeout" else 64)
     except OverflowError as error:
-        raise _system_error(function) from error
+        raise _system_error(function, f'Invalid "{name}" argument') from error
 
 
 def _invalid(function: str, message: str) -> RejectedError:
@@ -265,5 +306,15 @@ def _invalid_position(function: str, index: int) -> RejectedError:
     return _invalid(function, f"Invalid {_ORDINALS[index]} unnamed argument")
 
 
-def _system_error(function: str) -> SystemError:
-    return SystemError(f"<built-in function {function}> returned a result with an exception set")
+def _system_error(function: str, last_error: str) -> SystemError:
+    """The package's own error; `last_error` is the text that it leaves as well, '' for none."""
+    error = SystemError(f"<built-in function {function}> returned a result with an exception set")
+    if last_error:
+        error.add_note(last_error)
+    return error
+
+
+def left_by(error: SystemError) -> tuple[int, str] | None:
+    """What last_error() says after a SystemError of `parse`; None for what the call itself would have left."""
+    notes = getattr(error, "__notes__", [])
+    return (INVALID_PARAMS, notes[0]) if notes else None

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from mt5_bridge import codec
-from mt5_bridge.arguments import RejectedError, parse, unconnected
+from mt5_bridge.arguments import RejectedError, left_by, parse, unconnected
 from mt5_bridge.simulated.link import Frames, LinkError, RemoteError, SendError, connect, opened
 
 SUCCESS = (1, "Success")
@@ -15,11 +15,16 @@ NOTHING_YET = (0, "")
 NO_TERMINAL = (-10003, "IPC initialize failed, MetaTrader 5 x64 not found")
 SEND_FAILED = (-10001, "IPC send failed")
 RECEIVE_FAILED = (-10002, "IPC recv failed")
+FOREIGN_ANSWER = (-10000, "IPC call failed")
 DEFAULT_TIMEOUT_MS = 60_000
 _CONNECT_SECONDS = 5.0
 _ANSWER_SECONDS = 60.0
 # Calls that give False and not None when the terminal says no.
 _FALSE = frozenset({"initialize", "login", "symbol_select", "market_book_add", "market_book_release"})
+
+
+class _ForeignAnswerError(LinkError):
+    """An answer that does not belong to the request."""
 
 
 class SimulatedBackend:
@@ -49,12 +54,17 @@ class SimulatedBackend:
         if function == "last_error":
             parse(function, args, kwargs)
             return self._error
-        self._error = SUCCESS  # B2
+        # A TypeError is the interpreter's: the function has not begun, and last_error() stays as it was.
         try:
             plain, named = parse(function, args, kwargs)
         except RejectedError as rejected:
             self._error = rejected.error
             return rejected.value
+        except SystemError as error:
+            unasked = SUCCESS if self._frames is not None else unconnected(function)[1]
+            self._error = left_by(error) or unasked
+            raise
+        self._error = SUCCESS  # B2
         if function == "initialize":
             return self._initialize(plain, named)
         if function == "shutdown":
@@ -75,7 +85,7 @@ class SimulatedBackend:
             return self._failed(function, (error.code, error.text))
         except LinkError as error:
             # The link stays given up until the next initialize (B16).
-            return self._failed(function, SEND_FAILED if isinstance(error, SendError) else RECEIVE_FAILED)
+            return self._failed(function, _link_trouble(error))
 
     def _failed(self, function: str, error: tuple[int, str]) -> Any:
         self._error = error
@@ -85,7 +95,8 @@ class SimulatedBackend:
 
     def _initialize(self, plain: tuple[Any, ...], named: Mapping[str, Any]) -> bool:
         self.close()
-        path = plain[0] if plain else named.get("path")
+        given = named.get("path", plain[0] if plain else "")
+        path = given.partition("\0")[0] or None  # a C string
         timeout = named.get("timeout", DEFAULT_TIMEOUT_MS)
         try:
             frames = Frames(connect(self._ipc, _CONNECT_SECONDS))
@@ -124,8 +135,14 @@ class SimulatedBackend:
         frames.send((self._number, verb, arguments))
         answer = frames.receive()
         if answer[0] != self._number:
-            raise LinkError("the answer belongs to another request")
+            raise _ForeignAnswerError("the answer belongs to another request")
         return opened(answer)
+
+
+def _link_trouble(error: LinkError) -> tuple[int, str]:
+    if isinstance(error, SendError):
+        return SEND_FAILED
+    return FOREIGN_ANSWER if isinstance(error, _ForeignAnswerError) else RECEIVE_FAILED
 
 
 def _not_started(path: str) -> tuple[int, str]:

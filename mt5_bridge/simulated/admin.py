@@ -37,6 +37,47 @@ class BrokerAdmin:
         answer = self._ask("create_account", login or 0, password, float(balance), currency, leverage, name)
         return int(answer)
 
+    def configure_account(self, login: int, **changes: Any) -> None:
+        """Change settings of an account: fields of AccountInfo that are settings, and limit_positions,
+        hedge_prohibited, one_time_password. RemoteError -2 for anything else.
+        """
+        self._ask("configure_account", login, codec.encode(changes))
+
+    def book_money(self, login: int, amount: float, comment: str = "Deposit", *, credit: bool = False) -> int:
+        """Pay into an account (negative: out of it) as balance or credit; returns the deal's ticket."""
+        return int(self._ask("book_money", login, float(amount), comment, 3 if credit else 2))
+
+    def set_symbol(self, name: str, **changes: Any) -> None:
+        """Lay a symbol down anew until the broker's process ends: fields of SymbolSpec but name and sessions."""
+        self._ask("set_symbol", name, codec.encode(changes))
+
+    def add_fault(self, kind: str, **rule: Any) -> int:
+        """Put a fault in force (`faults.FaultRule` has its fields and `faults.FaultKind` the kinds).
+
+        Returns its number. Without `times` it happens once, for the first request that matches.
+        """
+        return int(self._ask("add_fault", codec.encode({"kind": str(kind), **rule})))
+
+    def clear_faults(self, number: int = 0) -> int:
+        """End one fault, or all of them; returns how many there were."""
+        return int(self._ask("clear_faults", number))
+
+    def faults(self) -> tuple[tuple[int, str, int, int], ...]:
+        """(number, kind, matching requests seen, times happened) of each fault in force."""
+        return tuple(codec.decode(self._ask("faults")))
+
+    def disconnect(self, login: int = 0, seconds: float = 0.0) -> None:
+        """Cut the terminals of an account (0: all) off the broker for so long."""
+        self._ask("disconnect", login, float(seconds))
+
+    def set_algo_trading(self, login: int, *, on: bool) -> None:
+        """Press the Algo Trading button in the account's terminals, now and at later logins."""
+        self._ask("algo_trading", login, on)
+
+    def restart(self, seconds: float = 0.0) -> None:
+        """Stop serving, read the books from the disk again, and serve on the same address after so long."""
+        self._ask("restart", float(seconds))
+
     def deals(self, login: int) -> tuple[Struct, ...]:
         """All deals of the account (TradeDeal), the oldest first."""
         return tuple(codec.decode(self._ask("deals", login)))

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Mapping
-from typing import Any
+from dataclasses import fields, replace
+from types import MappingProxyType
+from typing import Any, Final
 
+from mt5_bridge.simulated.engine.conventions import USUAL, Conventions
 from mt5_bridge.simulated.engine.exchange import Exchange
 from mt5_bridge.simulated.engine.model import Account, Quote
 from mt5_bridge.simulated.engine.request import Request
+from mt5_bridge.simulated.engine.retcodes import Retcode
+from mt5_bridge.simulated.faults import FaultKind, FaultRule
 from mt5_bridge.simulated.market.clock import MarketClock
 from mt5_bridge.simulated.market.market import Market
 from mt5_bridge.simulated.passwords import hash_password, verify_password
@@ -22,6 +28,26 @@ JUMP_MSC = 3_600_000
 BATCH_SECONDS = 0.04
 _CLOCK_SAVED_EVERY = 1.0
 FIRST_LOGIN = 5001
+_NO_FAULTS: Final[Mapping[FaultKind, FaultRule]] = MappingProxyType({})
+_SETTINGS: Final = frozenset(
+    {
+        "name",
+        "leverage",
+        "margin_mode",
+        "trade_mode",
+        "limit_orders",
+        "limit_positions",
+        "margin_so_mode",
+        "margin_so_call",
+        "margin_so_so",
+        "trade_allowed",
+        "trade_expert",
+        "fifo_close",
+        "hedge_prohibited",
+        "one_time_password",
+        "commission_blocked",
+    }
+)
 
 
 class BrokerError(Exception):
@@ -31,13 +57,22 @@ class BrokerError(Exception):
 class Broker:
     """Owns the accounts. All methods are called from one thread, with the wall time (seconds, monotonic) passed in."""
 
-    def __init__(self, market: Market, store: Store, *, server: str, speed: float, wall: float) -> None:
+    def __init__(
+        self,
+        market: Market,
+        store: Store,
+        *,
+        server: str,
+        speed: float,
+        wall: float,
+        conventions: Conventions = USUAL,
+    ) -> None:
         self.server = server
         self.company = "MT5 Farm simulated broker"
         self.market = market
         self._store = store
         resume_msc = self._resume()
-        self.exchange = Exchange(market.specs, store.load(), resume_msc)
+        self.exchange = Exchange(market.specs, store.load(), resume_msc, conventions)
         self.book = self.exchange.book
         self.clock = MarketClock(resume_msc, speed, wall)
         self._clock_saved = wall
@@ -45,7 +80,7 @@ class Broker:
         for name, series in market.series.items():
             tick = series.last_tick
             if tick is not None:
-                quote = Quote(float(tick["bid"]), float(tick["ask"]), int(tick["time_msc"]))
+                quote = Quote(float(tick["bid"]), float(tick["ask"]), int(tick["time_msc"]), float(tick["last"]))
                 self.exchange.set_quote(name, quote)
 
     def _resume(self) -> int:
@@ -95,6 +130,11 @@ class Broker:
         """Write the market's time down, at its end and before a clean exit."""
         self._store.save_clock(self.book.now_msc)
 
+    def needs_more_than_a_password(self, login: int) -> bool:
+        """Whether the account asks for a one-time or certificate password (rule B10)."""
+        account = self.book.accounts.get(login)
+        return account is not None and account.one_time_password
+
     def may_log_in(self, login: int, password: str, server: str) -> bool:
         """Whether the account exists here and the password is right."""
         stored = self._store.password_hash(login)
@@ -113,14 +153,62 @@ class Broker:
         self._store.set_password_hash(login, hash_password(password))
         return login
 
-    def send(self, login: int, session: str, sequence: int, request_id: int, fields: Mapping[str, Any]) -> Struct:
+    def configure_account(self, login: int, changes: Mapping[str, Any]) -> bool:
+        """Change settings of an account (names as in `Account`). ValueError for what is no setting of its type."""
+        account = self.book.accounts[login]
+        for name, value in changes.items():
+            if name not in _SETTINGS or type(value) is not type(getattr(account, name)):
+                raise ValueError(f"{name} is no account setting with the value {value!r}")
+        for name, value in changes.items():
+            setattr(account, name, value)
+        self.book.changes.accounts.add(login)
+        self._store.save(self.book, self.book.take_changes())
+        return True
+
+    def book_money(self, login: int, amount: float, comment: str, kind: int) -> int:
+        """Pay in or out as balance (2) or credit (3) (rule U7); returns the deal's ticket."""
+        deal = self.exchange.book_money(self.book.accounts[login], amount, comment, kind)
+        self._store.save(self.book, self.book.take_changes())
+        return deal
+
+    def set_symbol(self, name: str, changes: Mapping[str, Any]) -> bool:
+        """Lay a symbol down anew until the process ends. ValueError for an unknown symbol or field."""
+        spec = self.book.specs.get(name)
+        if spec is None:
+            raise ValueError(f"there is no symbol {name}")
+        plain = {one.name for one in fields(spec)} - {"name", "sessions", "quote_sessions"}
+        if not set(changes) <= plain:
+            raise ValueError(f"a symbol has no {', '.join(sorted(set(changes) - plain))} to set")
+        changed = replace(spec, **changes)
+        self.book.set_spec(changed)
+        self.market.specs[name] = changed
+        return True
+
+    def send(
+        self,
+        login: int,
+        session: str,
+        sequence: int,
+        request_id: int,
+        request: Mapping[str, Any],
+        faults: Mapping[FaultKind, FaultRule] = _NO_FAULTS,
+    ) -> Struct:
         """Carry a trade request out, once for each (session, sequence); it is durable before this returns."""
         known = self.outcome(session, sequence)
         if known is not None:
             return known
-        result = self.exchange.send(login, Request.of(fields), request_id)
+        result = self._execute(login, request_id, Request.of(request), faults)
         self._store.save(self.book, self.book.take_changes(), (session, sequence, tuple(result)))
         return result
+
+    def _execute(self, login: int, request_id: int, request: Request, faults: Mapping[FaultKind, FaultRule]) -> Struct:
+        if FaultKind.REQUOTE in faults:
+            return self.exchange.refusal(request, request_id, Retcode.REQUOTE)
+        if FaultKind.REJECT in faults:
+            return self.exchange.refusal(request, request_id, Retcode(faults[FaultKind.REJECT].retcode))
+        partial = faults.get(FaultKind.PARTIAL)
+        limit = math.inf if partial is None else request.volume * partial.fraction
+        return self.exchange.send(login, request, request_id, limit)
 
     def outcome(self, session: str, sequence: int) -> Struct | None:
         """The result that a request had, None if it was never carried out."""
@@ -140,5 +228,6 @@ class Broker:
             "speed": self.clock.speed,
             "ended": self.ended,
             "accounts": tuple(self.book.accounts),
+            "margin_calls": tuple(login for login in self.book.accounts if self.exchange.is_margin_call(login)),
             "sessions": {str(login): count for login, count in sessions.items()},
         }

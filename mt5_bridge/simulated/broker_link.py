@@ -10,9 +10,10 @@ from collections.abc import Callable
 from enum import StrEnum
 from typing import Any
 
-from mt5_bridge.simulated.link import Frames, LinkError, RemoteError, Requester, connect
+from mt5_bridge.simulated.link import ALGO_TRADING, Frames, LinkError, RemoteError, Requester, connect
 from mt5_bridge.simulated.terminal_folder import Credentials, Journal
 
+REFUSED = (-6, "Terminal: Authorization failed")
 _CONNECT_SECONDS = 5.0
 _LOGIN_SECONDS = 10.0
 _PING_EVERY = 10.0
@@ -34,12 +35,18 @@ class BrokerLink:
     """
 
     def __init__(
-        self, address_of: Callable[[str], str | None], journal: Journal, on_login: Callable[[tuple[str, ...]], None]
+        self,
+        address_of: Callable[[str], str | None],
+        journal: Journal,
+        on_login: Callable[[tuple[str, ...]], None],
+        on_algo_trading: Callable[[bool], None],
     ) -> None:
         self.session = secrets.token_hex(16)
         self._address_of = address_of
         self._journal = journal
         self._on_login = on_login
+        self._on_algo_trading = on_algo_trading
+        self._refusal = REFUSED
         self._changed = threading.Condition()
         self._state = LoginState.CONNECTING
         self._credentials: Credentials | None = None
@@ -69,6 +76,12 @@ class BrokerLink:
         """How the login stands now."""
         with self._changed:
             return self._state
+
+    @property
+    def refusal(self) -> tuple[int, str]:
+        """Code and text with which the broker refused the login."""
+        with self._changed:
+            return self._refusal
 
     @property
     def credentials(self) -> Credentials | None:
@@ -159,10 +172,10 @@ class BrokerLink:
                 "login", credentials.login, credentials.password, server, self.session, timeout=_LOGIN_SECONDS
             )
             symbols = requester.request("symbols", timeout=_LOGIN_SECONDS)
-        except RemoteError:
+        except RemoteError as error:
             requester.close()
             self._journal.write("Network", f"{who}: authorization on {server} failed (Invalid account)", severity=2)
-            self._refuse(wish)
+            self._refuse(wish, (error.code, error.text))
             return None
         except LinkError:
             requester.close()
@@ -181,9 +194,10 @@ class BrokerLink:
         self._journal.write("Network", f"{who}: authorized on {server} (ping: {ping:.2f} ms)")
         return requester
 
-    def _refuse(self, wish: int) -> None:
+    def _refuse(self, wish: int, refusal: tuple[int, str]) -> None:
         with self._changed:
             if self._wish == wish:
+                self._refusal = refusal
                 self._state = LoginState.REFUSED
                 self._changed.notify_all()
 
@@ -202,8 +216,12 @@ class BrokerLink:
                 "Network", f"'{credentials.login}': connection to {credentials.server} lost", severity=1
             )
 
-    def _on_notice(self, text: str) -> None:
-        self._journal.write("Server", text)
+    def _on_notice(self, notice: Any) -> None:
+        match notice:
+            case str():
+                self._journal.write("Server", notice)
+            case (str(word), bool(on)) if word == ALGO_TRADING:
+                self._on_algo_trading(on)
 
     def _complain(self, text: str) -> None:
         """One journal line for one trouble, not one for each try."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
+from types import MappingProxyType
 from typing import Any
 
 from mt5_bridge.simulated.broker import Broker
@@ -16,6 +17,8 @@ from mt5_bridge.simulated.market.series import MAX_BARS, Series
 
 Args = tuple[Any, ...]
 Kwargs = Mapping[str, Any]
+_Finder = Callable[[Account, Args, Kwargs], views.Records]
+_NO_FILTERS: Kwargs = MappingProxyType({})
 CALL_FAILED = (-1, "Terminal: Call failed")
 INVALID_PARAMS = (-2, "Terminal: Invalid params")
 NOT_FOUND = (-4, "Terminal: Not found")
@@ -46,10 +49,14 @@ class Calls:
             "order_calc_margin": self._order_calc_margin,
             "order_calc_profit": self._order_calc_profit,
             "order_check": lambda account, args, *_: broker.exchange.check(account.login, Request.of(args[0])),
-            "history_orders_total": lambda account, args, *_: len(views.history_orders(account, args, {})),
-            "history_orders_get": lambda account, args, kwargs, _: views.history_orders(account, args, kwargs),
-            "history_deals_total": lambda account, args, *_: len(views.history_deals(account, args, {})),
-            "history_deals_get": lambda account, args, kwargs, _: views.history_deals(account, args, kwargs),
+            "history_orders_total": lambda account, args, *_: len(self._history(views.history_orders, account, args)),
+            "history_orders_get": lambda account, args, kwargs, _: self._history(
+                views.history_orders, account, args, kwargs
+            ),
+            "history_deals_total": lambda account, args, *_: len(self._history(views.history_deals, account, args)),
+            "history_deals_get": lambda account, args, kwargs, _: self._history(
+                views.history_deals, account, args, kwargs
+            ),
         }
 
     def call(self, login: int, function: str, args: Args, kwargs: Kwargs, selected: Collection[str]) -> Any:
@@ -58,6 +65,18 @@ class Calls:
         if handler is None:
             raise RemoteError(-7, "Terminal: Unsupported function")
         return handler(self._book.accounts[login], args, kwargs, selected)
+
+    def _history(
+        self,
+        find: Callable[[Account, Args, Kwargs], views.Records],
+        account: Account,
+        dates: Args,
+        filters: Kwargs = _NO_FILTERS,
+    ) -> views.Records:
+        refused = self._book.conventions.reversed_dates_error
+        if dates and dates[0] > dates[1] and refused is not None:
+            raise RemoteError(*refused)  # W10
+        return find(account, dates, filters)
 
     def _series(self, name: str) -> Series:
         series = self._broker.market.series.get(name)
@@ -71,7 +90,16 @@ class Calls:
     def _info(self, account: Account, name: str, selected: Collection[str]) -> Any:
         series, valuation = self._broker.market.series[name], self._book.valuation
         spec = self._book.specs[name]
-        return symbol_view.symbol_info(spec, series, valuation, account.currency, selected=name in selected)
+        visible = name in selected
+        chosen = visible or name in self._crosses(account, selected)
+        return symbol_view.symbol_info(spec, series, valuation, account.currency, selected=chosen, visible=visible)
+
+    def _crosses(self, account: Account, selected: Collection[str]) -> set[str]:
+        """Symbols that convert the money of selected ones: they are selected without being shown (rule D10)."""
+        specs = [self._book.specs[name] for name in selected if name in self._book.specs]
+        currencies = {spec.currency_profit for spec in specs} | {spec.currency_margin for spec in specs}
+        crosses = (self._book.valuation.crosses(currency, account.currency) for currency in currencies)
+        return {name for names in crosses for name in names}
 
     def _symbols_get(self, account: Account, _: Args, kwargs: Kwargs, selected: Collection[str]) -> Any:
         group = kwargs.get("group", "")
@@ -83,19 +111,22 @@ class Calls:
             raise RemoteError(*NOT_FOUND)  # D6
         return self._info(account, args[0], selected)
 
-    def _symbol_info_tick(self, _: Account, args: Args, __: Kwargs, selected: Collection[str]) -> Any:
-        tick = symbol_view.tick(self._series(args[0])) if args[0] in selected else None
+    def _symbol_info_tick(self, account: Account, args: Args, __: Kwargs, selected: Collection[str]) -> Any:
+        name = args[0]
+        chosen = name in self._book.specs and (name in selected or name in self._crosses(account, selected))
+        tick = symbol_view.tick(self._series(name)) if chosen else None
         if tick is None:
-            raise RemoteError(*NOT_FOUND)  # D9
+            raise RemoteError(*self._book.conventions.unselected_tick_error)  # D9
         return tick
 
     def _market_book_get(self, _: Account, args: Args, *__: object) -> Any:
         return symbol_view.depth(self._book.specs[args[0]], self._series(args[0]))
 
-    @staticmethod
-    def _check_bars(timeframe: int, count: int, start: int = 0) -> None:
-        if timeframe not in TIMEFRAMES or not 0 < count < MAX_BARS or start < 0:
-            raise RemoteError(*INVALID_PARAMS)  # E6, E9
+    def _check_bars(self, timeframe: int, count: int, start: int = 0) -> None:
+        if timeframe not in TIMEFRAMES:
+            raise RemoteError(*self._book.conventions.bad_timeframe_error)  # E9
+        if not 0 < count < MAX_BARS or start < 0:
+            raise RemoteError(*INVALID_PARAMS)  # E6
 
     def _copy_rates_from(self, _: Account, args: Args, *__: object) -> Any:
         name, timeframe, time, count = args
@@ -135,8 +166,8 @@ class Calls:
 
     def _checked(self, action: int, name: str, volume: float, *prices: float) -> Any:
         if action not in (0, 1) or volume <= 0 or min(prices) <= 0:
-            raise RemoteError(*INVALID_PARAMS)  # T9
+            raise RemoteError(*self._book.conventions.bad_margin_error)  # T9
         spec = self._book.specs.get(name)
         if spec is None:
-            raise RemoteError(*CALL_FAILED)
+            raise RemoteError(*self._book.conventions.unknown_margin_symbol_error)
         return spec

@@ -22,6 +22,10 @@ class IpcError(Exception):
     """An address that cannot be served; the text says why."""
 
 
+class AnswerLostError(Exception):
+    """The link to the program breaks instead of an answer."""
+
+
 class IpcServer:
     """Accepts programs on `unix:/path` (for this user only) or `host:port` and hands their requests to `handler`."""
 
@@ -69,8 +73,8 @@ class IpcServer:
             while True:
                 number, verb, arguments = frames.receive()
                 frames.send((number, *self._answer(books, verb, arguments)))
-        except LinkError:
-            pass  # the program has gone
+        except (LinkError, AnswerLostError):
+            pass  # the program has gone, or is to think that the terminal has
         finally:
             with self._lock:
                 self._open.discard(frames)
@@ -81,6 +85,8 @@ class IpcServer:
             return True, self._handler(books, verb, arguments)
         except RemoteError as error:
             return False, (error.code, error.text)
+        except AnswerLostError:
+            raise
         except Exception:
             log.exception("the request %r failed", verb)
             return False, (-10000, "IPC call failed")

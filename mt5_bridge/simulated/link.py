@@ -2,7 +2,7 @@
 
 A frame is four bytes of length (big endian) and that many bytes of brine (plain values only). A request is
 `(number, verb, arguments)`, its answer `(number, True, value)` or `(number, False, (code, text))`; a notice, which
-nobody asked for, is `(0, True, text)`. Values of the API travel as the bridge's codec encodes them.
+nobody asked for, is `(0, True, text or control)`. Values of the API travel as the bridge's codec encodes them.
 """
 
 from __future__ import annotations
@@ -17,6 +17,8 @@ from typing import Any
 
 from rpyc.core import brine
 
+ALGO_TRADING = "algo_trading"
+"""First item of a notice (ALGO_TRADING, on) that presses the terminal's button; other notices are text."""
 MAX_FRAME = 64 * 1024 * 1024
 _LENGTH = struct.Struct("!L")
 Message = tuple[Any, ...]
@@ -151,7 +153,7 @@ class Requester:
     `on_close` with this object.
     """
 
-    def __init__(self, frames: Frames, on_notice: Callable[[str], None], on_close: Callable[[Requester], None]) -> None:
+    def __init__(self, frames: Frames, on_notice: Callable[[Any], None], on_close: Callable[[Requester], None]) -> None:
         self._frames = frames
         self._on_notice = on_notice
         self._on_close = on_close
@@ -197,7 +199,7 @@ class Requester:
             while True:
                 message = self._frames.receive()
                 if message[0] == 0:
-                    self._on_notice(str(message[2]))
+                    self._on_notice(message[2])
                     continue
                 with self._lock:
                     waiting = self._waiting.get(message[0])

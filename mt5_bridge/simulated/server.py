@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import hmac
-import json
 import logging
 import os
 import secrets
@@ -16,24 +14,12 @@ import signal
 import sqlite3
 import sys
 import time
-from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
-from mt5_bridge import codec
 from mt5_bridge.simulated.broker import Broker, BrokerError
-from mt5_bridge.simulated.calls import Calls
-from mt5_bridge.simulated.link import (
-    HEADER_SIZE,
-    LinkError,
-    Message,
-    RemoteError,
-    frame_length,
-    host_port,
-    pack,
-    unpack,
-)
+from mt5_bridge.simulated.engine.conventions import Conventions, ConventionsError
+from mt5_bridge.simulated.link import host_port
 from mt5_bridge.simulated.market.history import HistoryError
 from mt5_bridge.simulated.market.market import Market
 from mt5_bridge.simulated.market.replay import replay_market
@@ -44,200 +30,12 @@ from mt5_bridge.simulated.market.synthetic import (
     synthetic_symbols,
 )
 from mt5_bridge.simulated.parser import Parser
+from mt5_bridge.simulated.serving import Server
 from mt5_bridge.simulated.store import Store
 
-log = logging.getLogger(__name__)
-
 SERVER_NAME = "MT5Farm-Demo"
+CONVENTIONS_FILE = "conventions.json"
 ADMIN_TOKEN_FILE = "admin.token"  # noqa: S105 - a file name
-_HELLO_SECONDS = 10.0
-_CLOSE_SECONDS = 2.0
-_STRANGER_FRAME = 65_536
-REFUSED = (-6, "Terminal: Authorization failed")
-
-
-class Connection:
-    """What the server knows about one link. `login` and `admin` stay empty until the other side has proved itself."""
-
-    def __init__(self, writer: asyncio.StreamWriter) -> None:
-        self.writer = writer
-        self.login = 0
-        self.session = ""
-        self.admin = False
-
-    @property
-    def known(self) -> bool:
-        """Whether the other side has proved who it is."""
-        return self.admin or bool(self.login)
-
-
-class Server:
-    """Sockets around a Broker."""
-
-    def __init__(self, broker: Broker, admin_token: str) -> None:
-        self._broker = broker
-        self._calls = Calls(broker)
-        self._admin_token = admin_token
-        self._connections: set[Connection] = set()
-        self._serving: set[asyncio.Task[Any]] = set()
-        self._stop = asyncio.Event()
-        self._failure: Exception | None = None
-        self._end_told = False
-
-    def stop(self) -> None:
-        """Ask `run` to end."""
-        self._stop.set()
-
-    async def run(self, host: str, port: int) -> None:
-        """Serve until `stop`. Raises OSError if the address cannot be had, sqlite3.Error if the disk fails."""
-        listener = await asyncio.start_server(self._serve, host, port)
-        address = listener.sockets[0].getsockname()
-        ready = {"ready": True, "address": f"{address[0]}:{address[1]}", "server": self._broker.server}
-        sys.stdout.write(json.dumps(ready) + "\n")
-        sys.stdout.flush()
-        market = asyncio.create_task(self._move_market())
-        await self._stop.wait()
-        market.cancel()
-        listener.close()
-        for connection in list(self._connections):
-            connection.writer.transport.abort()
-        if self._serving:
-            await asyncio.wait(self._serving, timeout=_CLOSE_SECONDS)
-        if self._failure is not None:
-            raise self._failure
-        self._broker.save_clock()
-
-    async def _move_market(self) -> None:
-        while True:
-            try:
-                delay = self._broker.advance(time.monotonic())
-            except Exception as error:  # noqa: BLE001 - a book that cannot be kept must not go on trading
-                self._fail(error)
-                return
-            if self._broker.ended and not self._end_told:
-                self._end_told = True
-                for connection in self._connections:
-                    self._tell_end(connection)
-            await asyncio.sleep(delay)
-
-    def _fail(self, error: Exception) -> None:
-        """Stop at once: what is in memory may be ahead of the disk, and the disk is the truth."""
-        self._failure = error
-        self._stop.set()
-
-    @staticmethod
-    def _tell_end(connection: Connection) -> None:
-        if connection.login:
-            text = "The market has come to the end of its history and quotes no more"
-            connection.writer.write(pack((0, True, text)))
-
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        connection = Connection(writer)
-        self._connections.add(connection)
-        task = asyncio.current_task()
-        assert task is not None
-        self._serving.add(task)
-        task.add_done_callback(self._serving.discard)
-        try:
-            while not self._stop.is_set():
-                message = await self._receive(reader, connection)
-                writer.write(self._answer(connection, message))
-                await writer.drain()
-        except (LinkError, OSError, TimeoutError, asyncio.IncompleteReadError):
-            pass  # strangers and broken links: the connection just ends
-        finally:
-            self._connections.discard(connection)
-            writer.close()
-
-    async def _receive(self, reader: asyncio.StreamReader, connection: Connection) -> Message:
-        async with asyncio.timeout(None if connection.known else _HELLO_SECONDS):
-            length = frame_length(await reader.readexactly(HEADER_SIZE))
-            if not connection.known and length > _STRANGER_FRAME:
-                raise LinkError("too large for a first message")
-            return unpack(await reader.readexactly(length))
-
-    def _answer(self, connection: Connection, message: Message) -> bytes:
-        number, verb, arguments = message
-        try:
-            return pack((number, True, self._do(connection, verb, arguments)))
-        except RemoteError as error:
-            return pack((number, False, (error.code, error.text)))
-        except sqlite3.Error as error:
-            self._fail(error)
-            raise LinkError("the disk does not take it") from error
-        except Exception:
-            log.exception("the request %r failed", verb)
-            return pack((number, False, (-10000, "IPC call failed")))
-
-    def _do(self, connection: Connection, verb: str, arguments: Any) -> Any:
-        match verb, arguments:
-            case "login", (int(login), str(password), str(server), str(session)):
-                return self._log_in(connection, login, password, server, session)
-            case "admin", (str(token),):
-                if not hmac.compare_digest(token.encode(), self._admin_token.encode()):
-                    raise RemoteError(*REFUSED)
-                connection.admin = True
-                return True
-        if connection.admin:
-            return self._do_admin(verb, arguments)
-        if connection.login:
-            return self._do_terminal(connection, verb, arguments)
-        raise LinkError("not logged in")
-
-    def _log_in(self, connection: Connection, login: int, password: str, server: str, session: str) -> Any:
-        if not session or not self._broker.may_log_in(login, password, server):
-            raise RemoteError(*REFUSED)
-        for other in list(self._connections):
-            # The terminal has come back: from now on nothing that its old link still holds is carried out.
-            if other is not connection and other.session == session:
-                other.login = 0
-                other.writer.transport.abort()
-                self._connections.discard(other)
-        connection.login, connection.session = login, session
-        if self._broker.ended:
-            self._tell_end(connection)
-        return True
-
-    def _do_terminal(self, connection: Connection, verb: str, arguments: Any) -> Any:
-        match verb, arguments:
-            case "call", (str(function), args, kwargs, tuple(selected)):
-                values = codec.decode(args), codec.decode(kwargs)
-                return codec.encode(self._calls.call(connection.login, function, *values, selected))
-            case "send", (int(sequence), int(request_id), request):
-                self._broker.advance(time.monotonic())
-                fields = codec.decode(request)
-                return codec.encode(
-                    self._broker.send(connection.login, connection.session, sequence, request_id, fields)
-                )
-            case "outcome", (int(sequence),):
-                return codec.encode(self._broker.outcome(connection.session, sequence))
-            case "symbols", ():
-                return tuple(self._broker.market.specs)
-            case "ping", ():
-                return True
-        raise RemoteError(-7, "Terminal: Unsupported function")
-
-    def _do_admin(self, verb: str, arguments: Any) -> Any:
-        book = self._broker.book
-        match verb, arguments:
-            case "create_account", (int(login), str(password), float(balance), str(currency), int(leverage), str(name)):
-                return self._broker.create_account(login, password, balance, currency, leverage, name)
-            case "deals", (int(login),):
-                return codec.encode(tuple(_account(book.accounts, login).deals))
-            case "orders", (int(login),):
-                account = _account(book.accounts, login)
-                active = [order.active(book.quotes.get(order.symbol)) for order in account.orders.values()]
-                return codec.encode((*account.history, *active))
-            case "status", ():
-                sessions = Counter(one.login for one in self._connections if one.login)
-                return codec.encode(self._broker.status(sessions))
-        raise RemoteError(-7, "Terminal: Unsupported function")
-
-
-def _account(accounts: dict[int, Any], login: int) -> Any:
-    if login not in accounts:
-        raise RemoteError(-4, "Terminal: Not found")
-    return accounts[login]
 
 
 def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -315,15 +113,21 @@ def main(argv: Sequence[str] | None = None) -> int:
         store = _open_store(arguments.data)
         token = _admin_token(arguments.data)
         market = _market(arguments, store)
-        broker = Broker(market, store, server=arguments.server_name, speed=arguments.speed, wall=time.monotonic())
-    except (HistoryError, BrokerError) as error:
+        conventions = Conventions.read(arguments.data / CONVENTIONS_FILE)
+
+        def reopen() -> Broker:
+            name, speed, wall = arguments.server_name, arguments.speed, time.monotonic()
+            return Broker(market, store, server=name, speed=speed, wall=wall, conventions=conventions)
+
+        server = Server(reopen, token)
+    except (HistoryError, BrokerError, ConventionsError) as error:
         sys.stderr.write(f"{error}\n")
         return 2
     except OSError as error:
         sys.stderr.write(f"The data folder {arguments.data} cannot be used: {error.strerror}; choose another --data.\n")
         return 2
     try:
-        asyncio.run(_with(broker, token, arguments.listen))
+        asyncio.run(_run(server, arguments.listen))
     except OSError as error:
         reason = os.strerror(error.errno) if error.errno else str(error)
         sys.stderr.write(f"The broker cannot listen on {arguments.listen} ({reason}); choose another --listen.\n")
@@ -334,10 +138,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     finally:
         store.close()
     return 0
-
-
-async def _with(broker: Broker, token: str, listen: str) -> None:
-    await _run(Server(broker, token), listen)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """Specifications of the simulated broker's symbols.
 
-Commission and swap are 0 for all of them: the demo's books are then price differences alone. Margins follow the
-calculation mode, with full margin for the uncovered part and one leg for the covered part of hedged positions.
+Commission and swap are 0 for all of the catalogue: the demo's books are then price differences alone. Margins follow
+the calculation mode, with full margin for the uncovered part and one leg for the covered part of hedged positions.
 """
 
 from __future__ import annotations
@@ -16,9 +16,41 @@ CFD = 2
 CFD_INDEX = 3
 CFD_LEVERAGE = 4
 FOREX_NO_LEVERAGE = 5
-MARKET_EXECUTION = 2
+EXCH_STOCKS = 32
+EXCH_FUTURES = 33
+EXCH_OPTIONS = 34
+EXCH_OPTIONS_MARGIN = 36
+EXCH_BONDS = 37
+EXCH_STOCKS_MOEX = 38
+EXCH_BONDS_MOEX = 39
+COLLATERAL = 64
+FUTURES_MODES = frozenset({FUTURES, EXCH_FUTURES})
+BOND_MODES = frozenset({EXCH_BONDS, EXCH_BONDS_MOEX})
+OPTION_MODES = frozenset({EXCH_OPTIONS, EXCH_OPTIONS_MARGIN})
+CALC_MODES = frozenset(
+    {FOREX, CFD, CFD_INDEX, CFD_LEVERAGE, FOREX_NO_LEVERAGE, EXCH_STOCKS, EXCH_STOCKS_MOEX, COLLATERAL}
+    | FUTURES_MODES
+    | BOND_MODES
+    | OPTION_MODES
+)
 INSTANT_EXECUTION = 1
+MARKET_EXECUTION = 2
+EXCHANGE_EXECUTION = 3
 TRADE_MODE_FULL = 4
+GTC_KEEP, GTC_DAILY, GTC_DAILY_NO_STOPS = range(3)
+(
+    SWAP_OFF,
+    SWAP_POINTS,
+    SWAP_BASE,
+    SWAP_MARGIN,
+    SWAP_DEPOSIT,
+    SWAP_INTEREST_CURRENT,
+    SWAP_INTEREST_OPEN,
+    SWAP_REOPEN_CURRENT,
+    SWAP_REOPEN_BID,
+) = range(9)
+WEDNESDAY = 3
+WORKING_DAYS = (0.0, 1.0, 1.0, 1.0, 1.0, 1.0, 0.0)
 
 
 @dataclass(frozen=True)
@@ -34,6 +66,9 @@ class SymbolSpec:
     currency_profit: str
     currency_margin: str
     sessions: WeeklySessions = field(default=FX_WEEK, repr=False)
+    """When the symbol trades, on the broker's clock."""
+    quote_sessions: WeeklySessions | None = field(default=None, repr=False)
+    """When it is quoted; None: when it trades (rule Q3)."""
     calc_mode: int = FOREX
     trade_mode: int = TRADE_MODE_FULL
     execution: int = MARKET_EXECUTION
@@ -49,8 +84,41 @@ class SymbolSpec:
     margin_initial: float = 0.0
     margin_maintenance: float = 0.0
     margin_hedged: float | None = None
-    """Contract size of a covered lot; None stands for the contract size itself, so a covered pair costs one leg."""
+    """Contract size of a covered lot, or with `margin_initial` the money for it (rule T8); None stands for the whole
+    of either, so that a covered pair costs one leg."""
     margin_hedged_use_leg: bool = False
+    margin_rate_buy: float = 1.0
+    margin_rate_sell: float = 1.0
+    """Factors on the margin of a side (rule T3)."""
+    margin_rate_pending: float = 0.0
+    """Share of its margin that a pending order reserves (rule T7)."""
+    trade_tick_size: float = 0.0
+    """Smallest price change; 0 stands for one point."""
+    tick_value: float = 0.0
+    """Money of one tick for one lot in the profit currency; 0 stands for tick size x contract size."""
+    order_gtc_mode: int = GTC_KEEP
+    chart_mode: int = 0
+    """0: bars are made of Bid, 1: of Last (rule E4)."""
+    swap_mode: int = SWAP_OFF
+    swap_long: float = 0.0
+    swap_short: float = 0.0
+    swap_rollover3days: int = WEDNESDAY
+    swap_multipliers: tuple[float, ...] = WORKING_DAYS
+    """Days charged at the end of each day, Sunday first; the day `swap_rollover3days` counts three times."""
+    commission: float = 0.0
+    """Money in the deposit currency for one lot of a deal."""
+    commission_on_exit: bool = True
+    """Whether closing deals pay commission too (rule U6)."""
+    fee: float = 0.0
+    """Money in the deposit currency for each deal, beside the commission."""
+    face_value: float = 0.0
+    accrued_interest: float = 0.0
+    """Of a bond, in the profit currency (rule U1)."""
+    option_mode: int = 0
+    option_right: int = 0
+    option_strike: float = 0.0
+    liquidity: float | None = None
+    """Lots that one side of the market takes at one tick; None for any number (rule M4)."""
     book_depth: int = 10
 
     @property
@@ -61,12 +129,28 @@ class SymbolSpec:
     @property
     def tick_size(self) -> float:
         """Smallest price change."""
-        return self.point
+        return self.trade_tick_size or self.point
 
     @property
-    def hedged_contract(self) -> float:
-        """Contract size of a covered lot."""
-        return self.contract_size if self.margin_hedged is None else self.margin_hedged
+    def tick_money(self) -> float:
+        """Money of one tick for one lot, in the profit currency."""
+        return self.tick_value or self.tick_size * self.contract_size
+
+    @property
+    def on_exchange(self) -> bool:
+        """Whether the last deal's price, not the quotes, sets off orders and stops (rules N2, R9)."""
+        return EXCH_STOCKS <= self.calc_mode < COLLATERAL
+
+    @property
+    def quoted(self) -> WeeklySessions:
+        """When the symbol is quoted."""
+        return self.quote_sessions or self.sessions
+
+    @property
+    def hedged(self) -> float:
+        """Contract size of a covered lot, or the money for it when the margin is fixed."""
+        whole = self.margin_initial or self.contract_size
+        return whole if self.margin_hedged is None else self.margin_hedged
 
     def price(self, value: float) -> float:
         """`value` rounded to the symbol's digits."""

@@ -17,14 +17,18 @@ from pathlib import Path
 from typing import Any
 
 from mt5_bridge import codec
+from mt5_bridge.contract import STRUCTS
 from mt5_bridge.simulated.broker_link import BrokerLink, LoginState
+from mt5_bridge.simulated.engine.conventions import USUAL, Conventions, ConventionsError
 from mt5_bridge.simulated.engine.request import Request
 from mt5_bridge.simulated.engine.retcodes import Retcode
-from mt5_bridge.simulated.ipc import IpcError, IpcServer
+from mt5_bridge.simulated.faults import FAULT_TAG, FaultKind
+from mt5_bridge.simulated.ipc import AnswerLostError, IpcError, IpcServer
 from mt5_bridge.simulated.link import LinkError, Message, RemoteError
 from mt5_bridge.simulated.market_watch import MarketWatch
 from mt5_bridge.simulated.parser import Parser
 from mt5_bridge.simulated.terminal_folder import (
+    BUILD,
     Credentials,
     FolderError,
     Journal,
@@ -32,14 +36,13 @@ from mt5_bridge.simulated.terminal_folder import (
     read_startup,
     server_address,
 )
-from mt5_bridge.structs import OrderCheckResult, OrderSendResult, TerminalInfo
+from mt5_bridge.structs import AccountInfo, OrderCheckResult, OrderSendResult, TerminalInfo
 
-BUILD = 5260
 BUILD_DATE = "19 Jun 2026"
 MAX_BARS = 100_000
 CALL_FAILED = (-1, "Terminal: Call failed")
 NOT_FOUND = (-4, "Terminal: Not found")
-REFUSED = (-6, "Terminal: Authorization failed")
+INCOMPATIBLE = (-5, "Terminal: Incompatible versions, please install the latest version of Terminal and Python module")
 API_DISABLED = (-8, "Auto-Trading using Python API disabled in Terminal")
 TIMED_OUT = (-10005, "IPC timeout")
 
@@ -61,13 +64,16 @@ _KEPT = frozenset(
 )
 """Functions whose last answer is still served while the broker is away (rule B17)."""
 _KEPT_ANSWERS = 256
+_NEEDS_BUILD = {"symbols_total": 2364, "symbols_get": 2364}
 _BOOK_FUNCTIONS = frozenset({"market_book_add", "market_book_release", "market_book_get"})
 
 
 class Terminal:
     """Answers programs: what concerns the terminal itself here, everything else through the broker link."""
 
-    def __init__(self, folder: Path, startup: Startup, journal: Journal) -> None:
+    def __init__(self, folder: Path, startup: Startup, journal: Journal, conventions: Conventions = USUAL) -> None:
+        self._conventions = conventions
+        self._algo_trading = startup.trade_allowed
         self._folder = folder
         self._startup = startup
         self._journal = journal
@@ -75,16 +81,22 @@ class Terminal:
         self._watching = threading.Lock()
         self._kept: dict[Message, Any] = {}
         self._sending = threading.Lock()
+        self._stopping = threading.Event()
         self._sequence = itertools.count(1)
         self._request_id = 1
         self._ping = 0
         self._here: dict[str, Callable[..., Any]] = {
             "terminal_info": self._terminal_info,
-            "version": lambda: (500, BUILD, BUILD_DATE),
+            "version": lambda: (500, startup.build, BUILD_DATE),
             "symbol_select": self._symbol_select,
             "order_send": self._order_send,
         }
-        self.link = BrokerLink(lambda server: server_address(folder, server), journal, self._logged_in)
+        self.link = BrokerLink(
+            lambda server: server_address(folder, server), journal, self._logged_in, self._press_algo_trading
+        )
+
+    def _press_algo_trading(self, on: bool) -> None:
+        self._algo_trading = on and self._startup.trade_allowed
 
     def _logged_in(self, symbols: tuple[str, ...]) -> None:
         with self._watching:
@@ -117,6 +129,8 @@ class Terminal:
         current = self.link.credentials
         if current is None:
             current = Credentials(0, "", "")
+        if login != current.login:
+            self._kept.clear()  # B13
         saved = current.password if login == current.login else ""
         self.link.log_in(
             Credentials(login, saved if password is None else password, current.server if server is None else server)
@@ -126,7 +140,7 @@ class Terminal:
     def _decided(self, timeout: int) -> bool:
         state = self.link.wait(timeout / 1000)
         if state is LoginState.REFUSED:
-            raise RemoteError(*REFUSED)  # B9
+            raise RemoteError(*self.link.refusal)  # B9, B10
         if state is LoginState.CONNECTING:
             raise RemoteError(*TIMED_OUT)
         return True
@@ -137,7 +151,9 @@ class Terminal:
         here = self._here.get(function)
         if here is not None:
             return codec.encode(here(*codec.decode(args)))
-        if function == "order_check" and not self._startup.trade_allowed:
+        if function in _NEEDS_BUILD and self._startup.build < _NEEDS_BUILD[function]:
+            raise RemoteError(*INCOMPATIBLE)  # B18
+        if function == "order_check" and not self._algo_trading:
             return codec.encode(_not_checked(Request.of(codec.decode(args)[0])))
         return self._forward(function, args, kwargs)
 
@@ -148,9 +164,8 @@ class Terminal:
         try:
             value = self.link.request("call", function, args, kwargs, selected, timeout=_CALL_SECONDS)
         except LinkError as error:
-            if key in self._kept:
-                return self._kept[key]
-            raise RemoteError(*CALL_FAILED) from error
+            return self._without_broker(key, error)
+        value = self._endured(value)
         self._ping = int((time.perf_counter() - begun) * 1e6)
         if function in _KEPT:
             if len(self._kept) >= _KEPT_ANSWERS:
@@ -158,18 +173,42 @@ class Terminal:
             self._kept[key] = value
         return value
 
+    def _without_broker(self, key: Message, error: LinkError) -> Any:
+        """The last answer, as long as the account may still come back (rules B17, B19, H4)."""
+        function = key[0]
+        if key in self._kept and self.link.state is not LoginState.REFUSED:
+            kept = self._kept[key]
+            return _may_not_trade(kept) if function == "account_info" else kept
+        if function == "account_info" and self._conventions.no_account == "blank":
+            return codec.encode(AccountInfo(kind() for _, kind in STRUCTS["AccountInfo"]))
+        raise RemoteError(*CALL_FAILED) from error
+
+    def _endured(self, value: Any) -> Any:
+        """The answer behind faults that concern the terminal: it hangs, or its answer never reaches the program."""
+        while type(value) is tuple and value and value[0] == FAULT_TAG:
+            _, kind, seconds, value = value
+            if kind == FaultKind.WEDGED:
+                self._stopping.wait(seconds)
+            if kind == FaultKind.LOST_ANSWER:
+                raise AnswerLostError
+        return value
+
+    def stop(self) -> None:
+        """Let nothing hang any longer."""
+        self._stopping.set()
+
     def _selected(self) -> tuple[str, ...]:
         with self._watching:
             return self._watch.selected
 
     def _terminal_info(self) -> Any:
         connected = self.link.state is LoginState.AUTHORISED
-        flags = (connected, False, self._startup.trade_allowed, self._startup.tradeapi_disabled)
+        flags = (connected, False, self._algo_trading, self._startup.tradeapi_disabled)
         place = str(self._folder)
         return TerminalInfo(
             (
                 *(False, False, *flags, False, False, False, False),
-                *(BUILD, MAX_BARS, 1252, self._ping, 0.0, 0.0),
+                *(self._startup.build, MAX_BARS, 1252, self._ping, 0.0, 0.0),
                 *("MT5 Farm", "Simulated terminal", "English", place, place, place),
             )
         )
@@ -177,8 +216,11 @@ class Terminal:
     def _symbol_select(self, name: str, enable: bool = True) -> bool:
         with self._watching:
             known = self._watch.knows(name)
+            selected = name in self._watch.selected
         if not known:
             raise RemoteError(*CALL_FAILED)  # D7
+        if not enable and not selected:
+            return self._conventions.unselect_unselected  # D8
         if not enable and self._forward("positions_get", codec.encode(()), codec.encode({"symbol": name})) != ("t", ()):
             raise RemoteError(*CALL_FAILED)  # D8
         with self._watching:
@@ -188,7 +230,7 @@ class Terminal:
     def _market_book(self, books: list[str], function: str, name: str, call: tuple[Any, Any]) -> Any:
         if function == "market_book_get":
             if name not in books:
-                raise RemoteError(*CALL_FAILED)  # G1
+                raise RemoteError(*self._conventions.book_not_added_error)  # G1
             return self._forward(function, *call)
         if function == "market_book_release":
             if name not in books:
@@ -197,6 +239,9 @@ class Terminal:
             return True
         if name not in self._selected():
             return False  # D9
+        info = codec.decode(self._forward("symbol_info", codec.encode((name,)), codec.encode({})))
+        if not info.ticks_bookdepth:
+            return False  # G3
         books.append(name)
         return True
 
@@ -205,7 +250,7 @@ class Terminal:
         if self._startup.tradeapi_disabled:
             raise RemoteError(*API_DISABLED)  # I5
         request = Request.of(fields)
-        if not self._startup.trade_allowed:
+        if not self._algo_trading:
             return _refusal(Retcode.CLIENT_DISABLES_AT, request)
         with self._sending:
             if self.link.state is not LoginState.AUTHORISED:
@@ -217,7 +262,7 @@ class Terminal:
                 )
             except LinkError:
                 return self._settle(sequence, request)
-            result = codec.decode(answer)
+            result = codec.decode(self._endured(answer))
             if result.request_id == self._request_id:
                 self._request_id += 1
         return result
@@ -239,6 +284,12 @@ class Terminal:
 
 def _who(credentials: Credentials) -> tuple[int, str]:
     return credentials.login, credentials.server
+
+
+def _may_not_trade(kept: Any) -> Any:
+    """An account as it was last seen, without leave to trade."""
+    fields = codec.decode(kept)._asdict() | {"trade_allowed": False}
+    return codec.encode(AccountInfo(fields.values()))
 
 
 def _not_checked(request: Request) -> Any:
@@ -277,9 +328,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         (folder / "config").mkdir(parents=True, exist_ok=True)
         startup = read_startup(folder)
         journal = Journal(folder)
-        terminal = Terminal(folder, startup, journal)
+        conventions = Conventions.read(folder / "config" / "conventions.json")
+        terminal = Terminal(folder, startup, journal, conventions)
         server = IpcServer(arguments.ipc, terminal.handle)
-    except (FolderError, IpcError) as error:
+    except (FolderError, IpcError, ConventionsError) as error:
         sys.stderr.write(f"{error}\n")
         return 2
     except OSError as error:
@@ -289,6 +341,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     terminal.link.start(startup.credentials)
     server.start()
     stop_asked.recv(1)
+    terminal.stop()
     server.stop()
     terminal.link.stop()
     journal.write("Terminal", "exit with code 0")

@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
+BUILD = 5260
+
 
 class FolderError(Exception):
     """A folder that cannot be used; the text says why and carries no secret."""
@@ -31,6 +33,8 @@ class Startup:
     credentials: Credentials | None
     trade_allowed: bool
     tradeapi_disabled: bool
+    build: int = BUILD
+    """The build that the terminal says it is: `Build` in the section `[Simulated]`."""
 
 
 def read_startup(folder: Path) -> Startup:
@@ -55,6 +59,7 @@ def read_startup(folder: Path) -> Startup:
         credentials if credentials.login else None,
         trade_allowed=experts.get("Enabled", "1") != "0" and experts.get("AllowLiveTrading", "1") != "0",
         tradeapi_disabled=experts.get("Api", "0") == "1",
+        build=parser.getint("Simulated", "Build", fallback=BUILD),
     )
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 
-from mt5_bridge.simulated.engine.model import Account, Changes, Order, Position, Quote
+from mt5_bridge.simulated.engine.conventions import USUAL, Conventions
+from mt5_bridge.simulated.engine.model import DEAL_CREDIT, Account, Changes, Order, Position, Quote
 from mt5_bridge.simulated.engine.money import Valuation
 from mt5_bridge.simulated.symbols import SymbolSpec
 from mt5_bridge.structs import Struct, TradeDeal
@@ -19,14 +21,22 @@ class Book:
     `now_msc` is the market's time: it moves with `Exchange.advance` only. `halted` is set when the market has ended.
     """
 
-    def __init__(self, specs: Mapping[str, SymbolSpec], accounts: Iterable[Account], now_msc: int) -> None:
+    def __init__(
+        self,
+        specs: Mapping[str, SymbolSpec],
+        accounts: Iterable[Account],
+        now_msc: int,
+        conventions: Conventions = USUAL,
+    ) -> None:
+        self.conventions = conventions
         self.specs = dict(specs)
         self.accounts = {account.login: account for account in accounts}
         self.quotes: dict[str, Quote] = {}
-        self.valuation = Valuation(self.specs, self.quotes)
+        self.valuation = Valuation(self.specs, self.quotes, conventions.margin_rate_side)
         self.now_msc = now_msc
         self.halted = False
         self.changes = Changes()
+        self._taken: dict[tuple[str, bool], tuple[Quote, float]] = {}
         self.stale_levels: set[str] = set(self.specs)
         self.positions_of: dict[str, dict[int, Position]] = {name: {} for name in self.specs}
         self.orders_of: dict[str, dict[int, Order]] = {name: {} for name in self.specs}
@@ -49,6 +59,25 @@ class Book:
     def is_open(self, spec: SymbolSpec) -> bool:
         """Whether the symbol trades now (rule Q3)."""
         return not self.halted and spec.sessions.is_open(self.now_msc // 1000)
+
+    def available(self, spec: SymbolSpec, *, buy: bool) -> float:
+        """Lots that can be filled on a side at the current tick (rule M4)."""
+        if spec.liquidity is None:
+            return math.inf
+        seen, taken = self._taken.get((spec.name, buy), (None, 0.0))
+        return max(0.0, spec.liquidity - taken) if seen == self.quotes.get(spec.name) else spec.liquidity
+
+    def take(self, spec: SymbolSpec, volume: float, *, buy: bool) -> None:
+        """Note that a side of the market has filled `volume` lots at the current tick."""
+        quote = self.quotes.get(spec.name)
+        if spec.liquidity is not None and quote is not None:
+            left = self.available(spec, buy=buy)
+            self._taken[spec.name, buy] = (quote, spec.liquidity - left + volume)
+
+    def set_spec(self, spec: SymbolSpec) -> None:
+        """Lay a symbol down anew; orders and positions stay as they are."""
+        self.specs[spec.name] = spec
+        self.stale_levels.add(spec.name)
 
     def add_account(self, account: Account) -> None:
         """Take in a new account."""
@@ -102,6 +131,8 @@ class Book:
         profit: float,
         symbol: str,
         comment: str,
+        commission: float = 0.0,
+        fee: float = 0.0,
     ) -> int:
         """Write a deal down and book its money; returns its ticket."""
         self._last_deal += 1
@@ -118,17 +149,20 @@ class Book:
                 int(reason),
                 volume,
                 price,
-                0.0,
+                commission,
                 swap,
                 profit,
-                0.0,
+                fee,
                 symbol,
                 comment,
                 "",
             )
         )
         account.deals.append(record)
-        account.balance = account.money(account.balance + profit + swap)
+        if kind == DEAL_CREDIT:
+            account.credit = account.money(account.credit + profit)
+        else:
+            account.balance = account.money(account.balance + profit + swap + commission + fee)
         self.changes.deals.append((account.login, record))
         self.changes.accounts.add(account.login)
         return self._last_deal

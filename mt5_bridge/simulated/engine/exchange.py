@@ -4,11 +4,26 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 
-from mt5_bridge.simulated.engine import execution, requests, validation
+from mt5_bridge.simulated.engine import day_end, execution, requests, stop_out, validation
 from mt5_bridge.simulated.engine.book import Book
-from mt5_bridge.simulated.engine.model import DEAL_BALANCE, Account, Kind, Order, Position, Quote, Reason, State
+from mt5_bridge.simulated.engine.conventions import USUAL, Conventions
+from mt5_bridge.simulated.engine.model import (
+    DEAL_BALANCE,
+    FILL_FOK,
+    FILL_IOC,
+    Account,
+    Action,
+    Kind,
+    Order,
+    Position,
+    Quote,
+    Reason,
+    State,
+)
 from mt5_bridge.simulated.engine.money import AccountState, Valuation
+from mt5_bridge.simulated.engine.opening import check_money, order_of_request
 from mt5_bridge.simulated.engine.request import Request
 from mt5_bridge.simulated.engine.retcodes import Refused, Retcode
 from mt5_bridge.simulated.engine.triggers import NO_LEVELS, Levels, TickRun, is_reached, levels_of, stop_reason
@@ -23,12 +38,19 @@ _NEAR = 1.05
 class Exchange:
     """Executes requests at the current quotes and lets ticks act on orders and positions."""
 
-    def __init__(self, specs: Mapping[str, SymbolSpec], accounts: Iterable[Account], now_msc: int) -> None:
-        self.book = Book(specs, accounts, now_msc)
+    def __init__(
+        self,
+        specs: Mapping[str, SymbolSpec],
+        accounts: Iterable[Account],
+        now_msc: int,
+        conventions: Conventions = USUAL,
+    ) -> None:
+        self.book = Book(specs, accounts, now_msc, conventions)
         self._levels: dict[str, Levels] = {}
         self._expirations: dict[str, int] = {}
+        self._day_ends = 0
         self._worst: dict[str, Quote] = {}
-        self._worst_valuation = Valuation(self.book.specs, self._worst)
+        self._worst_valuation = Valuation(self.book.specs, self._worst, conventions.margin_rate_side)
 
     def set_quote(self, name: str, quote: Quote) -> None:
         """Set a quote without letting it act: for the first quotes after a start."""
@@ -38,47 +60,66 @@ class Exchange:
         """Take in an account and book its deposit (rule U7)."""
         self.book.add_account(account)
         if deposit:
-            self.book.add_deal(
-                account,
-                order=0,
-                kind=DEAL_BALANCE,
-                entry=0,
-                magic=0,
-                position=0,
-                reason=Reason.CLIENT,
-                volume=0.0,
-                price=0.0,
-                swap=0.0,
-                profit=account.money(deposit),
-                symbol="",
-                comment="Deposit",
-            )
+            self.book_money(account, deposit, "Deposit")
 
-    def send(self, login: int, request: Request, request_id: int) -> Struct:
-        """Carry a request out: an OrderSendResult; its `request_id` is 0 if it would not reach the server."""
+    def book_money(self, account: Account, amount: float, comment: str, kind: int = DEAL_BALANCE) -> int:
+        """Pay into an account, or out of it, as balance or credit; returns the deal's ticket."""
+        return self.book.add_deal(
+            account,
+            order=0,
+            kind=kind,
+            entry=0,
+            magic=0,
+            position=0,
+            reason=Reason.CLIENT,
+            volume=0.0,
+            price=0.0,
+            swap=0.0,
+            profit=account.money(amount),
+            symbol="",
+            comment=comment,
+        )
+
+    def send(self, login: int, request: Request, request_id: int, limit: float = math.inf) -> Struct:
+        """Carry a request out, filling at most `limit` lots: an OrderSendResult.
+
+        Its `request_id` is 0 if it would not reach the server (rule K5).
+        """
         account = self.book.accounts[login]
         quote = self.book.quotes.get(request.symbol)
         try:
-            done = requests.carry_out(self.book, account, request)
+            done = requests.carry_out(self.book, account, request, limit)
         except Refused as refusal:
-            code = refusal.retcode
-            seen = quote if code.from_server else None
-            used = request_id if code.from_server else 0
-            return _result(code, requests.Executed(), seen, used, request)
-        return _result(Retcode.DONE, done, quote if done.with_quote else None, request_id, request)
+            return self.refusal(request, request_id, refusal.retcode)
+        if request.action in (Action.PENDING, Action.MODIFY):
+            self._take_marketable(account.orders.get(done.order or request.order))
+        return _result(done.retcode, done, quote if done.with_quote else None, request_id, request)
+
+    def refusal(self, request: Request, request_id: int, code: Retcode) -> Struct:
+        """The result of a request that is refused (rule K5)."""
+        quote = self.book.quotes.get(request.symbol) if code.from_server else None
+        return _result(code, requests.Executed(), quote, request_id if code.from_server else 0, request)
+
+    def _take_marketable(self, order: Order | None) -> None:
+        """An exchange fills a limit order that is through the market at once, or cancels it (rules N1, M4)."""
+        if order is None or not requests.is_marketable(self.book, order):
+            return
+        if requests.cancels_at_once(self.book, order):
+            self.book.finish_order(order, order.finished(State.CANCELED, self.book.now_msc, left=order.volume))
+        else:
+            self._activate(order, self.book.quotes[order.symbol])
 
     def check(self, login: int, request: Request) -> Struct:
         """What `order_check` gives (section J): the account after the trade, or the refusal."""
         account = self.book.accounts[login]
         code = Retcode.CHECKED
         try:
-            opened = requests.probe(self.book, account, request)
-            after = self.book.valuation.state(account, opened)
+            after = self._after(account, requests.probe(self.book, account, request))
         except Refused as refusal:
             code, after = refusal.retcode, AccountState(0.0, 0.0, 0.0)
-            if code is Retcode.NO_MONEY:
-                after = self._with(account, request)
-        known = code in (Retcode.CHECKED, Retcode.NO_MONEY)
+            if code is Retcode.NO_MONEY and self.book.conventions.margins_of_refused_checks:
+                after = self._after(account, self._wanted(account, request))
+        known = after.equity != 0.0 or code is Retcode.CHECKED
         balance = account.balance if known else 0.0
         free = account.money(after.equity - after.margin)
         level = after.level
@@ -86,17 +127,18 @@ class Exchange:
             (int(code), balance, after.equity, after.profit, after.margin, free, level, code.comment, request.struct())
         )
 
-    def _with(self, account: Account, request: Request) -> AccountState:
-        spec = self.book.specs[request.symbol]
-        quote = self.book.quotes[spec.name]
-        buy = request.type == Kind.BUY
-        price = quote.ask if buy else quote.bid
-        per_lot = self.book.valuation.margin_per_lot(account, spec, price, buy=buy)
-        now = self.book.now_msc
-        extra = Position(
-            0, account.login, spec.name, buy, request.volume, price, 0.0, 0.0, 0, "", 0, 0, per_lot, now, now
-        )
-        return self.book.valuation.state(account, extra)
+    def _after(self, account: Account, probed: requests.Probed) -> AccountState:
+        state = self.book.valuation.state(account, probed.positions)
+        return AccountState(state.profit, state.equity, account.money(state.margin + probed.reserved))
+
+    def _wanted(self, account: Account, request: Request) -> requests.Probed:
+        """What a request that lacks money would lead to."""
+        book, spec = self.book, self.book.specs[request.symbol]
+        order = order_of_request(book, account, spec, Kind(request.type), request)
+        if request.action == Action.PENDING:
+            return requests.Probed(reserved=book.valuation.order_margin(account, order))
+        price = book.quotes[spec.name].to_fill(buy=order.kind.is_buy)
+        return requests.Probed(execution.positions_after(book, account, order, price))
 
     def advance(self, batch: Mapping[str, Array], until_msc: int) -> None:
         """Let the ticks of `batch` (per symbol, ascending) act in order of time, and time go on to `until_msc`."""
@@ -105,10 +147,13 @@ class Exchange:
         while True:
             self._refresh_levels()
             due = self._next_tick(runs, every=bool(risky))
-            expires = min(self._expirations.values(), default=math.inf)
-            if expires <= until_msc and (due is None or expires <= due[0]):
-                self._pass_time(runs, int(expires))
-                self._expire(int(expires))
+            event = min((self._day_end(), *self._expirations.values()))
+            if event <= until_msc and (due is None or event <= due[0]):
+                self._pass_time(runs, int(event))
+                if event == self._day_ends:
+                    day_end.end_day(self.book)
+                    self._day_ends = 0
+                self._expire(int(event))
                 continue
             if due is None:
                 break
@@ -125,6 +170,14 @@ class Exchange:
             if quote is not None:
                 self.book.quotes[run.name] = quote
         self.book.now_msc = max(self.book.now_msc, until_msc)
+
+    def _day_end(self) -> float:
+        """The next midnight of the broker's clock, if anybody holds anything then."""
+        if not any(one.positions or one.orders for one in self.book.accounts.values()):
+            self._day_ends = 0
+            return math.inf
+        self._day_ends = self._day_ends or day_end.next_day_end(self.book.now_msc)
+        return self._day_ends
 
     def _next_tick(self, runs: list[TickRun], *, every: bool) -> tuple[int, TickRun, bool] | None:
         """The earliest tick that matters: (time, run, whether it reaches a level)."""
@@ -146,48 +199,61 @@ class Exchange:
     def _refresh_levels(self) -> None:
         for name in self.book.stale_levels:
             orders = self.book.orders_of[name].values()
-            self._levels[name] = levels_of(self.book.positions_of[name].values(), orders)
+            spec = self.book.specs[name]
+            self._levels[name] = levels_of(self.book.positions_of[name].values(), orders, on_last=spec.on_exchange)
             self._expirations.pop(name, None)
-            ends = [order.expiration * 1000 for order in orders if order.expiration]
+            ends = [order.expiration for order in orders if order.expiration]
             if ends:
-                self._expirations[name] = min(ends)
+                # Outside of sessions nothing is done: the order goes when the symbol trades again (rule M6).
+                self._expirations[name] = spec.sessions.next_open(min(ends)) * 1000
         self.book.stale_levels.clear()
 
     def _expire(self, now_msc: int) -> None:
-        for orders in self.book.orders_of.values():
+        for name, orders in self.book.orders_of.items():
+            sessions = self.book.specs[name].sessions
             for order in [one for one in orders.values() if one.expiration and one.expiration * 1000 <= now_msc]:
-                self.book.finish_order(order, order.finished(State.EXPIRED, now_msc, left=order.volume))
+                if sessions.next_open(order.expiration) * 1000 <= now_msc:
+                    self.book.finish_order(order, order.finished(State.EXPIRED, now_msc, left=order.volume))
 
     def _act(self, name: str) -> bool:
         """Close what has reached its stops and activate what has reached its price; True if anything happened."""
         book = self.book
-        if not book.is_open(book.specs[name]):
+        spec = book.specs[name]
+        if not book.is_open(spec):
             return False
         quote = book.quotes[name]
         happened = False
         for position in list(book.positions_of[name].values()):
-            reason = stop_reason(position, quote)
+            reason = stop_reason(position, quote, on_last=spec.on_exchange)
             if reason is not None:
-                self._close_at_stop(position, reason, quote)
-                happened = True
+                happened |= self._close_at_stop(position, reason, quote)
         for order in list(book.orders_of[name].values()):
-            if is_reached(order, quote):
+            if is_reached(order, quote, on_last=spec.on_exchange):
                 self._activate(order, quote)
                 happened = True
         return happened
 
-    def _close_at_stop(self, position: Position, reason: Reason, quote: Quote) -> None:
+    def _close_at_stop(self, position: Position, reason: Reason, quote: Quote) -> bool:
         digits = self.book.specs[position.symbol].digits
         level, word = (position.sl, "sl") if reason is Reason.SL else (position.tp, "tp")
-        self._close(position, reason, f"[{word} {level:.{digits}f}]", quote, price=level)
+        market = quote.to_fill(buy=not position.buy)
+        if reason is Reason.TP:  # at the level or better (rule R8)
+            market = max(market, level) if position.buy else min(market, level)
+        return self._close(position, position.volume, reason, f"[{word} {level:.{digits}f}]", market, level)
 
-    def _close(self, position: Position, reason: Reason, comment: str, quote: Quote, price: float = 0.0) -> None:
+    def _close(
+        self, position: Position, volume: float, reason: Reason, comment: str, market: float, price: float = 0.0
+    ) -> bool:
+        """Close by the server's own order; False if the market cannot take it now: the next tick tries again (R8)."""
         book = self.book
+        spec = book.specs[position.symbol]
+        if book.available(spec, buy=not position.buy) < volume:
+            return False
         order = execution.closing_order(
-            book, position, position.volume, reason=reason, comment=comment, magic=position.magic, price=price
+            book, position, volume, reason=reason, comment=comment, magic=position.magic, price=price
         )
-        market = quote.bid if position.buy else quote.ask
-        execution.close_position(book, book.accounts[position.login], position, order, market)
+        execution.fill_whole(book, book.accounts[position.login], order, market)
+        return True
 
     def _activate(self, order: Order, quote: Quote) -> None:
         book = self.book
@@ -197,16 +263,41 @@ class Exchange:
             order.price, order.stoplimit = order.stoplimit, 0.0
             order.setup_msc = book.now_msc
             book.put_order(order)
+            self._take_marketable(order)
             return
         account = book.accounts[order.login]
-        price = quote.ask if order.kind.is_buy else quote.bid
+        price = quote.to_fill(buy=order.kind.is_buy)
+        if order.kind in (Kind.BUY_LIMIT, Kind.SELL_LIMIT):  # at the price or better (rule N3)
+            price = min(price, order.price) if order.kind.is_buy else max(price, order.price)
+        if order.position and order.position not in account.positions:
+            book.finish_order(order, order.finished(State.CANCELED, book.now_msc, left=order.volume))
+            return
         try:
-            validation.check_trade_mode(book.specs[order.symbol], order.kind)
-            requests.check_money(book, account, order, price)
+            if not order.position:
+                validation.check_trade_mode(book.specs[order.symbol], order.kind)
+                market_order = replace(order, kind=Kind.BUY if order.kind.is_buy else Kind.SELL)
+                check_money(book, account, market_order, price)
         except Refused:
             book.finish_order(order, order.finished(State.REJECTED, book.now_msc, left=order.volume))
             return
-        execution.open_position(book, account, order, price)
+        self._fill(account, order, price)
+
+    def _fill(self, account: Account, order: Order, price: float) -> None:
+        """Fill an order as far as the market goes (rule M4)."""
+        book = self.book
+        available = book.available(book.specs[order.symbol], buy=order.kind.is_buy)
+        if available >= order.volume:
+            execution.fill_whole(book, account, order, price)
+            return
+        if order.filling == FILL_FOK or available <= 0:
+            return  # it waits for a tick that takes more
+        done = execution.fill(book, account, order, available, price)
+        order.initial = order.initial or order.volume
+        order.volume = execution.lots(order.volume - available)
+        if order.filling == FILL_IOC:
+            execution.settle(book, order, State.CANCELED, done.identifier, price)
+        else:
+            book.put_order(order)
 
     def _near_stop_out(self, runs: list[TickRun]) -> list[Account]:
         """Accounts that may reach their stop out within the batch."""
@@ -220,26 +311,18 @@ class Exchange:
             if worst is not None:
                 now = self.book.quotes.get(run.name, worst)
                 self._worst[run.name] = Quote(min(now.bid, worst.bid), max(now.ask, worst.ask), 0)
-        return [account for account in exposed if self._is_below(account, self._worst_valuation, _NEAR)]
-
-    @staticmethod
-    def _is_below(account: Account, valuation: Valuation, factor: float) -> bool:
-        state = valuation.state(account)
-        return state.margin > 0 and state.level <= account.margin_so_so * factor
+        return [one for one in exposed if stop_out.is_stop_out(self.book, one, self._worst_valuation, _NEAR)]
 
     def _stop_out(self, account: Account) -> bool:
-        """Close the largest losses until the margin level is above the stop out (rules V1, V2)."""
-        book = self.book
-        happened = False
-        while self._is_below(account, book.valuation, 1.0):
-            closable = [one for one in account.positions.values() if book.is_open(book.specs[one.symbol])]
-            if not closable:
-                break
-            loser = min(closable, key=lambda one: book.valuation.floating(account, one)[1])
-            level = book.valuation.state(account).level
-            self._close(loser, Reason.SO, f"[so {level:.2f}%]", book.quotes[loser.symbol])
-            happened = True
-        return happened
+        def close(position: Position, volume: float, comment: str) -> bool:
+            market = self.book.quotes[position.symbol].to_fill(buy=not position.buy)
+            return self._close(position, volume, Reason.SO, comment, market)
+
+        return stop_out.stop_out(self.book, account, close)
+
+    def is_margin_call(self, login: int) -> bool:
+        """Whether the account is at or under its margin call (rule V1)."""
+        return stop_out.is_margin_call(self.book, self.book.accounts[login])
 
 
 def _result(code: Retcode, done: requests.Executed, quote: Quote | None, request_id: int, request: Request) -> Struct:

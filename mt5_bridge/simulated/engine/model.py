@@ -44,6 +44,7 @@ class State(IntEnum):
 
     PLACED = 1
     CANCELED = 2
+    PARTIAL = 3
     FILLED = 4
     REJECTED = 5
     EXPIRED = 6
@@ -66,20 +67,30 @@ class Reason(IntEnum):
     SL = 4
     TP = 5
     SO = 6
+    ROLLOVER = 7
 
 
-DEAL_BALANCE = 2
+DEAL_BALANCE, DEAL_CREDIT = 2, 3
 TIME_GTC, TIME_DAY, TIME_SPECIFIED, TIME_SPECIFIED_DAY = range(4)
 FILL_FOK, FILL_IOC, FILL_RETURN, FILL_BOC = range(4)
-MARGIN_HEDGING = 2
+MARGIN_NETTING, MARGIN_EXCHANGE, MARGIN_HEDGING = range(3)
+SO_PERCENT, SO_MONEY = range(2)
 
 
 class Quote(NamedTuple):
-    """Current prices of a symbol and the market time (ms) of the tick that brought them."""
+    """Current prices of a symbol and the market time (ms) of the tick that brought them.
+
+    `last` is the price of the last deal, 0 where there are none.
+    """
 
     bid: float
     ask: float
     time_msc: int
+    last: float = 0.0
+
+    def to_fill(self, *, buy: bool) -> float:
+        """The price at which a market order is filled (rule Q1)."""
+        return self.ask if buy else self.bid
 
 
 @dataclass(slots=True)
@@ -102,6 +113,15 @@ class Order:
     comment: str
     reason: int
     setup_msc: int
+    initial: float = 0.0
+    """Volume when it was placed; 0 stands for `volume`, which is what is left to fill."""
+    position: int = 0
+    """Ticket of the position that the order closes, 0 for one that opens."""
+
+    @property
+    def is_partial(self) -> bool:
+        """Whether a part of it has been filled."""
+        return bool(self.initial) and self.volume < self.initial
 
     def finished(
         self,
@@ -119,7 +139,8 @@ class Order:
     def active(self, quote: Quote | None) -> Struct:
         """The record that `orders_get` shows (rule N6)."""
         price = 0.0 if quote is None else quote.ask if self.kind.is_buy else quote.bid
-        return self._struct(State.PLACED, 0, 0, 0, self.volume, price)
+        state = State.PARTIAL if self.is_partial else State.PLACED
+        return self._struct(state, 0, self.position, 0, self.volume, price)
 
     def _struct(
         self, state: State, done_msc: int, position: int, position_by: int, left: float, price_current: float
@@ -140,7 +161,7 @@ class Order:
                 position,
                 position_by,
                 int(self.reason),
-                self.volume,
+                self.initial or self.volume,
                 left,
                 self.price,
                 self.sl,
@@ -217,14 +238,30 @@ class Account:
     trade_mode: int = 0
     limit_orders: int = 200
     limit_positions: int = 0
+    margin_so_mode: int = SO_PERCENT
     margin_so_call: float = 50.0
     margin_so_so: float = 30.0
     trade_allowed: bool = True
     trade_expert: bool = True
+    fifo_close: bool = False
+    hedge_prohibited: bool = False
+    """Opposite positions of one symbol are refused (rule L22)."""
+    one_time_password: bool = False
+    """The account needs more than a password to log in (rule B10)."""
+    commission_blocked: float = 0.0
     orders: dict[int, Order] = field(default_factory=dict)
     positions: dict[int, Position] = field(default_factory=dict)
     history: list[Struct] = field(default_factory=list)
     deals: list[Struct] = field(default_factory=list)
+
+    @property
+    def nets(self) -> bool:
+        """Whether there is one position for each symbol (section S)."""
+        return self.margin_mode != MARGIN_HEDGING
+
+    def net_position(self, symbol: str) -> Position | None:
+        """The position of a symbol on a netting account."""
+        return next((one for one in self.positions.values() if one.symbol == symbol), None)
 
     def money(self, value: float) -> float:
         """`value` rounded to the digits of the account currency."""

@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from mt5_bridge.simulated.engine.model import Account, Position, Quote
+from mt5_bridge.simulated.engine.model import Account, Order, Position, Quote
 from mt5_bridge.simulated.symbols import (
-    CFD,
+    BOND_MODES,
     CFD_INDEX,
     CFD_LEVERAGE,
+    COLLATERAL,
     FOREX,
     FOREX_NO_LEVERAGE,
+    FUTURES_MODES,
+    OPTION_MODES,
     SymbolSpec,
 )
 
@@ -24,6 +27,7 @@ class Valuation:
 
     specs: Mapping[str, SymbolSpec]
     quotes: Mapping[str, Quote]
+    margin_rate_side: str = "deal"
 
     def __post_init__(self) -> None:
         self._pairs = {
@@ -45,6 +49,14 @@ class Valuation:
         first = self._pair_rate(source, PIVOT, at_bid=at_bid, own=own)
         return first * self._pair_rate(PIVOT, target, at_bid=at_bid, own=own)
 
+    def crosses(self, source: str, target: str) -> tuple[str, ...]:
+        """The symbols whose quotes turn one currency into the other (rule D10)."""
+        for legs in (((source, target),), ((source, PIVOT), (PIVOT, target))):
+            names = [self._pairs.get((one, two)) or self._pairs.get((two, one)) for one, two in legs]
+            if source != target and all(names):
+                return tuple(name for name in names if name)
+        return ()
+
     def _pair_rate(self, source: str, target: str, *, at_bid: bool, own: tuple[str, float] | None) -> float:
         for pair, inverse in (((source, target), False), ((target, source), True)):
             name = self._pairs.get(pair)
@@ -64,60 +76,58 @@ class Valuation:
     def profit(
         self, account: Account, spec: SymbolSpec, volume: float, price_open: float, price_close: float, *, buy: bool
     ) -> float:
-        """Result in the account currency of `volume` lots from one price to the other (rule U1)."""
-        if spec.calc_mode in (FOREX, FOREX_NO_LEVERAGE):
-            size = spec.contract_size * volume
-            raw = round(price_close * size, 2) - round(price_open * size, 2)
-        elif spec.calc_mode in (CFD, CFD_INDEX, CFD_LEVERAGE):
-            raw = (price_close - price_open) * spec.contract_size * volume
-        else:
-            raw = (price_close - price_open) / spec.tick_size * self._tick_money(spec) * volume
+        """Result in the account currency of `volume` lots from one price to the other (rules U1, U2)."""
+        raw = _raw_profit(spec, volume, price_open, price_close)
         rate = self.rate(spec.currency_profit, account.currency, at_bid=buy, own=(spec.name, price_close))
         return account.money((raw if buy else -raw) * rate)
 
-    @staticmethod
-    def _tick_money(spec: SymbolSpec) -> float:
-        return spec.tick_size * spec.contract_size
+    def margin_per_lot(
+        self, account: Account, spec: SymbolSpec, price: float, *, buy: bool, maintenance: bool = False
+    ) -> float:
+        """Margin of one lot in the account currency, not rounded (rules T1-T5).
 
-    def margin_per_lot(self, account: Account, spec: SymbolSpec, price: float, *, buy: bool) -> float:
-        """Margin of one lot in the account currency, not rounded (rules T1-T5)."""
-        leverage = max(1, account.leverage)
-        if spec.margin_initial:
-            base = spec.margin_initial / (leverage if spec.calc_mode in (FOREX, CFD_LEVERAGE) else 1)
-        elif spec.calc_mode == FOREX:
-            base = spec.contract_size / leverage
-        elif spec.calc_mode == FOREX_NO_LEVERAGE:
-            base = spec.contract_size
-        elif spec.calc_mode == CFD_LEVERAGE:
-            base = spec.contract_size * price / leverage
-        else:
-            base = spec.contract_size * price
-        return base * self.rate(spec.currency_margin, account.currency, at_bid=not buy, own=(spec.name, price))
+        With `maintenance` the one to keep the position, where the symbol tells it from the one to open it.
+        """
+        fixed = (spec.margin_maintenance if maintenance else 0.0) or spec.margin_initial
+        base = _base_margin(spec, price, max(1, account.leverage), fixed)
+        at_bid = buy is not (self.margin_rate_side == "deal")
+        rate = self.rate(spec.currency_margin, account.currency, at_bid=at_bid, own=(spec.name, price))
+        return base * rate * (spec.margin_rate_buy if buy else spec.margin_rate_sell)
+
+    def order_margin(self, account: Account, order: Order) -> float:
+        """Margin in the account currency that a pending order reserves (rule T7), not rounded."""
+        spec = self.specs[order.symbol]
+        if not spec.margin_rate_pending:
+            return 0.0
+        per_lot = self.margin_per_lot(account, spec, order.price, buy=order.kind.is_buy)
+        return spec.margin_rate_pending * order.volume * per_lot
 
     def floating(self, account: Account, position: Position) -> tuple[float, float]:
         """Price at which the position would close now, and its profit then. Without quotes: its open price and 0."""
         quote = self.quotes.get(position.symbol)
         if quote is None:
             return position.price_open, 0.0
-        price = quote.bid if position.buy else quote.ask
+        price = quote.to_fill(buy=not position.buy)
         spec = self.specs[position.symbol]
         return price, self.profit(account, spec, position.volume, position.price_open, price, buy=position.buy)
 
-    def state(self, account: Account, extra: Position | None = None) -> AccountState:
-        """The account's sums (rule H1), as they are or with one more position."""
+    def state(self, account: Account, positions: Iterable[Position] | None = None) -> AccountState:
+        """The account's sums (rule H1), with the margin of its own positions or of others in their place."""
         profit = swap = 0.0
         for position in account.positions.values():
             profit += self.floating(account, position)[1]
             swap += position.swap
-        positions = [*account.positions.values(), *([] if extra is None else [extra])]
+        margin = self.margin(account.positions.values() if positions is None else positions)
+        if account.orders:
+            margin += sum(self.order_margin(account, order) for order in account.orders.values())
         return AccountState(
             profit=account.money(profit),
             equity=account.money(account.balance + account.credit + profit + swap),
-            margin=account.money(self.margin(positions)),
+            margin=account.money(margin),
         )
 
     def margin(self, positions: Iterable[Position]) -> float:
-        """Margin of positions on a hedging account (rule T8), not rounded."""
+        """Margin of positions (rules T7, T8), not rounded. A net position is one that nothing covers."""
         by_symbol: dict[str, list[Position]] = {}
         for position in positions:
             by_symbol.setdefault(position.symbol, []).append(position)
@@ -127,7 +137,7 @@ class Valuation:
         """Money of one tick for one lot in the account currency; the two sides differ by the conversion (rule U3)."""
         quote = self.quotes.get(spec.name)
         own = None if quote is None else (spec.name, quote.bid if profit else quote.ask)
-        return self._tick_money(spec) * self.rate(spec.currency_profit, account_currency, at_bid=profit, own=own)
+        return spec.tick_money * self.rate(spec.currency_profit, account_currency, at_bid=profit, own=own)
 
 
 @dataclass(frozen=True)
@@ -144,6 +154,39 @@ class AccountState:
         return self.equity / self.margin * 100.0 if self.margin else 0.0
 
 
+def _raw_profit(spec: SymbolSpec, volume: float, price_open: float, price_close: float) -> float:
+    """Result of a buy in the profit currency, by calculation mode (rule U1)."""
+    size = spec.contract_size * volume
+    if spec.calc_mode in (FOREX, FOREX_NO_LEVERAGE):
+        return round(price_close * size, 2) - round(price_open * size, 2)
+    if spec.calc_mode in FUTURES_MODES | OPTION_MODES:
+        return (price_close - price_open) * volume * spec.tick_money / spec.tick_size
+    if spec.calc_mode in BOND_MODES:
+        # Interest that accrues while the bond is held is not simulated: both legs carry the same.
+        face, accrued = spec.face_value, spec.accrued_interest
+        return size * (price_close * face + accrued) - size * (price_open * face + accrued)
+    if spec.calc_mode == COLLATERAL:
+        return 0.0
+    return (price_close - price_open) * size
+
+
+def _base_margin(spec: SymbolSpec, price: float, leverage: int, fixed: float) -> float:
+    """Margin of one lot in the margin currency (rules T1, T2); `fixed` replaces the formula where it is not 0."""
+    mode = spec.calc_mode
+    divisor = leverage if mode in (FOREX, CFD_LEVERAGE) else 1
+    if mode == COLLATERAL:
+        return 0.0
+    if fixed or mode in FUTURES_MODES:
+        return fixed / divisor
+    if mode in (FOREX, FOREX_NO_LEVERAGE):
+        return spec.contract_size / divisor
+    if mode == CFD_INDEX:
+        return spec.contract_size * price * (spec.tick_value / spec.tick_size if spec.tick_value else 1.0)
+    if mode in BOND_MODES:
+        return spec.contract_size * spec.face_value * price / 100.0
+    return spec.contract_size * price / divisor
+
+
 def _hedged_margin(spec: SymbolSpec, held: list[Position]) -> float:
     lots = {side: sum(one.volume for one in held if one.buy is side) for side in (True, False)}
     money = {side: sum(one.volume * one.margin_per_lot for one in held if one.buy is side) for side in (True, False)}
@@ -154,5 +197,6 @@ def _hedged_margin(spec: SymbolSpec, held: list[Position]) -> float:
     total = money[larger] * (1 - covered / lots[larger]) if lots[larger] else 0.0
     if covered:
         mean = sum(money.values()) / sum(lots.values())
-        total += covered * mean * (spec.hedged_contract / spec.contract_size)
+        whole = spec.margin_initial or spec.contract_size
+        total += covered * mean * (spec.hedged / whole)
     return total

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from typing import NamedTuple
 
 from mt5_bridge.simulated.engine import execution, validation
 from mt5_bridge.simulated.engine.book import Book
 from mt5_bridge.simulated.engine.model import (
-    TIME_DAY,
-    TIME_SPECIFIED,
-    TIME_SPECIFIED_DAY,
+    FILL_BOC,
+    FILL_FOK,
+    FILL_IOC,
     Account,
     Action,
     Kind,
@@ -19,10 +20,17 @@ from mt5_bridge.simulated.engine.model import (
     Reason,
     State,
 )
+from mt5_bridge.simulated.engine.opening import (
+    Opening,
+    check_lifetime,
+    check_market,
+    fill_price,
+    order_of_request,
+    requested_price,
+)
 from mt5_bridge.simulated.engine.request import Request
 from mt5_bridge.simulated.engine.retcodes import Refused, Retcode
-from mt5_bridge.simulated.market.calendar import DAY
-from mt5_bridge.simulated.symbols import MARKET_EXECUTION, SymbolSpec
+from mt5_bridge.simulated.symbols import EXCHANGE_EXECUTION, SymbolSpec
 
 
 class Executed(NamedTuple):
@@ -33,14 +41,22 @@ class Executed(NamedTuple):
     volume: float = 0.0
     price: float = 0.0
     with_quote: bool = False
+    retcode: Retcode = Retcode.DONE
 
 
-def carry_out(book: Book, account: Account, request: Request) -> Executed:
-    """Do what the request asks. Raises Refused, with nothing changed."""
+class Probed(NamedTuple):
+    """What the account would be left with: its positions, and margin reserved by one more order."""
+
+    positions: list[Position] | None = None
+    reserved: float = 0.0
+
+
+def carry_out(book: Book, account: Account, request: Request, limit: float = math.inf) -> Executed:
+    """Do what the request asks, filling at most `limit` lots. Raises Refused, with nothing changed."""
     validation.check_account(account)
     match request.action:
         case Action.DEAL:
-            return _deal(book, account, request)
+            return _deal(book, account, request, limit)
         case Action.PENDING:
             return _pending(book, account, request)
         case Action.SLTP:
@@ -54,20 +70,16 @@ def carry_out(book: Book, account: Account, request: Request) -> Executed:
     raise Refused(Retcode.INVALID)
 
 
-def probe(book: Book, account: Account, request: Request) -> Position | None:
-    """What `order_check` sees: all checks but session and requote (rule J3).
-
-    Returns the position that the request would open, if it opens one. Raises Refused.
-    """
+def probe(book: Book, account: Account, request: Request) -> Probed:
+    """What `order_check` sees: all checks but session and requote (rule J3). Raises Refused."""
     validation.check_account(account)
     match request.action:
-        case Action.DEAL if request.position:
-            _checked_close(book, account, request)
         case Action.DEAL:
-            order, price = _checked_open(book, account, request)
-            return execution.position_from(book, account, order, price)
+            order, price, _ = _checked_deal(book, account, request, with_market=False)
+            return Probed(execution.positions_after(book, account, order, price))
         case Action.PENDING:
-            _checked_pending(book, account, request)
+            order = _checked_pending(book, account, request, with_market=False)
+            return Probed(reserved=book.valuation.order_margin(account, order))
         case Action.SLTP:
             _checked_sltp(book, account, request)
         case Action.MODIFY:
@@ -78,163 +90,130 @@ def probe(book: Book, account: Account, request: Request) -> Position | None:
             _checked_close_by(book, account, request)
         case _:
             raise Refused(Retcode.INVALID)
-    return None
+    return Probed()
 
 
-def _deal(book: Book, account: Account, request: Request) -> Executed:
-    if request.position:
-        position, price = _checked_close(book, account, request)
-        _check_market(book, request, buy=not position.buy)
-        order = execution.closing_order(
-            book,
-            position,
-            execution.lots(request.volume),
-            reason=Reason.EXPERT,
-            comment=request.comment,
-            magic=request.magic,
-            price=_requested_price(book.specs[position.symbol], request),
-        )
-        order.filling = request.type_filling
-        deal = execution.close_position(book, account, position, order, price)
+def _deal(book: Book, account: Account, request: Request, limit: float) -> Executed:
+    order, price, spec = _checked_deal(book, account, request, with_market=True)
+    available = _on_step(spec, min(book.available(spec, buy=order.kind.is_buy), limit))
+    if available < order.volume and (order.filling == FILL_FOK or (order.filling == FILL_IOC and available <= 0)):
+        raise Refused(Retcode.REJECT)  # M4
+    order.ticket = book.new_order_ticket()
+    volume = order.volume
+    if available >= volume:
+        deal = execution.fill_whole(book, account, order, price)
+        return Executed(order.ticket, deal, volume, price, with_quote=True)
+    return _fill_part(book, account, order, available, price)
+
+
+def _fill_part(book: Book, account: Account, order: Order, available: float, price: float) -> Executed:
+    """Fill what there is; the rest is cancelled or waits, as the filling policy says (rules K6, M4)."""
+    order.initial = order.volume
+    if available <= 0:
+        book.put_order(order)
+        return Executed(order.ticket, volume=order.initial, with_quote=True, retcode=Retcode.PLACED)
+    done = execution.fill(book, account, order, available, price)
+    order.volume = execution.lots(order.volume - available)
+    if order.filling == FILL_IOC:
+        execution.settle(book, order, State.CANCELED, done.identifier, price)
     else:
-        order, price = _checked_open(book, account, request)
-        _check_market(book, request, buy=order.kind.is_buy)
-        order.ticket = book.new_order_ticket()
-        deal = execution.open_position(book, account, order, price)
-    return Executed(order.ticket, deal, order.volume, price, with_quote=True)
+        book.put_order(order)
+    return Executed(order.ticket, done.deal, available, price, with_quote=True, retcode=Retcode.DONE_PARTIAL)
 
 
-def _check_market(book: Book, request: Request, *, buy: bool) -> None:
-    spec = book.specs[request.symbol]
-    validation.check_session(book, spec)
-    validation.check_requote(spec, request, validation.quote_of(book, spec), buy=buy)
+def _on_step(spec: SymbolSpec, volume: float) -> float:
+    """The largest tradable volume that is not more."""
+    if math.isinf(volume):
+        return volume
+    return execution.lots(math.floor(volume / spec.volume_step + 1e-9) * spec.volume_step)
 
 
-def _requested_price(spec: SymbolSpec, request: Request) -> float:
-    """A market order keeps the requested price except under market execution (rule R5)."""
-    return 0.0 if spec.execution == MARKET_EXECUTION else spec.price(request.price)
-
-
-def _checked_close(book: Book, account: Account, request: Request) -> tuple[Position, float]:
+def _checked_deal(
+    book: Book, account: Account, request: Request, *, with_market: bool
+) -> tuple[Order, float, SymbolSpec]:
+    """The market order (its ticket still 0), its price and symbol."""
     spec = validation.symbol_of(book, request.symbol)
     kind = validation.kind_of(spec, request)
-    validation.check_filling(spec, request)
-    validation.check_volume(spec, request.volume, closing=True)
-    position = validation.position_of(account, request.position)
-    if position.symbol != spec.name or position.buy is kind.is_buy:
+    closed = _closed_position(account, spec, kind, request)
+    if closed is not None:
+        order, price = _checked_close(book, account, spec, closed, request, with_market=with_market)
+        return order, price, spec
+    order = order_of_request(book, account, spec, kind, request)
+    opening = Opening(book, account, spec, request, order)
+    opening.check(with_market=with_market)
+    return order, opening.price, spec
+
+
+def _closed_position(account: Account, spec: SymbolSpec, kind: Kind, request: Request) -> Position | None:
+    """The position that a deal only closes: the one that it names, or the net position on its other side (S5, S7)."""
+    named = validation.position_of(account, request.position) if request.position else None
+    if not account.nets:
+        if named is not None and (named.symbol != spec.name or named.buy is kind.is_buy):
+            raise Refused(Retcode.INVALID)
+        return named
+    held = account.net_position(spec.name)
+    if named is not None and named is not held:
         raise Refused(Retcode.INVALID)
-    if execution.lots(request.volume) > position.volume:
-        raise Refused(Retcode.INVALID_CLOSE_VOLUME)
-    validation.check_price_given(spec, request)
-    quote = validation.quote_of(book, spec)
-    price = quote.bid if position.buy else quote.ask
-    validation.check_freeze(spec, price, (position.sl, position.tp))
-    return position, price
+    opposite = held is not None and held.buy is not kind.is_buy
+    return held if opposite and held is not None and execution.lots(request.volume) <= held.volume else None
 
 
-def _checked_open(book: Book, account: Account, request: Request) -> tuple[Order, float]:
-    """The market order (its ticket still 0) and its price."""
-    spec = validation.symbol_of(book, request.symbol)
-    kind = validation.kind_of(spec, request)
-    validation.check_trade_mode(spec, kind)
-    validation.check_filling(spec, request)
-    validation.check_volume(spec, request.volume)
+def _checked_close(
+    book: Book, account: Account, spec: SymbolSpec, position: Position, request: Request, *, with_market: bool
+) -> tuple[Order, float]:
+    validation.check_filling(spec, request, book.conventions)
+    validation.check_volume(spec, request.volume, closing=True)
+    validation.check_close_volume(account, position, execution.lots(request.volume))
     validation.check_price_given(spec, request)
-    quote = validation.quote_of(book, spec)
-    order = _order(book, account, spec, kind, request)
-    order.price = _requested_price(spec, request)
-    order.expiration = order.type_time = 0
-    reference = quote.bid if kind.is_buy else quote.ask
-    validation.check_stops(spec, buy=kind.is_buy, reference=reference, sl=order.sl, tp=order.tp)
-    validation.check_limits(account, spec, kind, order.volume)
-    price = quote.ask if kind.is_buy else quote.bid
-    check_money(book, account, order, price)
+    price = fill_price(book, spec, request, buy=not position.buy)
+    market = validation.quote_of(book, spec).to_fill(buy=not position.buy)
+    validation.check_freeze(spec, market, (position.sl, position.tp))
+    if with_market:
+        check_market(book, spec, request, buy=not position.buy)
+    validation.check_fifo(account, position)
+    kind = Kind.SELL if position.buy else Kind.BUY
+    order = order_of_request(book, account, spec, kind, request._replace(sl=0.0, tp=0.0))
+    order.price = requested_price(spec, request)
+    order.reason = Reason.EXPERT
+    # A net position is closed by its side alone; only hedging accounts close one of several.
+    order.position = 0 if account.nets else position.ticket
     return order, price
 
 
-def check_money(book: Book, account: Account, order: Order, price: float) -> None:
-    """The margin that the order adds is covered by free margin (rule L8)."""
-    before = book.valuation.state(account)
-    after = book.valuation.state(account, execution.position_from(book, account, order, price))
-    added = after.margin - before.margin
-    if added > 0 and added > before.equity - before.margin:
-        raise Refused(Retcode.NO_MONEY)
-
-
-def _order(book: Book, account: Account, spec: SymbolSpec, kind: Kind, request: Request) -> Order:
-    return Order(
-        ticket=0,
-        login=account.login,
-        symbol=spec.name,
-        kind=kind,
-        volume=execution.lots(request.volume),
-        price=spec.price(request.price),
-        stoplimit=spec.price(request.stoplimit),
-        sl=spec.price(request.sl),
-        tp=spec.price(request.tp),
-        type_time=request.type_time,
-        filling=request.type_filling,
-        expiration=_expiration(request.type_time, request.expiration, book.now_msc // 1000),
-        magic=request.magic,
-        comment=request.comment,
-        reason=Reason.EXPERT,
-        setup_msc=book.now_msc,
-    )
-
-
-def _expiration(type_time: int, expiration: int, now: int) -> int:
-    """The second at which an order ends, 0 for never (rule M6)."""
-    if type_time == TIME_DAY:
-        return now // DAY * DAY + DAY - 1
-    if type_time == TIME_SPECIFIED:
-        return expiration
-    return expiration // DAY * DAY + DAY - 1 if type_time == TIME_SPECIFIED_DAY else 0
-
-
 def _pending(book: Book, account: Account, request: Request) -> Executed:
-    order = _checked_pending(book, account, request)
-    validation.check_session(book, book.specs[order.symbol])
+    order = _checked_pending(book, account, request, with_market=True)
     order.ticket = book.new_order_ticket()
+    order.initial = order.volume
     book.put_order(order)
     return Executed(order.ticket, volume=order.volume, with_quote=True)
 
 
-def _checked_pending(book: Book, account: Account, request: Request) -> Order:
+def _checked_pending(book: Book, account: Account, request: Request, *, with_market: bool) -> Order:
     spec = validation.symbol_of(book, request.symbol)
     kind = validation.kind_of(spec, request)
-    validation.check_trade_mode(spec, kind)
-    validation.check_filling(spec, request)
-    validation.check_expiration(spec, request.type_time, request.expiration, book.now_msc // 1000)
-    validation.check_volume(spec, request.volume)
-    order = _order(book, account, spec, kind, request)
-    _check_levels(book, spec, order)
-    validation.check_limits(account, spec, kind, order.volume)
+    order = order_of_request(book, account, spec, kind, request)
+    Opening(book, account, spec, request, order).check(with_market=with_market)
     return order
-
-
-def _check_levels(book: Book, spec: SymbolSpec, order: Order) -> None:
-    quote = validation.quote_of(book, spec)
-    validation.check_pending_price(spec, order.kind, quote, order.price, order.stoplimit)
-    reference = order.stoplimit or order.price
-    validation.check_stops(spec, buy=order.kind.is_buy, reference=reference, sl=order.sl, tp=order.tp)
 
 
 def _sltp(book: Book, account: Account, request: Request) -> Executed:
     position, sl, tp = _checked_sltp(book, account, request)
     validation.check_session(book, book.specs[position.symbol])
     position.sl, position.tp = sl, tp
+    if book.conventions.update_time_on_stops:
+        position.update_msc = book.now_msc
     book.put_position(position)
     return Executed()
 
 
 def _checked_sltp(book: Book, account: Account, request: Request) -> tuple[Position, float, float]:
-    position = validation.position_of(account, request.position)
+    net = account.net_position(request.symbol) if account.nets and not request.position else None
+    position = net or validation.position_of(account, request.position)  # P4
     spec = validation.symbol_of(book, position.symbol)
     sl, tp = spec.price(request.sl), spec.price(request.tp)
     if (sl, tp) == (position.sl, position.tp):
         raise Refused(Retcode.NO_CHANGES)
-    quote = validation.quote_of(book, spec)
-    market = quote.bid if position.buy else quote.ask
+    market = validation.quote_of(book, spec).to_fill(buy=not position.buy)
     validation.check_stops(spec, buy=position.buy, reference=market, sl=sl, tp=tp)
     validation.check_freeze(spec, market, (position.sl, position.tp))
     return position, sl, tp
@@ -244,15 +223,19 @@ def _modify(book: Book, account: Account, request: Request) -> Executed:
     order, changed = _checked_modify(book, account, request)
     validation.check_session(book, book.specs[order.symbol])
     book.put_order(changed)
-    return Executed(order.ticket)
+    return _about(book, order)
+
+
+def _about(book: Book, order: Order) -> Executed:
+    return Executed(order.ticket if book.conventions.order_in_modify_result else 0)
 
 
 def _checked_modify(book: Book, account: Account, request: Request) -> tuple[Order, Order]:
     """The order as it is and as it would be: price, stops and lifetime change, nothing else (rule N7)."""
     order = validation.order_of(account, request.order)
     spec = validation.symbol_of(book, order.symbol)
-    validation.check_expiration(spec, request.type_time, request.expiration, book.now_msc // 1000)
-    wish = _order(book, account, spec, order.kind, request)
+    wish = order_of_request(book, account, spec, order.kind, request)
+    check_lifetime(book, spec, request, wish.expiration)
     changed = replace(
         order,
         price=wish.price,
@@ -264,14 +247,17 @@ def _checked_modify(book: Book, account: Account, request: Request) -> tuple[Ord
     )
     if changed == order:
         raise Refused(Retcode.NO_CHANGES)
-    _check_levels(book, spec, changed)
+    quote = validation.quote_of(book, spec)
+    validation.check_pending_price(spec, changed.kind, quote, changed.price, changed.stoplimit)
+    reference = changed.stoplimit or changed.price
+    validation.check_stops(spec, buy=changed.kind.is_buy, reference=reference, sl=changed.sl, tp=changed.tp)
     _check_order_freeze(book, spec, order)
     return order, changed
 
 
 def _check_order_freeze(book: Book, spec: SymbolSpec, order: Order) -> None:
-    quote = validation.quote_of(book, spec)
-    validation.check_freeze(spec, quote.ask if order.kind.is_buy else quote.bid, (order.price,))
+    market = validation.quote_of(book, spec).to_fill(buy=order.kind.is_buy)
+    validation.check_freeze(spec, market, (order.price,))
 
 
 def _remove(book: Book, account: Account, request: Request) -> Executed:
@@ -280,19 +266,37 @@ def _remove(book: Book, account: Account, request: Request) -> Executed:
     _check_order_freeze(book, spec, order)
     validation.check_session(book, spec)
     book.finish_order(order, order.finished(State.CANCELED, book.now_msc, left=order.volume))
-    return Executed(order.ticket)
+    return _about(book, order)
 
 
 def _close_by(book: Book, account: Account, request: Request) -> Executed:
     position, other = _checked_close_by(book, account, request)
     validation.check_session(book, book.specs[position.symbol])
-    return Executed(execution.close_by(book, account, position, other, request.magic))
+    ticket, _ = execution.close_by(book, account, position, other, request.magic)
+    return Executed(ticket)
 
 
 def _checked_close_by(book: Book, account: Account, request: Request) -> tuple[Position, Position]:
+    if account.nets:
+        raise Refused(Retcode.INVALID)  # L3
     position = validation.position_of(account, request.position)
     other = validation.position_of(account, request.position_by)
     validation.check_close_by_allowed(validation.symbol_of(book, position.symbol))
     if position.symbol != other.symbol or position.buy is other.buy:
         raise Refused(Retcode.INVALID)
     return position, other
+
+
+def is_marketable(book: Book, order: Order) -> bool:
+    """Whether a limit order at an exchange can be filled as soon as it is placed (rules M4, N1)."""
+    spec, quote = book.specs[order.symbol], book.quotes.get(order.symbol)
+    if spec.execution != EXCHANGE_EXECUTION or quote is None:
+        return False
+    if order.kind is Kind.BUY_LIMIT:
+        return quote.ask <= order.price
+    return order.kind is Kind.SELL_LIMIT and quote.bid >= order.price
+
+
+def cancels_at_once(book: Book, order: Order) -> bool:
+    """Whether a book-or-cancel order would trade at once, and so must go (rule M4)."""
+    return order.filling == FILL_BOC and is_marketable(book, order)

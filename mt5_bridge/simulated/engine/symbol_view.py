@@ -13,16 +13,17 @@ from mt5_bridge.structs import BookInfo, Struct, SymbolInfo, Tick
 
 _ZERO: Mapping[type, Any] = {bool: False, int: 0, float: 0.0, str: ""}
 _BLANK = {name: _ZERO[kind] for name, kind in STRUCTS["SymbolInfo"]}
-_WEDNESDAY = 3
 _SELL, _BUY = 1, 2
 
 
-def symbol_info(spec: SymbolSpec, series: Series, valuation: Valuation, currency: str, *, selected: bool) -> Struct:
-    """SymbolInfo for an account in `currency`. Last and volume fields stay 0: the symbols are not exchange traded."""
+def symbol_info(
+    spec: SymbolSpec, series: Series, valuation: Valuation, currency: str, *, selected: bool, visible: bool
+) -> Struct:
+    """SymbolInfo for an account in `currency`. Last and volume fields are 0 where nothing is traded on an exchange."""
     fields = _BLANK | _specified(spec)
     fields |= {
         "select": selected,
-        "visible": selected,
+        "visible": visible,
         "trade_tick_value": valuation.tick_value(currency, spec, profit=True),
         "trade_tick_value_profit": valuation.tick_value(currency, spec, profit=True),
         "trade_tick_value_loss": valuation.tick_value(currency, spec, profit=False),
@@ -41,6 +42,11 @@ def symbol_info(spec: SymbolSpec, series: Series, valuation: Valuation, currency
             "asklow": day.ask_low,
             "session_open": day.open,
             "price_change": round((bid - day.open) / day.open * 100.0, 4),
+            "last": float(tick["last"]),
+            "lasthigh": day.last_high,
+            "lastlow": day.last_low,
+            "volume": int(tick["volume"]),
+            "volume_real": float(tick["volume_real"]),
         }
     return SymbolInfo(fields.values())
 
@@ -55,8 +61,17 @@ def _specified(spec: SymbolSpec) -> dict[str, Any]:
         "trade_stops_level": spec.stops_level,
         "trade_freeze_level": spec.freeze_level,
         "trade_exemode": spec.execution,
-        "swap_mode": 0,
-        "swap_rollover3days": _WEDNESDAY,
+        "swap_mode": spec.swap_mode,
+        "swap_long": spec.swap_long,
+        "swap_short": spec.swap_short,
+        "swap_rollover3days": spec.swap_rollover3days,
+        "chart_mode": spec.chart_mode,
+        "order_gtc_mode": spec.order_gtc_mode,
+        "option_mode": spec.option_mode,
+        "option_right": spec.option_right,
+        "option_strike": spec.option_strike,
+        "trade_face_value": spec.face_value,
+        "trade_accrued_interest": spec.accrued_interest,
         "margin_hedged_use_leg": spec.margin_hedged_use_leg,
         "expiration_mode": spec.expiration_mode,
         "filling_mode": spec.filling_mode,
@@ -70,7 +85,7 @@ def _specified(spec: SymbolSpec) -> dict[str, Any]:
         "volume_limit": spec.volume_limit,
         "margin_initial": spec.margin_initial,
         "margin_maintenance": spec.margin_maintenance,
-        "margin_hedged": spec.hedged_contract,
+        "margin_hedged": spec.hedged,
         "currency_base": spec.currency_base,
         "currency_profit": spec.currency_profit,
         "currency_margin": spec.currency_margin,

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from mt5_bridge.simulated.engine.book import Book
+from mt5_bridge.simulated.engine.conventions import Conventions
 from mt5_bridge.simulated.engine.model import (
     FILL_BOC,
+    FILL_FOK,
     FILL_RETURN,
     TIME_DAY,
     TIME_GTC,
@@ -18,7 +20,7 @@ from mt5_bridge.simulated.engine.model import (
 )
 from mt5_bridge.simulated.engine.request import Request
 from mt5_bridge.simulated.engine.retcodes import Refused, Retcode
-from mt5_bridge.simulated.symbols import INSTANT_EXECUTION, MARKET_EXECUTION, SymbolSpec
+from mt5_bridge.simulated.symbols import EXCHANGE_EXECUTION, INSTANT_EXECUTION, MARKET_EXECUTION, SymbolSpec
 
 _DISABLED, _LONG_ONLY, _SHORT_ONLY, _CLOSE_ONLY = range(4)
 _ORDER_MODES = {
@@ -32,7 +34,9 @@ _ORDER_MODES = {
     Kind.SELL_STOP_LIMIT: 8,
     Kind.CLOSE_BY: 64,
 }
+_SL_MODE, _TP_MODE = 16, 32
 _FILL_FLAGS = {0: 1, 1: 2, FILL_BOC: 4}
+_LIMITS = (Kind.BUY_LIMIT, Kind.SELL_LIMIT, Kind.BUY_STOP_LIMIT, Kind.SELL_STOP_LIMIT)
 _ROUNDING = 1e-9
 
 
@@ -81,25 +85,29 @@ def check_trade_mode(spec: SymbolSpec, kind: Kind) -> None:
         raise Refused(Retcode.SHORT_ONLY)
 
 
-def check_filling(spec: SymbolSpec, request: Request) -> None:
-    """The filling policy is one of the symbol's (rules M2, M3, L15)."""
-    flag = _FILL_FLAGS.get(request.type_filling, 0)
-    by_flag = bool(spec.filling_mode & flag)
+def check_filling(spec: SymbolSpec, request: Request, conventions: Conventions) -> None:
+    """The filling policy is one of the symbol's (rules M1-M4, L15)."""
+    policy = request.type_filling
+    by_flag = bool(spec.filling_mode & _FILL_FLAGS.get(policy, 0))
+    known = FILL_FOK <= policy <= FILL_BOC
     if request.action == Action.PENDING:
-        allowed = by_flag or request.type_filling == FILL_RETURN
+        allowed = by_flag or policy == FILL_RETURN or (known and conventions.pending_filling_tolerated)
+        allowed = allowed and (policy != FILL_BOC or request.type in _LIMITS)
     elif spec.execution == MARKET_EXECUTION:
-        allowed = by_flag and request.type_filling != FILL_BOC
+        allowed = by_flag and policy != FILL_BOC
+    elif spec.execution == EXCHANGE_EXECUTION:
+        allowed = by_flag or policy == FILL_RETURN
     else:
-        allowed = by_flag or request.type_filling <= FILL_RETURN
+        allowed = known if conventions.filling_free_on_instant else policy == FILL_FOK
     if not allowed:
         raise Refused(Retcode.INVALID_FILL)
 
 
-def check_expiration(spec: SymbolSpec, type_time: int, expiration: int, now: int) -> None:
-    """The lifetime is one of the symbol's and lies ahead (rules M5, L10)."""
+def check_expiration(spec: SymbolSpec, type_time: int, expiration: int, ends: int, now: int) -> None:
+    """The lifetime is one of the symbol's and its end, `ends`, lies ahead (rules M5, L10)."""
     if not TIME_GTC <= type_time <= TIME_SPECIFIED_DAY or not spec.expiration_mode & (1 << type_time):
         raise Refused(Retcode.INVALID_EXPIRATION)
-    if type_time > TIME_DAY and expiration <= now:
+    if type_time > TIME_DAY and (not expiration or ends <= now):
         raise Refused(Retcode.INVALID_EXPIRATION)
 
 
@@ -125,6 +133,8 @@ def check_stops(spec: SymbolSpec, *, buy: bool, reference: float, sl: float, tp:
     distance = spec.stops_level * spec.point - _ROUNDING
     sign = 1.0 if buy else -1.0
     least = max(distance, _ROUNDING)
+    if (sl and not spec.order_mode & _SL_MODE) or (tp and not spec.order_mode & _TP_MODE):
+        raise Refused(Retcode.INVALID_ORDER)
     if (sl and (reference - sl) * sign < least) or (tp and (tp - reference) * sign < least):
         raise Refused(Retcode.INVALID_STOPS)
 
@@ -134,7 +144,9 @@ def check_pending_price(spec: SymbolSpec, kind: Kind, quote: Quote, price: float
     least = max(spec.stops_level * spec.point - _ROUNDING, _ROUNDING)
     market = quote.ask if kind.is_buy else quote.bid
     above = kind in (Kind.SELL_LIMIT, Kind.BUY_STOP, Kind.BUY_STOP_LIMIT)
-    if price <= 0 or (price - market if above else market - price) < least:
+    # An exchange takes a limit order at any price; one that can be filled is filled at once.
+    free = spec.execution == EXCHANGE_EXECUTION and kind in (Kind.BUY_LIMIT, Kind.SELL_LIMIT)
+    if price <= 0 or (not free and (price - market if above else market - price) < least):
         raise Refused(Retcode.INVALID_PRICE)
     if kind in (Kind.BUY_STOP_LIMIT, Kind.SELL_STOP_LIMIT):
         inside = price - stoplimit if kind.is_buy else stoplimit - price
@@ -167,17 +179,52 @@ def check_limits(account: Account, spec: SymbolSpec, kind: Kind, volume: float) 
     pending = kind not in (Kind.BUY, Kind.SELL)
     if pending and account.limit_orders and len(account.orders) >= account.limit_orders:
         raise Refused(Retcode.LIMIT_ORDERS)
-    if account.limit_positions and len(account.positions) + len(account.orders) >= account.limit_positions:
-        raise Refused(Retcode.LIMIT_POSITIONS)
+    _check_position_count(account, spec)
     if spec.volume_limit:
-        held = sum(
-            one.volume for one in account.positions.values() if one.symbol == spec.name and one.buy is kind.is_buy
+        signed = sum(
+            one.volume * (1 if one.buy is kind.is_buy else -1)
+            for one in account.positions.values()
+            if one.symbol == spec.name and (one.buy is kind.is_buy or (account.nets and not pending))
         )
-        held += sum(
+        waiting = sum(
             one.volume for one in account.orders.values() if one.symbol == spec.name and one.kind.is_buy is kind.is_buy
         )
-        if held + volume > spec.volume_limit + _ROUNDING:
+        if signed + waiting + volume > spec.volume_limit + _ROUNDING:
             raise Refused(Retcode.LIMIT_VOLUME)
+
+
+def _check_position_count(account: Account, spec: SymbolSpec) -> None:
+    count = len(account.positions) + (0 if account.nets else len(account.orders))
+    adds = not account.nets or account.net_position(spec.name) is None
+    if account.limit_positions and adds and count >= account.limit_positions:
+        raise Refused(Retcode.LIMIT_POSITIONS)
+
+
+def check_hedge(account: Account, spec: SymbolSpec, kind: Kind) -> None:
+    """Where hedging is prohibited, nothing of the symbol points the other way (rule L22)."""
+    if not account.hedge_prohibited or account.nets:
+        return
+    sides = [one.buy for one in account.positions.values() if one.symbol == spec.name]
+    sides += [one.kind.is_buy for one in account.orders.values() if one.symbol == spec.name]
+    if any(side is not kind.is_buy for side in sides):
+        raise Refused(Retcode.HEDGE_PROHIBITED)
+
+
+def check_fifo(account: Account, position: Position) -> None:
+    """Under first in, first out the symbol's oldest position is closed first (rule L22)."""
+    if account.fifo_close and not account.nets:
+        oldest = min(one.ticket for one in account.positions.values() if one.symbol == position.symbol)
+        if position.ticket != oldest:
+            raise Refused(Retcode.FIFO_CLOSE)
+
+
+def check_close_volume(account: Account, position: Position, volume: float) -> None:
+    """The volume is there to close, and no other closing order covers it (rule L19)."""
+    if volume > position.volume:
+        raise Refused(Retcode.INVALID_CLOSE_VOLUME)
+    covered = sum(one.volume for one in account.orders.values() if one.position == position.ticket)
+    if covered and volume > position.volume - covered + _ROUNDING:
+        raise Refused(Retcode.CLOSE_ORDER_EXIST)
 
 
 def position_of(account: Account, ticket: int) -> Position:

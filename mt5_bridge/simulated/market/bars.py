@@ -19,6 +19,7 @@ from mt5_bridge.structs import RATES_DTYPE
 Array = npt.NDArray[Any]
 
 TICK_FLAG_BID = 2
+TRADE_FLAGS = 8 | 16
 MINUTE = 60
 _SUNDAY_PHASE = 3 * DAY  # 1970-01-04 was the first Sunday
 _HOURS = 0x4000
@@ -54,21 +55,27 @@ def _starts(keys: Array) -> Array:
     return np.flatnonzero(np.concatenate(([True], keys[1:] != keys[:-1])))
 
 
-def minute_bars(ticks: Array, point: float) -> Array:
-    """M1 bars of a tick array (ascending)."""
+def minute_bars(ticks: Array, point: float, *, of_last: bool = False) -> Array:
+    """M1 bars of a tick array (ascending), of bids or of the prices of deals (rule E4)."""
+    if of_last:
+        ticks = ticks[ticks["last"] > 0]
     if not len(ticks):
         return np.empty(0, RATES_DTYPE)
     keys = ticks["time"] // MINUTE * MINUTE
     starts = _starts(keys)
-    bid = np.ascontiguousarray(ticks["bid"])
+    bid = np.ascontiguousarray(ticks["last" if of_last else "bid"])
     bars = np.zeros(len(starts), RATES_DTYPE)
     bars["time"] = keys[starts]
     bars["open"] = bid[starts]
     bars["high"] = np.maximum.reduceat(bid, starts)
     bars["low"] = np.minimum.reduceat(bid, starts)
     bars["close"] = bid[np.append(starts[1:], len(bid)) - 1]
-    bars["tick_volume"] = np.add.reduceat((ticks["flags"] & TICK_FLAG_BID != 0).astype(np.uint64), starts)
-    bars["spread"] = np.minimum.reduceat(np.rint((ticks["ask"] - bid) / point).astype(np.int32), starts)
+    counted = TRADE_FLAGS if of_last else TICK_FLAG_BID
+    bars["tick_volume"] = np.add.reduceat((ticks["flags"] & counted != 0).astype(np.uint64), starts)
+    spreads = np.rint((ticks["ask"] - ticks["bid"]) / point).astype(np.int32)
+    bars["spread"] = np.minimum.reduceat(spreads, starts)
+    if of_last:
+        bars["real_volume"] = np.add.reduceat(np.where(ticks["flags"] & TRADE_FLAGS != 0, ticks["volume"], 0), starts)
     return bars[bars["tick_volume"] > 0]
 
 

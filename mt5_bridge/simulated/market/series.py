@@ -6,14 +6,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mt5_bridge.simulated.market.bars import MINUTE, Array, aggregate, minute_bars, minutes_of, open_times
+from mt5_bridge.simulated.market.bars import MINUTE, TRADE_FLAGS, Array, aggregate, minute_bars, minutes_of, open_times
 from mt5_bridge.simulated.market.calendar import DAY
 from mt5_bridge.structs import RATES_DTYPE
 
 MAX_BARS = 100_000
 """`terminal_info().maxbars`: no more bars than this are served."""
 INFO_FLAGS = 2 | 4
-TRADE_FLAGS = 8 | 16
 COPY_ALL, COPY_INFO, COPY_TRADE = -1, 1, 2
 
 
@@ -26,6 +25,8 @@ class DayRange:
     ask_high: float
     ask_low: float
     open: float
+    last_high: float = 0.0
+    last_low: float = 0.0
 
 
 class Series:
@@ -35,8 +36,9 @@ class Series:
     been released. The arrays are never changed in place, so slices of them may be handed out.
     """
 
-    def __init__(self, point: float, ticks: Array, bars: Array) -> None:
+    def __init__(self, point: float, ticks: Array, bars: Array, *, of_last: bool = False) -> None:
         self._point = point
+        self._of_last = of_last
         self._ticks = ticks
         self._bars = bars
         # Searching a field of packed rows would copy the whole column each time.
@@ -88,7 +90,9 @@ class Series:
             fresh = self._ticks[first : self._released]
             self._day_start = day_start
         bid, ask = fresh["bid"], fresh["ask"]
-        seen = DayRange(float(bid.max()), float(bid.min()), float(ask.max()), float(ask.min()), float(bid[0]))
+        deals = fresh["last"][fresh["last"] > 0]
+        lasts = (float(deals.max()), float(deals.min())) if len(deals) else (0.0, 0.0)
+        seen = DayRange(float(bid.max()), float(bid.min()), float(ask.max()), float(ask.min()), float(bid[0]), *lasts)
         if known is not None:
             seen = DayRange(
                 max(known.bid_high, seen.bid_high),
@@ -96,6 +100,8 @@ class Series:
                 max(known.ask_high, seen.ask_high),
                 min(known.ask_low, seen.ask_low),
                 known.open,
+                max(known.last_high, seen.last_high),
+                min(known.last_low or seen.last_low, seen.last_low or known.last_low),
             )
         self._day = seen
 
@@ -137,7 +143,8 @@ class Series:
     def _forming(self) -> Array:
         if not self._released:
             return np.empty(0, RATES_DTYPE)
-        return minute_bars(self._ticks[self._minute_start() : self._released], self._point)
+        ticks = self._ticks[self._minute_start() : self._released]
+        return minute_bars(ticks, self._point, of_last=self._of_last)
 
     def _closed_count(self) -> int:
         return int(np.searchsorted(self._opens, self._current_minute()))

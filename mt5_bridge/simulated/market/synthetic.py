@@ -140,7 +140,7 @@ class Walk:
         ticks["bid"] = bid_points / scale
         ticks["ask"] = ask_points / scale
         ticks["flags"] = tick_flags(ticks["bid"], ticks["ask"])
-        return np.asarray(ticks[(ticks["flags"] != 0) & spec.sessions.open_mask(moments)])
+        return np.asarray(ticks[(ticks["flags"] != 0) & spec.quoted.open_mask(moments)])
 
 
 def tick_flags(bid: Array, ask: Array) -> Array:

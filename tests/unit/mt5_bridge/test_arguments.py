@@ -83,8 +83,10 @@ def test_a9_symbols_and_comments_have_at_most_29_characters() -> None:
 
 def test_b6_b11_initialize_and_login() -> None:
     assert rejected("initialize", "a", "b")[0] is False
-    for login in (0, "5", None, 1.0):
-        assert rejected("login", login) == (False, 'Invalid "login" argument')
+    assert rejected("login", 0) == (False, 'Invalid "login" argument')
+    for login in ("5", None, 1.0):
+        assert rejected("login", login=login) == (False, 'Invalid "login" argument')
+        assert rejected("login", login) == (False, "Invalid 1st unnamed argument")  # as the package itself says
     assert rejected("login") == (False, 'Invalid "login" argument')
     assert parse("login", (5, "secret", "Server"), {}) == ((5,), {"password": "secret", "server": "Server"})
 

@@ -106,7 +106,8 @@ def test_b17_without_a_broker_old_data_are_served_and_trading_is_refused(play: A
     broker = play._processes[0]
     play.kill(broker)
     play.until(lambda: _call(backend, "terminal_info").connected is False)
-    assert _call(backend, "account_info") == known
+    kept = _call(backend, "account_info")
+    assert kept._asdict() == known._asdict() | {"trade_allowed": False}  # H4
     result = _call(backend, "order_send", BUY)
     assert (result.retcode, result.order, result.request_id) == (10031, 0, 0)
     assert _call(backend, "history_deals_get", 0, 2**31 - 1) is None  # not known is not "nothing"

@@ -1,0 +1,116 @@
+"""Margin call and stop out (section V)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+from mt5_bridge.simulated.engine.book import Book
+from mt5_bridge.simulated.engine.execution import lots
+from mt5_bridge.simulated.engine.model import DEAL_BALANCE, SO_MONEY, Account, Position, Reason, State
+from mt5_bridge.simulated.engine.money import Valuation
+
+_REAL_ACCOUNT = 2
+_DISABLED = 0
+
+Closer = Callable[[Position, float, str], bool]
+"""Closes so many lots of a position with a comment; False when that cannot be done now."""
+
+
+def is_margin_call(book: Book, account: Account) -> bool:
+    """Whether the account is at or under its margin call (rule V1): a flag, trading goes on."""
+    return _is_under(book, account, book.valuation, account.margin_so_call, 1.0)
+
+
+def is_stop_out(book: Book, account: Account, valuation: Valuation, factor: float = 1.0) -> bool:
+    """Whether the account is at or under its stop out, with `factor` above 1 whether it comes near it."""
+    return _is_under(book, account, valuation, account.margin_so_so, factor)
+
+
+def _is_under(book: Book, account: Account, valuation: Valuation, limit: float, factor: float) -> bool:
+    state = valuation.state(account)
+    if not state.margin:
+        hedged = bool(account.positions) and book.conventions.stop_out_of_hedged  # V4
+        return hedged and state.equity < abs(state.equity) * (factor - 1.0)
+    value = state.equity if account.margin_so_mode == SO_MONEY else state.level
+    near = limit + abs(limit) * (factor - 1.0)
+    return value <= near if book.conventions.stop_out_at_equal or factor > 1.0 else value < near
+
+
+def stop_out(book: Book, account: Account, close: Closer) -> bool:
+    """Free margin until the account is above its stop out (rules V2-V6); True if anything was done."""
+    happened = False
+    skipped: set[int] = set()
+    while is_stop_out(book, account, book.valuation):
+        if _drop_order(book, account):
+            happened = True
+            continue
+        loser = _next_to_close(book, account, skipped)
+        if loser is None:
+            break
+        state = book.valuation.state(account)
+        comment = f"[so {state.equity:.2f}]" if account.margin_so_mode == SO_MONEY else f"[so {state.level:.2f}%]"
+        if close(loser, _share(book, account, loser), comment):
+            happened = True
+        else:
+            skipped.add(loser.ticket)
+    if happened and not account.positions and account.balance < 0 and book.conventions.compensate_negative_balance:
+        _compensate(book, account)
+    return happened
+
+
+def _drop_order(book: Book, account: Account) -> bool:
+    """Delete the pending order that reserves the most margin; orders without margin stay (rule V2)."""
+    reserved = {ticket: book.valuation.order_margin(account, order) for ticket, order in account.orders.items()}
+    ticket = max(reserved, key=lambda one: reserved[one], default=0)
+    if not reserved.get(ticket):
+        return False
+    order = account.orders[ticket]
+    book.finish_order(order, order.finished(State.CANCELED, book.now_msc, left=order.volume))
+    return True
+
+
+def _next_to_close(book: Book, account: Account, skipped: set[int]) -> Position | None:
+    """The position with the largest loss (if all gain, the smallest profit) among those that trade now."""
+    closable = [one for one in account.positions.values() if one.ticket not in skipped and _trades(book, one)]
+    if account.fifo_close:
+        closable = _oldest_losers(book, account, closable) or closable  # V3
+    return min(closable, key=lambda one: book.valuation.floating(account, one)[1], default=None)
+
+
+def _trades(book: Book, position: Position) -> bool:
+    spec = book.specs[position.symbol]
+    return spec.trade_mode != _DISABLED and book.is_open(spec) and position.symbol in book.quotes
+
+
+def _oldest_losers(book: Book, account: Account, closable: Iterable[Position]) -> list[Position]:
+    oldest: dict[str, Position] = {}
+    for position in sorted(closable, key=lambda one: one.ticket):
+        if book.valuation.floating(account, position)[1] < 0:
+            oldest.setdefault(position.symbol, position)
+    return list(oldest.values())
+
+
+def _share(book: Book, account: Account, position: Position) -> float:
+    """What is closed at once: on a real netting account not more than the symbol's largest volume (rule O2)."""
+    if account.nets and account.trade_mode == _REAL_ACCOUNT:
+        return lots(min(position.volume, book.specs[position.symbol].volume_max))
+    return position.volume
+
+
+def _compensate(book: Book, account: Account) -> None:
+    """Make up a negative balance (rule V6)."""
+    book.add_deal(
+        account,
+        order=0,
+        kind=DEAL_BALANCE,
+        entry=0,
+        magic=0,
+        position=0,
+        reason=Reason.CLIENT,
+        volume=0.0,
+        price=0.0,
+        swap=0.0,
+        profit=-account.balance,
+        symbol="",
+        comment="so compensation",
+    )

@@ -1,0 +1,57 @@
+"""Section C: times."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta, timezone
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tests.conformance.stage import Stage, deal
+
+
+@pytest.mark.rule("C1", "C4")
+def test_all_times_are_the_broker_s_clock_in_whole_seconds_and_milliseconds(stage: Stage) -> None:
+    mt5 = stage.mt5
+    stage.tick(1.1, 1.1001, seconds=0.25)
+    mt5.order_send(deal(mt5))
+    mt5.order_send({"action": 5, "symbol": "EURUSD", "volume": 0.1, "type": 2, "price": 1.09, "type_filling": 2})
+    tick, position, order = mt5.symbol_info_tick("EURUSD"), mt5.positions_get()[0], mt5.orders_get()[0]
+    past, deals = mt5.history_orders_get(0, 2**31 - 1)[0], mt5.history_deals_get(0, 2**31 - 1)
+    assert tick.time_msc == position.time_msc == order.time_setup_msc == stage.broker.book.now_msc
+    assert tick.time_msc % 1000 == 250
+    for seconds, msc in (
+        (tick.time, tick.time_msc),
+        (position.time, position.time_msc),
+        (position.time_update, position.time_update_msc),
+        (order.time_setup, order.time_setup_msc),
+        (past.time_done, past.time_done_msc),
+        (deals[-1].time, deals[-1].time_msc),
+    ):
+        assert seconds == msc // 1000
+    ticks = mt5.copy_ticks_from("EURUSD", 0, 1000, -1)
+    assert np.array_equal(ticks["time"], ticks["time_msc"] // 1000)
+    assert mt5.copy_rates_from_pos("EURUSD", mt5.TIMEFRAME_D1, 0, 1)["time"][0] % 86_400 == 0  # server midnight
+
+
+@pytest.mark.rule("C2", "C3")
+def test_dates_are_numbers_or_datetimes_cut_to_whole_seconds(stage: Stage) -> None:
+    mt5, now = stage.mt5, stage.now
+    expected = mt5.copy_rates_from("EURUSD", 15, now, 4)
+    assert len(expected) == 4
+    aware = datetime.fromtimestamp(now, UTC)
+    elsewhere = aware.astimezone(timezone(timedelta(hours=9)))
+    naive = datetime.fromtimestamp(now)
+    for date in (float(now), now + 0.9, aware, elsewhere, naive):
+        assert np.array_equal(mt5.copy_rates_from("EURUSD", 15, date, 4), expected)
+    for wrong in (np.int64(now), "2025-09-22", None):
+        assert mt5.copy_rates_from("EURUSD", 15, wrong, 4) is None
+        assert mt5.last_error()[0] == -2
+
+
+@pytest.mark.rule("C2")
+def test_dates_beyond_32_bits_raise(mt5: Any) -> None:
+    with pytest.raises(SystemError) as caught:
+        mt5.copy_rates_from("EURUSD", 15, 2**31, 4)
+    assert isinstance(caught.value.__cause__, OverflowError)

@@ -266,7 +266,7 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
 
 def _market(arguments: argparse.Namespace, store: Store) -> Market:
     if arguments.history is not None:
-        return replay_market(arguments.history, arguments.symbols)
+        return replay_market(arguments.history, arguments.symbols, _clock(store), arguments.data)
     symbols = arguments.symbols or list(DEFAULT_SYMBOLS)
     unknown = sorted(set(symbols) - synthetic_symbols())
     if unknown:
@@ -276,8 +276,13 @@ def _market(arguments: argparse.Namespace, store: Store) -> Market:
     if start is None:
         start = str(default_start(int(time.time())))
         store.set_meta("synthetic_start", start)
+    return synthetic_market(symbols, arguments.seed, int(start), _clock(store))
+
+
+def _clock(store: Store) -> int | None:
+    """The market time (ms) that the books have come to."""
     clock = store.meta("clock")
-    return synthetic_market(symbols, arguments.seed, int(start), None if clock is None else int(clock))
+    return None if clock is None else int(clock)
 
 
 def _admin_token(data: Path) -> str:

@@ -34,6 +34,7 @@ from mt5_bridge.simulated.link import (
     pack,
     unpack,
 )
+from mt5_bridge.simulated.market.clock import FASTEST
 from mt5_bridge.simulated.market.history import HistoryError
 from mt5_bridge.simulated.market.market import Market
 from mt5_bridge.simulated.market.replay import replay_market
@@ -53,6 +54,9 @@ ADMIN_TOKEN_FILE = "admin.token"  # noqa: S105 - a file name
 _HELLO_SECONDS = 10.0
 _CLOSE_SECONDS = 2.0
 _STRANGER_FRAME = 65_536
+MAX_SPEED = 100_000.0
+MAX_STEP_TICKS = 100_000
+MAX_STEP_MSC = 7 * 86_400_000
 REFUSED = (-6, "Terminal: Authorization failed")
 
 
@@ -231,13 +235,48 @@ class Server:
             case "status", ():
                 sessions = Counter(one.login for one in self._connections if one.login)
                 return codec.encode(self._broker.status(sessions))
-        raise RemoteError(-7, "Terminal: Unsupported function")
+        return self._do_pace(verb, arguments)
+
+    def _do_pace(self, verb: str, arguments: Any) -> Any:
+        """How the market's time runs: pause, resume, speed, step. Each returns the market time (ms)."""
+        wall = time.monotonic()
+        clock = self._broker.clock
+        match verb, arguments:
+            case "pause", ():
+                self._broker.advance(wall)
+                clock.pause(wall)
+            case "resume", ():
+                clock.resume(wall)
+            case "speed", (float(speed),) if 0 < speed <= MAX_SPEED or speed == FASTEST:
+                self._broker.advance(wall)
+                clock.set_speed(speed, wall)
+            case "step", (int(ticks), int(msc)) if 0 <= ticks <= MAX_STEP_TICKS and 0 <= msc <= MAX_STEP_MSC:
+                try:
+                    self._broker.step(wall, ticks=ticks, milliseconds=msc)
+                except BrokerError as error:
+                    raise RemoteError(-2, str(error)) from error
+            case "speed" | "step", _:
+                raise RemoteError(-2, "Terminal: Invalid params")
+            case _:
+                raise RemoteError(-7, "Terminal: Unsupported function")
+        return self._broker.book.now_msc
 
 
 def _account(accounts: dict[int, Any], login: int) -> Any:
     if login not in accounts:
         raise RemoteError(-4, "Terminal: Not found")
     return accounts[login]
+
+
+def speed_of(text: str) -> float:
+    """A speed given on the command line. Raises ArgumentTypeError."""
+    try:
+        speed = FASTEST if text == "max" else float(text)
+    except ValueError:
+        speed = 0.0
+    if not (0 < speed <= MAX_SPEED or text == "max"):
+        raise argparse.ArgumentTypeError(f"must be above 0 and at most {MAX_SPEED:.0f}, or max, not {text!r}")
+    return speed
 
 
 def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -248,13 +287,14 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
         "--history", type=Path, help="folder with Parquet files to replay instead of a synthetic market"
     )
     parser.add_argument("--symbols", default="", help="comma list of symbols")
-    parser.add_argument("--speed", type=float, default=1.0, help="market seconds in a second")
+    parser.add_argument(
+        "--speed", type=speed_of, default=1.0, help="market seconds in a second, or 'max' for as fast as possible"
+    )
+    parser.add_argument("--paused", action="store_true", help="start with the market's time standing still")
     parser.add_argument("--seed", type=int, default=1, help="seed of the synthetic market")
     parser.add_argument("--server-name", default=SERVER_NAME, help="name that terminals log in to")
     arguments = parser.parse_args(argv)
     arguments.symbols = [name.strip() for name in arguments.symbols.split(",") if name.strip()]
-    if not 0 < arguments.speed <= 100_000:
-        parser.error("--speed must be above 0 and at most 100000")
     if arguments.seed < 0:
         parser.error("--seed must not be negative")
     try:
@@ -320,7 +360,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         store = _open_store(arguments.data)
         token = _admin_token(arguments.data)
         market = _market(arguments, store)
-        broker = Broker(market, store, server=arguments.server_name, speed=arguments.speed, wall=time.monotonic())
+        broker = Broker(
+            market,
+            store,
+            server=arguments.server_name,
+            speed=arguments.speed,
+            wall=time.monotonic(),
+            paused=arguments.paused,
+        )
     except (HistoryError, BrokerError) as error:
         sys.stderr.write(f"{error}\n")
         return 2

@@ -3,7 +3,8 @@
 The columns tell the layout, the file name tells the symbol (one of its parts between `_`, `-` and `.`):
 
     ticks     time_msc, bid, ask [, flags, last, volume, volume_real]     as copy_ticks_* gives them
-    bars      time, open, high, low, close [, tick_volume, spread, real_volume]    as copy_rates_* gives them
+    bars      time, open, high, low, close [, tick_volume, spread, real_volume]    as copy_rates_* gives them;
+              with a column timeframe ('M2' .. 'MN1') for bars of several lengths in one file
     quotes    time, bid_open .. bid_close, ask_open .. ask_close
 
 Times are taken as they are: the file's clock becomes the broker's.
@@ -59,6 +60,8 @@ class HistoryFile:
     step: int
     first_msc: int
     last_msc: int
+    timeframe: str = ""
+    """The one that was asked for of a file that holds several."""
 
 
 def find_files(folder: Path, symbol: str) -> list[HistoryFile]:
@@ -66,13 +69,18 @@ def find_files(folder: Path, symbol: str) -> list[HistoryFile]:
     if not folder.is_dir():
         raise HistoryError(f"The history folder {folder} does not exist; give --history a folder with Parquet files.")
     paths = sorted(path for path in folder.glob("*.parquet") if symbol in re.split(r"[_.\-]", path.stem))
-    found = [file for path in paths if (file := _inspect(path)) is not None]
+    found = [file for path in paths if (file := _replayable(path)) is not None]
     if not found:
         raise HistoryError(
             f"The history folder {folder} has no ticks or bars of {symbol}; add a Parquet file whose name contains "
             f"_{symbol}_ or leave {symbol} out of --symbols."
         )
     return found
+
+
+def _replayable(path: Path) -> HistoryFile | None:
+    # Of many timeframes in one file M1 is always a better source.
+    return None if "timeframe" in _open(path).schema_arrow.names else inspect_file(path)
 
 
 def _broken(path: Path, problem: str) -> HistoryError:
@@ -86,18 +94,21 @@ def _open(path: Path) -> pq.ParquetFile:
         raise _broken(path, "is not a readable Parquet file") from error
 
 
-def _batches(path: Path, columns: Sequence[str]) -> Iterator[dict[str, Array]]:
+def _batches(path: Path, columns: Sequence[str], timeframe: str = "") -> Iterator[dict[str, Array]]:
     """The columns, a stretch of rows at a time. Raises HistoryError."""
+    wanted = [*columns, "timeframe"] if timeframe and "timeframe" not in columns else list(columns)
     try:
-        for batch in _open(path).iter_batches(BATCH_ROWS, columns=list(columns)):
-            yield {name: np.asarray(batch.column(name).to_numpy(zero_copy_only=False)) for name in columns}
+        for batch in _open(path).iter_batches(BATCH_ROWS, columns=wanted):
+            values = {name: np.asarray(batch.column(name).to_numpy(zero_copy_only=False)) for name in wanted}
+            if timeframe:
+                mine = values["timeframe"] == timeframe
+                values = {name: column[mine] for name, column in values.items()}
+            yield values
     except (pa.ArrowException, OSError) as error:
         raise _broken(path, "is damaged") from error
 
 
 def _layout(columns: set[str]) -> Layout | None:
-    if "timeframe" in columns:  # many timeframes in one file: M1 is always a better source
-        return None
     if {"time_msc", "bid", "ask"} <= columns:
         return Layout.MT5_TICKS if set(_MT5_TICK_FIELDS) <= columns else Layout.TICKS
     if {"time", *(f"{side}_{price}" for side in ("bid", "ask") for price in _PRICES)} <= columns:
@@ -107,22 +118,24 @@ def _layout(columns: set[str]) -> Layout | None:
     return None
 
 
-def _inspect(path: Path) -> HistoryFile | None:
+def inspect_file(path: Path, timeframe: str = "") -> HistoryFile:
+    """What a file holds; of a file with several timeframes the one named. Raises HistoryError."""
     columns = set(_open(path).schema_arrow.names)
+    if ("timeframe" in columns) is not bool(timeframe):
+        problem = "holds one timeframe only, none is to be named" if timeframe else "holds several timeframes"
+        raise HistoryError(f"The history file {path} {problem}; name one of its timeframes exactly if it has several.")
     layout = _layout(columns)
     if layout is None:
-        if "timeframe" in columns:
-            return None
         raise _broken(path, f"has neither tick nor bar columns but {', '.join(sorted(columns))}")
-    first, last, step = _scan_times(path, "time_msc" if layout.is_ticks else "time")
+    first, last, step = _scan_times(path, "time_msc" if layout.is_ticks else "time", timeframe)
     scale = 1 if layout.is_ticks else 1000
-    return HistoryFile(path, layout, 0 if layout.is_ticks else max(60, step), first * scale, last * scale)
+    return HistoryFile(path, layout, 0 if layout.is_ticks else max(60, step), first * scale, last * scale, timeframe)
 
 
-def _scan_times(path: Path, name: str) -> tuple[int, int, int]:
+def _scan_times(path: Path, name: str, timeframe: str) -> tuple[int, int, int]:
     """First and last value of a column of times that must ascend, and the usual step at its beginning."""
     row, first, last, step = 0, None, 0, 0
-    for columns in _batches(path, [name]):
+    for columns in _batches(path, [name], timeframe):
         times = columns[name]
         if times.dtype.kind not in "iu":
             raise _broken(path, f"has a column {name} of {times.dtype} instead of whole numbers")
@@ -137,7 +150,7 @@ def _scan_times(path: Path, name: str) -> tuple[int, int, int]:
             step = int(np.median(steps[1:])) if len(steps) > 1 else 0
         row, last = row + len(times), int(times[-1])
     if first is None:
-        raise _broken(path, "is empty")
+        raise _broken(path, f"has no rows of {timeframe}" if timeframe else "is empty")
     return first, last, step
 
 
@@ -145,7 +158,7 @@ def _checked(file: HistoryFile) -> Iterator[dict[str, Array]]:
     """Stretches of all columns, their prices checked."""
     sides = {f"{side}_{price}" for side in ("bid", "ask") for price in _PRICES}
     names, row = _open(file.path).schema_arrow.names, 0
-    for columns in _batches(file.path, names):
+    for columns in _batches(file.path, names, file.timeframe):
         for name in {"bid", "ask", *_PRICES, *sides} & set(names):
             values = columns[name]
             if values.dtype.kind not in "fiu":
@@ -206,7 +219,12 @@ def decimals(file: HistoryFile) -> int:
     """Digits after the point of the prices in the file, from its first rows."""
     name = "bid" if file.layout.is_ticks else "bid_close" if file.layout is Layout.QUOTE_BARS else "close"
     sample = next(_batches(file.path, [name]))[name][:2000].astype(np.float64)
+    return digits_of(sample)
+
+
+def digits_of(prices: Array) -> int:
+    """Digits after the point that the prices need."""
     for digits in range(_MAX_DECIMALS):
-        if np.allclose(sample, np.round(sample, digits), rtol=0.0, atol=10.0 ** -(digits + 4)):
+        if np.allclose(prices, np.round(prices, digits), rtol=0.0, atol=10.0 ** -(digits + 4)):
             return digits
     return _MAX_DECIMALS

@@ -52,8 +52,8 @@ class ParquetRows:
 class Output:
     """A file in the making, used as a context.
 
-    `target` is a file (.parquet or .csv) or a folder, in which the file is named after its symbol, kind and time. Raises
-    HistoryError when the target exists (unless `replace`), OSError when it cannot be written.
+    `target` is a file (.parquet or .csv) or a folder, in which the file is named after its symbol, kind and time.
+    Raises HistoryError when the target exists (unless `replace`), OSError when it cannot be written.
     """
 
     def __init__(

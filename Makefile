@@ -10,7 +10,7 @@ N ?= 50000
 FARM_EXTRAS := --extra simulated --extra agent --extra control --extra portal-build
 
 .DEFAULT_GOAL := help
-.PHONY: help setup portal demo test test-fast orders-test lint types format openapi lock wine clean conformance golden
+.PHONY: help setup portal demo test test-fast orders-test lint types format openapi lock wine clean conformance golden bench-replay
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -48,6 +48,9 @@ conformance: setup ## Count what of the official API and its behaviour is proven
 
 golden: setup ## Measure the market's bars and ticks against a real terminal's
 	@$(BIN)/python -m tests.conformance.golden
+
+bench-replay: setup ## Measure the memory and time of long replays against their goal
+	@$(BIN)/python tests/benchmarks/replay_memory.py
 
 lint: setup portal ## Check style, import directions and that generated files are current
 	@$(BIN)/ruff check .

@@ -18,6 +18,10 @@ commands:
                     serve one terminal
   terminal ...      run a simulated terminal
   broker ...        run the simulated broker
+  broker status|pause|resume|step|speed --address HOST:PORT --data DIR
+                    look at the market of a running broker, or say how its time runs
+  history export|import ...
+                    save the ticks and bars of a terminal, or bring files of history into shape for a replay
   bot --config FILE
                     run one bot
 """
@@ -109,7 +113,15 @@ def _terminal(arguments: Sequence[str]) -> int:
 
 
 def _broker(arguments: Sequence[str]) -> int:
-    from mt5_bridge.simulated.server import main as run
+    from mt5_bridge.simulated import market_command, server
+
+    if arguments and arguments[0] in market_command.VERBS:
+        return market_command.main(arguments)
+    return server.main(arguments)
+
+
+def _history(arguments: Sequence[str]) -> int:
+    from mt5_bridge.history.command import main as run
 
     return run(arguments)
 
@@ -120,6 +132,7 @@ _COMMANDS: Final[dict[str, Callable[[Sequence[str]], int]]] = {
     "terminal": _terminal,
     "broker": _broker,
     "bot": _bot,
+    "history": _history,
 }
 
 if __name__ == "__main__":

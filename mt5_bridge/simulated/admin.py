@@ -87,8 +87,30 @@ class BrokerAdmin:
         return tuple(codec.decode(self._ask("orders", login)))
 
     def status(self) -> dict[str, Any]:
-        """server, market, symbols, market_time_msc (broker clock), speed, ended, accounts, sessions by login."""
+        """server, market, symbols, market_time_msc (broker clock), speed, paused, ended, accounts, sessions by login.
+
+        The speed of a market that runs as fast as possible is infinity.
+        """
         return dict(codec.decode(self._ask("status")))
+
+    def pause(self) -> int:
+        """Let market time stand still; returns it (ms). Orders are still executed, at the last quotes."""
+        return int(self._ask("pause"))
+
+    def resume(self) -> int:
+        """Let a paused market go on; returns its time (ms)."""
+        return int(self._ask("resume"))
+
+    def set_speed(self, speed: float) -> int:
+        """Market seconds in a second, `math.inf` for as fast as possible; returns the market time (ms)."""
+        return int(self._ask("speed", float(speed)))
+
+    def step(self, *, ticks: int = 0, seconds: float = 0.0) -> int:
+        """Move a paused market by ticks (at most 100,000) or market time (at most a week); returns its time (ms).
+
+        Ticks count over all symbols; those of the same millisecond are one. RemoteError if it is not paused.
+        """
+        return int(self._ask("step", ticks, round(seconds * 1000)))
 
     def _ask(self, verb: str, *arguments: Any) -> Any:
         frames = Frames(connect(self._address, self._timeout))

@@ -15,7 +15,7 @@ from mt5_bridge.simulated.engine.model import Account, Quote
 from mt5_bridge.simulated.engine.request import Request
 from mt5_bridge.simulated.engine.retcodes import Retcode
 from mt5_bridge.simulated.faults import FaultKind, FaultRule
-from mt5_bridge.simulated.market.clock import MarketClock
+from mt5_bridge.simulated.market.clock import FASTEST, MarketClock
 from mt5_bridge.simulated.market.market import Market
 from mt5_bridge.simulated.passwords import hash_password, verify_password
 from mt5_bridge.simulated.store import Store
@@ -66,6 +66,7 @@ class Broker:
         speed: float,
         wall: float,
         conventions: Conventions = USUAL,
+        paused: bool = False,
     ) -> None:
         self.server = server
         self.company = "MT5 Farm simulated broker"
@@ -74,7 +75,7 @@ class Broker:
         resume_msc = self._resume()
         self.exchange = Exchange(market.specs, store.load(), resume_msc, conventions)
         self.book = self.exchange.book
-        self.clock = MarketClock(resume_msc, speed, wall)
+        self.clock = MarketClock(resume_msc, speed, wall, paused=paused)
         self._clock_saved = wall
         market.release(resume_msc)
         for name, series in market.series.items():
@@ -106,25 +107,57 @@ class Broker:
 
         Raises sqlite3.Error when the disk refuses what has happened.
         """
-        upcoming = self.market.next_time_msc()
+        if self.clock.paused:
+            return BATCH_SECONDS
+        upcoming = self._upcoming()
         if upcoming is None:
-            if not self.book.halted:
-                self.book.halted = True
-                self.save_clock()
-                log.warning("the history has been replayed to its end; the market quotes no more")
             return 1.0
         if upcoming - self.book.now_msc > JUMP_MSC:
             self.clock.jump(upcoming, wall)
-        now_msc = self.clock.now(wall)
-        self.exchange.advance(self.market.release(now_msc), now_msc)
-        changes = self.book.take_changes()
-        if changes:
-            self._store.save(self.book, changes)
+        if self._move(self.clock.stride(wall, max(self.book.now_msc, upcoming))):
             self._clock_saved = wall
         elif wall - self._clock_saved >= _CLOCK_SAVED_EVERY:
             self._store.save_clock(self.book.now_msc)
             self._clock_saved = wall
-        return BATCH_SECONDS
+        return 0.0 if self.clock.speed == FASTEST else BATCH_SECONDS
+
+    def step(self, wall: float, *, ticks: int = 0, milliseconds: int = 0) -> int:
+        """Move the paused market by some ticks (of any symbol) or by market time; returns the market time (ms).
+
+        Ticks of the same millisecond come together and count as one. The market stops at the end of its history.
+        Raises BrokerError if it is not paused, sqlite3.Error as `advance` does.
+        """
+        if not self.clock.paused:
+            raise BrokerError("Pause the market before it is stepped.")
+        for _ in range(ticks):
+            upcoming = self._upcoming()
+            if upcoming is None:
+                break
+            self._move(upcoming)
+        target = self.book.now_msc + milliseconds
+        while self.book.now_msc < target and self._upcoming() is not None:
+            self._move(min(target, self.book.now_msc + JUMP_MSC))
+        self._upcoming()
+        self.clock.jump(self.book.now_msc, wall)
+        self.save_clock()
+        return self.book.now_msc
+
+    def _upcoming(self) -> int | None:
+        """Time of the next tick; without one the market is halted."""
+        upcoming = self.market.next_time_msc()
+        if upcoming is None and not self.book.halted:
+            self.book.halted = True
+            self.save_clock()
+            log.warning("the history has been replayed to its end; the market quotes no more")
+        return upcoming
+
+    def _move(self, until_msc: int) -> bool:
+        """Release the ticks up to `until_msc` and let them act; True if that changed the books."""
+        self.exchange.advance(self.market.release(until_msc), until_msc)
+        changes = self.book.take_changes()
+        if changes:
+            self._store.save(self.book, changes)
+        return bool(changes)
 
     def save_clock(self) -> None:
         """Write the market's time down, at its end and before a clean exit."""
@@ -226,6 +259,7 @@ class Broker:
             "symbols": tuple(self.market.specs),
             "market_time_msc": self.book.now_msc,
             "speed": self.clock.speed,
+            "paused": self.clock.paused,
             "ended": self.ended,
             "accounts": tuple(self.book.accounts),
             "margin_calls": tuple(login for login in self.book.accounts if self.exchange.is_margin_call(login)),

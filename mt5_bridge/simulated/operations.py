@@ -1,13 +1,16 @@
-"""What the operator may ask of the broker: accounts, money, symbols, books, faults."""
+"""What the operator may ask of the broker: accounts, money, symbols, books, faults, the market's pace."""
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 from mt5_bridge import codec
 from mt5_bridge.simulated.broker import Broker
 from mt5_bridge.simulated.faults import FaultError, FaultPlan, FaultRule
 from mt5_bridge.simulated.link import RemoteError
+from mt5_bridge.simulated.pace import VERBS as PACE_VERBS
+from mt5_bridge.simulated.pace import change_pace
 
 UNSUPPORTED = (-7, "Terminal: Unsupported function")
 NOT_FOUND = (-4, "Terminal: Not found")
@@ -23,6 +26,8 @@ class Operations:
 
     def do(self, verb: str, arguments: Any) -> Any:
         """Answer one request, encoded. Raises RemoteError."""
+        if verb in PACE_VERBS:
+            return change_pace(self._broker, verb, arguments, time.monotonic())
         match verb, arguments:
             case "create_account", (int(login), str(password), float(balance), str(currency), int(leverage), str(name)):
                 return self._broker.create_account(login, password, balance, currency, leverage, name)

@@ -20,6 +20,7 @@ from pathlib import Path
 from mt5_bridge.simulated.broker import Broker, BrokerError
 from mt5_bridge.simulated.engine.conventions import Conventions, ConventionsError
 from mt5_bridge.simulated.link import host_port
+from mt5_bridge.simulated.market.clock import FASTEST
 from mt5_bridge.simulated.market.history import HistoryError
 from mt5_bridge.simulated.market.market import Market
 from mt5_bridge.simulated.market.replay import replay_market
@@ -29,6 +30,7 @@ from mt5_bridge.simulated.market.synthetic import (
     synthetic_market,
     synthetic_symbols,
 )
+from mt5_bridge.simulated.pace import MAX_SPEED
 from mt5_bridge.simulated.parser import Parser
 from mt5_bridge.simulated.serving import Server
 from mt5_bridge.simulated.store import Store
@@ -36,6 +38,17 @@ from mt5_bridge.simulated.store import Store
 SERVER_NAME = "MT5Farm-Demo"
 CONVENTIONS_FILE = "conventions.json"
 ADMIN_TOKEN_FILE = "admin.token"  # noqa: S105 - a file name
+
+
+def speed_of(text: str) -> float:
+    """A speed given on the command line. Raises ArgumentTypeError."""
+    try:
+        speed = FASTEST if text == "max" else float(text)
+    except ValueError:
+        speed = 0.0
+    if not (0 < speed <= MAX_SPEED or text == "max"):
+        raise argparse.ArgumentTypeError(f"must be above 0 and at most {MAX_SPEED:.0f}, or max, not {text!r}")
+    return speed
 
 
 def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -46,13 +59,14 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
         "--history", type=Path, help="folder with Parquet files to replay instead of a synthetic market"
     )
     parser.add_argument("--symbols", default="", help="comma list of symbols")
-    parser.add_argument("--speed", type=float, default=1.0, help="market seconds in a second")
+    parser.add_argument(
+        "--speed", type=speed_of, default=1.0, help="market seconds in a second, or 'max' for as fast as possible"
+    )
+    parser.add_argument("--paused", action="store_true", help="start with the market's time standing still")
     parser.add_argument("--seed", type=int, default=1, help="seed of the synthetic market")
     parser.add_argument("--server-name", default=SERVER_NAME, help="name that terminals log in to")
     arguments = parser.parse_args(argv)
     arguments.symbols = [name.strip() for name in arguments.symbols.split(",") if name.strip()]
-    if not 0 < arguments.speed <= 100_000:
-        parser.error("--speed must be above 0 and at most 100000")
     if arguments.seed < 0:
         parser.error("--seed must not be negative")
     try:
@@ -64,7 +78,7 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
 
 def _market(arguments: argparse.Namespace, store: Store) -> Market:
     if arguments.history is not None:
-        return replay_market(arguments.history, arguments.symbols)
+        return replay_market(arguments.history, arguments.symbols, _clock(store), arguments.data)
     symbols = arguments.symbols or list(DEFAULT_SYMBOLS)
     unknown = sorted(set(symbols) - synthetic_symbols())
     if unknown:
@@ -74,8 +88,13 @@ def _market(arguments: argparse.Namespace, store: Store) -> Market:
     if start is None:
         start = str(default_start(int(time.time())))
         store.set_meta("synthetic_start", start)
+    return synthetic_market(symbols, arguments.seed, int(start), _clock(store))
+
+
+def _clock(store: Store) -> int | None:
+    """The market time (ms) that the books have come to."""
     clock = store.meta("clock")
-    return synthetic_market(symbols, arguments.seed, int(start), None if clock is None else int(clock))
+    return None if clock is None else int(clock)
 
 
 def _admin_token(data: Path) -> str:
@@ -116,8 +135,15 @@ def main(argv: Sequence[str] | None = None) -> int:
         conventions = Conventions.read(arguments.data / CONVENTIONS_FILE)
 
         def reopen() -> Broker:
-            name, speed, wall = arguments.server_name, arguments.speed, time.monotonic()
-            return Broker(market, store, server=name, speed=speed, wall=wall, conventions=conventions)
+            return Broker(
+                market,
+                store,
+                server=arguments.server_name,
+                speed=arguments.speed,
+                wall=time.monotonic(),
+                conventions=conventions,
+                paused=arguments.paused,
+            )
 
         server = Server(reopen, token)
     except (HistoryError, BrokerError, ConventionsError) as error:

@@ -7,6 +7,7 @@ points; a minute without such ticks has no bar. Higher timeframes are the M1 bar
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -77,6 +78,19 @@ def minute_bars(ticks: Array, point: float, *, of_last: bool = False) -> Array:
     if of_last:
         bars["real_volume"] = np.add.reduceat(np.where(ticks["flags"] & TRADE_FLAGS != 0, ticks["volume"], 0), starts)
     return bars[bars["tick_volume"] > 0]
+
+
+def minute_bars_of(batches: Iterable[Array], point: float) -> Iterator[Array]:
+    """M1 bars of ticks that come in batches, which may be cut anywhere."""
+    rest: Array | None = None
+    for batch in batches:
+        ticks = batch if rest is None else np.concatenate((rest, batch))
+        times = np.ascontiguousarray(ticks["time"])
+        cut = int(np.searchsorted(times, times[-1] // MINUTE * MINUTE)) if len(times) else 0
+        yield minute_bars(ticks[:cut], point)
+        rest = ticks[cut:]
+    if rest is not None:
+        yield minute_bars(rest, point)
 
 
 def aggregate(m1: Array, timeframe: int) -> Array:

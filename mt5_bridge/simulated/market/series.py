@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,6 +14,7 @@ from mt5_bridge.structs import RATES_DTYPE
 MAX_BARS = 100_000
 """`terminal_info().maxbars`: no more bars than this are served."""
 INFO_FLAGS = 2 | 4
+_REST_ROWS = 65_536
 COPY_ALL, COPY_INFO, COPY_TRADE = -1, 1, 2
 
 
@@ -33,17 +35,31 @@ class Series:
     """Ticks (TICKS_DTYPE, ascending by time_msc) and M1 bars (RATES_DTYPE) of one symbol.
 
     `bars` may hold minutes that lie ahead: a bar counts as closed, and is visible, when a tick of a later minute has
-    been released. The arrays are never changed in place, so slices of them may be handed out.
+    been released. The arrays are never changed in place, so slices of them may be handed out. `times` and `opens` are
+    the columns time_msc and time where the caller has them apart already (mapped files); `rest` gives the pages of
+    mapped files back and is called after every so many rows that were read.
     """
 
-    def __init__(self, point: float, ticks: Array, bars: Array, *, of_last: bool = False) -> None:
+    def __init__(
+        self,
+        point: float,
+        ticks: Array,
+        bars: Array,
+        *,
+        of_last: bool = False,
+        times: Array | None = None,
+        opens: Array | None = None,
+        rest: Callable[[], None] | None = None,
+    ) -> None:
         self._point = point
         self._of_last = of_last
+        self._rest = rest
+        self._read_rows = 0
         self._ticks = ticks
         self._bars = bars
         # Searching a field of packed rows would copy the whole column each time.
-        self._times = np.ascontiguousarray(ticks["time_msc"])
-        self._opens = np.ascontiguousarray(bars["time"])
+        self._times = np.ascontiguousarray(ticks["time_msc"]) if times is None else times
+        self._opens = np.ascontiguousarray(bars["time"]) if opens is None else opens
         self._released = 0
         self._day: DayRange | None = None
         self._day_start = 0
@@ -63,13 +79,27 @@ class Series:
         """Range of the day of the newest tick."""
         return self._day
 
-    def extend(self, ticks: Array, bars: Array, *, keep_ticks_from_msc: int, keep_bars: int) -> None:
-        """Append what comes later, and forget ticks older than `keep_ticks_from_msc` and all but `keep_bars` bars."""
+    def has_read(self, rows: int) -> None:
+        """Count rows that were read from mapped files."""
+        self._read_rows += rows
+        if self._rest is not None and self._read_rows >= _REST_ROWS:
+            self._read_rows = 0
+            self._rest()
+
+    def extend(
+        self, ticks: Array, bars: Array | None = None, *, keep_ticks_from_msc: int, keep_bars: int = MAX_BARS
+    ) -> None:
+        """Append what comes later, and forget ticks older than `keep_ticks_from_msc`.
+
+        With new bars, all but `keep_bars` of the old ones are forgotten; without, the bars stay as they are.
+        """
         # The forming bar and the last tick are read from the ticks: those of the newest minute always stay.
         dropped = min(self._index(keep_ticks_from_msc), self._minute_start())
         self._ticks = np.concatenate((self._ticks[dropped:], ticks))
         self._times = np.concatenate((self._times[dropped:], ticks["time_msc"]))
         self._released -= dropped
+        if bars is None:
+            return
         self._bars = np.concatenate((self._bars[-keep_bars:], bars))
         self._opens = np.concatenate((self._opens[-keep_bars:], bars["time"]))
 
@@ -80,6 +110,7 @@ class Series:
         fresh = self._ticks[start : self._released]
         if len(fresh):
             self._widen_day(fresh)
+            self.has_read(len(fresh))
         return fresh
 
     def _widen_day(self, fresh: Array) -> None:
@@ -108,6 +139,7 @@ class Series:
     def ticks_from(self, time: int, count: int, flags: int) -> Array:
         """Up to `count` released ticks from `time` (s) forward (rules F1, F2)."""
         start = self._index(time * 1000)
+        self.has_read(min(count, self._released - start) if flags == COPY_ALL else self._released - start)
         if flags == COPY_ALL:
             return self._ticks[start : min(self._released, start + count)]
         return _with_flags(self._ticks[start : self._released], flags)[:count]
@@ -116,6 +148,7 @@ class Series:
         """Released ticks with `first` <= time <= `last` (s)."""
         start = self._index(first * 1000)
         stop = min(self._index((last + 1) * 1000), self._released)
+        self.has_read(max(0, stop - start))
         return _with_flags(self._ticks[start : max(start, stop)], flags)
 
     def bars_from_position(self, timeframe: int, start: int, count: int) -> Array:
@@ -160,7 +193,7 @@ class Series:
         start = int(np.searchsorted(self._opens, time))
         closed = self._bars[start : max(start, self._closed_count())]
         forming = self._forming()
-        return np.concatenate((closed, forming[forming["time"] >= time]))
+        return self._copied(closed, forming[forming["time"] >= time])
 
     def _recent(self, timeframe: int, wanted: int, until: int | None = None) -> Array:
         """At least the last `wanted` bars (all of them, if fewer exist), the oldest never cut."""
@@ -176,7 +209,12 @@ class Series:
         if start:
             opened = int(open_times(self._opens[start : start + 1], timeframe)[0])
             start = int(np.searchsorted(self._opens, opened))
-        return aggregate(np.concatenate((self._bars[start:closed], forming)), timeframe)
+        return aggregate(self._copied(self._bars[start:closed], forming), timeframe)
+
+    def _copied(self, closed: Array, forming: Array) -> Array:
+        bars = np.concatenate((closed, forming))
+        self.has_read(len(closed))
+        return bars
 
 
 def _with_flags(ticks: Array, flags: int) -> Array:

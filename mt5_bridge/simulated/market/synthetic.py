@@ -2,19 +2,20 @@
 
 Each hour of each symbol is made on its own from (seed, symbol, hour), so any hour can be made again in any order: the
 price at full hours is a random walk, and inside an hour the ticks are a Brownian bridge between its two ends. Spreads,
-volatility and the number of ticks are those of the real instruments, with the day's rhythm of activity.
+volatility and the number of ticks are those of the real instruments (`characters.py`), with the day's rhythm, stretches
+of calm and wild hours, and the long tails of real minutes.
 """
 
 from __future__ import annotations
 
 import zlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
 from mt5_bridge.simulated.market.bars import Array, minute_bars
 from mt5_bridge.simulated.market.calendar import WEEK, monday_of
+from mt5_bridge.simulated.market.characters import CHARACTERS, UNKNOWN
 from mt5_bridge.simulated.market.market import Market
 from mt5_bridge.simulated.market.series import Series
 from mt5_bridge.simulated.symbols import SymbolSpec, specification
@@ -30,61 +31,14 @@ KEEP_TICKS_MSC = 3 * 24 * HOUR_MSC
 KEEP_BARS = 200_000
 _LOOK_AHEAD_MSC = 80 * HOUR_MSC  # farther than any weekend
 
-# Share of the average activity in each hour of the broker's day (New York close = midnight).
-_ACTIVITY = np.array(
-    [
-        0.3,
-        0.5,
-        0.6,
-        0.7,
-        0.7,
-        0.6,
-        0.6,
-        0.7,
-        0.9,
-        1.2,
-        1.4,
-        1.3,
-        1.2,
-        1.2,
-        1.4,
-        1.8,
-        2.0,
-        1.9,
-        1.6,
-        1.2,
-        0.9,
-        0.7,
-        0.6,
-        0.4,
-    ]
-)
-
-
-@dataclass(frozen=True)
-class Character:
-    """How a symbol moves: first price, volatility of a day (share of the price), ticks a second, spread in points."""
-
-    price: float
-    daily_volatility: float
-    ticks_a_second: float
-    spread: int
-
-
-_CHARACTERS = {
-    "EURUSD": Character(1.1000, 0.0055, 0.7, 8),
-    "GBPUSD": Character(1.2700, 0.0060, 0.7, 11),
-    "USDJPY": Character(150.00, 0.0065, 0.7, 10),
-    "XAUUSD": Character(2400.0, 0.0100, 1.0, 18),
-    "BTCUSD": Character(60000.0, 0.0280, 1.0, 1500),
-    "DE40": Character(18500.0, 0.0100, 0.8, 12),
-}
-_UNKNOWN = Character(100.0, 0.0100, 0.5, 5)
+_MOOD_MEMORY, _MOOD_SIZE = 0.92, 0.5
+_MINUTE_SIZE = 0.55
+_TICKS_WITH_OTHER_SPREAD = 0.15
 
 
 def synthetic_symbols() -> frozenset[str]:
     """The symbols that have a character of their own."""
-    return frozenset(_CHARACTERS)
+    return frozenset(CHARACTERS)
 
 
 class Walk:
@@ -92,18 +46,21 @@ class Walk:
 
     def __init__(self, spec: SymbolSpec, seed: int, origin: int) -> None:
         self._spec = spec
-        self._character = _CHARACTERS.get(spec.name, _UNKNOWN)
+        self._character = CHARACTERS.get(spec.name, UNKNOWN)
         self._seed = (seed, zlib.crc32(spec.name.encode()))
         self._origin = origin
         self._ends = np.zeros(1)
+        self._moods = np.ones(1)
+        self._mood = 0.0
         self._steps = np.random.default_rng((*self._seed, 0))
 
-    def _end(self, hour: int) -> float:
-        """Logarithm of the price at the start of `hour`, counted from the origin."""
+    def _reach(self, hour: int) -> None:
+        """Walk until the price (logarithm) at the start of `hour`, counted from the origin, and its mood are known."""
         while len(self._ends) <= hour:
             index = np.arange(len(self._ends) - 1, len(self._ends) + 1023)
-            sigma = self._character.daily_volatility * np.sqrt(_ACTIVITY[index % 24] / 24)
-            steps = self._steps.normal(0.0, 1.0, len(index)) * sigma
+            moods = self._next_moods(len(index))
+            sigma = self._character.daily_volatility * self._character.rhythm.volatility_of(index) / np.sqrt(24)
+            steps = self._steps.normal(0.0, 1.0, len(index)) * sigma * moods
             # A faint pull towards the first price keeps years of walking in a believable range.
             values = np.empty(len(index))
             level = float(self._ends[-1])
@@ -111,29 +68,46 @@ class Walk:
                 level = level * 0.9995 + float(step)
                 values[position] = level
             self._ends = np.concatenate((self._ends, values))
-        return float(self._ends[hour])
+            self._moods = np.concatenate((self._moods[:-1], moods, moods[-1:]))
+
+    def _next_moods(self, count: int) -> Array:
+        """Factors of volatility, one an hour: calm and wild stretches last for hours, the mean of the squares is 1."""
+        logs = np.empty(count)
+        shocks = self._steps.normal(0.0, np.sqrt(1 - _MOOD_MEMORY**2), count)
+        for position, shock in enumerate(shocks):
+            self._mood = self._mood * _MOOD_MEMORY + float(shock)
+            logs[position] = self._mood
+        return np.asarray(np.exp(_MOOD_SIZE * logs - _MOOD_SIZE**2))
 
     def hour(self, hour: int) -> Array:
         """The ticks of the hour `hour` after the origin, without those outside the sessions."""
+        self._reach(hour + 1)
         rng = np.random.default_rng((*self._seed, 1, hour))
         character = self._character
-        activity = float(_ACTIVITY[hour % 24])
-        count = max(2, int(rng.poisson(character.ticks_a_second * HOUR * activity)))
-        start_msc = (self._origin + hour * HOUR) * 1000
-        moments = start_msc + np.sort(rng.integers(0, HOUR_MSC, count))
-        sigma = character.daily_volatility * np.sqrt(activity / 24 / count)
-        walk = np.cumsum(rng.normal(0.0, sigma, count))
-        share = np.arange(1, count + 1) / count
-        first, last = self._end(hour), self._end(hour + 1)
+        count = max(2, int(rng.poisson(character.ticks_a_second * HOUR * character.rhythm.ticks_of(hour))))
+        offsets = np.sort(rng.integers(0, HOUR_MSC, count))
+        minutes = offsets // 60_000
+        # Some minutes are wild: this is what gives minute bars the long tails of real ones.
+        wild = np.exp(_MINUTE_SIZE * rng.normal(0.0, 1.0, 60) - _MINUTE_SIZE**2)[minutes]
+        hourly = character.daily_volatility * float(character.rhythm.volatility_of(np.array([hour]))[0]) / np.sqrt(24)
+        walk = np.cumsum(rng.normal(0.0, hourly * float(self._moods[hour]) / np.sqrt(count), count) * wild)
+        share = np.cumsum(wild**2)
+        share /= share[-1]
+        first, last = self._ends[hour], self._ends[hour + 1]
         mid = character.price * np.exp(first + walk + share * (last - first - walk[-1]))
-        spread = character.spread + rng.poisson(character.spread * 0.15, count) - character.spread // 10
-        return self._quotes(moments, mid, spread)
+        return self._quotes((self._origin + hour * HOUR) * 1000 + offsets, mid, self._spreads(rng, hour, minutes))
+
+    def _spreads(self, rng: np.random.Generator, hour: int, minutes: Array) -> Array:
+        """Spreads in points: each minute has its own, and a few of its ticks a wider one."""
+        usual = rng.poisson(self._character.spread_of(hour), 60)[minutes]
+        wider = (rng.random(len(minutes)) < _TICKS_WITH_OTHER_SPREAD) * rng.integers(1, 3, len(minutes))
+        return np.asarray(np.maximum(usual, 1) + wider)
 
     def _quotes(self, moments: Array, mid: Array, spread: Array) -> Array:
         spec = self._spec
         scale = 10**spec.digits
         bid_points = np.rint(mid * scale - spread / 2).astype(np.int64)
-        ask_points = bid_points + np.maximum(spread, 1)
+        ask_points = bid_points + spread
         ticks = np.zeros(len(moments), TICKS_DTYPE)
         ticks["time_msc"] = moments
         ticks["time"] = moments // 1000

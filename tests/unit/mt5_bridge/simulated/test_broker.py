@@ -11,6 +11,7 @@ import pytest
 
 from mt5_bridge.simulated.broker import Broker, BrokerError
 from mt5_bridge.simulated.market.bars import minute_bars
+from mt5_bridge.simulated.market.clock import FASTEST
 from mt5_bridge.simulated.market.market import Market, NothingMore
 from mt5_bridge.simulated.market.series import Series
 from mt5_bridge.simulated.market.synthetic import synthetic_market, tick_flags
@@ -143,3 +144,48 @@ def test_at_the_end_of_a_replay_nothing_is_quoted_or_traded(house: House) -> Non
     assert broker.send(login, "s", 1, 1, BUY).retcode == 10018
     broker.advance(100.0)
     assert broker.book.now_msc == (MONDAY + 60) * 1000
+
+
+def test_a_paused_market_moves_only_when_it_is_stepped(house: House) -> None:
+    broker = house.open(_short_market(0, 30, 31, 500))
+    with pytest.raises(BrokerError, match="Pause"):
+        broker.step(0.0, ticks=1)
+    broker.clock.pause(0.1)
+    broker.advance(50.0)
+    assert broker.book.quotes["EURUSD"].time_msc == MONDAY * 1000
+    assert broker.step(51.0, ticks=1) == (MONDAY + 30) * 1000
+    assert broker.book.quotes["EURUSD"].bid == pytest.approx(1.101)
+    assert broker.step(52.0, milliseconds=60_000) == (MONDAY + 90) * 1000
+    assert broker.book.quotes["EURUSD"].bid == pytest.approx(1.102)
+    broker.clock.resume(60.0)
+    broker.advance(60.1)
+    assert (MONDAY + 90) * 1000 < broker.book.now_msc < (MONDAY + 100) * 1000
+
+
+def test_stepping_acts_on_orders_as_running_does(house: House) -> None:
+    broker = house.open(_short_market(0, 30, 60, 90))
+    login = _account(broker)
+    broker.clock.pause(0.0)
+    broker.send(login, "s", 1, 1, {**BUY, "tp": 1.102, "volume": 0.01})
+    assert len(broker.book.accounts[login].positions) == 1
+    broker.step(0.0, ticks=1)
+    assert len(broker.book.accounts[login].positions) == 1
+    broker.step(0.0, ticks=1)
+    assert not broker.book.accounts[login].positions
+
+
+def test_stepping_ends_with_the_history(house: House) -> None:
+    broker = house.open(_short_market(0, 30))
+    broker.clock.pause(0.0)
+    assert broker.step(0.0, ticks=100) == (MONDAY + 30) * 1000
+    assert broker.ended
+
+
+def test_as_fast_as_possible_reaches_the_end_without_skipping_ticks(house: House) -> None:
+    broker = house.open(_short_market(*range(0, 40_000, 7)))
+    broker.clock.set_speed(FASTEST, 0.0)
+    wall = 0.0
+    while not broker.ended:
+        assert broker.advance(wall) in (0.0, 1.0)
+        wall += 0.001
+    assert broker.book.quotes["EURUSD"].time_msc == (MONDAY + 39_998) * 1000

@@ -11,8 +11,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from mt5_bridge.simulated.market.bar_ticks import ticks_of_bars
 from mt5_bridge.simulated.market.history import HistoryError
-from mt5_bridge.simulated.market.replay import replay_market, ticks_of_bars
+from mt5_bridge.simulated.market.replay import replay_market
 from mt5_bridge.structs import RATES_DTYPE
 
 HOUR_OF_TICKS = np.arange(0, 7_200_000, 1000)

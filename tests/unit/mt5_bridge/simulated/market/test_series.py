@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mt5_bridge.simulated.market.bars import aggregate, minute_bars, open_times
@@ -81,6 +81,7 @@ def test_f1_f2_ticks_forward_and_by_what_changed() -> None:
     assert len(series.ticks_range(START + 1, START, -1)) == 0
 
 
+@settings(deadline=None)
 @given(
     seconds=st.lists(st.integers(0, 20_000), min_size=1, max_size=80).map(sorted),
     cut=st.integers(0, 20_000),

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 
 from mt5_bridge.simulated.market.calendar import FX_WEEK, monday_of
-from mt5_bridge.simulated.market.clock import MarketClock
 from mt5_bridge.simulated.market.synthetic import DEFAULT_SYMBOLS, synthetic_market
 
 MONDAY = 1_758_499_200
@@ -55,11 +54,3 @@ def test_the_fx_week_ends_on_friday_midnight_and_the_next_tick_is_on_monday() ->
 @pytest.mark.parametrize("day", range(7))
 def test_the_week_at_hand_begins_on_its_monday(day: int) -> None:
     assert monday_of(MONDAY + day * DAY + 3600) == MONDAY
-
-
-def test_the_clock_runs_at_its_speed_and_jumps() -> None:
-    clock = MarketClock(1_000_000, 300.0, wall=50.0)
-    assert clock.now(50.5) == 1_150_000
-    assert clock.wall_until(1_300_000, 50.5) == pytest.approx(0.5)
-    clock.jump(9_000_000, 51.0)
-    assert clock.now(51.1) == 9_030_000

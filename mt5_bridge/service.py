@@ -1,16 +1,17 @@
-"""What a client can reach over RPyC: one method, plain values, an allow-list, a scope."""
+"""What a client can reach: one method, by RPyC or by lean frames; plain values, an allow-list, a scope."""
 
 from __future__ import annotations
 
 import json
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, Final
 
 from rpyc.core.service import Service
 
+from mt5_bridge import transport
 from mt5_bridge.arguments import SUCCESS, RejectedError, parse
 from mt5_bridge.auth import AGENT
 from mt5_bridge.codec import CodecError, decode, encode
@@ -19,18 +20,22 @@ from mt5_bridge.executor import BusyError, DeadlineError, Executor
 from mt5_bridge.guard import parse_guard
 from mt5_bridge.journal import Journal
 from mt5_bridge.refusals import RefusedError, terminal_lost
+from mt5_bridge.sessions import Session as Wire
 from mt5_bridge.terminal_link import Account, TerminalLink
 from mt5_bridge.trading import Sender, TradeDesk
 
 log = logging.getLogger(__name__)
 
 Answer = tuple[str, Any, int, str]
+Parsed = tuple[str, tuple[Any, ...], dict[str, Any], dict[str, Any]]
 
 FORWARDED: Final = frozenset(
     name for name, function in FUNCTIONS.items() if function.style is not Style.PYTHON
 ) - {"initialize", "login", "shutdown", "last_error"}  # fmt: skip
 """Functions that reach the terminal. The link itself is the worker's: no client may re-make or switch it."""
 MAX_ORDER_ID: Final = 120
+_REMEMBERED_CALLS: Final = 256
+_REMEMBERED_BYTES: Final = 100
 
 
 @dataclass(frozen=True)
@@ -65,6 +70,7 @@ class BridgeService(Service):  # type: ignore[misc]  # rpyc has no types
         super().__init__()
         self._terminal = terminal
         self._session = session
+        self._calls: dict[bytes, Parsed] = {}
         self._farm: dict[str, Callable[..., Any]] = {
             "farm.describe": self._describe,
             "farm.journal": self._journal,
@@ -75,37 +81,102 @@ class BridgeService(Service):  # type: ignore[misc]  # rpyc has no types
     def exposed_call(self, function: Any, args: Any, kwargs: Any, options: Any) -> Answer:
         """Answer one call as (status, payload, error code, error text); see the client for the reading of it."""
         try:
-            value, error = self._answer(_text(function), _tuple(args), _pairs(kwargs), _pairs(options))
+            call = _text(function), _tuple(args), _pairs(kwargs), _pairs(options)
+            value, error = self._answer(*call)
             return "ok", encode(value), *error
-        except RejectedError as rejected:
-            return "ok", rejected.value, *rejected.error
-        except RefusedError as refused:
-            log.info("refused %s to %s: %s", function, self._session.principal, refused.code)
-            return "refused", (refused.code, refused.message), *SUCCESS
-        except CodecError as error:
-            return "refused", ("malformed_call", str(error)), *SUCCESS
-        except (TypeError, SystemError, ValueError, OverflowError) as error:
-            return "raise", _described(error), *SUCCESS
-        except Exception:
-            log.exception("call of %s failed", str(function)[:40])
-            return "refused", ("terminal_lost", "the call failed inside the bridge"), *SUCCESS
+        except Exception as error:  # noqa: BLE001 - told to the client, or logged
+            return self._failure(str(function), error)
+
+    def answer(self, body: bytes) -> Iterable[transport.Buffer]:
+        """Answer the same call in lean frames."""
+        function = "?"
+        try:
+            call = self._calls.get(body)
+            if call is None:
+                call = self._parse(body)
+            function = call[0]
+            value, error = self._perform(*call) if function in FORWARDED else self._answer(*call)
+            return transport.pack_value(value, error)
+        except Exception as error:  # noqa: BLE001 - told to the client, or logged
+            return (transport.pack_answer(self._failure(function, error)),)
+
+    def answer_without_terminal(self, body: bytes) -> Iterable[transport.Buffer] | None:
+        """The answer to what the bridge knows by itself, None when the terminal has to be asked."""
+        try:
+            function = transport.unpack_call(body)[0]
+        except CodecError:
+            function = ""
+        return None if function in FORWARDED else self.answer(body)
+
+    def expired(self, body: bytes, waited: float) -> Iterable[transport.Buffer] | None:
+        """The refusal of a call that has waited longer than its deadline."""
+        try:
+            function = transport.unpack_call(body)[0]
+        except CodecError:
+            return None
+        if function in FUNCTIONS and waited > FUNCTIONS[function].deadline:
+            return (transport.pack_answer(self._failure(function, _waited_too_long())),)
+        return None
+
+    def _parse(self, body: bytes) -> Parsed:
+        """Read a call and check its arguments as the package does; a short one is remembered, for it comes again."""
+        function, args, kwargs, options = transport.unpack_call(body)
+        if function not in FORWARDED:
+            return function, args, kwargs, options
+        self._permit(function)
+        args, kwargs = parse(function, args, kwargs)
+        call = function, args, kwargs, options
+        if len(body) <= _REMEMBERED_BYTES and FUNCTIONS[function].scope is Scope.READ:
+            if len(self._calls) >= _REMEMBERED_CALLS:
+                self._calls.clear()
+            self._calls[body] = call
+        return call
+
+    def _failure(self, function: str, error: Exception) -> Answer:
+        match error:
+            case RejectedError():
+                return "ok", error.value, *error.error
+            case RefusedError():
+                log.info("refused %s to %s: %s", function[:40], self._session.principal, error.code)
+                return "refused", (error.code, error.message), *SUCCESS
+            case CodecError():
+                return "refused", ("malformed_call", str(error)), *SUCCESS
+            case TypeError() | SystemError() | ValueError() | OverflowError():
+                return "raise", _described(error), *SUCCESS
+        log.error("call of %s failed", function[:40], exc_info=error)
+        return "refused", ("terminal_lost", "the call failed inside the bridge"), *SUCCESS
 
     def _answer(
         self, function: str, args: tuple[Any, ...], kwargs: dict[str, Any], options: dict[str, Any]
     ) -> tuple[Any, tuple[int, str]]:
-        terminal, session = self._terminal, self._session
-        if session.epoch < terminal.desk.mandate.epoch:
-            raise RefusedError("stale_epoch", "the terminal has been assigned anew since this session began")
+        self._permit(function)
         if function in self._farm:
             return self._farm[function](*args, **kwargs), SUCCESS
+        args, kwargs = parse(function, args, kwargs)
+        return self._perform(function, args, kwargs, options)
+
+    def _permit(self, function: str) -> None:
+        """Whether this session may call the function. Raises RefusedError."""
+        self._check_epoch()
+        if function in self._farm:
+            return
         if function not in FORWARDED:
             raise RefusedError("not_allowed", f"{function[:40]} cannot be called through the bridge")
-        if FUNCTIONS[function].scope is Scope.TRADE and session.scope is not Scope.TRADE:
+        if FUNCTIONS[function].scope is Scope.TRADE and self._session.scope is not Scope.TRADE:
             raise RefusedError("read_only_ticket", "this session may read and not trade")
-        args, kwargs = parse(function, args, kwargs)
+
+    def _check_epoch(self) -> None:
+        if self._session.epoch < self._terminal.desk.mandate.epoch:
+            raise RefusedError("stale_epoch", "the terminal has been assigned anew since this session began")
+
+    def _perform(
+        self, function: str, args: tuple[Any, ...], kwargs: dict[str, Any], options: dict[str, Any]
+    ) -> tuple[Any, tuple[int, str]]:
+        """Carry out a permitted call with checked arguments."""
+        self._check_epoch()
         if function == "order_send":
-            sender = Sender(session.principal, session.epoch)
-            return terminal.desk.send(sender, args[0], _order_id(options))
+            sender = Sender(self._session.principal, self._session.epoch)
+            return self._terminal.desk.send(sender, args[0], _order_id(options))
         return self._read(function, args, kwargs)
 
     def _read(self, function: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, tuple[int, str]]:
@@ -125,7 +196,7 @@ class BridgeService(Service):  # type: ignore[misc]  # rpyc has no types
         except BusyError as error:
             raise RefusedError("busy", "too many calls are waiting for this terminal") from error
         except DeadlineError as error:
-            raise RefusedError("deadline", "the call waited too long for its turn; nothing was done") from error
+            raise _waited_too_long() from error
 
     def _describe(self) -> Any:
         terminal = self._terminal
@@ -170,6 +241,33 @@ class BridgeService(Service):  # type: ignore[misc]  # rpyc has no types
         self._terminal.desk.configure(guard, epoch)
         log.info("configured: epoch %d, guard %s", self._terminal.desk.mandate.epoch, self._terminal.desk.mandate.guard)
         return True
+
+
+class SessionHandler:
+    """Answers the frames of one session: lean calls by the service itself, RPyC by a connection around it."""
+
+    def __init__(self, service: BridgeService, on_closed: Callable[[], None]) -> None:
+        self._service = service
+        self._on_closed = on_closed
+        self._connection: transport.ServedConnection | None = None
+        self.call = service.answer
+        self.call_without_terminal = service.answer_without_terminal
+        self.expired = service.expired
+
+    def rpyc(self, session: Wire, body: bytes) -> None:
+        """Serve a message of a stock RPyC client."""
+        if self._connection is None:
+            channel = transport.AnsweringChannel(session.send, session.close)
+            self._connection = transport.ServedConnection(self._service, channel, transport.RESTRICTED)
+        self._connection.handle(body)
+
+    def closed(self) -> None:
+        """The session has ended."""
+        self._on_closed()
+
+
+def _waited_too_long() -> RefusedError:
+    return RefusedError("deadline", "the call waited too long for its turn; nothing was done")
 
 
 def _text(value: Any) -> str:

@@ -1,0 +1,130 @@
+"""Result structs as one packed byte string: numbers as C has them, texts joined by a zero byte.
+
+    kind of struct (B), number of structs (I), all numbers column by column ("<q", "<d", "<?"), all texts
+
+Columns instead of rows let `struct` and `zip` do the work for a hundred positions at once. A value that does not fit
+(a number beyond 64 bits, a text with a zero byte) is not packed; the caller then sends it in the general form.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable, Sequence
+from itertools import chain
+from operator import itemgetter
+from typing import Any, Final
+
+from mt5_bridge.contract import STRUCTS
+from mt5_bridge.structs import STRUCT_CLASSES, Struct
+
+HEADER: Final = struct.Struct("<BI")
+_CODES: Final = {int: "q", float: "d", bool: "?"}
+_NESTED: Final = "TradeRequest"
+MAX_STRUCTS: Final = 1 << 20
+
+
+class PackingError(ValueError):
+    """Bytes that are no packed structs."""
+
+
+class Layout:
+    """How one kind of struct is packed. A struct that ends with its request has the request's fields inline."""
+
+    def __init__(self, number: int, name: str) -> None:
+        fields = [kind for _, kind in STRUCTS[name]]
+        self.nested = fields[-1] is tuple
+        if self.nested:
+            fields = fields[:-1] + [kind for _, kind in STRUCTS[_NESTED]]
+        self.number = number
+        self.cls = STRUCT_CLASSES[name]
+        self.own = len(STRUCTS[name]) - self.nested
+        self._numbers = [index for index, kind in enumerate(fields) if kind is not str]
+        self._texts = [index for index, kind in enumerate(fields) if kind is str]
+        self._codes = [_CODES[fields[index]] for index in self._numbers]
+        self._one = struct.Struct("<" + "".join(self._codes))
+        self._pick_numbers, self._pick_texts = _picker(self._numbers), _picker(self._texts)
+        packed = self._numbers + self._texts
+        self._restore = _picker([packed.index(index) for index in range(len(fields))])
+        self._packed = packed
+
+    def pack(self, rows: Sequence[tuple[Any, ...]]) -> bytes | None:
+        """The structs as bytes; None when one of their values does not fit."""
+        if self.nested:
+            rows = [(*row[:-1], *row[-1]) for row in rows]
+        texts: Sequence[str]
+        try:
+            if len(rows) == 1:
+                numbers = self._one.pack(*self._pick_numbers(rows[0]))
+                texts = self._pick_texts(rows[0])
+            else:
+                columns = list(zip(*rows, strict=True))
+                numbers = struct.pack(
+                    self._format(len(rows)), *chain.from_iterable([columns[index] for index in self._numbers])
+                )
+                texts = list(chain.from_iterable([columns[index] for index in self._texts]))
+            joined = "\0".join(texts)
+            if texts and joined.count("\0") != len(texts) - 1:
+                return None
+            return HEADER.pack(self.number, len(rows)) + numbers + joined.encode()
+        except (struct.error, TypeError, ValueError, IndexError):
+            return None
+
+    def unpack(self, data: bytes, count: int) -> list[Struct]:
+        """The structs that follow a header. Raises PackingError."""
+        try:
+            rows = self._rows(data, count)
+        except (struct.error, ValueError) as error:
+            raise PackingError("not packed structs") from error
+        new, cls = tuple.__new__, self.cls
+        if self.nested:
+            own, request = self.own, STRUCT_CLASSES[_NESTED]
+            return [new(cls, (*row[:own], new(request, row[own:]))) for row in rows]
+        return [new(cls, row) for row in rows]
+
+    def _rows(self, data: bytes, count: int) -> list[tuple[Any, ...]]:
+        packing = self._one if count == 1 else struct.Struct(self._format(count))
+        numbers = packing.unpack_from(data, HEADER.size)
+        rest = data[HEADER.size + packing.size :]
+        texts = str(rest, "utf-8").split("\0") if self._texts else []
+        if len(texts) != len(self._texts) * count or (rest and not self._texts):
+            raise PackingError("not packed structs")
+        if count == 1:
+            return [self._restore((*numbers, *texts))]
+        columns: list[Sequence[Any]] = [()] * len(self._packed)
+        for place, index in enumerate(self._numbers):
+            columns[index] = numbers[place * count : (place + 1) * count]
+        for place, index in enumerate(self._texts):
+            columns[index] = texts[place * count : (place + 1) * count]
+        return list(zip(*columns, strict=True))
+
+    def _format(self, count: int) -> str:
+        return "<" + "".join([f"{count}{code}" for code in self._codes])
+
+
+def _picker(indexes: list[int]) -> Callable[[Any], tuple[Any, ...]]:
+    if len(indexes) > 1:
+        return itemgetter(*indexes)
+    return lambda row: tuple(row[index] for index in indexes)
+
+
+_LAYOUTS: Final[tuple[Layout, ...]] = tuple(Layout(number, name) for number, name in enumerate(STRUCTS))
+_BY_NAME: Final = dict(zip(STRUCTS, _LAYOUTS, strict=True))
+
+
+def layout_of(value: Any) -> Layout | None:
+    """How a value is packed if it is a result struct, of ours or of the official package."""
+    kind = type(value)
+    return _BY_NAME.get(kind.__name__) if kind is not tuple and isinstance(value, tuple) else None
+
+
+def unpack(data: bytes) -> list[Struct]:
+    """The structs in bytes that `Layout.pack` made. Raises PackingError."""
+    try:
+        number, count = HEADER.unpack_from(data)
+        layout = _LAYOUTS[number]
+    except (struct.error, IndexError) as error:
+        raise PackingError("not packed structs") from error
+    if not 0 < count <= MAX_STRUCTS:
+        raise PackingError("not packed structs")
+    structs: list[Struct] = layout.unpack(data, count)
+    return structs

@@ -157,8 +157,9 @@ class Executor:
         """The next job, None for the end. Serves sessions while there is none."""
         if self._loop is None:
             return self._queue.get()
-        while self._queue.empty():
-            self._loop.serve()
+        waiting, serve = self._queue.queue, self._loop.serve
+        while not waiting:
+            serve()
         return self._queue.get()
 
     def _watch(self) -> None:

@@ -9,7 +9,8 @@ Columns instead of rows let `struct` and `zip` do the work for a hundred positio
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from itertools import chain
 from operator import itemgetter
 from typing import Any, Final
@@ -21,6 +22,7 @@ HEADER: Final = struct.Struct("<BI")
 _CODES: Final = {int: "q", float: "d", bool: "?"}
 _NESTED: Final = "TradeRequest"
 MAX_STRUCTS: Final = 1 << 20
+_new: Final[Callable[..., Any]] = tuple.__new__  # the rows have the right length already
 
 
 class PackingError(ValueError):
@@ -46,6 +48,7 @@ class Layout:
         packed = self._numbers + self._texts
         self._restore = _picker([packed.index(index) for index in range(len(fields))])
         self._packed = packed
+        self._make = partial(_new, self.cls)
 
     def pack(self, rows: Sequence[tuple[Any, ...]]) -> bytes | None:
         """The structs as bytes; None when one of their values does not fit."""
@@ -69,33 +72,40 @@ class Layout:
         except (struct.error, TypeError, ValueError, IndexError):
             return None
 
-    def unpack(self, data: bytes, count: int) -> list[Struct]:
-        """The structs that follow a header. Raises PackingError."""
-        try:
-            rows = self._rows(data, count)
-        except (struct.error, ValueError) as error:
-            raise PackingError("not packed structs") from error
-        new, cls = tuple.__new__, self.cls
+    def unpack(self, data: bytes, count: int) -> tuple[Struct, ...]:
+        """The structs that follow a header. Raises PackingError, struct.error, UnicodeError."""
+        rows = (self._row(data),) if count == 1 else self._rows(data, count)
         if self.nested:
             own, request = self.own, STRUCT_CLASSES[_NESTED]
-            return [new(cls, (*row[:own], new(request, row[own:]))) for row in rows]
-        return [new(cls, row) for row in rows]
+            rows = [(*row[:own], _new(request, row[own:])) for row in rows]
+        return tuple(map(self._make, rows))
 
-    def _rows(self, data: bytes, count: int) -> list[tuple[Any, ...]]:
-        packing = self._one if count == 1 else struct.Struct(self._format(count))
+    def _row(self, data: bytes) -> tuple[Any, ...]:
+        one = self._one
+        numbers = one.unpack_from(data, HEADER.size)
+        rest = data[HEADER.size + one.size :]
+        if not self._texts:
+            if rest:
+                raise PackingError("not packed structs")
+            return numbers
+        texts = str(rest, "utf-8").split("\0")
+        if len(texts) != len(self._texts):
+            raise PackingError("not packed structs")
+        return self._restore((*numbers, *texts))
+
+    def _rows(self, data: bytes, count: int) -> Iterable[tuple[Any, ...]]:
+        packing = struct.Struct(self._format(count))
         numbers = packing.unpack_from(data, HEADER.size)
         rest = data[HEADER.size + packing.size :]
         texts = str(rest, "utf-8").split("\0") if self._texts else []
         if len(texts) != len(self._texts) * count or (rest and not self._texts):
             raise PackingError("not packed structs")
-        if count == 1:
-            return [self._restore((*numbers, *texts))]
         columns: list[Sequence[Any]] = [()] * len(self._packed)
         for place, index in enumerate(self._numbers):
             columns[index] = numbers[place * count : (place + 1) * count]
         for place, index in enumerate(self._texts):
             columns[index] = texts[place * count : (place + 1) * count]
-        return list(zip(*columns, strict=True))
+        return zip(*columns, strict=True)
 
     def _format(self, count: int) -> str:
         return "<" + "".join([f"{count}{code}" for code in self._codes])
@@ -117,14 +127,12 @@ def layout_of(value: Any) -> Layout | None:
     return _BY_NAME.get(kind.__name__) if kind is not tuple and isinstance(value, tuple) else None
 
 
-def unpack(data: bytes) -> list[Struct]:
-    """The structs in bytes that `Layout.pack` made. Raises PackingError."""
+def unpack(data: bytes) -> tuple[Struct, ...]:
+    """The structs in bytes that `Layout.pack` made, at least one. Raises PackingError."""
     try:
         number, count = HEADER.unpack_from(data)
-        layout = _LAYOUTS[number]
-    except (struct.error, IndexError) as error:
+        if 0 < count <= MAX_STRUCTS:
+            return _LAYOUTS[number].unpack(data, count)
+    except (struct.error, IndexError, ValueError) as error:
         raise PackingError("not packed structs") from error
-    if not 0 < count <= MAX_STRUCTS:
-        raise PackingError("not packed structs")
-    structs: list[Struct] = layout.unpack(data, count)
-    return structs
+    raise PackingError("not packed structs")

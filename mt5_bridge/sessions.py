@@ -128,6 +128,7 @@ class SessionLoop:
         self._selector.register(self._waking, selectors.EVENT_READ)
         self._sessions: dict[socket.socket, Session] = {}
         self._ready: set[Session] = set()
+        self._unsent: set[Session] = set()
         self._serving = threading.Lock()
         self._swept = time.monotonic()
         self._left = False
@@ -164,7 +165,7 @@ class SessionLoop:
         """Wait for something to do and do it, one frame of each session at most. Between `enter` and `leave`."""
         if self._left:
             self._resume()
-        for session in self._wait(self._timeout(time.monotonic())):
+        for session in self._wait(self._timeout()):
             self._advance(session, self._answer)
 
     def stand_in(self, done: Callable[[], bool]) -> None:
@@ -194,6 +195,7 @@ class SessionLoop:
         """Wait for the peer to send, to take more of its answer, or (0) for nothing."""
         if session.interest == interest:
             return
+        (self._unsent.add if interest == selectors.EVENT_WRITE else self._unsent.discard)(session)
         if not interest:
             self._selector.unregister(session.sock)
         elif not session.interest:
@@ -210,21 +212,26 @@ class SessionLoop:
             self.watch(session, 0)
         session.outbox.clear()
         self._ready.discard(session)
+        self._unsent.discard(session)
         session.sock.close()
         session.handler.closed()
 
-    def _timeout(self, now: float) -> float | None:
+    def _timeout(self) -> float | None:
+        """How long nothing but the sessions needs attention."""
+        if not self.timers and not self._unsent:
+            return 0.0 if self._ready else None
+        now = time.monotonic()
         if now - self._swept > _SWEEP_SECONDS:
             self._sweep(now)
         waits = [wait for timer in self.timers if (wait := timer(now)) is not None]
-        if self._ready:
-            return 0.0
-        if any(session.outbox for session in self._sessions.values()):
+        if self._unsent:
             waits.append(_SWEEP_SECONDS)
-        return min(waits, default=None)
+        return 0.0 if self._ready else min(waits, default=None)
 
     def _wait(self, timeout: float | None) -> list[Session]:
         events = self._selector.select(timeout)
+        if len(events) == 1 and not self._ready and events[0][0].data is not None:
+            return [events[0][0].data]
         sessions = list(self._ready)
         self._ready.clear()
         for key, _ in events:
@@ -245,7 +252,7 @@ class SessionLoop:
                 if not session.flush():
                     return
                 self.watch(session, selectors.EVENT_READ)
-            frame = session.parked or session.take()
+            frame = session.parked or (session.take() if session.inbox else None)
             if frame is None:
                 received = session.sock.recv(_READ_SIZE)
                 if not received:
@@ -308,7 +315,7 @@ class SessionLoop:
 
     def _sweep(self, now: float) -> None:
         self._swept = now
-        for session in list(self._sessions.values()):
+        for session in list(self._unsent):
             if session.outbox and now - session.since > _STALLED_SECONDS:
                 log.info("a peer takes nothing of its answer; its session ends")
                 self.remove(session)

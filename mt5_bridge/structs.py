@@ -7,8 +7,8 @@ right length, with `_asdict()` and nothing else of a namedtuple (behaviour A11).
 from __future__ import annotations
 
 import pickle
+from collections import namedtuple
 from collections.abc import Iterable
-from operator import itemgetter
 from typing import Any, ClassVar, NoReturn, Self
 
 import numpy as np
@@ -46,7 +46,9 @@ class Struct(tuple[Any, ...]):
 
 def _struct(name: str) -> type[Struct]:
     fields = tuple(field for field, _ in STRUCTS[name])
-    members: dict[str, Any] = {field: property(itemgetter(index)) for index, field in enumerate(fields)}
+    # A namedtuple's descriptors work on any tuple and are twice as fast as properties.
+    getters = vars(namedtuple(name, fields))
+    members: dict[str, Any] = {field: getters[field] for field in fields}
     members |= {"__slots__": (), "field_names": fields, "__module__": "builtins"}
     return type(name, (Struct,), members)
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import logging
+import secrets
 import sqlite3
-import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final
@@ -85,7 +85,7 @@ class TradeDesk:
 
         Raises RefusedError, and what the package raises.
         """
-        order_id = client_order_id or f"auto-{uuid.uuid4().hex}"
+        order_id = client_order_id or f"auto-{secrets.token_hex(16)}"
         try:
             entry, new = self._journal.add(order_id, sender.principal, sender.epoch, request)
         except sqlite3.Error as error:

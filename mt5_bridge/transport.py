@@ -284,12 +284,12 @@ def unpack_answer(kind: int, body: Body) -> tuple[str, Any, int, str]:
     """Status, value (decoded when the status is "ok"), error code and text. Raises CodecError."""
     try:
         if kind == ROWS:
-            return "ok", body, *SUCCESS
+            return "ok", body, 1, "Success"
         assert isinstance(body, bytes)
         if kind == ONE:
-            return "ok", unpack(body)[0], *SUCCESS
+            return "ok", unpack(body)[0], 1, "Success"
         if kind == MANY:
-            return "ok", tuple(unpack(body)), *SUCCESS
+            return "ok", unpack(body), *SUCCESS
         if kind == VALUE:
             match brine.load(body):
                 case ("ok", payload, int(code), str(text)):
@@ -339,6 +339,9 @@ class FrameReader:
             data += self._receive()
         length, kind = check_header(data)
         end = FRAME.size + length
+        if len(data) == end and kind != ROWS:
+            self._data = b""
+            return kind, data[FRAME.size :]
         if kind == ROWS:
             return kind, self._rows(data, length)
         if len(data) < end:

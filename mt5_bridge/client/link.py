@@ -24,7 +24,6 @@ from mt5_bridge.refusals import RETRYABLE
 CONNECT_SECONDS: Final = 10.0
 _GRACE_SECONDS: Final = 15.0
 _FARM_DEADLINE: Final = 30.0
-_REMEMBERED_CALLS: Final = 256
 _RAISED: Final[Mapping[str, type[Exception]]] = {
     cls.__name__: cls for cls in (TypeError, SystemError, ValueError, OverflowError, AttributeError)
 }
@@ -79,14 +78,13 @@ class Link:
     Ticks may come in between answers: whoever reads at the moment, a call or a stream, hands over what is not for it.
     """
 
-    def __init__(self, endpoint: Endpoint, on_ticks: Callable[[bytes], None] | None = None) -> None:
+    def __init__(self, endpoint: Endpoint) -> None:
         self._calling = threading.Lock()
         self._turn = threading.Condition(threading.Lock())
         self._reading = False
         self._answers: list[tuple[int, transport.Body]] = []
-        self._on_ticks = on_ticks
+        self._on_ticks: Callable[[bytes], None] | None = None
         self._dead = False
-        self._frames: dict[tuple[str, tuple[Any, ...]], bytes] = {}
         self._socket = endpoint.connect()
         self._encrypted = isinstance(self._socket, ssl.SSLSocket)
         self._using = threading.Lock()
@@ -110,18 +108,30 @@ class Link:
         Raises BridgeError, BridgeLost, and the exception that the package raised.
         """
         try:
-            frame = self._frame(function, args, kwargs, options)
+            frame = transport.pack_call(function, args, kwargs, options)
         except CodecError as error:
             raise BridgeError("malformed_call", str(error)) from error
         known = FUNCTIONS.get(function)
         # The worker may wait for its turn and then run, each within the deadline.
         timeout = 2 * (known.deadline if known else _FARM_DEADLINE) + _GRACE_SECONDS
-        answer = self._exchange(frame, timeout)
+        return self.ask(frame, timeout)
+
+    def ask(self, frame: bytes, timeout: float = 2 * _FARM_DEADLINE + _GRACE_SECONDS) -> tuple[Any, tuple[int, str]]:
+        """Send a call that is packed already; see `call`."""
+        kind, body = self._exchange(frame, timeout)
         try:
-            return read_answer(*transport.unpack_answer(*answer))
+            status, payload, code, text = transport.unpack_answer(kind, body)
+            if status == "ok":
+                return payload, (code, text)
+            raise refusal(status, payload)
         except CodecError as error:
             self.close()
             raise BridgeLost("the worker's answer cannot be read") from error
+
+    def share(self, on_ticks: Callable[[bytes], None]) -> None:
+        """From now on TICKS frames may come; `on_ticks` gets their bodies, on any thread."""
+        with self._calling:
+            self._on_ticks = on_ticks
 
     def wait_for_ticks(self, timeout: float) -> None:
         """Read what comes, until there were ticks or `timeout` seconds are over. Raises BridgeLost."""
@@ -151,27 +161,17 @@ class Link:
             self._socket.shutdown(socket.SHUT_RDWR)
         self._socket.close()
 
-    def _frame(
-        self, function: str, args: tuple[Any, ...], kwargs: Mapping[str, Any], options: Mapping[str, Any]
-    ) -> bytes:
-        """The call as bytes; the commonest calls, with at most one text, are remembered."""
-        if kwargs or options or len(args) > 1 or (args and type(args[0]) is not str):
-            return transport.pack_call(function, args, kwargs, options)
-        frame = self._frames.get((function, args))
-        if frame is None:
-            frame = transport.pack_call(function, args, kwargs, options)
-            if len(self._frames) >= _REMEMBERED_CALLS:
-                self._frames.clear()
-            self._frames[function, args] = frame
-        return frame
-
     def _exchange(self, frame: bytes, timeout: float) -> tuple[int, transport.Body]:
         with self._calling:
             if self._dead:
                 raise BridgeLost("the connection is closed")
             try:
-                with self._using:
+                if timeout != self._timeout:
                     self._limit(timeout)
+                if self._on_ticks is None:
+                    self._socket.sendall(frame)
+                    return self._reader.read()
+                with self._using:
                     self._socket.sendall(frame)
                 return self._await_answer(timeout)
             except (OSError, EOFError, ValueError) as error:
@@ -198,7 +198,8 @@ class Link:
                 self._hand_over(frame)
 
     def _read_frame(self, timeout: float) -> tuple[int, transport.Body]:
-        self._limit(timeout)
+        if timeout != self._timeout:
+            self._limit(timeout)
         return self._reader.read()
 
     def _hand_over(self, frame: tuple[int, transport.Body] | None) -> None:
@@ -219,8 +220,6 @@ class Link:
 
     def _limit(self, seconds: float) -> None:
         """Bound each wait for the peer. On Linux the kernel keeps the time, which saves a system call per wait."""
-        if seconds == self._timeout:
-            return
         self._timeout = seconds
         if self._encrypted or os.name == "nt":
             self._socket.settimeout(seconds)
@@ -236,15 +235,15 @@ class Link:
         return BridgeLost(f"the connection to the terminal broke: {type(error).__name__}")
 
 
-def read_answer(status: str, payload: Any, code: int, text: str) -> tuple[Any, tuple[int, str]]:
-    """The value and last_error() of an answer. Raises BridgeError, what the package raised, CodecError."""
-    if status == "ok":
-        return payload, (code, text)
+def refusal(status: str, payload: Any) -> Exception:
+    """What to raise for an answer that is no value: BridgeError, or what the package raised. Raises CodecError."""
     match status, payload:
-        case "refused", (str(code_), str(message)):
-            raise BridgeError(code_, message, code_ in RETRYABLE)
+        case "refused", (str(code), str(message)):
+            return BridgeError(code, message, code in RETRYABLE)
         case "raise", (str(name), str(message), str(cause), str(cause_message)):
-            raise _RAISED.get(name, RuntimeError)(message) from _cause(cause, cause_message)
+            error = _RAISED.get(name, RuntimeError)(message)
+            error.__cause__ = _cause(cause, cause_message)
+            return error
     raise CodecError("not an answer")
 
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Final, Self
 
+from mt5_bridge import transport
 from mt5_bridge.arguments import NO_CONNECTION, SUCCESS, RejectedError, parse, unconnected
 from mt5_bridge.client import compatibility, orders
 from mt5_bridge.client.errors import BridgeError, BridgeLost
@@ -20,6 +21,7 @@ _IPC_TIMEOUT: Final = (-10005, "IPC timeout")
 _NO_TERMINAL: Final = (-10003, "IPC initialize failed, MetaTrader 5 x64 not found")
 _DEFAULT_TIMEOUT_MS: Final = 60_000
 _POLL_SECONDS: Final = 0.1
+_REMEMBERED_CALLS: Final = 256
 
 
 class MetaTrader5:
@@ -60,6 +62,8 @@ class MetaTrader5:
         self._compat = compat
         self._initialized = initialized
         self._error: tuple[int, str] = SUCCESS if initialized else (0, "")
+        self._frames: dict[tuple[str, tuple[Any, ...]], bytes] = {}
+        """The commonest calls, with at most one text, checked and packed."""
         self._reconnecting = threading.Lock()
         self._link = Link(self._endpoint)
 
@@ -282,6 +286,10 @@ class MetaTrader5:
     def _call(
         self, function: str, args: tuple[Any, ...], kwargs: Mapping[str, Any], options: Mapping[str, Any] | None = None
     ) -> Any:
+        simple = not kwargs and not options and (not args or (len(args) == 1 and type(args[0]) is str))
+        frame = self._frames.get((function, args)) if simple else None
+        if frame is not None and self._initialized:
+            return self._guarded(function, args, lambda: self._link.ask(frame))
         try:
             args, kwargs = parse(function, args, kwargs)
         except RejectedError as rejected:
@@ -290,8 +298,14 @@ class MetaTrader5:
         if not self._initialized:
             value, self._error = unconnected(function)
             return value
+        if simple and len(self._frames) < _REMEMBERED_CALLS:
+            self._frames[function, args] = transport.pack_call(function, args, {}, {})
+        return self._guarded(function, args, lambda: self._link.call(function, args, kwargs, options or {}))
+
+    def _guarded(self, function: str, args: tuple[Any, ...], ask: Callable[[], tuple[Any, tuple[int, str]]]) -> Any:
+        """The answer; with `compat`, refusals and a broken link in the package's terms."""
         try:
-            value, self._error = self._link.call(function, args, kwargs, options or {})
+            value, self._error = ask()
         except BridgeError as error:
             if not self._compat:
                 raise

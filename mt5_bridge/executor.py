@@ -116,22 +116,25 @@ class Executor:
         # It is running: it ends, or the watchdog ends the process.
         return future.result()
 
-    def _run_here(self, label: str, deadline: float, work: Callable[[], T]) -> T:
-        """Run `work` on this thread, which is the one; meanwhile others may serve the sessions."""
-        loop = self._loop
+    def begin(self, label: str, deadline: float) -> None:
+        """This thread, which is the one, begins a job; meanwhile others may serve the sessions. `end` must follow."""
         self._running = (label, deadline, self._clock())
         self.calls += 1
-        if loop is None:
-            try:
-                return work()
-            finally:
-                self._running = None
-        loop.leave()
+        if self._loop is not None:
+            self._loop.leave()
+
+    def end(self) -> None:
+        """The job that was begun is over."""
+        self._running = None
+        if self._loop is not None:
+            self._loop.enter()
+
+    def _run_here(self, label: str, deadline: float, work: Callable[[], T]) -> T:
+        self.begin(label, deadline)
         try:
             return work()
         finally:
-            self._running = None
-            loop.enter()
+            self.end()
 
     def _wake(self) -> None:
         if self._loop is not None:

@@ -49,6 +49,8 @@ class Layout:
         self._restore = _picker([packed.index(index) for index in range(len(fields))])
         self._packed = packed
         self._make = partial(_new, self.cls)
+        self._one_header = HEADER.pack(number, 1)
+        self._one_size = HEADER.size + self._one.size
 
     def pack(self, rows: Sequence[tuple[Any, ...]]) -> bytes | None:
         """The structs as bytes; None when one of their values does not fit."""
@@ -71,6 +73,24 @@ class Layout:
             return HEADER.pack(self.number, len(rows)) + numbers + joined.encode()
         except (struct.error, TypeError, ValueError, IndexError):
             return None
+
+    def pack_one(self, row: tuple[Any, ...]) -> bytes | None:
+        """One struct as bytes; None when one of its values does not fit."""
+        if self._texts:
+            return self.pack((row,))
+        try:
+            return self._one_header + self._one.pack(*row)
+        except struct.error:
+            return None
+
+    def unpack_one(self, data: bytes) -> Struct:
+        """The struct that `pack_one` packed. Raises PackingError, struct.error, UnicodeError."""
+        if self._texts:
+            return self.unpack(data, 1)[0]
+        if len(data) != self._one_size:
+            raise PackingError("not a packed struct")
+        made: Struct = self._make(self._one.unpack_from(data, HEADER.size))
+        return made
 
     def unpack(self, data: bytes, count: int) -> tuple[Struct, ...]:
         """The structs that follow a header. Raises PackingError, struct.error, UnicodeError."""
@@ -118,13 +138,25 @@ def _picker(indexes: list[int]) -> Callable[[Any], tuple[Any, ...]]:
 
 
 _LAYOUTS: Final[tuple[Layout, ...]] = tuple(Layout(number, name) for number, name in enumerate(STRUCTS))
+_BY_CLASS: Final[dict[type, Layout]] = {layout.cls: layout for layout in _LAYOUTS}
 _BY_NAME: Final = dict(zip(STRUCTS, _LAYOUTS, strict=True))
 
 
 def layout_of(value: Any) -> Layout | None:
     """How a value is packed if it is a result struct, of ours or of the official package."""
     kind = type(value)
+    layout = _BY_CLASS.get(kind)
+    if layout is not None:
+        return layout
     return _BY_NAME.get(kind.__name__) if kind is not tuple and isinstance(value, tuple) else None
+
+
+def unpack_one(data: bytes) -> Struct:
+    """The struct in bytes that `Layout.pack_one` made. Raises PackingError."""
+    try:
+        return _LAYOUTS[data[0]].unpack_one(data)
+    except (struct.error, IndexError, ValueError) as error:
+        raise PackingError("not a packed struct") from error
 
 
 def unpack(data: bytes) -> tuple[Struct, ...]:
@@ -132,7 +164,8 @@ def unpack(data: bytes) -> tuple[Struct, ...]:
     try:
         number, count = HEADER.unpack_from(data)
         if 0 < count <= MAX_STRUCTS:
-            return _LAYOUTS[number].unpack(data, count)
+            structs: tuple[Struct, ...] = _LAYOUTS[number].unpack(data, count)
+            return structs
     except (struct.error, IndexError, ValueError) as error:
         raise PackingError("not packed structs") from error
     raise PackingError("not packed structs")

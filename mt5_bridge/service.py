@@ -16,7 +16,7 @@ from mt5_bridge.arguments import SUCCESS, RejectedError, parse
 from mt5_bridge.auth import AGENT
 from mt5_bridge.codec import CodecError, decode, encode
 from mt5_bridge.contract import FUNCTIONS, Scope, Style
-from mt5_bridge.executor import BusyError, DeadlineError, Executor
+from mt5_bridge.executor import Executor
 from mt5_bridge.guard import parse_guard
 from mt5_bridge.journal import Journal
 from mt5_bridge.refusals import RefusedError, terminal_lost
@@ -27,12 +27,13 @@ from mt5_bridge.trading import Sender, TradeDesk
 log = logging.getLogger(__name__)
 
 Answer = tuple[str, Any, int, str]
-Parsed = tuple[str, tuple[Any, ...], dict[str, Any], dict[str, Any]]
+Parsed = tuple[str, tuple[Any, ...], dict[str, Any]]
 
 FORWARDED: Final = frozenset(
     name for name, function in FUNCTIONS.items() if function.style is not Style.PYTHON
 ) - {"initialize", "login", "shutdown", "last_error"}  # fmt: skip
 """Functions that reach the terminal. The link itself is the worker's: no client may re-make or switch it."""
+_DEADLINES: Final = {name: function.deadline for name, function in FUNCTIONS.items()}
 MAX_ORDER_ID: Final = 120
 _REMEMBERED_CALLS: Final = 256
 _REMEMBERED_BYTES: Final = 100
@@ -92,10 +93,12 @@ class BridgeService(Service):  # type: ignore[misc]  # rpyc has no types
         function = "?"
         try:
             call = self._calls.get(body)
-            if call is None:
-                call = self._parse(body)
-            function = call[0]
-            value, error = self._perform(*call) if function in FORWARDED else self._answer(*call)
+            if call is not None:
+                function = call[0]
+                self._check_epoch()
+                return transport.pack_value(*self._ask(*call))
+            function, args, kwargs, options = transport.unpack_call(body)
+            value, error = self._answer(function, args, kwargs, options, body)
             return transport.pack_value(value, error)
         except Exception as error:  # noqa: BLE001 - told to the client, or logged
             return (transport.pack_answer(self._failure(function, error)),)
@@ -118,20 +121,6 @@ class BridgeService(Service):  # type: ignore[misc]  # rpyc has no types
             return (transport.pack_answer(self._failure(function, _waited_too_long())),)
         return None
 
-    def _parse(self, body: bytes) -> Parsed:
-        """Read a call and check its arguments as the package does; a short one is remembered, for it comes again."""
-        function, args, kwargs, options = transport.unpack_call(body)
-        if function not in FORWARDED:
-            return function, args, kwargs, options
-        self._permit(function)
-        args, kwargs = parse(function, args, kwargs)
-        call = function, args, kwargs, options
-        if len(body) <= _REMEMBERED_BYTES and FUNCTIONS[function].scope is Scope.READ:
-            if len(self._calls) >= _REMEMBERED_CALLS:
-                self._calls.clear()
-            self._calls[body] = call
-        return call
-
     def _failure(self, function: str, error: Exception) -> Answer:
         match error:
             case RejectedError():
@@ -147,13 +136,25 @@ class BridgeService(Service):  # type: ignore[misc]  # rpyc has no types
         return "refused", ("terminal_lost", "the call failed inside the bridge"), *SUCCESS
 
     def _answer(
-        self, function: str, args: tuple[Any, ...], kwargs: dict[str, Any], options: dict[str, Any]
+        self,
+        function: str,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        options: dict[str, Any],
+        body: bytes | None = None,
     ) -> tuple[Any, tuple[int, str]]:
         self._permit(function)
         if function in self._farm:
             return self._farm[function](*args, **kwargs), SUCCESS
         args, kwargs = parse(function, args, kwargs)
-        return self._perform(function, args, kwargs, options)
+        if function == "order_send":
+            sender = Sender(self._session.principal, self._session.epoch)
+            return self._terminal.desk.send(sender, args[0], _order_id(options))
+        if body is not None and len(body) <= _REMEMBERED_BYTES:
+            if len(self._calls) >= _REMEMBERED_CALLS:
+                self._calls.clear()
+            self._calls[body] = function, args, kwargs
+        return self._ask(function, args, kwargs)
 
     def _permit(self, function: str) -> None:
         """Whether this session may call the function. Raises RefusedError."""
@@ -169,34 +170,22 @@ class BridgeService(Service):  # type: ignore[misc]  # rpyc has no types
         if self._session.epoch < self._terminal.desk.mandate.epoch:
             raise RefusedError("stale_epoch", "the terminal has been assigned anew since this session began")
 
-    def _perform(
-        self, function: str, args: tuple[Any, ...], kwargs: dict[str, Any], options: dict[str, Any]
-    ) -> tuple[Any, tuple[int, str]]:
-        """Carry out a permitted call with checked arguments."""
-        self._check_epoch()
-        if function == "order_send":
-            sender = Sender(self._session.principal, self._session.epoch)
-            return self._terminal.desk.send(sender, args[0], _order_id(options))
-        return self._read(function, args, kwargs)
-
-    def _read(self, function: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, tuple[int, str]]:
+    def _ask(self, function: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, tuple[int, str]]:
+        """Ask the terminal. On its thread, as all sessions are served there."""
         terminal = self._terminal
-        if terminal.link.wrong_account:
-            raise RefusedError("wrong_account", "another account is signed in to the terminal")
-        if not terminal.link.linked:
+        link, executor = terminal.link, terminal.executor
+        if not link.linked:
+            if link.wrong_account:
+                raise RefusedError("wrong_account", "another account is signed in to the terminal")
             raise terminal_lost()
-
-        def work() -> tuple[Any, tuple[int, str]]:
-            value = terminal.link.call(function, args, kwargs)
-            terminal.desk.observe(value)
-            return value, terminal.link.last_error()
-
+        executor.begin(function, _DEADLINES[function])
         try:
-            return terminal.executor.run(function, FUNCTIONS[function].deadline, work)
-        except BusyError as error:
-            raise RefusedError("busy", "too many calls are waiting for this terminal") from error
-        except DeadlineError as error:
-            raise _waited_too_long() from error
+            value, error = link.ask(function, args, kwargs)
+        finally:
+            executor.end()
+        if type(value) is tuple:
+            terminal.desk.observe(value)
+        return value, error
 
     def _describe(self) -> Any:
         terminal = self._terminal

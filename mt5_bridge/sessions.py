@@ -109,7 +109,7 @@ class Session:
         following = end if kind == CALL else end + len(FLUSHER)
         if len(data) < following:
             return None
-        self.inbox = data[following:]
+        self.inbox = data[following:] if len(data) > following else b""
         return kind, data[FRAME.size : end]
 
     def close(self) -> None:
@@ -258,7 +258,7 @@ class SessionLoop:
                 if not received:
                     self.remove(session)
                     return
-                session.inbox += received
+                session.inbox = session.inbox + received if session.inbox else received
                 frame = session.take()
             if frame is not None:
                 answer(session, *frame)

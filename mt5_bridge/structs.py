@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import pickle
 from collections import namedtuple
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any, ClassVar, NoReturn, Self
 
 import numpy as np
@@ -44,11 +44,14 @@ class Struct(tuple[Any, ...]):
         return dict(zip(self.field_names, self, strict=True))
 
 
+_named: Callable[[str, tuple[str, ...]], type] = namedtuple
+
+
 def _struct(name: str) -> type[Struct]:
     fields = tuple(field for field, _ in STRUCTS[name])
     # A namedtuple's descriptors work on any tuple and are twice as fast as properties.
-    getters = vars(namedtuple(name, fields))
-    members: dict[str, Any] = {field: getters[field] for field in fields}
+    named = _named(name, fields)  # kept in a variable, for its dict is emptied with it
+    members: dict[str, Any] = {field: vars(named)[field] for field in fields}
     members |= {"__slots__": (), "field_names": fields, "__module__": "builtins"}
     return type(name, (Struct,), members)
 

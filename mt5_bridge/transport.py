@@ -37,7 +37,7 @@ from rpyc.core.service import Service
 from rpyc.core.stream import SocketStream
 
 from mt5_bridge.codec import CodecError, decode, encode
-from mt5_bridge.packing import PackingError, layout_of, unpack
+from mt5_bridge.packing import PackingError, layout_of, unpack, unpack_one
 from mt5_bridge.structs import RATES_DTYPE, TICKS_DTYPE
 
 RPYC, CALL, VALUE, ONE, MANY, ROWS, TICKS = 0, 2, 3, 4, 5, 6, 7
@@ -258,7 +258,7 @@ def pack_value(value: Any, error: tuple[int, str]) -> list[Buffer]:
     """The frame that answers a call with a value. Raises CodecError for values that the API does not use."""
     if error == SUCCESS:
         layout = layout_of(value)
-        if layout is not None and (packed := layout.pack((value,))) is not None:
+        if layout is not None and (packed := layout.pack_one(value)) is not None:
             return [frame(ONE, packed)]
         if type(value) is tuple and value and (packed := _pack_many(value)) is not None:
             return [frame(MANY, packed)]
@@ -285,9 +285,9 @@ def unpack_answer(kind: int, body: Body) -> tuple[str, Any, int, str]:
     try:
         if kind == ROWS:
             return "ok", body, 1, "Success"
-        assert isinstance(body, bytes)
+        assert type(body) is bytes
         if kind == ONE:
-            return "ok", unpack(body)[0], 1, "Success"
+            return "ok", unpack_one(body), 1, "Success"
         if kind == MANY:
             return "ok", unpack(body), *SUCCESS
         if kind == VALUE:
@@ -303,14 +303,6 @@ def unpack_answer(kind: int, body: Body) -> tuple[str, Any, int, str]:
     except Exception as error:  # whatever brine makes of bytes that are none
         raise CodecError("not an answer") from error
     raise CodecError("not an answer")
-
-
-def check_header(header: Buffer) -> tuple[int, int]:
-    """Length and kind of the frame that a worker sends. Raises FrameError."""
-    length, kind = FRAME.unpack_from(header)
-    if not 0 < length <= ANSWER_LIMIT or not VALUE <= kind <= TICKS:
-        raise FrameError(f"refused a frame of {length} bytes")
-    return length, kind
 
 
 def rows_for(key: int, size: int) -> npt.NDArray[Any]:
@@ -334,10 +326,12 @@ class FrameReader:
 
     def read(self) -> tuple[int, Body]:
         """Kind and body of the next frame. Raises FrameError, EOFError, OSError."""
-        data = self._data or self._receive()
+        data = self._data or self._socket.recv(_READ_SIZE)
         while len(data) < FRAME.size + 1:
             data += self._receive()
-        length, kind = check_header(data)
+        length, kind = FRAME.unpack_from(data)
+        if not 0 < length <= ANSWER_LIMIT or not VALUE <= kind <= TICKS:
+            raise FrameError(f"refused a frame of {length} bytes")
         end = FRAME.size + length
         if len(data) == end and kind != ROWS:
             self._data = b""

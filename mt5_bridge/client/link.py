@@ -10,6 +10,7 @@ import ssl
 import struct
 import threading
 import time
+import weakref
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
@@ -24,6 +25,7 @@ from mt5_bridge.refusals import RETRYABLE
 CONNECT_SECONDS: Final = 10.0
 _GRACE_SECONDS: Final = 15.0
 _FARM_DEADLINE: Final = 30.0
+_WATCH_SECONDS: Final = 1.0
 _RAISED: Final[Mapping[str, type[Exception]]] = {
     cls.__name__: cls for cls in (TypeError, SystemError, ValueError, OverflowError, AttributeError)
 }
@@ -72,6 +74,15 @@ class Endpoint:
         return {"token": self.token, "scope": self.scope, "epoch": self.epoch, "principal": self.principal}
 
 
+# The worker may wait for its turn and then run, each within the deadline.
+_TIMEOUTS: Final = {name: 2 * function.deadline + _GRACE_SECONDS for name, function in FUNCTIONS.items()}
+
+
+def timeout_of(function: str) -> float:
+    """Seconds after which an answer will not come any more."""
+    return _TIMEOUTS.get(function, 2 * _FARM_DEADLINE + _GRACE_SECONDS)
+
+
 class Link:
     """Calls over one connection, one at a time; open several links to overlap calls.
 
@@ -90,10 +101,13 @@ class Link:
         self._using = threading.Lock()
         """TLS must not be read and written at once."""
         self._timeout = 0.0
+        self._patience: float | None = None
         self._socket.settimeout(None)
         if self._socket.family != getattr(socket, "AF_UNIX", None):
             self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._reader = transport.FrameReader(self._socket)
+        if self._encrypted:
+            threading.Thread(target=_watch, args=(weakref.ref(self),), name="patience", daemon=True).start()
 
     @property
     def dead(self) -> bool:
@@ -111,12 +125,9 @@ class Link:
             frame = transport.pack_call(function, args, kwargs, options)
         except CodecError as error:
             raise BridgeError("malformed_call", str(error)) from error
-        known = FUNCTIONS.get(function)
-        # The worker may wait for its turn and then run, each within the deadline.
-        timeout = 2 * (known.deadline if known else _FARM_DEADLINE) + _GRACE_SECONDS
-        return self.ask(frame, timeout)
+        return self.ask(frame, timeout_of(function))
 
-    def ask(self, frame: bytes, timeout: float = 2 * _FARM_DEADLINE + _GRACE_SECONDS) -> tuple[Any, tuple[int, str]]:
+    def ask(self, frame: bytes, timeout: float) -> tuple[Any, tuple[int, str]]:
         """Send a call that is packed already; see `call`."""
         kind, body = self._exchange(frame, timeout)
         try:
@@ -156,10 +167,15 @@ class Link:
 
     def close(self) -> None:
         """Close the connection. Safe to call twice, and from another thread than the calls."""
+        self.cut()
+        self._socket.close()
+
+    def cut(self) -> None:
+        """Wake whoever waits; the connection is of no more use."""
         self._dead = True
         with contextlib.suppress(OSError):  # closed already
-            self._socket.shutdown(socket.SHUT_RDWR)
-        self._socket.close()
+            # Below TLS, for another thread may be inside it.
+            socket.socket.shutdown(self._socket, socket.SHUT_RDWR)
 
     def _exchange(self, frame: bytes, timeout: float) -> tuple[int, transport.Body]:
         with self._calling:
@@ -168,6 +184,8 @@ class Link:
             try:
                 if timeout != self._timeout:
                     self._limit(timeout)
+                if self._encrypted:
+                    self._patience = time.monotonic() + timeout
                 if self._on_ticks is None:
                     self._socket.sendall(frame)
                     return self._reader.read()
@@ -179,6 +197,8 @@ class Link:
             except BaseException:
                 self.close()  # interrupted: the answer, when it comes, must not meet a later question
                 raise
+            finally:
+                self._patience = None
 
     def _await_answer(self, timeout: float) -> tuple[int, transport.Body]:
         deadline = 0.0
@@ -221,18 +241,35 @@ class Link:
     def _limit(self, seconds: float) -> None:
         """Bound each wait for the peer. On Linux the kernel keeps the time, which saves a system call per wait."""
         self._timeout = seconds
-        if self._encrypted or os.name == "nt":
+        if self._encrypted:
+            return  # TLS waits on through the kernel's limit; `_watch` keeps the time
+        if os.name == "nt":
             self._socket.settimeout(seconds)
             return
         limit = struct.pack("ll", int(seconds), int(seconds % 1 * 1e6))
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, limit)
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, limit)
 
+    def overdue(self, now: float) -> bool:
+        """Whether a call has waited for too long, as `time.monotonic()` says."""
+        patience = self._patience
+        return patience is not None and now > patience
+
     def _broken(self, error: Exception) -> BridgeLost:
         self.close()
         with self._turn:
             self._turn.notify_all()
         return BridgeLost(f"the connection to the terminal broke: {type(error).__name__}")
+
+
+def _watch(reference: weakref.ref[Link]) -> None:
+    """Cut a link whose answer does not come."""
+    while (link := reference()) is not None and not link.dead:
+        if link.overdue(time.monotonic()):
+            link.cut()
+            return
+        del link
+        time.sleep(_WATCH_SECONDS)
 
 
 def refusal(status: str, payload: Any) -> Exception:

@@ -5,14 +5,15 @@ from __future__ import annotations
 import json
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final, Self
 
 from mt5_bridge import transport
 from mt5_bridge.arguments import NO_CONNECTION, SUCCESS, RejectedError, parse, unconnected
 from mt5_bridge.client import compatibility, orders
 from mt5_bridge.client.errors import BridgeError, BridgeLost
-from mt5_bridge.client.link import Endpoint, Link
+from mt5_bridge.client.link import Endpoint, Link, timeout_of
 from mt5_bridge.contract import CONSTANTS, PACKAGE_AUTHOR, PACKAGE_VERSION
 from mt5_bridge.structs import STRUCT_CLASSES, Struct
 
@@ -286,33 +287,39 @@ class MetaTrader5:
     def _call(
         self, function: str, args: tuple[Any, ...], kwargs: Mapping[str, Any], options: Mapping[str, Any] | None = None
     ) -> Any:
-        simple = not kwargs and not options and (not args or (len(args) == 1 and type(args[0]) is str))
-        frame = self._frames.get((function, args)) if simple else None
-        if frame is not None and self._initialized:
-            return self._guarded(function, args, lambda: self._link.ask(frame))
+        frame, checked = None, args
+        if not kwargs and not options and self._initialized:
+            with suppress(TypeError):  # what cannot be hashed is not remembered
+                frame = self._frames.get((function, args))
+        if frame is None:
+            try:
+                checked, named = parse(function, args, kwargs)
+            except RejectedError as rejected:
+                self._error = rejected.error
+                return rejected.value
+            if not self._initialized:
+                value, self._error = unconnected(function)
+                return value
+            frame = transport.pack_call(function, checked, named, options or {})
+            if not kwargs and not options and (not args or (len(args) == 1 and type(args[0]) is str)):
+                self._remember((function, args), frame)
         try:
-            args, kwargs = parse(function, args, kwargs)
-        except RejectedError as rejected:
-            self._error = rejected.error
-            return rejected.value
-        if not self._initialized:
-            value, self._error = unconnected(function)
-            return value
-        if simple and len(self._frames) < _REMEMBERED_CALLS:
-            self._frames[function, args] = transport.pack_call(function, args, {}, {})
-        return self._guarded(function, args, lambda: self._link.call(function, args, kwargs, options or {}))
+            value, self._error = self._link.ask(frame, timeout_of(function))
+        except (BridgeError, BridgeLost) as error:
+            if not self._compat:
+                raise
+            return self._told_as_the_package_does(function, checked, error)
+        return value
 
-    def _guarded(self, function: str, args: tuple[Any, ...], ask: Callable[[], tuple[Any, tuple[int, str]]]) -> Any:
-        """The answer; with `compat`, refusals and a broken link in the package's terms."""
-        try:
-            value, self._error = ask()
-        except BridgeError as error:
-            if not self._compat:
-                raise
+    def _remember(self, call: tuple[str, tuple[Any, ...]], frame: bytes) -> None:
+        if len(self._frames) >= _REMEMBERED_CALLS:
+            self._frames.clear()
+        self._frames[call] = frame
+
+    def _told_as_the_package_does(self, function: str, args: tuple[Any, ...], error: BridgeError | BridgeLost) -> Any:
+        if isinstance(error, BridgeError):
             value, self._error = compatibility.refused(function, error.code, args)
-        except BridgeLost:
-            if not self._compat:
-                raise
+        else:
             value, self._error = compatibility.lost(function)
             self._initialized = False
         return value

@@ -18,8 +18,20 @@ from mt5_bridge.arguments import SUCCESS
 from mt5_bridge.journal import Entry, State
 from tests.benchmarks.bridge import stub
 
+LENGTH = struct.Struct("!L")
 RAW = struct.Struct("!LL")
-"""A raw request: its own length, and the length of the answer."""
+"""A raw message is a length and so many bytes; a request's bytes begin with the length of the answer."""
+
+
+def exactly(sock: socket.socket, size: int) -> bytes:
+    """As TCP must be read: until everything is there."""
+    data = sock.recv(size)
+    while len(data) < size:
+        more = sock.recv(size - len(data))
+        if not more:
+            break
+        data += more
+    return data
 
 
 def ready(address: str) -> None:
@@ -43,12 +55,18 @@ def raw_tcp(folder: Path) -> None:
                 continue
             peer = key.fileobj
             assert isinstance(peer, socket.socket)
-            request = peer.recv(65536)
-            if not request:
+            head = exactly(peer, LENGTH.size)
+            if not head:
                 selector.unregister(peer)
                 peer.close()
                 continue
-            peer.sendall(content[: RAW.unpack_from(request)[1]])
+            request = exactly(peer, LENGTH.unpack(head)[0])
+            size = LENGTH.unpack_from(request)[0]
+            if size <= 65536:
+                peer.sendall(LENGTH.pack(size) + content[:size])
+            else:
+                peer.sendall(LENGTH.pack(size))
+                peer.sendall(content[:size])
 
 
 class NoJournal:

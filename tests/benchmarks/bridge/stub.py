@@ -148,7 +148,7 @@ class Module:
         self._symbol = SymbolInfo(*fields("SymbolInfo"))
         self._positions = tuple(TradePosition(*fields("TradePosition")) for _ in range(POSITIONS))
         request = TradeRequest(*fields("TradeRequest"))
-        self._result = OrderSendResult(*result()[:-1], request)
+        self._result = OrderSendResult(*result()[:-1], request)  # type: ignore[call-arg]
 
     def symbol_info_tick(self, symbol: str) -> Any:
         return self._tick

@@ -14,8 +14,9 @@ import numpy as np
 from mt5_bridge import codec, transport
 from mt5_bridge.client import MetaTrader5
 from mt5_bridge.contract import STRUCTS
+from mt5_bridge.structs import RATES_DTYPE, TICKS_DTYPE
 from tests.benchmarks.bridge import stub
-from tests.benchmarks.bridge.servers import RAW
+from tests.benchmarks.bridge.servers import LENGTH, RAW, exactly
 
 
 class Way(Protocol):
@@ -36,7 +37,7 @@ class Raw:
     def __init__(self, address: str) -> None:
         self._socket = socket.create_connection(host_port(address))
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self._sizes: dict[str, tuple[bytes, int]] = {}
+        self._sizes: dict[str, bytes] = {}
         self._backend = stub.StubBackend()
 
     def call(self, function: str, *args: Any) -> Any:
@@ -45,14 +46,13 @@ class Raw:
             asked = len(transport.pack_call(function, args, {}, {}))
             value = self._backend.call(function, args, {})
             answered = sum(memoryview(part).nbytes for part in transport.pack_value(value, transport.SUCCESS))
-            answered = min(answered, stub.ROWS * 60)
-            self._sizes[key] = RAW.pack(asked, answered) + bytes(max(0, asked - RAW.size)), answered
-        request, size = self._sizes[key]
-        self._socket.sendall(request)
+            answered = min(answered, stub.ROWS * 60) - LENGTH.size
+            asked = max(asked, RAW.size) - LENGTH.size
+            self._sizes[key] = RAW.pack(asked, answered) + bytes(asked - LENGTH.size)
+        self._socket.sendall(self._sizes[key])
+        (size,) = LENGTH.unpack(exactly(self._socket, LENGTH.size))
         if size <= 65536:
-            received = len(self._socket.recv(65536))
-            while received < size:
-                received += len(self._socket.recv(65536))
+            exactly(self._socket, size)
             return None
         view = np.empty(size, np.uint8).data
         filled = 0
@@ -121,7 +121,7 @@ class PlainRpyc:
 def from_json(function: str, data: Any) -> Any:
     """JSON has no structs: the fields by name are as near as it gets; arrays become arrays again."""
     if function.startswith("copy_"):
-        dtype = stub.RATES_DTYPE if "rates" in function else stub.TICKS_DTYPE
+        dtype = RATES_DTYPE if "rates" in function else TICKS_DTYPE
         return np.array([tuple(row) for row in data], dtype)
     return data
 

@@ -20,8 +20,10 @@ from mt5_bridge.executor import Executor
 from mt5_bridge.guard import parse_guard
 from mt5_bridge.journal import Journal
 from mt5_bridge.refusals import RefusedError, terminal_lost
+from mt5_bridge.scalars import MAX_SYMBOL
 from mt5_bridge.sessions import Session as Wire
 from mt5_bridge.terminal_link import Account, TerminalLink
+from mt5_bridge.tick_stream import TickBoard
 from mt5_bridge.trading import Sender, TradeDesk
 
 log = logging.getLogger(__name__)
@@ -60,6 +62,7 @@ class Terminal:
     link: TerminalLink
     desk: TradeDesk
     journal: Journal
+    board: TickBoard
     started: float
     """time.monotonic() when the worker started."""
 
@@ -78,11 +81,27 @@ class BridgeService(Service):  # type: ignore[misc]  # rpyc has no types
             "farm.outcome": self._outcome,
             "farm.configure": self._configure,
         }
+        self._streaming: dict[str, Callable[..., Any]] = {
+            "farm.subscribe": self._subscribe,
+            "farm.unsubscribe": self._unsubscribe,
+        }
+        self._wire: Wire | None = None
+
+    def opened(self, wire: Wire) -> None:
+        """The session that ticks may be sent to."""
+        self._wire = wire
+
+    def closed(self) -> None:
+        """The session has ended."""
+        if self._wire is not None:
+            self._terminal.board.unsubscribe(self._wire)
 
     def exposed_call(self, function: Any, args: Any, kwargs: Any, options: Any) -> Answer:
         """Answer one call as (status, payload, error code, error text); see the client for the reading of it."""
         try:
             call = _text(function), _tuple(args), _pairs(kwargs), _pairs(options)
+            if function in self._streaming:
+                raise RefusedError("not_allowed", "RPyC clients get no streams")  # noqa: TRY301 - told as all others
             value, error = self._answer(*call)
             return "ok", encode(value), *error
         except Exception as error:  # noqa: BLE001 - told to the client, or logged
@@ -109,7 +128,7 @@ class BridgeService(Service):  # type: ignore[misc]  # rpyc has no types
             function = transport.unpack_call(body)[0]
         except CodecError:
             function = ""
-        return None if function in FORWARDED else self.answer(body)
+        return None if function in FORWARDED or function in self._streaming else self.answer(body)
 
     def expired(self, body: bytes, waited: float) -> Iterable[transport.Buffer] | None:
         """The refusal of a call that has waited longer than its deadline."""
@@ -144,8 +163,9 @@ class BridgeService(Service):  # type: ignore[misc]  # rpyc has no types
         body: bytes | None = None,
     ) -> tuple[Any, tuple[int, str]]:
         self._permit(function)
-        if function in self._farm:
-            return self._farm[function](*args, **kwargs), SUCCESS
+        own = self._farm.get(function) or self._streaming.get(function)
+        if own is not None:
+            return own(*args, **kwargs), SUCCESS
         args, kwargs = parse(function, args, kwargs)
         if function == "order_send":
             sender = Sender(self._session.principal, self._session.epoch)
@@ -159,7 +179,7 @@ class BridgeService(Service):  # type: ignore[misc]  # rpyc has no types
     def _permit(self, function: str) -> None:
         """Whether this session may call the function. Raises RefusedError."""
         self._check_epoch()
-        if function in self._farm:
+        if function in self._farm or function in self._streaming:
             return
         if function not in FORWARDED:
             raise RefusedError("not_allowed", f"{function[:40]} cannot be called through the bridge")
@@ -186,6 +206,20 @@ class BridgeService(Service):  # type: ignore[misc]  # rpyc has no types
         if type(value) is tuple:
             terminal.desk.observe(value)
         return value, error
+
+    def _subscribe(self, symbol: Any, msc: Any = None, count: Any = 0) -> Any:
+        if self._wire is None or (msc is not None and type(msc) is not int) or type(count) is not int:
+            raise CodecError("farm.subscribe takes a symbol and a cursor of two integers")
+        cursor = None if msc is None else (msc, max(0, count))
+        return self._terminal.board.subscribe(self._wire, _symbol(symbol), cursor, self._current)
+
+    def _unsubscribe(self, symbol: Any = None) -> Any:
+        if self._wire is not None:
+            self._terminal.board.unsubscribe(self._wire, None if symbol is None else _symbol(symbol))
+        return True
+
+    def _current(self) -> bool:
+        return self._session.epoch >= self._terminal.desk.mandate.epoch
 
     def _describe(self) -> Any:
         terminal = self._terminal
@@ -239,6 +273,7 @@ class SessionHandler:
         self._service = service
         self._on_closed = on_closed
         self._connection: transport.ServedConnection | None = None
+        self.opened = service.opened
         self.call = service.answer
         self.call_without_terminal = service.answer_without_terminal
         self.expired = service.expired
@@ -252,6 +287,7 @@ class SessionHandler:
 
     def closed(self) -> None:
         """The session has ended."""
+        self._service.closed()
         self._on_closed()
 
 
@@ -263,6 +299,12 @@ def _text(value: Any) -> str:
     if type(value) is not str:
         raise CodecError("expected a text")
     return value
+
+
+def _symbol(value: Any) -> str:
+    if len(_text(value)) > MAX_SYMBOL:
+        raise CodecError("no symbol is so long")
+    return str(value)
 
 
 def _tuple(value: Any) -> tuple[Any, ...]:

@@ -31,6 +31,10 @@ _FLUSH_SECONDS: Final = 0.5
 class Handler(Protocol):
     """What answers the frames of one session."""
 
+    def opened(self, session: Session) -> None:
+        """The session begins."""
+        ...
+
     def call(self, body: bytes) -> Iterable[Buffer]:
         """The answer to a CALL frame. On the terminal's thread."""
         ...
@@ -132,8 +136,8 @@ class SessionLoop:
         self._serving = threading.Lock()
         self._swept = time.monotonic()
         self._left = False
-        self.timers: list[Callable[[float], float | None]] = []
-        """Called once a turn with time.monotonic(); each says in how many seconds it wants to be called again."""
+        self.timer: Callable[[float], float | None] | None = None
+        """Called before each wait with time.monotonic(); says in how many seconds it wants to be called again."""
 
     def __len__(self) -> int:
         return len(self._sessions)
@@ -141,6 +145,7 @@ class SessionLoop:
     def add(self, sock: socket.socket, handler: Handler) -> Session:
         """Serve a greeted connection from now on. From any thread."""
         session = Session(sock, handler, self)
+        handler.opened(session)
         self._sessions[sock] = session
         self._selector.register(sock, selectors.EVENT_READ, session)
         self.wake()
@@ -218,15 +223,15 @@ class SessionLoop:
 
     def _timeout(self) -> float | None:
         """How long nothing but the sessions needs attention."""
-        if not self.timers and not self._unsent:
+        if not self._unsent and self.timer is None:
             return 0.0 if self._ready else None
         now = time.monotonic()
         if now - self._swept > _SWEEP_SECONDS:
             self._sweep(now)
-        waits = [wait for timer in self.timers if (wait := timer(now)) is not None]
-        if self._unsent:
-            waits.append(_SWEEP_SECONDS)
-        return 0.0 if self._ready else min(waits, default=None)
+        wait = None if self.timer is None else self.timer(now)
+        if self._ready:
+            return 0.0
+        return min(_SWEEP_SECONDS, _SWEEP_SECONDS if wait is None else wait)
 
     def _wait(self, timeout: float | None) -> list[Session]:
         events = self._selector.select(timeout)

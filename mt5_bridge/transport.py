@@ -49,6 +49,8 @@ REQUEST_LIMIT: Final = 1 << 18
 ANSWER_LIMIT: Final = 512 << 20
 """Bytes of a frame that a client reads: 8 million bars or ticks in one answer."""
 _JOIN_LIMIT: Final = 1 << 16
+_to_json: Final = json.JSONEncoder(separators=(",", ":")).encode
+_from_json: Final = json.JSONDecoder().decode
 _READ_SIZE: Final = 1 << 14
 _DTYPES: Final[tuple[np.dtype[Any], ...]] = (np.dtype(RATES_DTYPE), np.dtype(TICKS_DTYPE))
 
@@ -238,7 +240,7 @@ def frame(kind: int, body: bytes) -> bytes:
 def pack_call(function: str, args: tuple[Any, ...], kwargs: Mapping[str, Any], options: Mapping[str, Any]) -> bytes:
     """A CALL frame. Raises CodecError for values that the API does not use."""
     try:
-        return frame(CALL, json.dumps((function, args, kwargs, options), separators=(",", ":")).encode())
+        return frame(CALL, _to_json((function, args, kwargs, options)).encode())
     except (TypeError, ValueError, RecursionError) as error:
         raise CodecError(str(error)) from error
 
@@ -246,7 +248,7 @@ def pack_call(function: str, args: tuple[Any, ...], kwargs: Mapping[str, Any], o
 def unpack_call(body: bytes) -> tuple[str, tuple[Any, ...], dict[str, Any], dict[str, Any]]:
     """Function, args, kwargs and options of a CALL frame. Raises CodecError."""
     try:
-        match json.loads(body):
+        match _from_json(str(body, "utf-8")):
             case [str(function), list(args), dict(kwargs), dict(options)]:
                 return function, tuple(args), kwargs, options
     except (ValueError, RecursionError) as error:

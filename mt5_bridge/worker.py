@@ -16,15 +16,17 @@ import time
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import Final, NoReturn
+from typing import Any, Final, NoReturn
 
 from mt5_bridge import auth
 from mt5_bridge.backends import Backend, open_backend
+from mt5_bridge.contract import FUNCTIONS
 from mt5_bridge.executor import WEDGED_EXIT_CODE, Executor
 from mt5_bridge.journal import Journal
 from mt5_bridge.service import BridgeService, Session, SessionHandler, Terminal
 from mt5_bridge.sessions import SessionLoop
 from mt5_bridge.terminal_link import Account, TerminalLink
+from mt5_bridge.tick_stream import TickBoard
 from mt5_bridge.trading import Mandate, TradeDesk
 from mt5_bridge.worker_config import ConfigError, WorkerConfig, load_worker_config, read_token
 
@@ -54,8 +56,9 @@ class Worker:
         executor = Executor(on_wedged=_die_wedged, loop=self._loop)
         link = TerminalLink(self._backend, executor, account, time.monotonic)
         desk = TradeDesk(journal, executor, link, account, Mandate(config.epoch, config.guard), time.time)
+        board = TickBoard(partial(_ask_for_ticks, executor, link), self._loop)
         self._terminal = Terminal(
-            config.terminal_id, config.backend, account, executor, link, desk, journal, time.monotonic()
+            config.terminal_id, config.backend, account, executor, link, desk, journal, board, time.monotonic()
         )
 
     def stop(self) -> None:
@@ -159,6 +162,17 @@ class Worker:
         self._waking.close()
         self._wake.close()
         self._terminal.journal.close()
+
+
+def _ask_for_ticks(executor: Executor, link: TerminalLink, function: str, args: tuple[Any, ...]) -> Any:
+    """What the terminal says, None while it is not there. On its thread."""
+    if not link.linked:
+        return None
+    executor.begin(function, FUNCTIONS[function].deadline)
+    try:
+        return link.call(function, args)
+    finally:
+        executor.end()
 
 
 def _refuse(sock: socket.socket, error: auth.HelloError) -> None:

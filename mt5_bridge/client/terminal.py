@@ -14,6 +14,7 @@ from mt5_bridge.arguments import NO_CONNECTION, SUCCESS, RejectedError, parse, u
 from mt5_bridge.client import compatibility, orders
 from mt5_bridge.client.errors import BridgeError, BridgeLost
 from mt5_bridge.client.link import Endpoint, Link, timeout_of
+from mt5_bridge.client.ticks import TickStream, as_cursors
 from mt5_bridge.contract import CONSTANTS, PACKAGE_AUTHOR, PACKAGE_VERSION
 from mt5_bridge.structs import STRUCT_CLASSES, Struct
 
@@ -105,6 +106,13 @@ class MetaTrader5:
         """
         result: Struct | None = self._call("order_send", (dict(request),), {}, {"client_order_id": client_order_id})
         return result
+
+    def tick_stream(self, *symbols: str, cursors: Mapping[str, Any] | None = None) -> TickStream:
+        """Ticks of `symbols` as they come, from now on or from the `cursors` of an earlier stream.
+
+        One stream for each object; the symbols must be in Market Watch. Raises BridgeError, BridgeLost.
+        """
+        return TickStream(self._link, symbols, as_cursors(cursors))
 
     # The package's connection functions, as far as a terminal run by the farm has them.
 

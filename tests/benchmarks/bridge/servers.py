@@ -12,10 +12,10 @@ import struct
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 from mt5_bridge.arguments import SUCCESS
-from mt5_bridge.journal import Entry, State
 from tests.benchmarks.bridge import stub
 
 LENGTH = struct.Struct("!L")
@@ -72,25 +72,8 @@ def raw_tcp(folder: Path) -> None:
 class NoJournal:
     """Remembers nothing, so that the way of an order is measured without the disk."""
 
-    def add(self, client_order_id: str, principal: str, epoch: int, request: Any) -> tuple[Entry, bool]:
-        entry = Entry(
-            sequence=1,
-            client_order_id=client_order_id,
-            state=State.JOURNALED,
-            principal=principal,
-            epoch=epoch,
-            request=request,
-            created_at=0.0,
-            updated_at=0.0,
-            broker_time=0,
-            watermark=0,
-            result=None,
-            order_ticket=0,
-            deal_ticket=0,
-            code="",
-            text="",
-        )
-        return entry, True
+    def add(self, client_order_id: str, principal: str, epoch: int, request: Any) -> tuple[Any, bool]:
+        return SimpleNamespace(client_order_id=client_order_id, epoch=epoch, request=request), True
 
     def sent(self, *_: Any) -> None: ...
 

@@ -307,6 +307,19 @@ def unpack_answer(kind: int, body: Body) -> tuple[str, Any, int, str]:
     raise CodecError("not an answer")
 
 
+def check_header(data: Buffer, start: int) -> tuple[int, int]:
+    """Length and kind of a frame of the worker that starts at `start`. Raises FrameError."""
+    length, kind = FRAME.unpack_from(data, start)
+    if not 0 < length <= ANSWER_LIMIT or not VALUE <= kind <= TICKS:
+        raise FrameError(f"refused a frame of {length} bytes")
+    return length, kind
+
+
+def bytes_of(rows: npt.NDArray[Any]) -> memoryview:
+    """The memory of an array of the API."""
+    return rows.view(np.uint8).data if len(rows) else memoryview(bytearray())
+
+
 def rows_for(key: int, size: int) -> npt.NDArray[Any]:
     """An array that `size` bytes of ROWS fill. Raises FrameError."""
     if key >= len(_DTYPES) or size % _DTYPES[key].itemsize:
@@ -331,9 +344,7 @@ class FrameReader:
         data = self._data or self._socket.recv(_READ_SIZE)
         while len(data) < FRAME.size + 1:
             data += self._receive()
-        length, kind = FRAME.unpack_from(data)
-        if not 0 < length <= ANSWER_LIMIT or not VALUE <= kind <= TICKS:
-            raise FrameError(f"refused a frame of {length} bytes")
+        length, kind = check_header(data, 0)
         end = FRAME.size + length
         if len(data) == end and kind != ROWS:
             self._data = b""
@@ -355,7 +366,7 @@ class FrameReader:
         rows = rows_for(data[FRAME.size], size)
         if size:
             here = data[start : start + size]
-            view = rows.view(np.uint8).data
+            view = bytes_of(rows)
             view[: len(here)] = here
             self._fill(view, len(here))
         self._data = data[start + size :]

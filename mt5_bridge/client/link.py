@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import select
 import socket
@@ -63,10 +64,18 @@ class Endpoint:
             raise BridgeLost(f"no secure connection to {self.address}: {error.strerror or error}") from error
         return sock
 
-    def _encrypt(self, sock: socket.socket, address: Address) -> socket.socket:
+    def context(self) -> ssl.SSLContext:
+        """TLS 1.3 with a gateway of the farm's authority."""
         context = ssl.create_default_context(cadata=self.ca)
         context.minimum_version = ssl.TLSVersion.TLSv1_3
-        return context.wrap_socket(sock, server_hostname=self.server_name or address.host)
+        return context
+
+    def hello(self) -> bytes:
+        """The line that opens a session."""
+        return json.dumps({"v": auth.VERSION, **self._hello()}, separators=(",", ":")).encode() + b"\n"
+
+    def _encrypt(self, sock: socket.socket, address: Address) -> socket.socket:
+        return self.context().wrap_socket(sock, server_hostname=self.server_name or address.host)
 
     def _hello(self) -> dict[str, Any]:
         if self.ticket is not None:
@@ -76,6 +85,14 @@ class Endpoint:
 
 # The worker may wait for its turn and then run, each within the deadline.
 _TIMEOUTS: Final = {name: 2 * function.deadline + _GRACE_SECONDS for name, function in FUNCTIONS.items()}
+
+
+def check_greeting(line: bytes) -> None:
+    """Read the answer to a hello. Raises BridgeError when it is a refusal."""
+    try:
+        auth.check_answer(line)
+    except auth.HelloError as error:
+        raise BridgeError(error.code, error.message, error.code in RETRYABLE) from error
 
 
 def timeout_of(function: str) -> float:

@@ -11,7 +11,7 @@ import time
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
@@ -40,7 +40,7 @@ class Farm:
         self.children: dict[str, subprocess.Popen[str]] = {}
         self.addresses: dict[str, str] = {}
         self._ticket_key = Ed25519PrivateKey.generate()
-        self._pem = ""
+        self._pems: dict[str, str] = {}
 
     def __enter__(self) -> Self:
         return self
@@ -80,7 +80,7 @@ class Farm:
         """Start the node's real gateway before the worker of `way`; its address."""
         folder = self.folder / f"gateway-{way}"
         folder.mkdir()
-        self._certify(folder)
+        self._pems[way] = self._certify(folder)
         key = self._ticket_key.public_key().public_bytes(_ENCODING.Raw, serialization.PublicFormat.Raw)
         routes = RoutesFile(
             ticket_keys=[TicketKey(kid="k1", key=to_text(key))],
@@ -106,12 +106,21 @@ class Farm:
         self.addresses[f"gateway-{way}"] = address
         return address
 
-    def through_gateway(self, way: str) -> Bridge:
-        """A client with a new ticket."""
+    def ticket(self, way: str) -> dict[str, Any]:
+        """What a client needs to reach the worker of `way` through its gateway, once."""
         claims = tickets.Ticket(secrets.token_hex(8), NODE, TERMINAL, 1, tickets.Scope.TRADE, "user:bench")
         ticket = tickets.issue(self._ticket_key, "k1", claims, time.time())
-        address = self.addresses[f"gateway-{way}"]
-        return Bridge(MetaTrader5(address, ticket=ticket, ca=self._pem, server_name=NODE))
+        return {
+            "address": self.addresses[f"gateway-{way}"],
+            "ticket": ticket,
+            "ca": self._pems[way],
+            "server_name": NODE,
+        }
+
+    def through_gateway(self, way: str) -> Bridge:
+        """A client with a new ticket."""
+        place = self.ticket(way)
+        return Bridge(MetaTrader5(place.pop("address"), **place))
 
     def pin(self, ways: Iterable[str], cpus: set[int]) -> None:
         """Keep the processes of some ways on some processors."""
@@ -131,7 +140,7 @@ class Farm:
                 raise RuntimeError(f"{path.name} did not come")
             time.sleep(0.01)
 
-    def _certify(self, folder: Path) -> None:
+    def _certify(self, folder: Path) -> str:
         key = ec.generate_private_key(ec.SECP256R1())
         name, now = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, NODE)]), datetime.now(UTC)
         made = (
@@ -147,9 +156,10 @@ class Farm:
             .sign(key, hashes.SHA256())
         )
         secret = key.private_bytes(_ENCODING.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-        self._pem = made.public_bytes(_ENCODING.PEM).decode()
+        pem = made.public_bytes(_ENCODING.PEM).decode()
         (folder / "key").write_bytes(secret)
-        (folder / "certificate").write_text(self._pem)
+        (folder / "certificate").write_text(pem)
+        return pem
 
 
 def connected(bridge: Bridge) -> Bridge:

@@ -118,6 +118,7 @@ def mt5linux(folder: Path) -> None:
     from rpyc.utils.server import ThreadedServer
 
     server = ThreadedServer(rpyc.SlaveService, hostname="127.0.0.1", port=0)
+    server._listen()
     ready(f"127.0.0.1:{server.port}")
     server.start()
 
@@ -136,6 +137,7 @@ def plain_rpyc(folder: Path) -> None:
             return "ok", encode(backend.call(function, args, {})), *SUCCESS
 
     server = ThreadedServer(Bridge, hostname="127.0.0.1", port=0)
+    server._listen()
     ready(f"127.0.0.1:{server.port}")
     server.start()
 
@@ -143,20 +145,22 @@ def plain_rpyc(folder: Path) -> None:
 def http_json(folder: Path) -> None:
     """One FastAPI endpoint, as most REST bridges have it."""
     import uvicorn
-    from fastapi import FastAPI, Request, Response
+    from fastapi import FastAPI, Response
 
     module = stub.Module()
     app = FastAPI()
 
-    @app.post("/call")
-    async def call(request: Request) -> Response:
+    async def call(request: Any) -> Response:
         body = await request.json()
         value = getattr(module, body["function"])(*body["args"])
         return Response(stub.dumps(value), media_type="application/json")
 
+    app.router.add_route("/call", call, methods=["POST"])
     listener = socket.create_server(("127.0.0.1", 0))
     ready(f"127.0.0.1:{listener.getsockname()[1]}")
-    uvicorn.Server(uvicorn.Config(app, log_level="error", access_log=False)).run(sockets=[listener])
+    uvicorn.Server(uvicorn.Config(app, log_level="error", access_log=False, timeout_keep_alive=600)).run(
+        sockets=[listener]
+    )
 
 
 def zeromq(folder: Path) -> None:

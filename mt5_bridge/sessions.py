@@ -20,7 +20,11 @@ from mt5_bridge.transport import CALL, FLUSHER, FRAME, REQUEST_LIMIT, RPYC, Buff
 
 log = logging.getLogger(__name__)
 
-_READ_SIZE: Final = 1 << 16
+_READ_SIZE: Final = 1 << 14
+_LARGE: Final = 1 << 18
+"""Bytes from which a thread sends an answer, in one system call and without the interpreter's lock."""
+_MOST_PARTS: Final = 32
+_MOST_BYTES: Final = 1 << 20
 _STALLED_SECONDS: Final = 60.0
 """A peer that takes nothing of its answer for so long is gone, or wants the memory that it holds."""
 _SWEEP_SECONDS: Final = 5.0
@@ -71,14 +75,22 @@ class Session:
         self.since = 0.0
         """time.monotonic() when the frame was parked, or when the peer last took a part of its answer."""
         self.busy = False
+        """Whether a call of this session is under way."""
+        self.aside = False
+        """Whether a thread of its own sends a large answer; the loop then leaves the socket alone."""
+        self.broken = False
         self.interest = selectors.EVENT_READ
         self._loop = loop
 
     def send(self, parts: Iterable[Buffer]) -> None:
         """Send as much as the peer takes now, and the rest when it takes more. Raises OSError."""
         for part in parts:
-            if self.outbox:
+            if self.outbox or self.aside:
                 self.outbox.append(memoryview(part))
+                continue
+            if len(part) > _LARGE:
+                self.outbox.append(memoryview(part))
+                self._loop.send_aside(self)
                 continue
             try:
                 sent = self.sock.send(part)
@@ -87,18 +99,30 @@ class Session:
             if sent < len(part):
                 self.outbox.append(memoryview(part)[sent:])
                 self.since = time.monotonic()
-                self._loop.watch(self, selectors.EVENT_WRITE)
+                self._loop.watch(self, self.wanted())
+
+    def has_room(self) -> bool:
+        """Whether so little is unsent that more may be added."""
+        return len(self.outbox) < _MOST_PARTS and sum(map(len, self.outbox)) < _MOST_BYTES
+
+    def wanted(self) -> int:
+        """What to wait for: the peer may ask on while it takes its answers, but not without an end."""
+        if not self.outbox:
+            return selectors.EVENT_READ
+        return selectors.EVENT_WRITE | (selectors.EVENT_READ if self.has_room() else 0)
 
     def flush(self) -> bool:
         """Send more of what is left; True when nothing is. Raises OSError."""
-        with suppress(BlockingIOError):
-            while self.outbox:
-                sent = self.sock.send(self.outbox[0])
-                self.since = time.monotonic()
-                if sent < len(self.outbox[0]):
-                    self.outbox[0] = self.outbox[0][sent:]
-                else:
-                    self.outbox.popleft()
+        first = self.outbox[0]
+        try:
+            sent = self.sock.send(first)
+        except BlockingIOError:
+            return False
+        self.since = time.monotonic()
+        if sent < len(first):
+            self.outbox[0] = first[sent:]
+        else:
+            self.outbox.popleft()
         return not self.outbox
 
     def take(self) -> tuple[int, bytes] | None:
@@ -133,6 +157,7 @@ class SessionLoop:
         self._sessions: dict[socket.socket, Session] = {}
         self._ready: set[Session] = set()
         self._unsent: set[Session] = set()
+        self._returned: deque[Session] = deque()
         self._serving = threading.Lock()
         self._swept = time.monotonic()
         self._left = False
@@ -188,9 +213,10 @@ class SessionLoop:
     def close(self) -> None:
         """End all sessions; answers that are on their way get a moment to go out."""
         for session in list(self._sessions.values()):
-            with suppress(OSError, ValueError):
+            with suppress(OSError, ValueError, IndexError):
                 session.sock.settimeout(_FLUSH_SECONDS)
-                session.flush()
+                while session.outbox and not session.aside:
+                    session.flush()
             self.remove(session)
         self._selector.close()
         self._waking.close()
@@ -200,7 +226,7 @@ class SessionLoop:
         """Wait for the peer to send, to take more of its answer, or (0) for nothing."""
         if session.interest == interest:
             return
-        (self._unsent.add if interest == selectors.EVENT_WRITE else self._unsent.discard)(session)
+        (self._unsent.add if interest & selectors.EVENT_WRITE else self._unsent.discard)(session)
         if not interest:
             self._selector.unregister(session.sock)
         elif not session.interest:
@@ -209,16 +235,55 @@ class SessionLoop:
             self._selector.modify(session.sock, interest, session)
         session.interest = interest
 
+    def send_aside(self, session: Session) -> None:
+        """Let a thread send what the session's peer has to get."""
+        session.aside = True
+        self.watch(session, 0)
+        threading.Thread(target=self._send_all, args=(session,), name="sender", daemon=True).start()
+
+    def _send_all(self, session: Session) -> None:
+        try:
+            session.sock.settimeout(_STALLED_SECONDS)
+            while session.outbox:
+                session.sock.sendall(session.outbox[0])
+                session.outbox.popleft()
+        except (OSError, IndexError):
+            session.broken = True
+        finally:
+            self._returned.append(session)
+            self.wake()
+
+    def _take_back(self) -> None:
+        """Sessions whose large answer has gone out are served by the loop again."""
+        while self._returned:
+            session = self._returned.popleft()
+            session.aside = False
+            if session.sock not in self._sessions:
+                session.sock.close()
+                continue
+            if session.broken:
+                self.remove(session)
+                continue
+            session.sock.setblocking(False)
+            session.since = time.monotonic()
+            self.watch(session, session.wanted())
+            if session.inbox:
+                self._ready.add(session)
+
     def remove(self, session: Session) -> None:
         """Forget a session and close its socket."""
         if self._sessions.pop(session.sock, None) is None:
             return
         with suppress(KeyError, ValueError, OSError):
             self.watch(session, 0)
-        session.outbox.clear()
         self._ready.discard(session)
         self._unsent.discard(session)
-        session.sock.close()
+        if session.aside:
+            with suppress(OSError):
+                session.sock.shutdown(socket.SHUT_RDWR)  # wakes its sender; `_take_back` closes it
+        else:
+            session.outbox.clear()
+            session.sock.close()
         session.handler.closed()
 
     def _timeout(self) -> float | None:
@@ -243,20 +308,23 @@ class SessionLoop:
             if key.data is None:
                 with suppress(BlockingIOError):
                     self._waking.recv(_READ_SIZE)
+                self._take_back()
             elif key.data not in sessions:
                 sessions.append(key.data)
         return sessions
 
     def _advance(self, session: Session, answer: Callable[[Session, int, bytes], None]) -> None:
         """Take the session one step further: send more, or read more and answer one frame."""
-        if session.busy or session.sock not in self._sessions:
-            self.watch(session, 0)
+        if session.busy or session.aside or session.sock not in self._sessions:
+            if session.sock in self._sessions:
+                self.watch(session, 0)
             return
         try:
             if session.outbox:
-                if not session.flush():
+                session.flush()
+                self.watch(session, session.wanted())
+                if not session.has_room():
                     return
-                self.watch(session, selectors.EVENT_READ)
             frame = session.parked or (session.take() if session.inbox else None)
             if frame is None:
                 received = session.sock.recv(_READ_SIZE)
@@ -284,9 +352,11 @@ class SessionLoop:
                 session.send(session.handler.call(body))
         finally:
             session.busy = False
+        if session.aside:
+            return
         if session.interest == 0:
-            self.watch(session, selectors.EVENT_WRITE if session.outbox else selectors.EVENT_READ)
-        if session.inbox and not session.outbox:
+            self.watch(session, session.wanted())
+        if session.inbox and session.has_room():
             self._ready.add(session)
 
     def _answer_or_park(self, session: Session, kind: int, body: bytes) -> None:

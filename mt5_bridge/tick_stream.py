@@ -24,12 +24,11 @@ from mt5_bridge.transport import TICKS, FrameError, frame
 POLL_SECONDS: Final = 0.02
 READ_LIMIT: Final = 10_000
 """Ticks of one reading, doubled while one second holds more."""
+_MANY: Final = 1_000
+"""After so many at once the next are read without a pause."""
 _MOST: Final = 1 << 20
 _ALL: Final = -1
 _HEAD: Final = struct.Struct("!BqI")
-_UNSENT_FRAMES: Final = 16
-"""A subscriber behind by more frames than this is left out, and reads on from its own cursor later."""
-
 Ticks = npt.NDArray[Any]
 Cursor = tuple[int, int]
 Ask = Callable[[str, tuple[Any, ...]], Any]
@@ -115,7 +114,7 @@ class TickBoard:
         return 0.0 if more else POLL_SECONDS
 
     def _advance(self, symbol: str, feed: Feed) -> bool:
-        """Read the symbol once for all who are up to date; True when there was as much as one reading gives."""
+        """Read the symbol once for all who are up to date; True when the next should be read at once."""
         before = feed.cursor
         tick = self._ask("symbol_info_tick", (symbol,))
         fresh, after = None, before
@@ -126,12 +125,12 @@ class TickBoard:
         for subscriber in list(feed.subscribers.values()):
             if not subscriber.permitted():
                 self.unsubscribe(subscriber.session, symbol)
-            elif len(subscriber.session.outbox) < _UNSENT_FRAMES:
+            elif subscriber.session.has_room():
                 if subscriber.cursor != before:
                     self._catch_up(symbol, subscriber)
                 elif packed is not None:
                     self._send(subscriber, packed, after)
-        full = fresh is not None and len(fresh) >= READ_LIMIT // 5
+        full = fresh is not None and len(fresh) >= _MANY
         if full and feed.last is not None:
             feed.last = None  # there may be more behind the newest tick that was read
         return full
@@ -166,7 +165,8 @@ class TickBoard:
             if ticks is None or not len(ticks):
                 return np.empty(0, TICKS_DTYPE), cursor
             times = ticks["time_msc"]
-            start = int(np.searchsorted(times, msc)) + count
+            first, behind = (int(np.searchsorted(times, msc, side)) for side in ("left", "right"))
+            start = min(first + count, behind)
             if start < len(ticks):
                 last = int(times[-1])
                 return ticks[start:], (last, len(ticks) - int(np.searchsorted(times, last)))

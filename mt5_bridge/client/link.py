@@ -204,7 +204,9 @@ class Link:
                 if self._encrypted:
                     self._patience = time.monotonic() + timeout
                 if self._on_ticks is None:
-                    self._socket.sendall(frame)
+                    sent = self._socket.send(frame)  # TLS's sendall takes longer than the encryption
+                    if sent < len(frame):
+                        self._socket.sendall(frame[sent:])
                     return self._reader.read()
                 with self._using:
                     self._socket.sendall(frame)

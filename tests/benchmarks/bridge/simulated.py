@@ -74,10 +74,16 @@ def _measure(report: Report, folder: Path, children: list[subprocess.Popen[str]]
     _start(children, "mt5_bridge.simulated.terminal", "--folder", str(folder / "mt5"), "--ipc", f"unix:{folder}/t")
     _eventually((folder / "t").exists)
     time.sleep(1.0)
-    begun = time.perf_counter()
-    process = _start(children, "mt5_bridge.worker", "--config", str(folder / "worker.json"))
-    _eventually((folder / "w").exists)
-    report.judge("a worker is ready after (s)", time.perf_counter() - begun, READY_SECONDS)
+    starts = []
+    for _ in range(3):
+        begun = time.perf_counter()
+        process = _start(children, "mt5_bridge.worker", "--config", str(folder / "worker.json"))
+        _eventually((folder / "w").exists)
+        starts.append(time.perf_counter() - begun)
+        if len(starts) < 3:
+            process.terminate()
+            process.wait(20)
+    report.judge("a worker is ready after (s)", statistics.median(starts), READY_SECONDS)
     with MetaTrader5(f"unix:{folder}/w", token=stub.TOKEN, scope="trade", epoch=1, principal="user:bench") as mt5:
         _eventually(lambda: mt5.describe()["connected"])
         report.judge("memory of a worker (MB)", _resident(process), RESIDENT_MB, digits=0)

@@ -66,20 +66,32 @@ def terminal() -> Any:
     )
 
 
+def _walk(rows: int, seed: int) -> Any:
+    """Prices that move as prices do: regular ones would compress as no market does."""
+    steps = np.random.default_rng(seed).normal(0.0, 1e-4, rows)
+    return np.round(1.1 * np.exp(np.cumsum(steps) / 10), 5)
+
+
 def rates() -> Any:
     array = np.empty(ROWS, RATES_DTYPE)
-    array["time"] = np.arange(ROWS) * 60
-    for name in ("open", "high", "low", "close"):
-        array[name] = 1.1 + np.arange(ROWS) / 1e7
-    array["tick_volume"], array["spread"], array["real_volume"] = 100, 2, 0
+    chance = np.random.default_rng(1)
+    array["time"] = 1_600_000_000 + np.arange(ROWS) * 60
+    array["open"] = array["close"] = _walk(ROWS, 2)
+    array["close"][:-1] = array["open"][1:]
+    array["high"] = np.maximum(array["open"], array["close"]) + chance.integers(0, 30, ROWS) / 1e5
+    array["low"] = np.minimum(array["open"], array["close"]) - chance.integers(0, 30, ROWS) / 1e5
+    array["tick_volume"] = chance.integers(1, 400, ROWS)
+    array["spread"], array["real_volume"] = chance.integers(0, 20, ROWS), 0
     return array
 
 
 def ticks(rows: int = ROWS) -> Any:
     array = np.empty(rows, TICKS_DTYPE)
-    array["time_msc"] = 1_700_000_000_000 + np.arange(rows)
+    chance = np.random.default_rng(3)
+    array["time_msc"] = 1_700_000_000_000 + np.cumsum(chance.integers(1, 900, rows))
     array["time"] = array["time_msc"] // 1000
-    array["bid"], array["ask"], array["last"] = 1.1, 1.2, 0.0
+    array["bid"] = _walk(rows, 4)
+    array["ask"], array["last"] = array["bid"] + chance.integers(1, 20, rows) / 1e5, 0.0
     array["volume"], array["flags"], array["volume_real"] = 0, 6, 0.0
     return array
 

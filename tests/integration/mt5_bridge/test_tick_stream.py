@@ -132,6 +132,17 @@ def test_a_slow_subscriber_gets_everything_later_and_holds_nobody_up(
         assert take(sleeping, 150_000) == list(range(1, 150_001))
 
 
+def test_a_subscriber_with_much_unread_still_gets_its_calls_answered(
+    worker: RunningWorker, backend: TickingBackend
+) -> None:
+    with client(worker) as mt5:
+        mt5.tick_stream("EURUSD")
+        for second in range(20):
+            backend.add(1_200_000 + second * 1000, 5_000)
+            assert mt5.describe()["connected"]
+            assert mt5.version() == (500, 5000, "01 Jan 2026")
+
+
 def test_what_has_no_ticks_is_refused_and_a_lost_worker_is_told(worker: RunningWorker, backend: TickingBackend) -> None:
     with client(worker) as mt5:
         with pytest.raises(BridgeError) as refused:

@@ -8,7 +8,7 @@ PIN := ../$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --gene
 FARM_EXTRAS := --extra simulated --extra agent --extra control --extra portal-build
 
 .DEFAULT_GOAL := help
-.PHONY: help setup portal demo test test-fast lint types format openapi lock clean
+.PHONY: help setup portal demo test test-fast bench-bridge lint types format openapi lock clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -36,6 +36,9 @@ test: setup portal ## Run all tests
 
 test-fast: setup ## Run the unit tests only
 	@$(BIN)/python -m pytest tests/unit
+
+bench-bridge: setup ## Measure the bridge beside raw TCP and other ways, each row against its goal
+	@$(BIN)/python -m tests.benchmarks.bridge $(BENCH)
 
 lint: setup portal ## Check style, import directions and that generated files are current
 	@$(BIN)/ruff check .

@@ -147,7 +147,7 @@ def http_json(folder: Path) -> None:
     import uvicorn
     from fastapi import FastAPI, Response
 
-    module = stub.Module()
+    module = stub.module()
     app = FastAPI()
 
     async def call(request: Any) -> Response:
@@ -167,7 +167,7 @@ def zeromq(folder: Path) -> None:
     """REQ/REP with JSON, as the known ZeroMQ connectors for MT5 do it."""
     import zmq
 
-    module = stub.Module()
+    module = stub.module()
     door = zmq.Context().socket(zmq.ROUTER)
     port = door.bind_to_random_port("tcp://127.0.0.1")
     ready(f"127.0.0.1:{port}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 from collections import namedtuple
 from collections.abc import Mapping
@@ -182,6 +183,12 @@ class Module:
 
     def copy_ticks_from(self, symbol: str, start: int, count: int, flags: int) -> Any:
         return self._backend.call("copy_ticks_from", (symbol, start, count, flags), {})
+
+
+@functools.cache
+def module() -> Module:
+    """One for all connections of a server."""
+    return Module()
 
 
 def as_json(value: Any) -> Any:

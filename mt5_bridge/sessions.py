@@ -22,13 +22,14 @@ log = logging.getLogger(__name__)
 
 _READ_SIZE: Final = 1 << 14
 _LARGE: Final = 1 << 18
-"""Bytes from which a thread sends an answer, in one system call and without the interpreter's lock."""
+"""Bytes from which a thread sends an answer, for the most part without the interpreter's lock."""
 _MOST_PARTS: Final = 32
 _MOST_BYTES: Final = 1 << 20
 _STALLED_SECONDS: Final = 60.0
 """A peer that takes nothing of its answer for so long is gone, or wants the memory that it holds."""
 _SWEEP_SECONDS: Final = 5.0
 _STAND_IN_SECONDS: Final = 0.1
+_AFTER_FAILURE_SECONDS: Final = 0.1
 _FLUSH_SECONDS: Final = 0.5
 
 
@@ -193,10 +194,14 @@ class SessionLoop:
 
     def serve(self) -> None:
         """Wait for something to do and do it, one frame of each session at most. Between `enter` and `leave`."""
-        if self._left:
-            self._resume()
-        for session in self._wait(self._timeout()):
-            self._advance(session, self._answer)
+        try:
+            if self._left:
+                self._resume()
+            for session in self._wait(self._timeout()):
+                self._advance(session, self._answer)
+        except Exception:
+            log.exception("serving the sessions failed; it goes on")
+            time.sleep(_AFTER_FAILURE_SECONDS)
 
     def stand_in(self, done: Callable[[], bool]) -> None:
         """Serve what needs no terminal until `done`. From the watchdog's thread, while the terminal's is away."""
@@ -236,7 +241,7 @@ class SessionLoop:
         session.interest = interest
 
     def send_aside(self, session: Session) -> None:
-        """Let a thread send what the session's peer has to get."""
+        """Let a thread send what the session's peer has to get; it gives up when nothing is taken for a minute."""
         session.aside = True
         self.watch(session, 0)
         threading.Thread(target=self._send_all, args=(session,), name="sender", daemon=True).start()
@@ -245,7 +250,9 @@ class SessionLoop:
         try:
             session.sock.settimeout(_STALLED_SECONDS)
             while session.outbox:
-                session.sock.sendall(session.outbox[0])
+                rest = session.outbox[0]
+                while rest:
+                    rest = rest[session.sock.send(rest) :]
                 session.outbox.popleft()
         except (OSError, IndexError):
             session.broken = True
@@ -370,8 +377,9 @@ class SessionLoop:
         self.watch(session, 0)
 
     def _expire(self) -> None:
-        for session in [session for session in self._sessions.values() if session.parked is not None]:
-            assert session.parked is not None
+        for session in list(self._sessions.values()):
+            if session.parked is None:
+                continue
             kind, body = session.parked
             refusal = session.handler.expired(body, time.monotonic() - session.since) if kind == CALL else None
             if refusal is not None:
@@ -383,7 +391,7 @@ class SessionLoop:
     def _resume(self) -> None:
         """The terminal is free again: the frames that were left are due."""
         self._left = False
-        for session in self._sessions.values():
+        for session in list(self._sessions.values()):
             if session.parked is not None:
                 self.watch(session, selectors.EVENT_READ)
                 self._ready.add(session)

@@ -107,11 +107,12 @@ class TickBoard:
             return None
         if now < self._due:
             return self._due - now
-        more = False
+        more, self._due = False, now + POLL_SECONDS
         for symbol, feed in list(self._feeds.items()):
             more |= self._advance(symbol, feed)
-        self._due = now if more else now + POLL_SECONDS
-        return 0.0 if more else POLL_SECONDS
+        if more:
+            self._due = now
+        return self._due - now
 
     def _advance(self, symbol: str, feed: Feed) -> bool:
         """Read the symbol once for all who are up to date; True when the next should be read at once."""

@@ -175,11 +175,12 @@ def main() -> int:
         del others["zeromq"]
         report.notes.append("ZeroMQ is left out: pyzmq is not installed")
     with Farm() as farm:
-        for way in ("raw", "worker", *others):
+        for way in ("raw", "raw-unframed", "worker", *others):
             farm.serve(way)
         farm.open_gateway("worker")
         opened: dict[str, ways.Way] = {
             "raw": ways.Raw(farm.addresses["raw"]),
+            "raw-unframed": ways.RawUnframed(farm.addresses["raw-unframed"]),
             "local": connected(ways.local(farm.addresses["worker"])),
             "gateway": farm.through_gateway("worker"),
         }

@@ -69,6 +69,19 @@ def raw_tcp(folder: Path) -> None:
                 peer.sendall(content[:size])
 
 
+def raw_unframed(folder: Path) -> None:
+    """The least that TCP can do: one read each way, which trusts that a small message comes whole."""
+    content = memoryview(bytes(1 << 20))
+    listener = socket.create_server(("127.0.0.1", 0))
+    ready(f"127.0.0.1:{listener.getsockname()[1]}")
+    connection, _ = listener.accept()
+    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    selector = selectors.DefaultSelector()
+    selector.register(connection, selectors.EVENT_READ)
+    while selector.select() and (request := connection.recv(65536)):
+        connection.sendall(content[: RAW.unpack_from(request)[1]])
+
+
 class NoJournal:
     """Remembers nothing, so that the way of an order is measured without the disk."""
 
@@ -179,6 +192,7 @@ def zeromq(folder: Path) -> None:
 
 WAYS: dict[str, Callable[[Path], None]] = {
     "raw": raw_tcp,
+    "raw-unframed": raw_unframed,
     "worker": worker,
     "worker-journal": lambda folder: worker(folder, journal=True),
     "worker-flood": lambda folder: worker(folder, flood=True),

@@ -49,7 +49,10 @@ class Raw:
             answered = min(answered, stub.ROWS * 60) - LENGTH.size
             asked = max(asked, RAW.size) - LENGTH.size
             self._sizes[key] = RAW.pack(asked, answered) + bytes(asked - LENGTH.size)
-        self._socket.sendall(self._sizes[key])
+        return self._exchange(self._sizes[key])
+
+    def _exchange(self, request: bytes) -> Any:
+        self._socket.sendall(request)
         (size,) = LENGTH.unpack(exactly(self._socket, LENGTH.size))
         if size <= 65536:
             exactly(self._socket, size)
@@ -69,6 +72,16 @@ class Raw:
 
     def close(self) -> None:
         self._socket.close()
+
+
+class RawUnframed(Raw):
+    """The same bytes without reading a length first. For small messages only."""
+
+    def _exchange(self, request: bytes) -> Any:
+        self._socket.sendall(request)
+        left = RAW.unpack_from(request)[1]
+        while left > 0:
+            left -= len(self._socket.recv(65536))
 
 
 class Bridge:

@@ -104,8 +104,13 @@ def greet(sock: socket.socket, hello: dict[str, Any], timeout: float = TIMEOUT_S
         send_line(sock, {"v": VERSION, **hello}, timeout)
     except OSError as error:
         raise HelloError("malformed_hello", "the connection broke during the greeting") from error
+    return check_answer(read_line(sock, timeout))
+
+
+def check_answer(line: bytes) -> dict[str, Any]:
+    """Read the server's answer to a hello. Raises HelloError when it refuses."""
     try:
-        answer = json.loads(read_line(sock, timeout))
+        answer = json.loads(line)
     except ValueError as error:
         raise HelloError("malformed_hello", "the server answered the greeting with something else") from error
     if not isinstance(answer, dict) or answer.get("ok") is not True:

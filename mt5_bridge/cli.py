@@ -5,15 +5,17 @@ from __future__ import annotations
 import sys
 import traceback
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 USAGE: Final = """usage: mt5farm-bridge COMMAND ...
 
 commands:
-  run SCRIPT --connection FILE|- [ARGUMENT ...]
-                    run a script that says `import MetaTrader5` against a terminal of the farm; FILE holds the JSON of a
-                    ticket, or {"address": "unix:/path", "token_file": "...", "scope": "read|trade", "epoch": N}
+  run SCRIPT|-m MODULE --connection [NAME=]FILE|- [ARGUMENT ...]
+                    run a script or module that says `import MetaTrader5` against a terminal of the farm; FILE holds
+                    the JSON of a ticket, or {"address": "unix:/path", "token_file": "...", "scope": "read|trade",
+                    "epoch": N}; with more connections, `initialize(NAME)` turns to another terminal
   worker --config FILE
                     serve one terminal
   terminal ...      run a simulated terminal
@@ -45,40 +47,52 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return _COMMANDS[command](rest)
 
 
-def split_run(arguments: Sequence[str]) -> tuple[str, str, list[str]]:
-    """The script, the connection and the script's own arguments. Raises UsageError.
+@dataclass(frozen=True)
+class Run:
+    """What `run` is asked to run, against which terminals."""
 
-    `--connection` may stand anywhere before `--`; everything else after the script is the script's.
+    target: str
+    is_module: bool
+    connections: tuple[str, ...]
+    arguments: tuple[str, ...]
+
+
+def split_run(arguments: Sequence[str]) -> Run:
+    """Read the arguments of `run`. Raises UsageError.
+
+    `--connection` may stand anywhere before `--`; everything else after the script or module is its own.
     """
-    own, separator, tail = list(arguments), False, list[str]()
+    own, tail = list(arguments), list[str]()
     if "--" in own:
         position = own.index("--")
-        own, separator, tail = own[:position], True, own[position + 1 :]
-    connection, rest = None, list[str]()
+        own, tail = own[:position], own[position + 1 :]
+    connections, rest = list[str](), list[str]()
     values = iter(own)
     for value in values:
-        if connection is None and value == CONNECTION:
-            connection = next(values, None)
-        elif connection is None and value.startswith(f"{CONNECTION}="):
-            connection = value.partition("=")[2]
+        if value == CONNECTION:
+            connections.append(next(values, ""))
+        elif value.startswith(f"{CONNECTION}="):
+            connections.append(value.removeprefix(f"{CONNECTION}="))
         else:
             rest.append(value)
-    rest += tail if separator else []
-    if not connection or not rest:
+    rest += tail
+    is_module = rest[:1] == ["-m"]
+    rest = rest[is_module:]
+    if not rest or not connections or not all(connections):
         raise UsageError(f"run needs a script and {CONNECTION} FILE")
-    return rest[0], connection, rest[1:]
+    return Run(rest[0], is_module, tuple(connections), tuple(rest[1:]))
 
 
 def _run(arguments: Sequence[str]) -> int:
     from mt5_bridge.client.errors import BridgeError, BridgeLost
-    from mt5_bridge.client.run import load_connection, open_connection, run_script
+    from mt5_bridge.client.run import open_connections, run_module, run_script
     from mt5_bridge.worker_config import ConfigError
 
     try:
-        script, connection, rest = split_run(arguments)
-        if not Path(script).is_file():
-            raise UsageError(f"there is no script {script}")  # noqa: TRY301 - one way out for bad arguments
-        terminal = open_connection(load_connection(connection))
+        run = split_run(arguments)
+        if not run.is_module and not Path(run.target).is_file():
+            raise UsageError(f"there is no script {run.target}")  # noqa: TRY301 - one way out for bad arguments
+        terminal, others = open_connections(run.connections)
     except (UsageError, ConfigError) as error:
         sys.stderr.write(f"mt5farm-bridge run: {error}\n")
         return 2
@@ -87,7 +101,10 @@ def _run(arguments: Sequence[str]) -> int:
         return 1
     with terminal:
         try:
-            run_script(Path(script), rest, terminal)
+            if run.is_module:
+                run_module(run.target, run.arguments, terminal, others)
+            else:
+                run_script(Path(run.target), run.arguments, terminal, others)
         except Exception:  # noqa: BLE001 - the script's own failure, shown as Python shows it
             traceback.print_exc()
             return 1

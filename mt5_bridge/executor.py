@@ -2,6 +2,8 @@
 
 The official package is not thread-safe and holds the interpreter while it waits, so a call that hangs cannot be
 cancelled: the process must go and its supervisor starts another one.
+
+With a SessionLoop the thread serves the sessions between jobs, and what it calls for them needs no other thread.
 """
 
 from __future__ import annotations
@@ -14,7 +16,10 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final, TypeVar
+
+from mt5_bridge.sessions import SessionLoop
 
 log = logging.getLogger(__name__)
 
@@ -52,14 +57,17 @@ class Executor:
         clock: Callable[[], float] = time.monotonic,
         queue_limit: int = QUEUE_LIMIT,
         watch_interval: float = 0.25,
+        loop: SessionLoop | None = None,
     ) -> None:
         self._on_wedged = on_wedged
         self._clock = clock
         self._watch_interval = watch_interval
         self._queue: queue.Queue[_Job | None] = queue.Queue(queue_limit)
-        self._running: tuple[_Job, float] | None = None
+        self._running: tuple[str, float, float] | None = None  # label, deadline, since when
+        self._loop = loop
         self._stopping = False
         self._stopped = threading.Event()
+        self._ident: int | None = None
         self._thread = threading.Thread(target=self._work, name="terminal-api", daemon=True)
         self._watchdog = threading.Thread(target=self._watch, name="watchdog", daemon=True)
         self.calls = 0
@@ -76,6 +84,7 @@ class Executor:
             self._queue.put(None, timeout=timeout)
         except queue.Full:
             return False
+        self._wake()
         self._thread.join(timeout)
         self._stopped.set()
         return not self._thread.is_alive()
@@ -86,6 +95,8 @@ class Executor:
         `deadline` (seconds) bounds the wait in the queue and, separately, the run. Raises BusyError or DeadlineError
         when nothing was done.
         """
+        if threading.get_ident() == self._ident:
+            return self._run_here(label, deadline, work)
         future: Future[T] = Future()
         job = _Job(work, deadline, label, future)
         if self._stopping:
@@ -94,6 +105,7 @@ class Executor:
             self._queue.put_nowait(job)
         except queue.Full as error:
             raise BusyError(label) from error
+        self._wake()
         try:
             return future.result(deadline)
         except FutureTimeoutError as error:
@@ -104,28 +116,73 @@ class Executor:
         # It is running: it ends, or the watchdog ends the process.
         return future.result()
 
+    def begin(self, label: str, deadline: float) -> None:
+        """This thread, which is the one, begins a job; meanwhile others may serve the sessions. `end` must follow."""
+        self._running = (label, deadline, self._clock())
+        self.calls += 1
+        if self._loop is not None:
+            self._loop.leave()
+
+    def end(self) -> None:
+        """The job that was begun is over."""
+        self._running = None
+        if self._loop is not None:
+            self._loop.enter()
+
+    def _run_here(self, label: str, deadline: float, work: Callable[[], T]) -> T:
+        self.begin(label, deadline)
+        try:
+            return work()
+        finally:
+            self.end()
+
+    def _wake(self) -> None:
+        if self._loop is not None:
+            self._loop.wake()
+
     def _work(self) -> None:
-        while (job := self._queue.get()) is not None:
+        self._ident = threading.get_ident()
+        if self._loop is not None:
+            self._loop.enter()
+        while (job := self._next()) is not None:
             if not job.future.set_running_or_notify_cancel():
                 continue
-            self._running = (job, self._clock())
-            self.calls += 1
             try:
-                result = job.work()
+                result = self._run_here(job.label, job.deadline, job.work)
             except BaseException as error:  # noqa: BLE001 - handed to the caller
                 job.future.set_exception(error)
             else:
                 job.future.set_result(result)
-            finally:
-                self._running = None
+        if self._loop is not None:
+            self._loop.leave()
+
+    def _next(self) -> _Job | None:
+        """The next job, None for the end. Serves sessions while there is none."""
+        if self._loop is None:
+            return self._queue.get()
+        waiting, serve = self._queue.queue, self._loop.serve
+        while not waiting:
+            serve()
+        return self._queue.get()
 
     def _watch(self) -> None:
+        seen: tuple[str, float, float] | None = None
         while not self._stopped.wait(self._watch_interval):
             running = self._running
             if running is None:
                 continue
-            job, since = running
-            if self._clock() - since > job.deadline:
-                log.critical("%s has not come back for %.0f s", job.label, job.deadline)
-                self._on_wedged(job.label)
+            label, deadline, _ = running
+            if self._overdue(running):
+                log.critical("%s has not come back for %.0f s", label, deadline)
+                self._on_wedged(label)
                 return
+            if running is seen and self._loop is not None:
+                self._loop.stand_in(partial(self._changed, running))
+            seen = running
+
+    def _overdue(self, running: tuple[str, float, float]) -> bool:
+        return self._clock() - running[2] > running[1]
+
+    def _changed(self, running: tuple[str, float, float]) -> bool:
+        """Whether the job that ran is over, or has been running for too long."""
+        return self._running is not running or self._stopped.is_set() or self._overdue(running)

@@ -1,36 +1,44 @@
-"""What a client can reach over RPyC: one method, plain values, an allow-list, a scope."""
+"""What a client can reach: one method, by RPyC or by lean frames; plain values, an allow-list, a scope."""
 
 from __future__ import annotations
 
 import json
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, Final
 
 from rpyc.core.service import Service
 
+from mt5_bridge import transport
 from mt5_bridge.arguments import SUCCESS, RejectedError, parse
 from mt5_bridge.auth import AGENT
 from mt5_bridge.codec import CodecError, decode, encode
 from mt5_bridge.contract import FUNCTIONS, Scope, Style
-from mt5_bridge.executor import BusyError, DeadlineError, Executor
+from mt5_bridge.executor import Executor
 from mt5_bridge.guard import parse_guard
 from mt5_bridge.journal import Journal
 from mt5_bridge.refusals import RefusedError, terminal_lost
+from mt5_bridge.scalars import MAX_SYMBOL
+from mt5_bridge.sessions import Session as Wire
 from mt5_bridge.terminal_link import Account, TerminalLink
+from mt5_bridge.tick_stream import TickBoard
 from mt5_bridge.trading import Sender, TradeDesk
 
 log = logging.getLogger(__name__)
 
 Answer = tuple[str, Any, int, str]
+Parsed = tuple[str, tuple[Any, ...], dict[str, Any]]
 
 FORWARDED: Final = frozenset(
     name for name, function in FUNCTIONS.items() if function.style is not Style.PYTHON
 ) - {"initialize", "login", "shutdown", "last_error"}  # fmt: skip
 """Functions that reach the terminal. The link itself is the worker's: no client may re-make or switch it."""
+_DEADLINES: Final = {name: function.deadline for name, function in FUNCTIONS.items()}
 MAX_ORDER_ID: Final = 120
+_REMEMBERED_CALLS: Final = 256
+_REMEMBERED_BYTES: Final = 100
 
 
 @dataclass(frozen=True)
@@ -54,6 +62,7 @@ class Terminal:
     link: TerminalLink
     desk: TradeDesk
     journal: Journal
+    board: TickBoard
     started: float
     """time.monotonic() when the worker started."""
 
@@ -65,67 +74,152 @@ class BridgeService(Service):  # type: ignore[misc]  # rpyc has no types
         super().__init__()
         self._terminal = terminal
         self._session = session
+        self._calls: dict[bytes, Parsed] = {}
         self._farm: dict[str, Callable[..., Any]] = {
             "farm.describe": self._describe,
             "farm.journal": self._journal,
             "farm.outcome": self._outcome,
             "farm.configure": self._configure,
         }
+        self._streaming: dict[str, Callable[..., Any]] = {
+            "farm.subscribe": self._subscribe,
+            "farm.unsubscribe": self._unsubscribe,
+        }
+        self._wire: Wire | None = None
+
+    def opened(self, wire: Wire) -> None:
+        """The session that ticks may be sent to."""
+        self._wire = wire
+
+    def closed(self) -> None:
+        """The session has ended."""
+        if self._wire is not None:
+            self._terminal.board.unsubscribe(self._wire)
 
     def exposed_call(self, function: Any, args: Any, kwargs: Any, options: Any) -> Answer:
         """Answer one call as (status, payload, error code, error text); see the client for the reading of it."""
         try:
-            value, error = self._answer(_text(function), _tuple(args), _pairs(kwargs), _pairs(options))
+            call = _text(function), _tuple(args), _pairs(kwargs), _pairs(options)
+            if function in self._streaming:
+                raise RefusedError("not_allowed", "RPyC clients get no streams")  # noqa: TRY301 - told as all others
+            value, error = self._answer(*call)
             return "ok", encode(value), *error
-        except RejectedError as rejected:
-            return "ok", rejected.value, *rejected.error
-        except RefusedError as refused:
-            log.info("refused %s to %s: %s", function, self._session.principal, refused.code)
-            return "refused", (refused.code, refused.message), *SUCCESS
-        except CodecError as error:
-            return "refused", ("malformed_call", str(error)), *SUCCESS
-        except (TypeError, SystemError, ValueError, OverflowError) as error:
-            return "raise", _described(error), *SUCCESS
-        except Exception:
-            log.exception("call of %s failed", str(function)[:40])
-            return "refused", ("terminal_lost", "the call failed inside the bridge"), *SUCCESS
+        except Exception as error:  # noqa: BLE001 - told to the client, or logged
+            return self._failure(str(function), error)
+
+    def answer(self, body: bytes) -> Iterable[transport.Buffer]:
+        """Answer the same call in lean frames."""
+        function = "?"
+        try:
+            call = self._calls.get(body)
+            if call is not None:
+                function = call[0]
+                self._check_epoch()
+                return transport.pack_value(*self._ask(*call))
+            function, args, kwargs, options = transport.unpack_call(body)
+            value, error = self._answer(function, args, kwargs, options, body)
+            return transport.pack_value(value, error)
+        except Exception as error:  # noqa: BLE001 - told to the client, or logged
+            return (transport.pack_answer(self._failure(function, error)),)
+
+    def answer_without_terminal(self, body: bytes) -> Iterable[transport.Buffer] | None:
+        """The answer to what the bridge knows by itself, None when the terminal has to be asked."""
+        try:
+            function = transport.unpack_call(body)[0]
+        except CodecError:
+            function = ""
+        return None if function in FORWARDED or function in self._streaming else self.answer(body)
+
+    def expired(self, body: bytes, waited: float) -> Iterable[transport.Buffer] | None:
+        """The refusal of a call that has waited longer than its deadline."""
+        try:
+            function = transport.unpack_call(body)[0]
+        except CodecError:
+            return None
+        if function in FUNCTIONS and waited > FUNCTIONS[function].deadline:
+            return (transport.pack_answer(self._failure(function, _waited_too_long())),)
+        return None
+
+    def _failure(self, function: str, error: Exception) -> Answer:
+        match error:
+            case RejectedError():
+                return "ok", error.value, *error.error
+            case RefusedError():
+                log.info("refused %s to %s: %s", function[:40], self._session.principal, error.code)
+                return "refused", (error.code, error.message), *SUCCESS
+            case CodecError():
+                return "refused", ("malformed_call", str(error)), *SUCCESS
+            case TypeError() | SystemError() | ValueError() | OverflowError():
+                return "raise", _described(error), *SUCCESS
+        log.error("call of %s failed", function[:40], exc_info=error)
+        return "refused", ("terminal_lost", "the call failed inside the bridge"), *SUCCESS
 
     def _answer(
-        self, function: str, args: tuple[Any, ...], kwargs: dict[str, Any], options: dict[str, Any]
+        self,
+        function: str,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        options: dict[str, Any],
+        body: bytes | None = None,
     ) -> tuple[Any, tuple[int, str]]:
-        terminal, session = self._terminal, self._session
-        if session.epoch < terminal.desk.mandate.epoch:
-            raise RefusedError("stale_epoch", "the terminal has been assigned anew since this session began")
-        if function in self._farm:
-            return self._farm[function](*args, **kwargs), SUCCESS
-        if function not in FORWARDED:
-            raise RefusedError("not_allowed", f"{function[:40]} cannot be called through the bridge")
-        if FUNCTIONS[function].scope is Scope.TRADE and session.scope is not Scope.TRADE:
-            raise RefusedError("read_only_ticket", "this session may read and not trade")
+        self._permit(function)
+        own = self._farm.get(function) or self._streaming.get(function)
+        if own is not None:
+            return own(*args, **kwargs), SUCCESS
         args, kwargs = parse(function, args, kwargs)
         if function == "order_send":
-            sender = Sender(session.principal, session.epoch)
-            return terminal.desk.send(sender, args[0], _order_id(options))
-        return self._read(function, args, kwargs)
+            sender = Sender(self._session.principal, self._session.epoch)
+            return self._terminal.desk.send(sender, args[0], _order_id(options))
+        if body is not None and len(body) <= _REMEMBERED_BYTES:
+            if len(self._calls) >= _REMEMBERED_CALLS:
+                self._calls.clear()
+            self._calls[body] = function, args, kwargs
+        return self._ask(function, args, kwargs)
 
-    def _read(self, function: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, tuple[int, str]]:
+    def _permit(self, function: str) -> None:
+        """Whether this session may call the function. Raises RefusedError."""
+        self._check_epoch()
+        if function in self._farm or function in self._streaming:
+            return
+        if function not in FORWARDED:
+            raise RefusedError("not_allowed", f"{function[:40]} cannot be called through the bridge")
+        if FUNCTIONS[function].scope is Scope.TRADE and self._session.scope is not Scope.TRADE:
+            raise RefusedError("read_only_ticket", "this session may read and not trade")
+
+    def _check_epoch(self) -> None:
+        if self._session.epoch < self._terminal.desk.mandate.epoch:
+            raise RefusedError("stale_epoch", "the terminal has been assigned anew since this session began")
+
+    def _ask(self, function: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, tuple[int, str]]:
+        """Ask the terminal. On its thread, as all sessions are served there."""
         terminal = self._terminal
-        if terminal.link.wrong_account:
-            raise RefusedError("wrong_account", "another account is signed in to the terminal")
-        if not terminal.link.linked:
+        link, executor = terminal.link, terminal.executor
+        if not link.linked:
+            if link.wrong_account:
+                raise RefusedError("wrong_account", "another account is signed in to the terminal")
             raise terminal_lost()
-
-        def work() -> tuple[Any, tuple[int, str]]:
-            value = terminal.link.call(function, args, kwargs)
-            terminal.desk.observe(value)
-            return value, terminal.link.last_error()
-
+        executor.begin(function, _DEADLINES[function])
         try:
-            return terminal.executor.run(function, FUNCTIONS[function].deadline, work)
-        except BusyError as error:
-            raise RefusedError("busy", "too many calls are waiting for this terminal") from error
-        except DeadlineError as error:
-            raise RefusedError("deadline", "the call waited too long for its turn; nothing was done") from error
+            value, error = link.ask(function, args, kwargs)
+        finally:
+            executor.end()
+        if type(value) is tuple:
+            terminal.desk.observe(value)
+        return value, error
+
+    def _subscribe(self, symbol: Any, msc: Any = None, count: Any = 0) -> Any:
+        if self._wire is None or (msc is not None and type(msc) is not int) or type(count) is not int:
+            raise CodecError("farm.subscribe takes a symbol and a cursor of two integers")
+        cursor = None if msc is None else (msc, max(0, count))
+        return self._terminal.board.subscribe(self._wire, _symbol(symbol), cursor, self._current)
+
+    def _unsubscribe(self, symbol: Any = None) -> Any:
+        if self._wire is not None:
+            self._terminal.board.unsubscribe(self._wire, None if symbol is None else _symbol(symbol))
+        return True
+
+    def _current(self) -> bool:
+        return self._session.epoch >= self._terminal.desk.mandate.epoch
 
     def _describe(self) -> Any:
         terminal = self._terminal
@@ -172,10 +266,45 @@ class BridgeService(Service):  # type: ignore[misc]  # rpyc has no types
         return True
 
 
+class SessionHandler:
+    """Answers the frames of one session: lean calls by the service itself, RPyC by a connection around it."""
+
+    def __init__(self, service: BridgeService, on_closed: Callable[[], None]) -> None:
+        self._service = service
+        self._on_closed = on_closed
+        self._connection: transport.ServedConnection | None = None
+        self.opened = service.opened
+        self.call = service.answer
+        self.call_without_terminal = service.answer_without_terminal
+        self.expired = service.expired
+
+    def rpyc(self, session: Wire, body: bytes) -> None:
+        """Serve a message of a stock RPyC client."""
+        if self._connection is None:
+            channel = transport.AnsweringChannel(session.send, session.close)
+            self._connection = transport.ServedConnection(self._service, channel, transport.RESTRICTED)
+        self._connection.handle(body)
+
+    def closed(self) -> None:
+        """The session has ended."""
+        self._service.closed()
+        self._on_closed()
+
+
+def _waited_too_long() -> RefusedError:
+    return RefusedError("deadline", "the call waited too long for its turn; nothing was done")
+
+
 def _text(value: Any) -> str:
     if type(value) is not str:
         raise CodecError("expected a text")
     return value
+
+
+def _symbol(value: Any) -> str:
+    if len(_text(value)) > MAX_SYMBOL:
+        raise CodecError("no symbol is so long")
+    return str(value)
 
 
 def _tuple(value: Any) -> tuple[Any, ...]:

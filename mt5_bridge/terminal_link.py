@@ -74,11 +74,21 @@ class TerminalLink:
 
     def call(self, function: str, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None) -> Any:
         """Call the terminal. On the executor's thread only."""
+        return self.ask(function, args, kwargs or {})[0]
+
+    def ask(self, function: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> tuple[Any, tuple[int, str]]:
+        """The terminal's answer and its last_error(). On the executor's thread only."""
+        backend = self._backend
         try:
-            return self._backend.call(function, args, kwargs or {})
-        finally:
-            if self._backend.last_error()[0] in LINK_ERRORS:
-                self._lose(self._backend.last_error())
+            value = backend.call(function, args, kwargs)
+        except BaseException:
+            if backend.last_error()[0] in LINK_ERRORS:
+                self._lose(backend.last_error())
+            raise
+        error = backend.last_error()
+        if error[0] in LINK_ERRORS:
+            self._lose(error)
+        return value, error
 
     def last_error(self) -> tuple[int, str]:
         """The terminal's last_error(). On the executor's thread only."""

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import logging
+import secrets
 import sqlite3
-import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final
@@ -25,6 +25,7 @@ UNCERTAIN: Final = frozenset(CONSTANTS[f"TRADE_RETCODE_{name}"] for name in ("ER
 """Return codes that do not say whether the broker has executed the order."""
 NOT_SENT: Final = frozenset({-2, -3, -5, -6, -7, -8, -10004})
 """Codes of last_error() after None that say that nothing was sent."""
+_TICKETS: Final = {"TradeOrder": "ticket", "TradePosition": "ticket", "TradeDeal": "order"}
 _LAST_SECOND: Final = 2**31 - 1
 _HISTORY_MARGIN_SECONDS: Final = 60
 _SETTLED_AT_ONCE: Final = 50
@@ -85,7 +86,7 @@ class TradeDesk:
 
         Raises RefusedError, and what the package raises.
         """
-        order_id = client_order_id or f"auto-{uuid.uuid4().hex}"
+        order_id = client_order_id or f"auto-{secrets.token_hex(16)}"
         try:
             entry, new = self._journal.add(order_id, sender.principal, sender.epoch, request)
         except sqlite3.Error as error:
@@ -103,12 +104,10 @@ class TradeDesk:
 
     def observe(self, values: Any) -> None:
         """Learn from an answer of a getter which order tickets exist."""
-        if isinstance(values, tuple):
-            kinds = {"TradeOrder": "ticket", "TradePosition": "ticket", "TradeDeal": "order"}
-            for value in values:
-                name = kinds.get(type(value).__name__)
-                if name is not None:
-                    self._watermark = max(self._watermark, getattr(value, name))
+        if type(values) is tuple and values:
+            name = _TICKETS.get(type(values[0]).__name__)
+            if name is not None:
+                self._watermark = max(self._watermark, *(getattr(value, name) for value in values))
 
     def settle_open(self) -> None:
         """Look for the outcome of orders that have none. On the executor's thread, so that none is on its way."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
 import logging
 import logging.handlers
 import os
@@ -15,15 +14,19 @@ import sys
 import threading
 import time
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
-from typing import Final, NoReturn
+from typing import Any, Final, NoReturn
 
-from mt5_bridge import auth, transport
+from mt5_bridge import auth
 from mt5_bridge.backends import Backend, open_backend
+from mt5_bridge.contract import FUNCTIONS
 from mt5_bridge.executor import WEDGED_EXIT_CODE, Executor
 from mt5_bridge.journal import Journal
-from mt5_bridge.service import BridgeService, Session, Terminal
+from mt5_bridge.service import BridgeService, Session, SessionHandler, Terminal
+from mt5_bridge.sessions import SessionLoop
 from mt5_bridge.terminal_link import Account, TerminalLink
+from mt5_bridge.tick_stream import TickBoard
 from mt5_bridge.trading import Mandate, TradeDesk
 from mt5_bridge.worker_config import ConfigError, WorkerConfig, load_worker_config, read_token
 
@@ -33,7 +36,6 @@ MAX_SESSIONS: Final = 64
 CHECK_SECONDS: Final = 1.0
 RECONNECT_SECONDS: Final = 0.3
 STOP_SECONDS: Final = 5.0
-SESSION_STOP_SECONDS: Final = 0.5
 _LOG_BYTES: Final = 2_000_000
 
 
@@ -45,15 +47,18 @@ class Worker:
         self._token = token
         self._stopping = threading.Event()
         self._waking, self._wake = socket.socketpair()
-        self._sessions: dict[socket.socket, threading.Thread] = {}
+        self._greeting = 0
+        self._counting = threading.Lock()
+        self._loop = SessionLoop()
         account = Account(config.login, config.server)
         journal = Journal(config.journal, time.time)
         self._backend = backend
-        executor = Executor(on_wedged=_die_wedged)
+        executor = Executor(on_wedged=_die_wedged, loop=self._loop)
         link = TerminalLink(self._backend, executor, account, time.monotonic)
         desk = TradeDesk(journal, executor, link, account, Mandate(config.epoch, config.guard), time.time)
+        board = TickBoard(partial(_ask_for_ticks, executor, link), self._loop)
         self._terminal = Terminal(
-            config.terminal_id, config.backend, account, executor, link, desk, journal, time.monotonic()
+            config.terminal_id, config.backend, account, executor, link, desk, journal, board, time.monotonic()
         )
 
     def stop(self) -> None:
@@ -95,27 +100,29 @@ class Worker:
             log.exception("cannot accept a connection")
             self._stopping.wait(0.2)  # out of file descriptors, most likely: let some close
             return
-        if len(self._sessions) >= MAX_SESSIONS:
+        if self._greeting + len(self._loop) >= MAX_SESSIONS:
             _refuse(sock, auth.HelloError("busy", "too many sessions are open on this terminal"))
             return
-        thread = threading.Thread(target=self._serve, args=(sock,), name="session", daemon=True)
-        self._sessions[sock] = thread
-        thread.start()
+        with self._counting:
+            self._greeting += 1
+        threading.Thread(target=self._welcome, args=(sock,), name="greeting", daemon=True).start()
 
-    def _serve(self, sock: socket.socket) -> None:
+    def _welcome(self, sock: socket.socket) -> None:
+        """Greet a connection and hand it to the loop; the greeting may take its time, so it has a thread."""
         try:
             session = self._greet(sock)
             log.info("session %s opened by %s, scope %s", session.session_id, session.principal, session.scope)
-            transport.serve(sock, BridgeService(self._terminal, session))
-            log.info("session %s closed", session.session_id)
+            service = BridgeService(self._terminal, session)
+            self._loop.add(sock, SessionHandler(service, partial(log.info, "session %s closed", session.session_id)))
         except auth.HelloError as error:
             log.warning("refused a connection: %s", error.code)
             _refuse(sock, error)
-        except OSError:
+        except (OSError, ValueError):  # ValueError: the loop has been closed meanwhile
             log.info("a connection broke during its greeting")
-        finally:
             sock.close()
-            self._sessions.pop(sock, None)
+        finally:
+            with self._counting:
+                self._greeting -= 1
 
     def _greet(self, sock: socket.socket) -> Session:
         hello = auth.parse_hello(auth.read_line(sock))
@@ -151,17 +158,21 @@ class Worker:
             self._backend.close()
         else:
             log.warning("a call did not end in time; leaving it behind")
-        self._end_sessions()
+        self._loop.close()
         self._waking.close()
         self._wake.close()
         self._terminal.journal.close()
 
-    def _end_sessions(self) -> None:
-        for sock, thread in list(self._sessions.items()):
-            # Only the reading side: an answer that is on its way still goes out.
-            with contextlib.suppress(OSError):
-                sock.shutdown(socket.SHUT_RD)
-            thread.join(SESSION_STOP_SECONDS)
+
+def _ask_for_ticks(executor: Executor, link: TerminalLink, function: str, args: tuple[Any, ...]) -> Any:
+    """What the terminal says, None while it is not there. On its thread."""
+    if not link.linked:
+        return None
+    executor.begin(function, FUNCTIONS[function].deadline)
+    try:
+        return link.call(function, args)
+    finally:
+        executor.end()
 
 
 def _refuse(sock: socket.socket, error: auth.HelloError) -> None:

@@ -6,12 +6,15 @@ import json
 import threading
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final, Self
 
+from mt5_bridge import transport
 from mt5_bridge.arguments import NO_CONNECTION, SUCCESS, RejectedError, parse, unconnected
 from mt5_bridge.client import compatibility, orders
 from mt5_bridge.client.errors import BridgeError, BridgeLost
-from mt5_bridge.client.link import Endpoint, Link
+from mt5_bridge.client.link import Endpoint, Link, timeout_of
+from mt5_bridge.client.ticks import TickStream, as_cursors
 from mt5_bridge.contract import CONSTANTS, PACKAGE_AUTHOR, PACKAGE_VERSION
 from mt5_bridge.structs import STRUCT_CLASSES, Struct
 
@@ -20,6 +23,7 @@ _IPC_TIMEOUT: Final = (-10005, "IPC timeout")
 _NO_TERMINAL: Final = (-10003, "IPC initialize failed, MetaTrader 5 x64 not found")
 _DEFAULT_TIMEOUT_MS: Final = 60_000
 _POLL_SECONDS: Final = 0.1
+_REMEMBERED_CALLS: Final = 256
 
 
 class MetaTrader5:
@@ -60,6 +64,8 @@ class MetaTrader5:
         self._compat = compat
         self._initialized = initialized
         self._error: tuple[int, str] = SUCCESS if initialized else (0, "")
+        self._frames: dict[tuple[str, tuple[Any, ...]], bytes] = {}
+        """The commonest calls, with at most one text, checked and packed."""
         self._reconnecting = threading.Lock()
         self._link = Link(self._endpoint)
 
@@ -100,6 +106,13 @@ class MetaTrader5:
         """
         result: Struct | None = self._call("order_send", (dict(request),), {}, {"client_order_id": client_order_id})
         return result
+
+    def tick_stream(self, *symbols: str, cursors: Mapping[str, Any] | None = None) -> TickStream:
+        """Ticks of `symbols` as they come, from now on or from the `cursors` of an earlier stream.
+
+        One stream for each object; the symbols must be in Market Watch. Raises BridgeError, BridgeLost.
+        """
+        return TickStream(self._link, symbols, as_cursors(cursors))
 
     # The package's connection functions, as far as a terminal run by the farm has them.
 
@@ -282,23 +295,39 @@ class MetaTrader5:
     def _call(
         self, function: str, args: tuple[Any, ...], kwargs: Mapping[str, Any], options: Mapping[str, Any] | None = None
     ) -> Any:
+        frame, checked = None, args
+        if not kwargs and not options and self._initialized:
+            with suppress(TypeError):  # what cannot be hashed is not remembered
+                frame = self._frames.get((function, args))
+        if frame is None:
+            try:
+                checked, named = parse(function, args, kwargs)
+            except RejectedError as rejected:
+                self._error = rejected.error
+                return rejected.value
+            if not self._initialized:
+                value, self._error = unconnected(function)
+                return value
+            frame = transport.pack_call(function, checked, named, options or {})
+            if not kwargs and not options and (not args or (len(args) == 1 and type(args[0]) is str)):
+                self._remember((function, args), frame)
         try:
-            args, kwargs = parse(function, args, kwargs)
-        except RejectedError as rejected:
-            self._error = rejected.error
-            return rejected.value
-        if not self._initialized:
-            value, self._error = unconnected(function)
-            return value
-        try:
-            value, self._error = self._link.call(function, args, kwargs, options or {})
-        except BridgeError as error:
+            value, self._error = self._link.ask(frame, timeout_of(function))
+        except (BridgeError, BridgeLost) as error:
             if not self._compat:
                 raise
+            return self._told_as_the_package_does(function, checked, error)
+        return value
+
+    def _remember(self, call: tuple[str, tuple[Any, ...]], frame: bytes) -> None:
+        if len(self._frames) >= _REMEMBERED_CALLS:
+            self._frames.clear()
+        self._frames[call] = frame
+
+    def _told_as_the_package_does(self, function: str, args: tuple[Any, ...], error: BridgeError | BridgeLost) -> Any:
+        if isinstance(error, BridgeError):
             value, self._error = compatibility.refused(function, error.code, args)
-        except BridgeLost:
-            if not self._compat:
-                raise
+        else:
             value, self._error = compatibility.lost(function)
             self._initialized = False
         return value

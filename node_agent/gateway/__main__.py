@@ -6,12 +6,12 @@ Exit codes: 0 asked to end, 2 bad configuration, 4 the address cannot be listene
 from __future__ import annotations
 
 import argparse
-import asyncio
 import os
 import signal
 import sqlite3
 import ssl
 import sys
+import threading
 from pathlib import Path
 
 import structlog
@@ -43,8 +43,13 @@ class RoutesReader:
         self._path = path
         self._stamp: tuple[int, int] | None = None
         self._routes = NO_ROUTES
+        self._reading = threading.Lock()
 
     def current(self) -> Routes:
+        with self._reading:
+            return self._read()
+
+    def _read(self) -> Routes:
         try:
             status = self._path.stat()
             stamp = (status.st_ino, status.st_mtime_ns)
@@ -60,27 +65,22 @@ def read_token(route: Route) -> str:
     return route.token_file.read_text().strip()
 
 
-async def serve(config: GatewayConfig) -> None:
+def serve(config: GatewayConfig) -> None:
     """Until SIGTERM or SIGINT. Raises OSError when it cannot listen."""
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
+    stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
+        signal.signal(number, lambda *_: stop.set())
     routes = RoutesReader(config.routes)
     redeemed = RedeemedTickets(config.redeemed)
     server = GatewayServer(config, Admission(config, routes.current, redeemed, system_clock), read_token)
     try:
-        address = await server.listen()
+        address = server.listen()
         write_atomically(config.ready, Ready(pid=os.getpid(), address=address).model_dump_json().encode())
         _log.info("gateway_listening", address=address)
-        while not stop.is_set():
+        while not stop.wait(config.reload_interval):
             server.end_stale_sessions(routes.current())
-            try:
-                await asyncio.wait_for(stop.wait(), config.reload_interval)
-            except TimeoutError:
-                continue
     finally:
-        await server.close()
+        server.close()
         redeemed.close()
 
 
@@ -94,7 +94,7 @@ def main() -> int:
     except (OSError, ValidationError) as error:
         return _fail(f"the configuration {arguments.config} cannot be used: {type(error).__name__}", EXIT_USAGE)
     try:
-        asyncio.run(serve(config))
+        serve(config)
     except (ssl.SSLError, sqlite3.Error, ValueError) as error:
         return _fail(f"the gateway's certificate, key or ticket file cannot be used: {error}", EXIT_USAGE)
     except OSError as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+import threading
 from collections import Counter
 from collections.abc import Callable
 
@@ -14,7 +15,7 @@ from node_agent.protocol.tickets import Ticket, TicketError, verify
 
 
 class Admission:
-    """Judges hellos. `routes` answers the newest routes."""
+    """Judges hellos, from any thread. `routes` answers the newest routes."""
 
     def __init__(
         self, config: GatewayConfig, routes: Callable[[], Routes], redeemed: RedeemedTickets, clock: Clock
@@ -24,6 +25,7 @@ class Admission:
         self._redeemed = redeemed
         self._clock = clock
         self._open: Counter[str] = Counter()
+        self._counting = threading.Lock()
 
     def admit(self, ticket_text: str) -> tuple[Ticket, Route]:
         """Redeem the ticket and take a place for its session; `leave` gives the place back. Raises RefusedError."""
@@ -43,15 +45,17 @@ class Admission:
             raise RefusedError(
                 "terminal_not_here", "this node has not heard of the terminal's new assignment yet; try again"
             )
-        self._check_room(ticket.terminal_id)
-        self._redeem(ticket)
-        self._open[ticket.terminal_id] += 1
+        with self._counting:
+            self._check_room(ticket.terminal_id)
+            self._redeem(ticket)
+            self._open[ticket.terminal_id] += 1
         return ticket, route
 
     def leave(self, terminal_id: str) -> None:
-        self._open[terminal_id] -= 1
-        if self._open[terminal_id] <= 0:
-            del self._open[terminal_id]
+        with self._counting:
+            self._open[terminal_id] -= 1
+            if self._open[terminal_id] <= 0:
+                del self._open[terminal_id]
 
     def _check_room(self, terminal_id: str) -> None:
         full = self._open.total() >= self._config.max_sessions

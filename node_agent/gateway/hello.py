@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from typing import Any
 
 from node_agent.protocol.tickets import Ticket
 
 VERSION = 1
-MAX_LINE = 4096
 
 
 class RefusedError(Exception):
@@ -18,21 +16,6 @@ class RefusedError(Exception):
     def __init__(self, code: str, message: str) -> None:
         super().__init__(message)
         self.code = code
-
-
-async def read_line(reader: asyncio.StreamReader) -> bytes:
-    """Raises RefusedError for a line that is too long or has no end, ConnectionError when the peer left before it."""
-    try:
-        line = await reader.readuntil(b"\n")
-    except asyncio.LimitOverrunError as error:
-        raise RefusedError("malformed_hello", "the hello must be one line of at most 4096 bytes") from error
-    except asyncio.IncompleteReadError as error:
-        if not error.partial:
-            raise ConnectionResetError("the peer left without a hello") from error
-        raise RefusedError("malformed_hello", "the hello must end with a newline") from error
-    if len(line) > MAX_LINE:
-        raise RefusedError("malformed_hello", "the hello must be one line of at most 4096 bytes")
-    return line
 
 
 def ticket_text(line: bytes) -> str:

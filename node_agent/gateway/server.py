@@ -1,17 +1,25 @@
-"""Listens with TLS 1.3 and carries bytes between admitted clients and their workers."""
+"""Listens with TLS 1.3 and carries bytes between admitted clients and their workers, one thread for each session.
+
+A thread that waits for both sides of its session at once passes a small frame on with two system calls and without an
+event loop between, and encrypts large answers while other sessions run.
+"""
 
 from __future__ import annotations
 
-import asyncio
 import secrets
+import select
 import socket
 import ssl
+import struct
+import threading
+import time
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import structlog
 
+from mt5_bridge import auth
 from node_agent.gateway import hello
 from node_agent.gateway.admission import Admission
 from node_agent.gateway.configuration import GatewayConfig, Route, Routes, split_address
@@ -19,156 +27,225 @@ from node_agent.gateway.hello import RefusedError
 from node_agent.protocol.tickets import Ticket
 
 _log = structlog.get_logger(__name__)
-_CHUNK = 64 * 1024
+_CHUNK = 256 * 1024
 _CLOSE_SECONDS = 2.0
+_STALLED_SECONDS = 60
+"""A side that takes nothing for so long ends its session."""
+_MAX_STRANGERS = 128
+_DRAIN = 64 * 1024
 
 
-@dataclass(frozen=True)
-class Session:
-    """An admitted client."""
+@dataclass(eq=False)
+class Conversation:
+    """One connection: a stranger until its ticket is redeemed, then a session."""
 
-    ticket: Ticket
-    task: asyncio.Task[None]
+    sock: socket.socket
+    since: float
+    """time.monotonic() when it came."""
+    ticket: Ticket | None = None
+    worker: socket.socket | None = None
+    thread: threading.Thread = field(default_factory=threading.Thread)
+
+    def cut(self) -> None:
+        """Wake and end its thread. From any thread; TLS itself is not touched, for the thread may be inside it."""
+        for sock in (self.sock, self.worker):
+            if sock is not None:
+                with suppress(OSError):
+                    socket.socket.shutdown(sock, socket.SHUT_RDWR)
 
 
 class GatewayServer:
-    """One listening socket. Runs on the event loop that made it."""
+    """One listening socket."""
 
     def __init__(self, config: GatewayConfig, admission: Admission, token_of: Callable[[Route], str]) -> None:
         self._config = config
         self._admission = admission
         self._token_of = token_of
-        self._sessions: dict[str, Session] = {}
-        self._server: asyncio.Server | None = None
+        self._lock = threading.Lock()
+        self._conversations: set[Conversation] = set()
+        self._strangers = 0
+        self._listener: socket.socket | None = None
+        self._context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
 
-    async def listen(self) -> str:
+    def listen(self) -> str:
         """Returns the address it listens on. Raises OSError when the port is taken, ssl.SSLError for a bad key."""
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.minimum_version = ssl.TLSVersion.TLSv1_3
-        context.load_cert_chain(self._config.certificate, self._config.key)
+        self._context.minimum_version = ssl.TLSVersion.TLSv1_3
+        self._context.load_cert_chain(self._config.certificate, self._config.key)
         host, port = split_address(self._config.listen)
-        self._server = await asyncio.start_server(
-            self._serve, host, port, ssl=context, ssl_handshake_timeout=self._config.hello_timeout, limit=hello.MAX_LINE
-        )
-        address = self._server.sockets[0].getsockname()
-        return f"{host}:{address[1]}"
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        self._listener = socket.create_server((host, port), family=family, backlog=128)
+        threading.Thread(target=self._accept, args=(self._listener,), name="accept", daemon=True).start()
+        return f"{host}:{self._listener.getsockname()[1]}"
 
-    async def close(self) -> None:
+    def close(self) -> None:
         """End all sessions."""
-        if self._server is not None:
-            self._server.close()
-        tasks = [session.task for session in self._sessions.values()]
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        if self._listener is not None:
+            with suppress(OSError):
+                self._listener.shutdown(socket.SHUT_RDWR)
+            self._listener.close()
+        for conversation in self._all():
+            conversation.cut()
+        deadline = time.monotonic() + _CLOSE_SECONDS
+        for conversation in self._all():
+            conversation.thread.join(max(0.0, deadline - time.monotonic()))
 
     def end_stale_sessions(self, routes: Routes) -> None:
-        """End sessions whose terminal has gone or has a higher epoch: they are fenced off."""
-        for session_id, session in self._sessions.items():
-            route = routes.terminals.get(session.ticket.terminal_id)
-            if route is None or route.epoch > session.ticket.epoch:
-                _log.info("session_fenced", session=session_id, terminal=session.ticket.terminal_id)
-                session.task.cancel()
+        """End sessions whose terminal has gone or has a higher epoch, and strangers that take too long to greet."""
+        longest = 2 * self._config.hello_timeout + self._config.worker_timeout
+        for conversation in self._all():
+            ticket = conversation.ticket
+            if ticket is None:
+                if time.monotonic() - conversation.since > longest:
+                    conversation.cut()
+                continue
+            route = routes.terminals.get(ticket.terminal_id)
+            if route is None or route.epoch > ticket.epoch:
+                _log.info("session_fenced", terminal=ticket.terminal_id)
+                conversation.cut()
 
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    def _all(self) -> list[Conversation]:
+        with self._lock:
+            return list(self._conversations)
+
+    def _accept(self, listener: socket.socket) -> None:
+        while True:
+            try:
+                sock, _ = listener.accept()
+            except OSError as error:
+                if listener.fileno() < 0:
+                    return  # closed
+                _log.warning("accept_failed", error=str(error))
+                time.sleep(0.2)  # out of file descriptors, most likely: let some close
+                continue
+            self._begin(sock)
+
+    def _begin(self, sock: socket.socket) -> None:
+        conversation = Conversation(sock, time.monotonic())
+        conversation.thread = threading.Thread(target=self._serve, args=(conversation,), name="session", daemon=True)
+        with self._lock:
+            if self._strangers >= _MAX_STRANGERS:
+                sock.close()
+                return
+            self._strangers += 1
+            self._conversations.add(conversation)
+        conversation.thread.start()
+
+    def _serve(self, conversation: Conversation) -> None:
         try:
-            _detect_dead_peer(writer)
-            await self._converse(reader, writer)
+            self._converse(conversation)
         except RefusedError as refusal:
             _log.info("session_refused", code=refusal.code)
-            with suppress(OSError):
-                writer.write(hello.refused(refusal))
-                await asyncio.wait_for(writer.drain(), _CLOSE_SECONDS)
+            _say_no(conversation.sock, refusal)
         except OSError as error:
             _log.debug("connection_lost", error=type(error).__name__)
-        except asyncio.CancelledError:
-            # Ours: the session was fenced off or the gateway ends. The task has nothing left to do but to close.
-            _log.debug("session_cancelled")
         finally:
-            await _close(writer)
+            with self._lock:
+                self._conversations.discard(conversation)
+                self._strangers -= conversation.ticket is None
+            conversation.sock.close()
+            if conversation.worker is not None:
+                conversation.worker.close()
 
-    async def _converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    def _converse(self, conversation: Conversation) -> None:
+        sock = conversation.sock
+        _prepare(sock)
+        sock.settimeout(self._config.hello_timeout)
+        client = self._context.wrap_socket(sock, server_side=True)
+        conversation.sock = client
         try:
-            async with asyncio.timeout(self._config.hello_timeout):
-                line = await hello.read_line(reader)
-        except TimeoutError as error:
-            raise RefusedError("hello_timeout", "no hello came in time") from error
+            line = auth.read_line(client, self._config.hello_timeout)
+        except auth.HelloError as error:
+            raise RefusedError(error.code, error.message) from error
         ticket, route = self._admission.admit(hello.ticket_text(line))
         try:
-            await self._open_session(ticket, route, reader, writer)
+            self._open_session(conversation, client, ticket, route)
         finally:
             self._admission.leave(ticket.terminal_id)
 
-    async def _open_session(
-        self, ticket: Ticket, route: Route, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
-    ) -> None:
-        worker_reader, worker_writer = await self._reach_worker(ticket, route)
+    def _open_session(self, conversation: Conversation, client: ssl.SSLSocket, ticket: Ticket, route: Route) -> None:
+        worker = self._reach_worker(ticket, route)
+        conversation.worker = worker
         session_id = f"ses_{secrets.token_hex(8)}"
-        task = asyncio.current_task()
-        assert task is not None
-        self._sessions[session_id] = Session(ticket, task)
+        with self._lock:
+            conversation.ticket = ticket
+            self._strangers -= 1
         log = _log.bind(session=session_id, terminal=ticket.terminal_id, scope=ticket.scope.value)
         log.info("session_opened", principal=ticket.principal)
         try:
-            writer.write(hello.accepted(ticket, session_id))
-            await _carry_both_ways(reader, writer, worker_reader, worker_writer)
+            client.sendall(hello.accepted(ticket, session_id))
+            _wait_in_the_kernel(client, worker)
+            carry_both_ways(client, worker)
         finally:
-            del self._sessions[session_id]
-            await _close(worker_writer)
             log.info("session_closed")
 
-    async def _reach_worker(self, ticket: Ticket, route: Route) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    def _reach_worker(self, ticket: Ticket, route: Route) -> socket.socket:
         """A connection on which the worker has accepted our hello. Raises RefusedError."""
         down = RefusedError("worker_down", "the terminal's bridge does not answer at the moment; try again")
+        worker = socket.socket(socket.AF_UNIX)
         try:
-            async with asyncio.timeout(self._config.worker_timeout):
-                reader, writer = await asyncio.open_unix_connection(str(route.worker), limit=_CHUNK)
-                try:
-                    writer.write(hello.worker_hello(ticket, self._token_of(route)))
-                    hello.check_worker_answer(await hello.read_line(reader))
-                except BaseException:
-                    writer.close()
-                    raise
-        except (OSError, ValueError) as error:
+            worker.settimeout(self._config.worker_timeout)
+            worker.connect(str(route.worker))
+            worker.sendall(hello.worker_hello(ticket, self._token_of(route)))
+            hello.check_worker_answer(auth.read_line(worker, self._config.worker_timeout))
+        except (OSError, ValueError, auth.HelloError) as error:
+            worker.close()
             raise down from error
-        return reader, writer
+        except BaseException:
+            worker.close()
+            raise
+        return worker
 
 
-async def _carry_both_ways(
-    client_reader: asyncio.StreamReader,
-    client_writer: asyncio.StreamWriter,
-    worker_reader: asyncio.StreamReader,
-    worker_writer: asyncio.StreamWriter,
-) -> None:
-    """Until either side ends. A slow reader slows its writer, so that little is held in memory."""
-    pumps = [
-        asyncio.create_task(_carry(client_reader, worker_writer)),
-        asyncio.create_task(_carry(worker_reader, client_writer)),
-    ]
-    try:
-        await asyncio.wait(pumps, return_when=asyncio.FIRST_COMPLETED)
-    finally:
-        for pump in pumps:
-            pump.cancel()
-        await asyncio.gather(*pumps, return_exceptions=True)
+def carry_both_ways(client: ssl.SSLSocket, worker: socket.socket) -> None:
+    """Until either side ends. A slow reader slows its writer, so that little is held in memory. Raises OSError."""
+    waiting = select.poll()
+    waiting.register(client, select.POLLIN)
+    waiting.register(worker, select.POLLIN)
+    ours = worker.fileno()
+    buffer = memoryview(bytearray(_CHUNK))
+    while True:
+        for descriptor, _ in waiting.poll():
+            if descriptor == ours:
+                size = worker.recv_into(buffer)
+                if not size:
+                    return
+                # Python's own sendall of TLS costs more than the encryption of a small frame.
+                sent = client.send(buffer[:size])
+                if sent < size:
+                    client.sendall(buffer[sent:size])
+                continue
+            size = client.recv_into(buffer)
+            if not size:
+                return
+            worker.sendall(buffer[:size])
+            while client.pending():  # decrypted already, so the system does not tell of it
+                worker.sendall(buffer[: client.recv_into(buffer)])
 
 
-async def _carry(source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
-    while data := await source.read(_CHUNK):
-        sink.write(data)
-        await sink.drain()
+def _wait_in_the_kernel(client: socket.socket, worker: socket.socket) -> None:
+    """Bound every send without the extra system calls of Python's own time-outs."""
+    client.settimeout(None)
+    worker.settimeout(None)
+    if number := getattr(socket, "TCP_USER_TIMEOUT", None):
+        client.setsockopt(socket.IPPROTO_TCP, number, _STALLED_SECONDS * 1000)
+    worker.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack("ll", _STALLED_SECONDS, 0))
 
 
-def _detect_dead_peer(writer: asyncio.StreamWriter) -> None:
-    """A client whose machine vanished must not keep its place: the kernel asks after 30 s of silence."""
-    connection = writer.get_extra_info("socket")
+def _prepare(connection: socket.socket) -> None:
+    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    # A client whose machine vanished must not keep its place: the kernel asks after 30 s of silence.
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
     for option, value in (("TCP_KEEPIDLE", 30), ("TCP_KEEPINTVL", 10), ("TCP_KEEPCNT", 3)):
         if number := getattr(socket, option, None):
             connection.setsockopt(socket.IPPROTO_TCP, number, value)
 
 
-async def _close(writer: asyncio.StreamWriter) -> None:
-    writer.close()
-    with suppress(OSError, TimeoutError, asyncio.CancelledError):
-        await asyncio.wait_for(writer.wait_closed(), _CLOSE_SECONDS)
+def _say_no(sock: socket.socket, refusal: RefusedError) -> None:
+    with suppress(OSError):
+        sock.settimeout(_CLOSE_SECONDS)
+        sock.sendall(hello.refused(refusal))
+        # What the peer still sends is read and dropped: closing over it would take back what was just said.
+        socket.socket.shutdown(sock, socket.SHUT_WR)
+        left = _DRAIN
+        while left > 0 and (data := socket.socket.recv(sock, 4096)):
+            left -= len(data)

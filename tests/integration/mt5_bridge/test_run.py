@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 import sys
 import textwrap
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from mt5_bridge.client import MetaTrader5
-from tests.bridge_doubles import SERVER, TOKEN, RunningWorker, StubBackend, eventually, running_worker
+from mt5_bridge.structs import RATES_DTYPE
+from tests.bridge_doubles import SERVER, TOKEN, RunningWorker, StubBackend, eventually, running_worker, struct
 
 
 @pytest.fixture
@@ -139,3 +142,86 @@ def test_an_unreachable_or_refusing_worker_is_exit_code_1(worker: RunningWorker)
     assert (done.returncode, done.stdout) == (1, "")
     assert "bad_token" in done.stderr
     assert "another-secret" not in done.stderr
+
+
+def test_a_module_runs_with_its_arguments_stdin_and_exit_code(worker: RunningWorker) -> None:
+    package = worker.folder / "library"
+    package.mkdir()
+    (package / "__init__.py").touch()
+    (package / "__main__.py").write_text(
+        "import sys, MetaTrader5 as mt5\n"
+        "from library import part\n"
+        "assert mt5.initialize()\n"
+        "print(part.login(), sys.argv[1:], input())\n"
+        "sys.exit(7)\n"
+    )
+    (package / "part.py").write_text("import MetaTrader5\ndef login(): return MetaTrader5.account_info().login\n")
+    connection = str(connection_file(worker))
+    command = [sys.executable, "-m", "mt5_bridge.cli", "run", "--connection", connection, "-m", "library", "a", "-m"]
+    done = subprocess.run(
+        command, capture_output=True, text=True, timeout=60, check=False, cwd=worker.folder, input="typed\n"
+    )
+    assert (done.stdout, done.returncode) == ("5001 ['a', '-m'] typed\n", 7), done.stderr
+
+
+def test_ctrl_c_reaches_the_script(worker: RunningWorker) -> None:
+    script = worker.folder / "script.py"
+    script.write_text(
+        "import time\n"
+        "try:\n"
+        "    print('waiting', flush=True)\n"
+        "    time.sleep(60)\n"
+        "except KeyboardInterrupt:\n"
+        "    print('interrupted')\n"
+        "    raise SystemExit(5)\n"
+    )
+    command = [sys.executable, "-m", "mt5_bridge.cli", "run", str(script), "--connection", str(connection_file(worker))]
+    child = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    assert child.stdout is not None
+    with child.stdout as lines:
+        assert lines.readline() == "waiting\n"
+        child.send_signal(signal.SIGINT)
+        assert lines.read() == "interrupted\n"
+    assert child.wait(30) == 5
+
+
+def test_initialize_with_a_name_turns_to_another_terminal(worker: RunningWorker, backend: StubBackend) -> None:
+    other_backend = StubBackend()
+    other_backend.bid = 2.5
+    with running_worker(other_backend) as other:
+        script = worker.folder / "script.py"
+        script.write_text(
+            "import MetaTrader5 as mt5\n"
+            "assert mt5.initialize(timeout=10000)\n"
+            "first = mt5.symbol_info_tick('EURUSD').bid\n"
+            "assert mt5.initialize('second', timeout=10000), mt5.last_error()\n"
+            "print(first, mt5.symbol_info_tick('EURUSD').bid)\n"
+            "assert mt5.initialize(path='first')\n"
+            "print(mt5.symbol_info_tick('EURUSD').bid)\n"
+        )
+        connections = [f"--connection=first={connection_file(worker)}", f"--connection=second={connection_file(other)}"]
+        command = [sys.executable, "-m", "mt5_bridge.cli", "run", str(script), *connections]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert done.stdout.splitlines() == ["1.1 2.5", "1.1"], done.stderr
+
+
+def test_pandas_works_on_the_results(worker: RunningWorker, backend: StubBackend) -> None:
+    backend.bars = np.zeros(5, RATES_DTYPE)
+    backend.bars["time"] = np.arange(5) * 60
+    backend.positions.append(struct("TradePosition", ticket=7, symbol="EURUSD", volume=0.1))
+    done = run(
+        worker,
+        """
+        import MetaTrader5 as mt5, pandas as pd
+        assert mt5.initialize()
+        rates = pd.DataFrame(mt5.copy_rates_from_pos("EURUSD", mt5.TIMEFRAME_M1, 0, 5))
+        rates["time"] = pd.to_datetime(rates["time"], unit="s")
+        names = mt5.copy_rates_from_pos("EURUSD", 1, 0, 1).dtype.names
+        print(rates["time"].iloc[-1], list(rates.columns) == list(names))
+        positions = mt5.positions_get()
+        frame = pd.DataFrame(list(positions), columns=positions[0]._asdict().keys())
+        print(frame["ticket"].tolist(), frame["symbol"].tolist())
+        print(pd.DataFrame([mt5.account_info()._asdict()])["login"].tolist())
+        """,
+    )
+    assert done.stdout.splitlines() == ["1970-01-01 00:04:00 True", "[7] ['EURUSD']", "[5001]"], done.stderr

@@ -1,0 +1,171 @@
+"""Result structs as one packed byte string: numbers as C has them, texts joined by a zero byte.
+
+    kind of struct (B), number of structs (I), all numbers column by column ("<q", "<d", "<?"), all texts
+
+Columns instead of rows let `struct` and `zip` do the work for a hundred positions at once. A value that does not fit
+(a number beyond 64 bits, a text with a zero byte) is not packed; the caller then sends it in the general form.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
+from itertools import chain
+from operator import itemgetter
+from typing import Any, Final
+
+from mt5_bridge.contract import STRUCTS
+from mt5_bridge.structs import STRUCT_CLASSES, Struct
+
+HEADER: Final = struct.Struct("<BI")
+_CODES: Final = {int: "q", float: "d", bool: "?"}
+_NESTED: Final = "TradeRequest"
+MAX_STRUCTS: Final = 1 << 20
+_new: Final[Callable[..., Any]] = tuple.__new__  # the rows have the right length already
+
+
+class PackingError(ValueError):
+    """Bytes that are no packed structs."""
+
+
+class Layout:
+    """How one kind of struct is packed. A struct that ends with its request has the request's fields inline."""
+
+    def __init__(self, number: int, name: str) -> None:
+        fields = [kind for _, kind in STRUCTS[name]]
+        self.nested = fields[-1] is tuple
+        if self.nested:
+            fields = fields[:-1] + [kind for _, kind in STRUCTS[_NESTED]]
+        self.number = number
+        self.cls = STRUCT_CLASSES[name]
+        self.own = len(STRUCTS[name]) - self.nested
+        self._numbers = [index for index, kind in enumerate(fields) if kind is not str]
+        self._texts = [index for index, kind in enumerate(fields) if kind is str]
+        self._codes = [_CODES[fields[index]] for index in self._numbers]
+        self._one = struct.Struct("<" + "".join(self._codes))
+        self._pick_numbers, self._pick_texts = _picker(self._numbers), _picker(self._texts)
+        packed = self._numbers + self._texts
+        self._restore = _picker([packed.index(index) for index in range(len(fields))])
+        self._packed = packed
+        self._make = partial(_new, self.cls)
+        self._one_header = HEADER.pack(number, 1)
+        self._one_size = HEADER.size + self._one.size
+
+    def pack(self, rows: Sequence[tuple[Any, ...]]) -> bytes | None:
+        """The structs as bytes; None when one of their values does not fit."""
+        if self.nested:
+            rows = [(*row[:-1], *row[-1]) for row in rows]
+        texts: Sequence[str]
+        try:
+            if len(rows) == 1:
+                numbers = self._one.pack(*self._pick_numbers(rows[0]))
+                texts = self._pick_texts(rows[0])
+            else:
+                columns = list(zip(*rows, strict=True))
+                numbers = struct.pack(
+                    self._format(len(rows)), *chain.from_iterable([columns[index] for index in self._numbers])
+                )
+                texts = list(chain.from_iterable([columns[index] for index in self._texts]))
+            joined = "\0".join(texts)
+            if texts and joined.count("\0") != len(texts) - 1:
+                return None
+            return HEADER.pack(self.number, len(rows)) + numbers + joined.encode()
+        except (struct.error, TypeError, ValueError, IndexError):
+            return None
+
+    def pack_one(self, row: tuple[Any, ...]) -> bytes | None:
+        """One struct as bytes; None when one of its values does not fit."""
+        if self._texts:
+            return self.pack((row,))
+        try:
+            return self._one_header + self._one.pack(*row)
+        except struct.error:
+            return None
+
+    def unpack_one(self, data: bytes) -> Struct:
+        """The struct that `pack_one` packed. Raises PackingError, struct.error, UnicodeError."""
+        if self._texts:
+            return self.unpack(data, 1)[0]
+        if len(data) != self._one_size:
+            raise PackingError("not a packed struct")
+        made: Struct = self._make(self._one.unpack_from(data, HEADER.size))
+        return made
+
+    def unpack(self, data: bytes, count: int) -> tuple[Struct, ...]:
+        """The structs that follow a header. Raises PackingError, struct.error, UnicodeError."""
+        rows = (self._row(data),) if count == 1 else self._rows(data, count)
+        if self.nested:
+            own, request = self.own, STRUCT_CLASSES[_NESTED]
+            rows = [(*row[:own], _new(request, row[own:])) for row in rows]
+        return tuple(map(self._make, rows))
+
+    def _row(self, data: bytes) -> tuple[Any, ...]:
+        one = self._one
+        numbers = one.unpack_from(data, HEADER.size)
+        rest = data[HEADER.size + one.size :]
+        if not self._texts:
+            if rest:
+                raise PackingError("not packed structs")
+            return numbers
+        texts = str(rest, "utf-8").split("\0")
+        if len(texts) != len(self._texts):
+            raise PackingError("not packed structs")
+        return self._restore((*numbers, *texts))
+
+    def _rows(self, data: bytes, count: int) -> Iterable[tuple[Any, ...]]:
+        packing = struct.Struct(self._format(count))
+        numbers = packing.unpack_from(data, HEADER.size)
+        rest = data[HEADER.size + packing.size :]
+        texts = str(rest, "utf-8").split("\0") if self._texts else []
+        if len(texts) != len(self._texts) * count or (rest and not self._texts):
+            raise PackingError("not packed structs")
+        columns: list[Sequence[Any]] = [()] * len(self._packed)
+        for place, index in enumerate(self._numbers):
+            columns[index] = numbers[place * count : (place + 1) * count]
+        for place, index in enumerate(self._texts):
+            columns[index] = texts[place * count : (place + 1) * count]
+        return zip(*columns, strict=True)
+
+    def _format(self, count: int) -> str:
+        return "<" + "".join([f"{count}{code}" for code in self._codes])
+
+
+def _picker(indexes: list[int]) -> Callable[[Any], tuple[Any, ...]]:
+    if len(indexes) > 1:
+        return itemgetter(*indexes)
+    return lambda row: tuple(row[index] for index in indexes)
+
+
+_LAYOUTS: Final[tuple[Layout, ...]] = tuple(Layout(number, name) for number, name in enumerate(STRUCTS))
+_BY_CLASS: Final[dict[type, Layout]] = {layout.cls: layout for layout in _LAYOUTS}
+_BY_NAME: Final = dict(zip(STRUCTS, _LAYOUTS, strict=True))
+
+
+def layout_of(value: Any) -> Layout | None:
+    """How a value is packed if it is a result struct, of ours or of the official package."""
+    kind = type(value)
+    layout = _BY_CLASS.get(kind)
+    if layout is not None:
+        return layout
+    return _BY_NAME.get(kind.__name__) if kind is not tuple and isinstance(value, tuple) else None
+
+
+def unpack_one(data: bytes) -> Struct:
+    """The struct in bytes that `Layout.pack_one` made. Raises PackingError."""
+    try:
+        return _LAYOUTS[data[0]].unpack_one(data)
+    except (struct.error, IndexError, ValueError) as error:
+        raise PackingError("not a packed struct") from error
+
+
+def unpack(data: bytes) -> tuple[Struct, ...]:
+    """The structs in bytes that `Layout.pack` made, at least one. Raises PackingError."""
+    try:
+        number, count = HEADER.unpack_from(data)
+        if 0 < count <= MAX_STRUCTS:
+            structs: tuple[Struct, ...] = _LAYOUTS[number].unpack(data, count)
+            return structs
+    except (struct.error, IndexError, ValueError) as error:
+        raise PackingError("not packed structs") from error
+    raise PackingError("not packed structs")

@@ -1,0 +1,231 @@
+"""Whatever an authenticated client sends, the worker lives, stays small, and serves the others."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import socket
+import struct
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from rpyc.core import brine, consts
+
+from mt5_bridge import auth, transport
+from mt5_bridge.client import BridgeError, MetaTrader5
+from tests.bridge_doubles import LOGIN, TOKEN, eventually
+
+GROWTH_MB = 50
+
+SERVER = """
+import sys
+from pathlib import Path
+from tests.bridge_doubles import RunningWorker, StubBackend
+worker = RunningWorker(StubBackend(), Path(sys.argv[1]))
+worker.start()
+print("ready", flush=True)
+sys.stdin.read()
+worker.stop()
+"""
+
+
+class WorkerProcess:
+    """A worker in a process of its own, so that a crash or growth can be seen."""
+
+    def __init__(self, folder: Path) -> None:
+        self.path = f"{folder}/w.sock"
+        command = [sys.executable, "-c", SERVER, str(folder)]
+        self.child = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        assert self.child.stdout is not None
+        assert self.child.stdout.readline() == "ready\n"
+        with self.client() as mt5:
+            eventually(lambda: mt5.describe()["connected"])
+        self.size_at_first = self.megabytes()
+
+    def client(self, scope: str = "trade") -> MetaTrader5:
+        return MetaTrader5(f"unix:{self.path}", token=TOKEN, scope=scope, epoch=7, principal="user:usr_1")
+
+    def greeted(self) -> socket.socket:
+        sock = socket.socket(socket.AF_UNIX)
+        sock.settimeout(10)
+        sock.connect(self.path)
+        auth.greet(sock, {"token": TOKEN, "scope": "trade", "epoch": 7, "principal": "user:usr_1"})
+        sock.settimeout(10)
+        return sock
+
+    def megabytes(self) -> float:
+        return int(Path(f"/proc/{self.child.pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 1e6
+
+    def assert_sound(self) -> None:
+        assert self.child.poll() is None
+        with self.client() as mt5:
+            assert mt5.account_info().login == LOGIN
+        assert self.megabytes() - self.size_at_first < GROWTH_MB
+
+    def stop(self) -> None:
+        self.child.communicate(timeout=20)
+
+
+@pytest.fixture(scope="module")
+def worker() -> Iterator[WorkerProcess]:
+    with tempfile.TemporaryDirectory(prefix="m5", dir="/tmp") as folder:
+        process = WorkerProcess(Path(folder))
+        yield process
+        process.assert_sound()
+        process.stop()
+        assert process.child.returncode == 0
+
+
+def send_and_drain(sock: socket.socket, data: bytes) -> bytes:
+    """What comes back until the worker closes, or has nothing more to say to a client that sends no more."""
+    received = b""
+    with sock, contextlib.suppress(ConnectionResetError, BrokenPipeError):
+        sock.sendall(data)
+        sock.shutdown(socket.SHUT_WR)
+        while more := sock.recv(65536):
+            received += more
+    return received
+
+
+_kinds = st.sampled_from([0, 1, 2, 3, 4, 5, 6, 7, 8, 255])
+_headers = st.builds(transport.FRAME.pack, st.integers(0, 2**32 - 1) | st.integers(0, 100), _kinds)
+_json = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=5), inner, max_size=4),
+    max_leaves=15,
+)
+_functions = st.sampled_from(
+    ["symbol_info_tick", "copy_rates_from_pos", "order_send", "farm.journal", "farm.configure"]
+)
+_calls = st.builds(
+    lambda *parts: transport.frame(transport.CALL, json.dumps(parts).encode()),
+    _functions | _json,
+    st.lists(_json, max_size=4) | _json,
+    st.dictionaries(st.text(max_size=8), _json, max_size=3) | _json,
+    _json,
+)
+_wrapped = st.builds(transport.frame, _kinds, st.binary(min_size=1, max_size=300))
+_brine = st.binary(max_size=200).map(lambda body: transport.frame(0, b"\x01" + body) + b"\n")
+_streams = st.lists(st.binary(max_size=100) | _headers | _calls | _wrapped | _brine, min_size=1, max_size=6)
+
+
+@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(parts=_streams, cut=st.integers(0, 40))
+def test_random_frames_end_in_answers_or_a_clean_close(worker: WorkerProcess, parts: list[bytes], cut: int) -> None:
+    data = b"".join(parts)
+    send_and_drain(worker.greeted(), data[: max(1, len(data) - cut)])
+    assert worker.child.poll() is None
+
+
+def test_after_all_that_others_are_served_and_little_was_kept(worker: WorkerProcess) -> None:
+    worker.assert_sound()
+
+
+@pytest.mark.parametrize("kind", [0, 2])
+def test_a_huge_length_is_refused_before_it_is_read(worker: WorkerProcess, kind: int) -> None:
+    for length in (2**32 - 1, transport.REQUEST_LIMIT + 1):
+        assert send_and_drain(worker.greeted(), transport.FRAME.pack(length, kind) + b"x" * 1000) == b""
+    worker.assert_sound()
+
+
+def test_frames_that_never_end_keep_nothing_and_hold_nobody_up(worker: WorkerProcess) -> None:
+    halves = [worker.greeted() for _ in range(20)]
+    for sock in halves:
+        sock.sendall(transport.FRAME.pack(transport.REQUEST_LIMIT, transport.CALL) + b"[" * 200_000)
+    worker.assert_sound()
+    for sock in halves:
+        sock.close()
+    worker.assert_sound()
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"[" * 250_000,
+        b"[[],[],[" + b"[]," * 80_000,
+        b"9" * 200_000,
+        b'["symbol_info_tick",[' + b'"x",' * 60_000,
+        b"\xff\xfe",
+    ],
+)
+def test_json_that_blows_up_is_refused_in_one_answer(worker: WorkerProcess, body: bytes) -> None:
+    for _ in range(5):
+        answer = send_and_drain(worker.greeted(), transport.frame(transport.CALL, body))
+        kind, content = answer[4], answer[transport.FRAME.size :]
+        assert kind == transport.VALUE
+        assert transport.unpack_answer(kind, content)[0] == "refused"
+    worker.assert_sound()
+
+
+def test_rpyc_messages_that_a_client_never_sends_end_the_session(worker: WorkerProcess) -> None:
+    for kind in (consts.MSG_REPLY, consts.MSG_EXCEPTION, 9):
+        data = brine.I1.pack(kind) + brine.dump((0, ("builtins", "OSError", (), "")))
+        assert send_and_drain(worker.greeted(), transport.FRAME.pack(len(data), 0) + data + b"\n") == b""
+    worker.assert_sound()
+
+
+def test_a_read_session_that_trades_and_functions_off_the_list_are_refused(worker: WorkerProcess) -> None:
+    with worker.client("read") as mt5:
+        with pytest.raises(BridgeError, match="read_only_ticket"):
+            mt5.order_send({"action": 1, "symbol": "EURUSD", "volume": 0.1, "type": 0})
+        for function in ("eval", "__import__", "shutdown", "login", "farm.secret", "Buy"):
+            with pytest.raises(BridgeError, match="not_allowed"):
+                mt5._link.call(function, ("1",), {}, {})
+
+
+def test_a_client_that_floods_or_does_not_read_holds_nobody_up(worker: WorkerProcess) -> None:
+    call = transport.pack_call("account_info", (), {}, {})
+    floods = [worker.greeted() for _ in range(4)]
+    for sock in floods:
+        sock.setblocking(False)
+        with contextlib.suppress(BlockingIOError):
+            while sock.send(call * 1000):
+                pass
+    begun = time.monotonic()
+    with worker.client() as mt5:
+        for _ in range(50):
+            assert mt5.account_info().login == LOGIN
+    assert time.monotonic() - begun < 10
+    assert worker.megabytes() - worker.size_at_first < GROWTH_MB
+    for sock in floods:
+        sock.close()
+    worker.assert_sound()
+
+
+def test_a_stock_rpyc_client_is_served_on_the_same_port(worker: WorkerProcess) -> None:
+    import rpyc
+
+    with worker.greeted() as sock:
+        sock.settimeout(None)
+        stream = rpyc.core.stream.SocketStream(sock)
+        connection = rpyc.connect_stream(stream)
+        status, payload, code, text = connection.root.call("account_info", (), (), ())
+        assert (status, payload[:2], code, text) == ("ok", ("s", "AccountInfo"), 1, "Success")
+        assert connection.root.call("symbol_info", ("NOPE",), (), ()) == ("ok", None, -4, "Terminal: Not found")
+        with pytest.raises(AttributeError):
+            connection.root.exposed_call.__func__  # noqa: B018 - the access is what is tested
+        connection.close()
+
+
+def test_one_connection_carries_rpyc_and_lean_frames(worker: WorkerProcess) -> None:
+    with worker.greeted() as sock:
+        request = (0, (consts.HANDLE_GETROOT, (consts.LABEL_VALUE, ())))
+        data = brine.I1.pack(consts.MSG_REQUEST) + brine.dump(request)
+        rpyc_frame = struct.pack("!LB", len(data), 0) + data + b"\n"
+        sock.sendall(rpyc_frame + transport.pack_call("version", (), {}, {}) + rpyc_frame)
+        kinds = []
+        reader = sock.makefile("rb")
+        for _ in range(3):
+            length, kind = transport.FRAME.unpack(reader.read(transport.FRAME.size))
+            reader.read(length + (kind == transport.RPYC))
+            kinds.append(kind)
+        reader.close()
+        assert kinds == [transport.RPYC, transport.VALUE, transport.RPYC]

@@ -1,0 +1,141 @@
+"""Many sessions on the one thread of the terminal: a long call, a slow peer, a large answer hold up nobody else."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+
+from mt5_bridge import transport
+from mt5_bridge.client import BridgeError, BridgeLost, MetaTrader5
+from mt5_bridge.client.link import Endpoint
+from mt5_bridge.contract import FUNCTIONS
+from mt5_bridge.structs import RATES_DTYPE
+from tests.bridge_doubles import LOGIN, TOKEN, RunningWorker, StubBackend, eventually, running_worker
+
+
+@pytest.fixture
+def backend() -> StubBackend:
+    return StubBackend()
+
+
+@pytest.fixture
+def worker(backend: StubBackend) -> Iterator[RunningWorker]:
+    with running_worker(backend) as running:
+        yield running
+
+
+def client(worker: RunningWorker) -> MetaTrader5:
+    mt5 = MetaTrader5(worker.address, token=TOKEN, scope="trade", epoch=7, principal="user:usr_1")
+    eventually(lambda: mt5.describe()["connected"])
+    return mt5
+
+
+class Hanging:
+    """A call that the terminal does not answer until `end`."""
+
+    def __init__(self, worker: RunningWorker, backend: StubBackend) -> None:
+        self.gate = backend.gate = threading.Event()
+        self._mt5 = client(worker)
+        self.answers: list[Any] = []
+        self._thread = threading.Thread(target=self._call)
+        self._thread.start()
+        eventually(lambda: "symbol_info_tick" in backend.calls)
+
+    def _call(self) -> None:
+        self.answers.append(self._mt5.symbol_info_tick("SLEEPY"))
+
+    def end(self) -> None:
+        self.gate.set()
+        self._thread.join(20)
+        self._mt5.close()
+        assert self.answers
+
+
+def test_what_needs_no_terminal_is_answered_while_a_call_hangs(worker: RunningWorker, backend: StubBackend) -> None:
+    with client(worker) as mt5:
+        hanging = Hanging(worker, backend)
+        for _ in range(5):
+            assert mt5.describe()["connected"]
+            assert mt5.outcome("never") is None
+            with pytest.raises(BridgeError, match="not_allowed"):
+                mt5._link.call("eval", (), {}, {})
+        assert not hanging.answers
+        hanging.end()
+        assert mt5.account_info().login == LOGIN
+
+
+def test_calls_that_wait_behind_it_are_answered_in_the_end(worker: RunningWorker, backend: StubBackend) -> None:
+    clients = [client(worker) for _ in range(6)]
+    hanging = Hanging(worker, backend)
+    backend.calls.clear()
+    logins: list[int] = []
+    threads = [threading.Thread(target=lambda one=one: logins.append(one.account_info().login)) for one in clients]
+    for thread in threads:
+        thread.start()
+    eventually(lambda: sum(session.parked is not None for session in worker._worker._loop._sessions.values()) == 6)
+    assert not logins
+    hanging.end()
+    for thread in threads:
+        thread.join(20)
+    assert logins == [LOGIN] * 6
+    assert len(backend.threads) == 1
+    for one in clients:
+        one.close()
+
+
+def test_a_call_that_waits_longer_than_its_deadline_is_refused_and_never_made(
+    worker: RunningWorker, backend: StubBackend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import dataclasses
+
+    with client(worker) as mt5:
+        hanging = Hanging(worker, backend)
+        quick = {"symbols_total": dataclasses.replace(FUNCTIONS["symbols_total"], deadline=0.05)}
+        monkeypatch.setattr("mt5_bridge.service.FUNCTIONS", {**FUNCTIONS, **quick})
+        with pytest.raises(BridgeError) as refused:
+            mt5.symbols_total()
+        assert (refused.value.code, refused.value.retryable) == ("deadline", True)
+        hanging.end()
+        assert "symbols_total" not in backend.calls
+        assert mt5.account_info().login == LOGIN
+
+
+def test_a_peer_that_does_not_take_its_array_holds_nobody_up(worker: RunningWorker, backend: StubBackend) -> None:
+    backend.bars = np.zeros(300_000, RATES_DTYPE)
+    with client(worker) as mt5:
+        endpoint = Endpoint(worker.address, token=TOKEN, scope="read", epoch=7, principal="user:usr_1")
+        idle = [endpoint.connect() for _ in range(3)]
+        for sock in idle:
+            sock.sendall(transport.pack_call("copy_rates_from_pos", ("EURUSD", 1, 0, 300_000), {}, {}))
+        eventually(lambda: backend.calls.count("copy_rates_from_pos") == 3)
+        assert len(mt5.copy_rates_from_pos("EURUSD", 1, 0, 300_000)) == 300_000
+        assert mt5.account_info().login == LOGIN
+        for sock in idle:
+            sock.close()
+        eventually(lambda: len(worker._worker._loop) == 1)
+        assert mt5.account_info().login == LOGIN
+
+
+def test_a_large_answer_is_whole_when_calls_and_arrays_alternate(worker: RunningWorker, backend: StubBackend) -> None:
+    backend.bars = np.zeros(50_000, RATES_DTYPE)
+    backend.bars["time"] = np.arange(50_000)
+    with client(worker) as mt5:
+        for count in (1, 4_000, 5_000, 50_000, 3, 20_000, 4_370):
+            assert np.array_equal(mt5.copy_rates_from_pos("EURUSD", 1, 0, count), backend.bars[-count:])
+            assert mt5.version() == (500, 5000, "01 Jan 2026")
+
+
+def test_sessions_end_with_the_worker(backend: StubBackend) -> None:
+    with running_worker(backend) as worker:
+        clients = [client(worker) for _ in range(3)]
+        worker.stop()
+        for one in clients:
+            with pytest.raises(BridgeLost):
+                one.account_info()
+            with contextlib.suppress(BridgeLost):
+                one.close()

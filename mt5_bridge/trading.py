@@ -28,6 +28,7 @@ NOT_SENT: Final = frozenset({-2, -3, -5, -6, -7, -8, -10004})
 _TICKETS: Final = {"TradeOrder": "ticket", "TradePosition": "ticket", "TradeDeal": "order"}
 _LAST_SECOND: Final = 2**31 - 1
 _HISTORY_MARGIN_SECONDS: Final = 60
+_FORGOTTEN_SECONDS: Final = 60.0
 _SETTLED_AT_ONCE: Final = 50
 """Entries of one look, so that clients do not wait long behind it."""
 _HEDGING: Final = CONSTANTS["ACCOUNT_MARGIN_MODE_RETAIL_HEDGING"]
@@ -115,6 +116,9 @@ class TradeDesk:
         for entry in entries:
             if entry.state is State.SENT:
                 self._journal.settle(entry.client_order_id, State.UNKNOWN)
+            elif entry.state is State.JOURNALED and self._clock() - entry.created_at > _FORGOTTEN_SECONDS:
+                # The disk failed between the two notes of it; nothing waits in the queue for that long.
+                self._journal.settle(entry.client_order_id, State.NOT_EXECUTED, code="not_sent")
         waiting = [entry for entry in entries if entry.state is not State.JOURNALED][:_SETTLED_AT_ONCE]
         books = self._read_books(waiting) if waiting and self._link.connected else None
         if books is None:
@@ -198,7 +202,7 @@ class TradeDesk:
         try:
             self._journal.settle(entry.client_order_id, state, result=result, code=code, text=text)
         except sqlite3.Error:
-            # The row stays `sent` on disk and is settled from the account's books.
+            # The row stays as it was on disk and is settled later: from the books, or as never sent.
             log.exception("the outcome of %s could not be written down", entry.client_order_id)
 
     @staticmethod
@@ -237,7 +241,8 @@ class TradeDesk:
                 order_id, finding.state, result=finding.result, text="settled from the account's books"
             )
         elif finding is None:
-            sent_for = self._clock() - entry.created_at
+            # An answer that says nothing may have come late itself.
+            sent_for = self._clock() - (entry.created_at if entry.result is None else entry.updated_at)
             if not_executed(
                 connected_for=self._link.connected_for,
                 sent_for=sent_for,

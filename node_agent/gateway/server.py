@@ -128,7 +128,15 @@ class GatewayServer:
                 return
             self._strangers += 1
             self._conversations.add(conversation)
-        conversation.thread.start()
+        try:
+            conversation.thread.start()
+        except RuntimeError:
+            # The system gives no more threads; this caller is turned away, the next may have more luck.
+            _log.warning("session_refused", code="busy")
+            with self._lock:
+                self._conversations.discard(conversation)
+                self._strangers -= 1
+            sock.close()
 
     def _serve(self, conversation: Conversation) -> None:
         try:

@@ -195,3 +195,21 @@ def test_many_open_outcomes_are_settled_in_portions(desk: Desk) -> None:
         looks += 1
     assert 4 <= looks <= 8
     assert desk.journal.unsettled() == ()
+
+
+def test_an_order_that_never_got_beyond_the_first_note_is_closed_without_a_restart(desk: Desk) -> None:
+    desk.journal.add("a", SENDER.principal, SENDER.epoch, REQUEST)
+    assert desk.look_after(31) is State.JOURNALED
+    assert desk.look_after(31) is State.NOT_EXECUTED
+
+
+def test_an_answer_that_says_nothing_starts_the_wait_anew(desk: Desk) -> None:
+    def time_out(_: object) -> object:
+        desk.now += 29
+        return desk.backend.answer(10012)
+
+    desk.backend.on_send = time_out
+    desk.desk.send(SENDER, REQUEST, "a")
+    assert desk.look_after(10) is State.UNKNOWN
+    assert desk.look_after(10) is State.UNKNOWN
+    assert desk.look_after(11) is State.NOT_EXECUTED

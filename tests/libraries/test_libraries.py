@@ -40,7 +40,8 @@ def test_metatrader_mcp_server(farm: Any, installed: Callable[..., Path]) -> Non
 @pytest.mark.timeout(400)
 def test_aiomql(farm: Any, installed: Callable[..., Path]) -> None:
     drawing = ("mplfinance", "matplotlib", "contourpy", "cycler", "fonttools", "kiwisolver", "pillow", "pyparsing")
-    library = installed("aiomql==4.0.14", "pandas-ta-classic", "pytz", *drawing)
+    common = ("pytz", "six", "python-dateutil", "packaging")
+    library = installed("aiomql==4.0.14", "pandas-ta-classic", *common, *drawing)
     # The library asks for pandas_ta, whose old versions are gone; this is its maintained continuation.
     (library / "pandas_ta.py").write_text("from pandas_ta_classic import *\n")
     done = farm.run(library, PROGRAMS / "aiomql_program.py")

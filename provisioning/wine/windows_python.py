@@ -50,12 +50,12 @@ def make_windows_python(folder: Path, report: Report) -> Path:
         wheels, made = Path(building) / "wheels", Path(building) / "python"
         made.mkdir()
         report("Downloading the Windows wheels (80 MB) ...")
-        _download(wheels)
+        download_wheels(REQUIREMENTS, wheels)
         report("Assembling the Windows Python ...")
         _unpack_interpreter(wheels, made)
         _copy_standard_library(made / "Lib")
         _compile_launcher(made / "python.exe")
-        _install_packages(wheels, made / "Lib" / "site-packages")
+        install_wheels(wheels, made / "Lib" / "site-packages")
         (made / _READY).write_text(recipe, encoding="ascii")
         shutil.rmtree(folder, ignore_errors=True)
         made.rename(folder)
@@ -68,7 +68,8 @@ def _recipe() -> str:
     return hashlib.sha256(b"\0".join(parts)).hexdigest()
 
 
-def _download(wheels: Path) -> None:
+def download_wheels(requirements: Path, wheels: Path) -> None:
+    """Fetch the Windows wheels that a pinned list names into `wheels`. Raises WineError."""
     try:
         version("pip")
     except PackageNotFoundError as error:
@@ -77,8 +78,9 @@ def _download(wheels: Path) -> None:
         "Downloading the Windows wheels",
         [
             sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps",
-            "--require-hashes", "--requirement", REQUIREMENTS, "--dest", wheels, "--only-binary=:all:",
+            "--require-hashes", "--requirement", requirements, "--dest", wheels, "--only-binary=:all:",
             "--platform", "win_amd64", "--python-version", _DIGITS, "--implementation", "cp",
+            "--abi", f"cp{_DIGITS}", "--abi", "abi3", "--abi", "none",
         ],
     )  # fmt: skip
 
@@ -113,7 +115,8 @@ def _compile_launcher(target: Path) -> None:
     run("Compiling python.exe", [COMPILER, "-O2", "-municode", "-s", name, "-o", target, LAUNCHER])
 
 
-def _install_packages(wheels: Path, site_packages: Path) -> None:
+def install_wheels(wheels: Path, site_packages: Path) -> None:
+    """Unpack them, all but the interpreter's, without their tests."""
     for wheel in sorted(wheels.glob("*.whl")):
         if wheel.name.startswith(f"{_INTERPRETER}-"):
             continue

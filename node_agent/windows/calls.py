@@ -88,7 +88,8 @@ class WindowsCalls:
             return None
         with found as job:
             pids = jobs.processes(job)
-            return JobStats(pids, sum(processes.working_set(pid) for pid in pids), jobs.cpu_seconds(job))
+            memory = sum(processes.working_set(pid) for pid in pids)
+            return JobStats(pids, memory, jobs.peak_memory(job), jobs.cpu_seconds(job))
 
     def terminate_job(self, name: str) -> None:
         found = jobs.opened(name, jobs.TERMINATE)

@@ -130,6 +130,13 @@ def limits_of(job: int) -> JobLimits:
     )
 
 
+def peak_memory(job: int) -> int:
+    """Most bytes that its processes have ever had committed together. Raises WindowsCallError."""
+    extended = _ExtendedLimits()
+    check("QueryInformationJobObject", _ask(job, _EXTENDED_LIMITS, extended))
+    return int(extended.peak_job_memory)
+
+
 def cpu_seconds(job: int) -> float:
     """Of all processes that the job ever had. Raises WindowsCallError."""
     accounting = _Accounting()

@@ -47,6 +47,8 @@ class JobStats:
     """Pids."""
     memory: int
     """Bytes of working set."""
+    peak_memory: int
+    """Most bytes that the job has ever had committed, counted as its memory limit counts them."""
     cpu_seconds: float
     """User and kernel time of all processes that the job ever had."""
 

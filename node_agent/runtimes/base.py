@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from node_agent.layout import TerminalLayout
 from node_agent.process import Handle
@@ -75,7 +75,7 @@ class WorkerSeat:
     """Where a terminal's bridge worker sits: how it reaches the terminal, and what its files are called there."""
 
     backend: str
-    options: Mapping[str, str]
+    options: Mapping[str, Any]
     """Of the bridge backend."""
     inside: Callable[[Path], str] = str
     """The name, where the worker runs, of a file of the terminal's layout."""

@@ -86,7 +86,8 @@ class Agent:
         stop = asyncio.Event()
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, stop.set)
+            # Not loop.add_signal_handler, which Windows lacks; the loop wakes up all the same.
+            signal.signal(number, lambda *_: loop.call_soon_threadsafe(stop.set))
         config = self._settings.config
         _log.info("agent_starting", node=config.node_id, data=str(self._settings.layout.root))
         self._gateway.recover()

@@ -4,26 +4,66 @@ from __future__ import annotations
 
 import os
 import secrets
+import sys
+import time
+from contextlib import suppress
 from pathlib import Path
+from typing import Final
+
+_REPLACE_TRIES: Final = 20
+_REPLACE_SECONDS: Final = 0.02
 
 
 def write_atomically(path: Path, content: bytes) -> None:
-    """Replace `path` by a file of mode 0600. Raises OSError and leaves the old file in place."""
+    """Replace `path` by a file of mode 0600, on Windows of its folder's rights.
+
+    Raises OSError and leaves the old file in place.
+    """
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o600)
     try:
         with os.fdopen(descriptor, "wb") as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-        temporary.replace(path)
+        _put_in_place(temporary, path)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
 
 
 def private_folder(path: Path) -> Path:
-    """Make `path` and its parents; the folder itself is closed to other users."""
+    """Make `path` and its parents; the folder itself is closed to other users.
+
+    On Windows a folder has the rights of the one that it is in, and the agent's data folder is closed (`close_folder`).
+    """
     path.mkdir(parents=True, exist_ok=True)
-    path.chmod(0o700)
+    if sys.platform != "win32":
+        path.chmod(0o700)
     return path
+
+
+def close_folder(path: Path) -> None:
+    """On Windows: leave only SYSTEM, the administrators and this user any right to the folder and all below it.
+
+    Raises OSError.
+    """
+    if sys.platform == "win32":
+        from node_agent.windows import rights
+        from node_agent.windows.isolation import private_rights
+        from node_agent.windows.port import WindowsCallError
+
+        try:
+            rights.set_rights(path, private_rights(rights.own_sid()))
+        except WindowsCallError as error:
+            raise PermissionError(error.code, str(error), str(path)) from error
+
+
+def _put_in_place(temporary: Path, path: Path) -> None:
+    """Windows refuses while somebody reads the old file, so there it is tried for a moment."""
+    for _ in range(_REPLACE_TRIES if sys.platform == "win32" else 0):
+        with suppress(PermissionError):
+            temporary.replace(path)
+            return
+        time.sleep(_REPLACE_SECONDS)
+    temporary.replace(path)

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import os
 import re
 import stat
+import sys
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
 from node_agent.errors import AlreadyRunningError, ConfigurationError
-from node_agent.files import private_folder
+from node_agent.files import close_folder, private_folder
 
+_LOCKED_BYTE = 1 << 20
 _TERMINAL_NAME = re.compile(r"ter_[0-9a-z]{16,32}")
 
 
@@ -152,7 +153,10 @@ class DataLayout:
         """Make the folders. Raises ConfigurationError when that is not possible."""
         layout = cls(root.resolve())
         try:
-            for folder in (layout.root, layout.gateway, layout.terminals):
+            private_folder(layout.root)
+            if not layout.config.exists():
+                close_folder(layout.root)
+            for folder in (layout.gateway, layout.terminals):
                 private_folder(folder)
         except OSError as error:
             raise ConfigurationError(f"the data folder {root} cannot be used: {error.strerror}") from error
@@ -194,11 +198,16 @@ class DataLayout:
 
     @property
     def run(self) -> Path:
+        """Folder of the sockets. Windows has no short limit to their paths."""
+        if sys.platform == "win32":
+            return self.root / "run"
         digest = hashlib.sha256(str(self.root).encode()).hexdigest()[:8]
         return Path(tempfile.gettempdir()) / f"mt5farm-{os.getuid()}-{digest}"
 
     def terminal(self, terminal_id: str) -> TerminalLayout:
-        return TerminalLayout(self.terminals / terminal_id, self.run)
+        root = self.terminals / terminal_id
+        # On Windows the terminal's own user must reach its sockets, and reaches nothing else of ours.
+        return TerminalLayout(root, root if sys.platform == "win32" else self.run)
 
     def terminals_on_disk(self) -> list[str]:
         """Ids of the terminals that have a folder here."""
@@ -209,6 +218,8 @@ class DataLayout:
     def open_run_folder(self) -> Path:
         """Make the run folder. Raises ConfigurationError when someone else made it first."""
         run = self.run
+        if sys.platform == "win32":
+            return private_folder(run)  # inside of the data folder, which is closed
         try:
             run.mkdir(mode=0o700, exist_ok=True)
             found = run.lstat()
@@ -223,8 +234,8 @@ class DataLayout:
         """Own the data folder until the returned file is closed. Raises AlreadyRunningError."""
         file = self.lock.open("a+")
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
+            _lock(file)
+        except (BlockingIOError, PermissionError) as error:
             file.seek(0)
             owner = file.read().strip() or "unknown"
             file.close()
@@ -235,3 +246,17 @@ class DataLayout:
         file.write(str(os.getpid()))
         file.flush()
         return file
+
+
+def _lock(file: IO[str]) -> None:
+    """Raises BlockingIOError, on Windows PermissionError, when another process has it."""
+    if sys.platform == "win32":
+        import msvcrt
+
+        # A byte far behind the end: what is locked on Windows cannot be read, and the owner's pid should be.
+        os.lseek(file.fileno(), _LOCKED_BYTE, os.SEEK_SET)
+        msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
+    else:
+        import fcntl
+
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

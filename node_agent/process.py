@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -20,10 +21,13 @@ from typing import Protocol
 
 import psutil
 
+from node_agent.detached import start_detached
 from node_agent.files import private_folder
 
 _OUTPUT_LIMIT = 4 * 1024 * 1024
 _ZOMBIE_STATES = "ZX"
+_KILL = signal.SIGTERM if sys.platform == "win32" else signal.SIGKILL
+"""Windows ends a process at once by any signal that is no console event."""
 
 
 class Role(StrEnum):
@@ -78,6 +82,8 @@ def _boot_id() -> str:
 
 def birth_of(pid: int) -> str | None:
     """When the process was born; None when there is no such process or only a zombie of it."""
+    if sys.platform == "win32":
+        return _birth_on_windows(pid)
     stat = Path(f"/proc/{pid}/stat")
     if not Path("/proc/self/stat").exists():
         try:
@@ -92,6 +98,14 @@ def birth_of(pid: int) -> str | None:
     if fields[0].decode() in _ZOMBIE_STATES:
         return None
     return f"{_boot_id()}:{fields[19].decode()}"
+
+
+def _birth_on_windows(pid: int) -> str | None:
+    assert sys.platform == "win32"
+    from node_agent.windows.processes import key_of
+
+    key = key_of(pid)
+    return None if key is None else str(key.created)
 
 
 def is_alive(handle: Handle) -> bool:
@@ -137,15 +151,8 @@ class Children:
         private_folder(output.parent)
         mode = "wb" if output.exists() and output.stat().st_size > _OUTPUT_LIMIT else "ab"
         with output.open(mode) as log:
-            process = subprocess.Popen(  # noqa: S603 - the command is our own module with paths that we made
-                list(command),
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-                # One BLAS thread a process: fifty terminals must not start fifty thread pools.
-                env={**os.environ, "OPENBLAS_NUM_THREADS": "1"},
-            )
+            # One BLAS thread a process: fifty terminals must not start fifty thread pools.
+            process = start_detached(command, {**os.environ, "OPENBLAS_NUM_THREADS": "1"}, log.fileno())
         with self._lock:
             self._popen[process.pid] = process
             self._exit_codes.pop(process.pid, None)
@@ -170,13 +177,10 @@ class Children:
 
     def stop(self, handle: Handle, grace: float) -> None:
         """TERM, and KILL after `grace` seconds; returns when the process is gone. Blocks."""
-        for number in (signal.SIGTERM, signal.SIGKILL):
+        for number in (signal.SIGTERM, _KILL):
             if not is_alive(handle):
                 break
-            try:
-                os.kill(handle.pid, number)
-            except ProcessLookupError:
-                break
+            _signal(handle, number)
             if self._gone_within(handle, grace):
                 break
         self.reap()
@@ -184,7 +188,7 @@ class Children:
     def kill(self, handle: Handle) -> None:
         """KILL at once, for a process that no longer answers. Blocks until it is gone, 5 s at most."""
         if is_alive(handle):
-            os.kill(handle.pid, signal.SIGKILL)
+            _signal(handle, _KILL)
             self._gone_within(handle, 5.0)
         self.reap()
 
@@ -197,10 +201,19 @@ class Children:
         return False
 
 
+def _signal(handle: Handle, number: signal.Signals) -> None:
+    try:
+        os.kill(handle.pid, number)
+    except OSError:
+        # It has just gone, which Windows says in other words than Linux.
+        if is_alive(handle):
+            raise
+
+
 def running_commands() -> Iterator[tuple[int, list[str]]]:
     """Command lines of this user's processes, to find children whose handle was lost in a crash."""
-    own = os.getuid()
-    for process in psutil.process_iter(["cmdline", "uids", "status"]):
+    own = psutil.Process().username()
+    for process in psutil.process_iter(["cmdline", "username", "status"]):
         facts = process.info
-        if facts["uids"] is not None and facts["uids"].real == own and facts["status"] != psutil.STATUS_ZOMBIE:
+        if facts["username"] == own and facts["status"] != psutil.STATUS_ZOMBIE:
             yield process.pid, list(facts["cmdline"] or [])

@@ -15,6 +15,7 @@ class Resources:
 
     cpu_count: int
     load_1m: float
+    """0 where the system keeps no such figure."""
     memory_total: int
     memory_available: int
     disk_free: int
@@ -25,8 +26,15 @@ def read_resources(data: Path) -> Resources:
     memory = psutil.virtual_memory()
     return Resources(
         cpu_count=psutil.cpu_count() or 1,
-        load_1m=psutil.getloadavg()[0],
+        load_1m=_load(),
         memory_total=memory.total,
         memory_available=memory.available,
         disk_free=shutil.disk_usage(data).free,
     )
+
+
+def _load() -> float:
+    try:
+        return psutil.getloadavg()[0]
+    except (OSError, RuntimeError):  # Windows with its performance counters switched off
+        return 0.0

@@ -12,6 +12,7 @@ alone by the engine of its kind (`node_agent.process.Engine`): so also by the wa
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +30,13 @@ class LaunchError(Exception):
     def __init__(self, reason: Reason, detail: str) -> None:
         super().__init__(detail)
         self.reason = reason
+
+    @classmethod
+    def of(cls, error: OSError, sentence: str) -> LaunchError:
+        """What the system refused: a full disk is told from everything else. `sentence` has no full stop."""
+        if error.errno == errno.ENOSPC:
+            return cls(Reason.DISK_FULL, f"{sentence}: the disk of the node is full.")
+        return cls(Reason.TEMPLATE_BROKEN, f"{sentence}: {error.strerror or error or type(error).__name__}.")
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ import sys
 from ctypes import wintypes
 from typing import Final
 
+from node_agent.detached import start_detached
 from node_agent.windows import api, jobs
 from node_agent.windows.api import BOOL, DWORD, HANDLE, Owned, check, declare, failure
 from node_agent.windows.port import ProcessKey, Program
@@ -116,28 +117,11 @@ def start_in_job(program: Program, job: int) -> ProcessKey:
 
 
 def _start_suspended(program: Program) -> subprocess.Popen[bytes]:
-    flags = _CREATE_SUSPENDED | subprocess.CREATE_NEW_PROCESS_GROUP | subprocess.CREATE_NO_WINDOW
-    output = subprocess.DEVNULL if program.output is None else os.open(program.output, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
-    try:
-        # Out of the starter's own job where that allows it: a service wrapper may end its job when the agent ends.
-        for breakaway in (subprocess.CREATE_BREAKAWAY_FROM_JOB, 0):
-            try:
-                return subprocess.Popen(  # noqa: S603 - programs of the farm only
-                    list(program.command),
-                    cwd=program.folder,
-                    stdin=subprocess.DEVNULL,
-                    stdout=output,
-                    stderr=output,
-                    env={**os.environ, **program.environment},
-                    creationflags=flags | breakaway,
-                )
-            except PermissionError:
-                if not breakaway:
-                    raise
-        raise AssertionError("unreachable")
-    finally:
-        if program.output is not None:
-            os.close(output)
+    environment = {**os.environ, **program.environment}
+    if program.output is None:
+        return start_detached(program.command, environment, subprocess.DEVNULL, program.folder, _CREATE_SUSPENDED)
+    with program.output.open("ab") as output:
+        return start_detached(program.command, environment, output.fileno(), program.folder, _CREATE_SUSPENDED)
 
 
 def _give_job(process: int, job: int) -> None:

@@ -44,7 +44,7 @@ class FakeWindows:
         if job not in self.jobs:
             raise WindowsCallError("OpenJobObject", 2, "not found")
         try:
-            with open(program.output or os.devnull, "ab") as output:
+            with Path(program.output or os.devnull).open("ab") as output:
                 child = subprocess.Popen(
                     list(program.command), cwd=program.folder, stdout=output, stderr=output,
                     env={**os.environ, **program.environment}, start_new_session=True,

@@ -36,7 +36,7 @@ class LaunchError(Exception):
         """What the system refused: a full disk is told from everything else. `sentence` has no full stop."""
         if error.errno == errno.ENOSPC:
             return cls(Reason.DISK_FULL, f"{sentence}: the disk of the node is full.")
-        return cls(Reason.TEMPLATE_BROKEN, f"{sentence}: {error.strerror or error or type(error).__name__}.")
+        return cls(Reason.TEMPLATE_BROKEN, f"{sentence}: {error.strerror or str(error) or type(error).__name__}.")
 
 
 @dataclass(frozen=True)

@@ -47,7 +47,7 @@ def startup_ini(credentials: Credentials) -> bytes:
 
 
 def copy_template(template: Path, folder: Path) -> None:
-    """Copy a template to a folder that has no terminal yet. An attempt that was cut short is begun anew. Raises OSError.
+    """Copy a template to a folder that has no terminal yet; an attempt cut short is begun anew. Raises OSError.
 
     Copied and not linked: a file's rights are its own, and each terminal's user has rights to its own copy only.
     """

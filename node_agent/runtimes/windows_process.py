@@ -68,7 +68,10 @@ class WindowsProcessRuntime:
         self._clock = clock
         self._wait = wait
         self.capabilities = Capabilities(
-            real_mt5=True, memory_limit=True, cpu_limit=node.limits.cpu_percent is not None, isolates_users=node.own_users
+            real_mt5=True,
+            memory_limit=True,
+            cpu_limit=node.limits.cpu_percent is not None,
+            isolates_users=node.own_users,
         )
 
     def prepare(self, spec: TerminalSpec, credentials: Credentials) -> None:
@@ -79,7 +82,9 @@ class WindowsProcessRuntime:
                 self._make_user(spec.layout)
             write_atomically(spec.layout.startup, ini)
         except WindowsCallError as error:
-            raise LaunchError(Reason.TEMPLATE_BROKEN, f"The terminal cannot be closed off on this node: {error}.") from error
+            raise LaunchError(
+                Reason.TEMPLATE_BROKEN, f"The terminal cannot be closed off on this node: {error}."
+            ) from error
         except OSError as error:
             raise LaunchError.of(error, "The terminal's folder cannot be prepared") from error
 

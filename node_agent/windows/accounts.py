@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import ctypes
-import sys
 from collections.abc import Sequence
 from typing import Any, Final
 
 from node_agent.windows import api
 from node_agent.windows.api import BOOL, DWORD, HANDLE, LPCWSTR, LPVOID, check, declare, failure
 from node_agent.windows.rights import sid_text
-
-if sys.platform != "win32":
-    raise ImportError("node_agent.windows.accounts is for Windows")
 
 _USER_EXISTS: Final = 2224
 _USER_NOT_FOUND: Final = 2221
@@ -86,9 +82,7 @@ def remove_user(name: str) -> None:
 def _sid_of(name: str) -> str:
     size, domain_size, kind = DWORD(256), DWORD(256), ctypes.c_int()
     sid, domain = ctypes.create_string_buffer(256), ctypes.create_unicode_buffer(256)
-    found = _lookup(
-        None, name, sid, ctypes.byref(size), domain, ctypes.byref(domain_size), ctypes.byref(kind)
-    )
+    found = _lookup(None, name, sid, ctypes.byref(size), domain, ctypes.byref(domain_size), ctypes.byref(kind))
     check("LookupAccountName", found)
     return sid_text(ctypes.cast(sid, ctypes.c_void_p))
 

@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 import ctypes
-import sys
 from ctypes import wintypes
 from typing import Any, Final
 
 from node_agent.windows.port import WindowsCallError
 
-if sys.platform != "win32":
-    raise ImportError("node_agent.windows.api is for Windows")
+system: Final[Any] = ctypes
+"""ctypes with what it has on Windows only, which type checkers elsewhere do not know."""
 
-kernel32: Final = ctypes.WinDLL("kernel32", use_last_error=True)
-advapi32: Final = ctypes.WinDLL("advapi32", use_last_error=True)
-crypt32: Final = ctypes.WinDLL("crypt32", use_last_error=True)
-user32: Final = ctypes.WinDLL("user32", use_last_error=True)
-netapi32: Final = ctypes.WinDLL("netapi32", use_last_error=True)
-wtsapi32: Final = ctypes.WinDLL("wtsapi32", use_last_error=True)
-ntdll: Final = ctypes.WinDLL("ntdll")
+kernel32: Final = system.WinDLL("kernel32", use_last_error=True)
+advapi32: Final = system.WinDLL("advapi32", use_last_error=True)
+crypt32: Final = system.WinDLL("crypt32", use_last_error=True)
+user32: Final = system.WinDLL("user32", use_last_error=True)
+netapi32: Final = system.WinDLL("netapi32", use_last_error=True)
+wtsapi32: Final = system.WinDLL("wtsapi32", use_last_error=True)
+ntdll: Final = system.WinDLL("ntdll")
 
 DWORD, BOOL, HANDLE, LPVOID, LPCWSTR = wintypes.DWORD, wintypes.BOOL, wintypes.HANDLE, wintypes.LPVOID, wintypes.LPCWSTR
 PDWORD: Final = ctypes.POINTER(DWORD)
@@ -33,8 +32,8 @@ ERROR_INVALID_PARAMETER: Final = 87
 
 def failure(call: str, code: int | None = None) -> WindowsCallError:
     """The error of the call that just failed, by GetLastError unless `code` is given."""
-    number = ctypes.get_last_error() if code is None else code
-    return WindowsCallError(call, number, ctypes.FormatError(ctypes.c_long(number).value))
+    number = system.get_last_error() if code is None else code
+    return WindowsCallError(call, number, system.FormatError(ctypes.c_long(number).value))
 
 
 def check(call: str, succeeded: Any) -> Any:
@@ -44,7 +43,7 @@ def check(call: str, succeeded: Any) -> Any:
     return succeeded
 
 
-def declare(library: ctypes.CDLL, name: str, result: Any, *arguments: Any) -> Any:
+def declare(library: Any, name: str, result: Any, *arguments: Any) -> Any:
     """A function with its types."""
     function = getattr(library, name)
     function.restype, function.argtypes = result, arguments

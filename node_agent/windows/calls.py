@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import threading
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,9 +10,6 @@ from typing import Final
 from node_agent.windows import accounts, dpapi, jobs, processes, rights, tasks
 from node_agent.windows.api import Owned, failure
 from node_agent.windows.port import JobLimits, JobStats, ProcessKey, Program, WindowsCallError
-
-if sys.platform != "win32":
-    raise ImportError("node_agent.windows.calls is for Windows")
 
 _MOST_WATCHED: Final = 4096
 
@@ -36,7 +32,9 @@ class WindowsCalls:
             with found as opened:
                 started = processes.start_in_job(program, opened)
         except OSError as error:
-            raise WindowsCallError("CreateProcess", getattr(error, "winerror", None) or 0, error.strerror or "") from error
+            raise WindowsCallError(
+                "CreateProcess", getattr(error, "winerror", None) or 0, error.strerror or ""
+            ) from error
         self._watch(started)
         return started
 

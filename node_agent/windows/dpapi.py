@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 import ctypes
-import sys
 from typing import Any, Final
 
 from node_agent.windows import api
 from node_agent.windows.api import BOOL, DWORD, LPCWSTR, LPVOID, check, declare
-
-if sys.platform != "win32":
-    raise ImportError("node_agent.windows.dpapi is for Windows")
 
 _NO_USER_INTERFACE: Final = 0x1
 

@@ -67,7 +67,12 @@ class JobEngine:
     def _session(self, handle: Handle) -> Session:
         if TASK in handle.facts:
             return TaskSession(
-                self._windows, handle.facts[TASK], handle.facts[USER], Path(handle.facts[ORDERS]), self._wait, self._clock
+                self._windows,
+                handle.facts[TASK],
+                handle.facts[USER],
+                Path(handle.facts[ORDERS]),
+                self._wait,
+                self._clock,
             )
         return OwnSession(self._windows)
 

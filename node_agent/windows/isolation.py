@@ -1,8 +1,8 @@
 """Who may do what with the files and the job of one terminal: names, rights and the scheduled task, as plain data.
 
-Rights are SDDL: `A` allows; `OICI` hands a right down to files and folders below; `FA` is everything, `RX` reading and
-starting, `CHANGE` all but changing rights and owner. Three parties are always there: SYSTEM, the administrators, and the
-agent's own user.
+Rights are SDDL: `A` allows; `OICI` hands a right down to files and folders below; `FA` is everything, 0x1200a9 reading
+and starting, 0x1301bf all but changing rights and owner. Three parties are always there: SYSTEM, the administrators,
+and the agent's own user.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ def shared_rights(owner: str, user: str) -> str:
 
 
 def program_rights(owner: str, user: str) -> str:
-    """Of the terminal's programs: its user starts them and cannot replace, add or remove any, so no update can either."""
+    """Of the terminal's programs: its user starts them and cannot replace, add or remove any; no update can either."""
     return f"D:P{_everybody(owner)}(A;OICI;{_READ_AND_START};;;{user})"
 
 

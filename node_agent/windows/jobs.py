@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import ctypes
-import sys
 from ctypes import wintypes
 from typing import Final
 
 from node_agent.windows import api
 from node_agent.windows.api import BOOL, DWORD, HANDLE, LPCWSTR, LPVOID, Owned, check, declare, failure
 from node_agent.windows.port import JobLimits
-
-if sys.platform != "win32":
-    raise ImportError("node_agent.windows.jobs is for Windows")
 
 ASSIGN: Final = 0x0001
 SET: Final = 0x0002
@@ -97,7 +93,7 @@ def open_job(name: str, access: int) -> int | None:
     handle = _open(access, False, name)
     if handle:
         return int(handle)
-    if ctypes.get_last_error() == api.ERROR_FILE_NOT_FOUND:
+    if api.system.get_last_error() == api.ERROR_FILE_NOT_FOUND:
         return None
     raise failure("OpenJobObject")
 
@@ -155,7 +151,7 @@ def processes(job: int) -> tuple[int, ...]:
         found = _Pids()
         if _ask(job, _PROCESS_LIST, found):
             return tuple(found.pids[: found.listed])
-        if ctypes.get_last_error() != api.ERROR_MORE_DATA:
+        if api.system.get_last_error() != api.ERROR_MORE_DATA:
             raise failure("QueryInformationJobObject")
         room *= 4
 

@@ -1,6 +1,6 @@
-"""The contract with Windows that the runtime is written against. `calls.WindowsCalls` keeps it, and so does the tests' fake.
+"""The contract with Windows that the runtime is written against, kept by `calls.WindowsCalls` and by the tests' double.
 
-Every method raises WindowsCallError when Windows refuses; its text names the call and Windows' own words, never a secret.
+Every method raises WindowsCallError when Windows refuses; its text names the call and Windows' own words, no secret.
 """
 
 from __future__ import annotations
@@ -91,7 +91,7 @@ class Windows(Protocol):
         """Send WM_CLOSE to its top-level windows on the caller's own desktop; gives how many there were."""
 
     def make_job(self, name: str, limits: JobLimits, member_sid: str | None = None) -> None:
-        """Make the job, or open the one of that name, and set its limits. Its processes survive the closing of its handles.
+        """Make the job, or open the one of that name, and set its limits. Its processes outlive its handles.
 
         A user with `member_sid` may put processes of his own into it and look at it, not change it.
         """
@@ -111,7 +111,7 @@ class Windows(Protocol):
     def unprotect(self, sealed: bytes) -> bytes: ...
 
     def set_rights(self, path: Path, sddl: str) -> None:
-        """Give a file or folder exactly this list of rights (SDDL, `D:P...`); below a folder what is inherited follows."""
+        """Give a file or folder exactly this list of rights (SDDL, `D:P...`); what is below inherits them."""
 
     def rights(self, path: Path) -> str:
         """The list of rights as SDDL."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import ctypes
 import os
 import subprocess
-import sys
 from ctypes import wintypes
 from typing import Final
 
@@ -13,9 +12,6 @@ from node_agent.detached import start_detached
 from node_agent.windows import api, jobs
 from node_agent.windows.api import BOOL, DWORD, HANDLE, Owned, check, declare, failure
 from node_agent.windows.port import ProcessKey, Program
-
-if sys.platform != "win32":
-    raise ImportError("node_agent.windows.processes is for Windows")
 
 _TERMINATE: Final = 0x0001
 _DUPLICATE_HANDLE: Final = 0x0040
@@ -43,15 +39,13 @@ _resume = declare(api.ntdll, "NtResumeProcess", ctypes.c_long, HANDLE)
 
 class _MemoryCounters(ctypes.Structure):
     _fields_ = (
-        ("size", DWORD), ("page_faults", DWORD), ("peak_working_set", ctypes.c_size_t), ("working_set", ctypes.c_size_t),
+        ("size", DWORD), ("page_faults", DWORD), ("peak", ctypes.c_size_t), ("working_set", ctypes.c_size_t),
         ("others", ctypes.c_size_t * 6),
     )  # fmt: skip
 
 
-_memory = declare(
-    api.kernel32, "K32GetProcessMemoryInfo", BOOL, HANDLE, ctypes.POINTER(_MemoryCounters), DWORD
-)
-_EachWindow = ctypes.WINFUNCTYPE(BOOL, wintypes.HWND, wintypes.LPARAM)
+_memory = declare(api.kernel32, "K32GetProcessMemoryInfo", BOOL, HANDLE, ctypes.POINTER(_MemoryCounters), DWORD)
+_EachWindow = api.system.WINFUNCTYPE(BOOL, wintypes.HWND, wintypes.LPARAM)
 _enumerate_windows = declare(api.user32, "EnumWindows", BOOL, _EachWindow, wintypes.LPARAM)
 _window_process = declare(api.user32, "GetWindowThreadProcessId", DWORD, wintypes.HWND, api.PDWORD)
 _post = declare(api.user32, "PostMessageW", BOOL, wintypes.HWND, wintypes.UINT, wintypes.WPARAM, wintypes.LPARAM)
@@ -62,7 +56,7 @@ def opened(pid: int, access: int) -> Owned | None:
     handle = _open(access | _QUERY_LIMITED | _SYNCHRONIZE, False, pid)
     if handle:
         return Owned("OpenProcess", handle)
-    if ctypes.get_last_error() == api.ERROR_INVALID_PARAMETER:
+    if api.system.get_last_error() == api.ERROR_INVALID_PARAMETER:
         return None
     raise failure("OpenProcess")
 
@@ -105,8 +99,7 @@ def start_in_job(program: Program, job: int) -> ProcessKey:
         try:
             check("AssignProcessToJobObject", jobs.assign(job, process))
             _give_job(process, job)
-            if status := _resume(process):
-                raise failure("NtResumeProcess", status & 0xFFFFFFFF)
+            _let_run(process)
             return ProcessKey(started.pid, created(process))
         except BaseException:
             _terminate(process, ENDED_BY_US)
@@ -122,6 +115,11 @@ def _start_suspended(program: Program) -> subprocess.Popen[bytes]:
         return start_detached(program.command, environment, subprocess.DEVNULL, program.folder, _CREATE_SUSPENDED)
     with program.output.open("ab") as output:
         return start_detached(program.command, environment, output.fileno(), program.folder, _CREATE_SUSPENDED)
+
+
+def _let_run(process: int) -> None:
+    if status := _resume(process):
+        raise failure("NtResumeProcess", status & 0xFFFFFFFF)
 
 
 def _give_job(process: int, job: int) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,9 +10,6 @@ from typing import Final
 
 from node_agent.windows import api
 from node_agent.windows.api import BOOL, DWORD, HANDLE, LPCWSTR, LPVOID, Owned, check, declare, failure
-
-if sys.platform != "win32":
-    raise ImportError("node_agent.windows.rights is for Windows")
 
 _FILE_OBJECT: Final = 1
 _DACL: Final = 0x4
@@ -41,9 +37,7 @@ _get_named = declare(
 )  # fmt: skip
 _sid_to_text = declare(api.advapi32, "ConvertSidToStringSidW", BOOL, LPVOID, ctypes.POINTER(ctypes.c_wchar_p))
 _open_token = declare(api.advapi32, "OpenProcessToken", BOOL, HANDLE, DWORD, ctypes.POINTER(HANDLE))
-_token_information = declare(
-    api.advapi32, "GetTokenInformation", BOOL, HANDLE, ctypes.c_int, LPVOID, DWORD, api.PDWORD
-)
+_token_information = declare(api.advapi32, "GetTokenInformation", BOOL, HANDLE, ctypes.c_int, LPVOID, DWORD, api.PDWORD)
 
 
 @contextmanager

@@ -60,7 +60,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Entry point. Exit code 0 when orders were carried out, 1 when there were none."""
     from node_agent.windows.calls import WindowsCalls
 
-    parser = argparse.ArgumentParser(prog="python -m node_agent.windows.starter", description="Start what the agent asks for.")
+    parser = argparse.ArgumentParser(
+        prog="python -m node_agent.windows.starter", description="Start what the agent asks for."
+    )
     parser.add_argument("--orders", required=True, type=Path, help="folder of the agent's orders")
     return 0 if take_orders(WindowsCalls(), parser.parse_args(arguments).orders) else 1
 

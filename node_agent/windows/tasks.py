@@ -1,19 +1,16 @@
-"""The Task Scheduler through its COM interface: the user's password goes from memory to memory, never to a command line."""
+"""The Task Scheduler through its COM interface: the user's password goes from memory to memory, to no command line."""
 
 from __future__ import annotations
 
 import ctypes
-import sys
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Final
 
+from node_agent.windows import api
 from node_agent.windows.api import declare, failure
 from node_agent.windows.port import WindowsCallError
-
-if sys.platform != "win32":
-    raise ImportError("node_agent.windows.tasks is for Windows")
 
 _CLASS: Final = uuid.UUID("0f87369f-a4e5-4cfc-bd3e-73e6154572dd")
 _INTERFACE: Final = uuid.UUID("2faba4c7-4da9-4013-9697-20cc3fd40f85")
@@ -38,8 +35,8 @@ class _Variant(ctypes.Structure):
                 ("more", ctypes.c_void_p))  # fmt: skip
 
 
-ole32: Final = ctypes.WinDLL("ole32")
-oleaut32: Final = ctypes.WinDLL("oleaut32")
+ole32: Final = api.system.WinDLL("ole32")
+oleaut32: Final = api.system.WinDLL("oleaut32")
 _initialize = declare(ole32, "CoInitializeEx", ctypes.c_long, ctypes.c_void_p, ctypes.c_ulong)
 _uninitialize = declare(ole32, "CoUninitialize", None)
 _create = declare(
@@ -87,13 +84,13 @@ class _Object:
     def release(self) -> None:
         """It must not be used afterwards."""
         table = ctypes.cast(self._pointer, ctypes.POINTER(ctypes.POINTER(ctypes.c_void_p))).contents
-        ctypes.WINFUNCTYPE(ctypes.c_ulong, ctypes.c_void_p)(table[_RELEASE] or 0)(self._pointer)
+        api.system.WINFUNCTYPE(ctypes.c_ulong, ctypes.c_void_p)(table[_RELEASE] or 0)(self._pointer)
 
     def call(self, name: str, place: int, *arguments: Any) -> None:
         """Raises WindowsCallError with the HRESULT."""
         table = ctypes.cast(self._pointer, ctypes.POINTER(ctypes.POINTER(ctypes.c_void_p))).contents
         kinds = [type(argument) for argument in arguments]
-        result = ctypes.WINFUNCTYPE(ctypes.c_long, ctypes.c_void_p, *kinds)(table[place] or 0)(
+        result = api.system.WINFUNCTYPE(ctypes.c_long, ctypes.c_void_p, *kinds)(table[place] or 0)(
             self._pointer, *arguments
         )
         if result < 0:
@@ -180,7 +177,12 @@ def run(path: str, session: int | None) -> None:
         flags = 0 if session is None else _USE_SESSION
         with _text("") as nobody:
             running = task.get(
-                "IRegisteredTask.RunEx", _TASK_RUN_EX, _Variant(), ctypes.c_long(flags), ctypes.c_long(session or 0), nobody
+                "IRegisteredTask.RunEx",
+                _TASK_RUN_EX,
+                _Variant(),
+                ctypes.c_long(flags),
+                ctypes.c_long(session or 0),
+                nobody,
             )
             running.release()
 

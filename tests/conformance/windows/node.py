@@ -1,4 +1,4 @@
-"""A node with the runtime and nothing else: what a test drives, and, as a program, an agent that starts and is killed."""
+"""A node with the runtime and nothing else: what a test drives and, as a program, an agent that is killed."""
 
 from __future__ import annotations
 
@@ -36,7 +36,9 @@ class Node:
     spec: TerminalSpec
 
     @classmethod
-    def open(cls, windows: Windows, data: Path, template: Path, own_users: bool = False, remembers: bool = True) -> Node:
+    def open(
+        cls, windows: Windows, data: Path, template: Path, own_users: bool = False, remembers: bool = True
+    ) -> Node:
         """`remembers` is off for an agent that was killed before it could note what it had started."""
         layout = DataLayout.open(data)
         database = Database(layout.database if remembers else data / "forgetful.sqlite3")
@@ -51,7 +53,9 @@ class Node:
         runtime = WindowsProcessRuntime(roster, windows, node, time.time, time.sleep)
         terminal = layout.terminal(TERMINAL_ID)
         terminal.root.mkdir(exist_ok=True)
-        return cls(layout, database, roster, runtime, TerminalSpec(TERMINAL_ID, "MT5Farm-Demo", None, terminal, "print"))
+        return cls(
+            layout, database, roster, runtime, TerminalSpec(TERMINAL_ID, "MT5Farm-Demo", None, terminal, "print")
+        )
 
     @property
     def seen(self) -> Path:

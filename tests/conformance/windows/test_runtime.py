@@ -135,20 +135,24 @@ def test_a_terminal_whose_handle_was_never_noted_is_found_by_its_job(open_node: 
     assert not is_alive(found)
 
 
-@pytest.mark.skipif(sys.platform != "win32", reason="the double of Windows forgets its jobs with its process")
-def test_a_terminal_survives_the_death_of_its_agent(open_node: Open, stage: Stage) -> None:
-    command = [sys.executable, "-m", "tests.conformance.windows.node", str(stage.folder / "data"), str(stage.program.parent)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE) as agent:
-        assert agent.stdout is not None
-        assert agent.stdout.readline().strip() == b"started"
-        agent.kill()
-    again = open_node()
-    eventually(again.seen.exists)
-    handle = again.runtime.inspect(again.spec)
-    assert handle is not None
-    assert handle.kind == KIND
-    again.runtime.stop(again.spec, LONG)
-    assert not is_alive(handle)
+if sys.platform == "win32":  # the double of Windows forgets its jobs with its process
+
+    def test_a_terminal_survives_the_death_of_its_agent(open_node: Open, stage: Stage) -> None:
+        data, template = str(stage.folder / "data"), str(stage.program.parent)
+        command = [sys.executable, "-m", "tests.conformance.windows.node", data, template]
+        with subprocess.Popen(command, stdout=subprocess.PIPE) as agent:
+            try:
+                assert agent.stdout is not None
+                assert any(line.strip() == b"started" for line in agent.stdout)
+            finally:
+                agent.kill()
+        again = open_node()
+        eventually(again.seen.exists)
+        handle = again.runtime.inspect(again.spec)
+        assert handle is not None
+        assert handle.kind == KIND
+        again.runtime.stop(again.spec, LONG)
+        assert not is_alive(handle)
 
 
 def test_a_job_s_use_is_told(node: Node) -> None:
@@ -203,6 +207,8 @@ def test_a_template_without_a_terminal_is_said_to_be_broken(node: Node, stage: S
 
 def test_a_password_that_would_be_another_line_is_refused(node: Node) -> None:
     with pytest.raises(LaunchError) as refused:
-        node.runtime.prepare(node.spec, Credentials(5001, "x\r\n[Experts]\r\nEnabled=0", "MT5Farm-Demo"))
+        node.runtime.prepare(
+            node.spec, Credentials(login=5001, password="x\r\n[Experts]\r\nEnabled=0", server="MT5Farm-Demo")
+        )
     assert refused.value.reason is Reason.BAD_CREDENTIALS
     assert "Enabled" not in str(refused.value)

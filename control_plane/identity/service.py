@@ -19,11 +19,10 @@ from control_plane.errors import ConflictError, TooManyRequestsError, Unauthoris
 from control_plane.identity import repository
 from control_plane.identity.model import SignInFailure, Tenant, User, UserSession
 from control_plane.identity.owner import Owner
-from control_plane.identity.state import FAILURE_WINDOW, Role, sign_in_wait
+from control_plane.identity.state import FAILURE_WINDOW, OPERATOR, Role, sign_in_wait
 from control_plane.ids import new_id
 
 SESSION_LIFETIME = timedelta(days=14)
-_OPERATOR = "operator"
 _PARALLEL_HASHES = 4
 
 
@@ -47,9 +46,9 @@ class Identity:
 
     def bootstrap(self, session: Session) -> Tenant:
         """The operator's own tenant, made at the first start."""
-        tenant = repository.tenant_by_kind(session, _OPERATOR)
+        tenant = repository.tenant_by_kind(session, OPERATOR)
         if tenant is None:
-            tenant = Tenant(id=new_id("ten"), kind=_OPERATOR, name=_OPERATOR, created_at=self._clock.now())
+            tenant = Tenant(id=new_id("ten"), kind=OPERATOR, name=OPERATOR, created_at=self._clock.now())
             session.add(tenant)
             session.flush()
         return tenant
@@ -99,6 +98,10 @@ class Identity:
         if secret is not None:
             with self._database.write() as session:
                 repository.delete_session(session, _hash(secret))
+
+    def sign_out_everywhere(self, session: Session, user_id: str) -> None:
+        """End every session of a user, the present one included."""
+        repository.delete_sessions_of(session, user_id)
 
     def authenticate(self, secret: str | None) -> User:
         """The user of a session secret. Raises UnauthorisedError."""

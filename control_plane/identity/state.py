@@ -10,6 +10,10 @@ _FREE_FAILURES = 5
 _LONGEST_WAIT = timedelta(minutes=2)
 
 
+OPERATOR = "operator"
+"""Kind of the tenant to whom the farm belongs."""
+
+
 class Role(StrEnum):
     TRADER = "trader"
     SUPPORT = "support"

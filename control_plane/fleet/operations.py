@@ -147,9 +147,9 @@ class Operations:
         self._audit.record(session, node.tenant_id, Deed(by.actor, action, node.id, by.reason))
 
 
-def require_node(session: Session, node_id: str) -> Node:
-    """Held until the transaction ends. Raises NotFoundError."""
-    node = repository.lock_node(session, node_id)
+def require_node(session: Session, node_id: str, *, hold: bool = True) -> Node:
+    """Held until the transaction ends, unless it is only looked at. Raises NotFoundError."""
+    node = repository.lock_node(session, node_id) if hold else repository.node(session, node_id)
     if node is None:
         raise NotFoundError("There is no such node.", code="node_not_found")
     return node

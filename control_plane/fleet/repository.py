@@ -49,9 +49,7 @@ def with_availability(session: Session, availability: Availability) -> list[Node
 
 
 def breaker(session: Session, name: str) -> RelocationBreaker | None:
-    """Held until the transaction ends where the database can."""
-    query = select(RelocationBreaker).where(RelocationBreaker.name == name).with_for_update()
-    return session.scalars(query, execution_options={"populate_existing": True}).one_or_none()
+    return session.get(RelocationBreaker, name)
 
 
 def last_heard_at(session: Session) -> datetime | None:

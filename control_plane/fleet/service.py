@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from sqlalchemy.orm import Session
 
-from control_plane.assignments.relocation import fence_due
+from control_plane.assignments.relocation import NodeFacts, fence_due
 from control_plane.audit.service import THE_FARM, Audit, Deed
 from control_plane.bus.port import Bus, Change, Topic
 from control_plane.clock import Clock
@@ -157,6 +157,17 @@ class Fleet:
         """Must be called in the transaction that changes what the node should run."""
         repository.raise_generation(session, node_id)
         after_commit(session, lambda: self._bus.publish(Change(Topic.GENERATION, node_id)))
+
+
+def node_facts(node: Node, *, lost: bool, powered_off: bool = False) -> NodeFacts:
+    """What relocation has to know of a node."""
+    return NodeFacts(
+        lost=lost,
+        locked=node.identity_state == IdentityState.LOCKED,
+        watchdog_up=node.report.get("watchdog_up") is True,
+        fence_due_at=node.fence_due_at,
+        powered_off=powered_off,
+    )
 
 
 def locked_error() -> ForbiddenError:

@@ -15,11 +15,11 @@ from sqlalchemy.orm import Session
 
 from control_plane.clock import Clock
 from control_plane.db.engine import Database
-from control_plane.errors import ConflictError, TooManyRequestsError, UnauthorisedError, invalid_field
+from control_plane.errors import ConflictError, NotFoundError, TooManyRequestsError, UnauthorisedError, invalid_field
 from control_plane.identity import repository
 from control_plane.identity.model import SignInFailure, Tenant, User, UserSession
 from control_plane.identity.owner import Owner
-from control_plane.identity.state import FAILURE_WINDOW, OPERATOR, Role, sign_in_wait
+from control_plane.identity.state import FAILURE_WINDOW, OPERATOR, OPS_ROLES, Role, sign_in_wait
 from control_plane.ids import new_id
 
 SESSION_LIFETIME = timedelta(days=14)
@@ -98,6 +98,20 @@ class Identity:
         if secret is not None:
             with self._database.write() as session:
                 repository.delete_session(session, _hash(secret))
+
+    def runs_the_fleet(self, user: User) -> bool:
+        """Whether this is one of the operator's own people, in a role that may touch nodes."""
+        with self._database.read() as session:
+            operator = repository.tenant_by_kind(session, OPERATOR)
+        return operator is not None and user.tenant_id == operator.id and user.role in OPS_ROLES
+
+    def set_role(self, session: Session, email: str, role: Role) -> User:
+        """Raises NotFoundError."""
+        user = repository.user_by_email(session, email.lower())
+        if user is None:
+            raise NotFoundError("There is no user with this e-mail address.", code="user_not_found")
+        user.role = role
+        return user
 
     def sign_out_everywhere(self, session: Session, user_id: str) -> None:
         """End every session of a user, the present one included."""

@@ -22,6 +22,10 @@ class Role(StrEnum):
     OWNER = "owner"
 
 
+OPS_ROLES = frozenset({Role.OWNER, Role.OPS})
+"""Who runs the fleet."""
+
+
 def sign_in_wait(failures: int, last_failure: datetime | None, now: datetime) -> timedelta:
     """How much longer the next attempt for an address must wait: 1 s after the fifth failure, then doubling."""
     if last_failure is None or failures < _FREE_FAILURES:

@@ -8,7 +8,7 @@ import structlog
 from sqlalchemy.orm import Session
 
 from control_plane.assignments import repository as assignments_repository
-from control_plane.assignments.relocation import LeasePolicy, NodeFacts, Proof, judge_relocation
+from control_plane.assignments.relocation import LeasePolicy, Proof, judge_relocation
 from control_plane.assignments.service import Assignments
 from control_plane.assignments.state import AssignmentState
 from control_plane.audit.service import THE_FARM, Audit, Deed
@@ -19,7 +19,8 @@ from control_plane.fleet.listening import Listening
 from control_plane.fleet.mass_loss import MassLoss
 from control_plane.fleet.model import Node
 from control_plane.fleet.power import PowerFence
-from control_plane.fleet.state import IdentityState, NodeState, judge_silence
+from control_plane.fleet.service import node_facts
+from control_plane.fleet.state import NodeState, judge_silence
 
 _log = structlog.get_logger(__name__)
 
@@ -57,7 +58,7 @@ class Relocation:
 
     def _relocate(self, session: Session, node: Node, now: datetime, *, powered_off: bool) -> None:
         """All judged anew in this transaction: the node may have come back since."""
-        facts = node_facts(node, self._is_lost(node, now), powered_off=powered_off)
+        facts = node_facts(node, lost=self._is_lost(node, now), powered_off=powered_off)
         frozen = self._mass_loss.is_frozen(session)
         for placement in assignments_repository.of_node(session, node.id):
             assignment = placement.assignment
@@ -73,13 +74,3 @@ class Relocation:
         """Lost when it was judged, and still so by what this process itself has listened to."""
         judged = judge_silence(node.last_seen_at, self._listening.since, now, self._lease, self._lost_after)
         return node.state == NodeState.LOST and judged is NodeState.LOST
-
-
-def node_facts(node: Node, lost: bool, *, powered_off: bool = False) -> NodeFacts:
-    return NodeFacts(
-        lost=lost,
-        locked=node.identity_state == IdentityState.LOCKED,
-        watchdog_up=node.report.get("watchdog_up") is True,
-        fence_due_at=node.fence_due_at,
-        powered_off=powered_off,
-    )

@@ -44,10 +44,12 @@ def enroll(
     gateway_address: Annotated[
         str | None, typer.Option(help="host:port under which clients reach the gateway, if not where it listens.")
     ] = None,
+    own_users: Annotated[bool, typer.Option(help="On Windows: a local user for each terminal.")] = True,
     timing: Annotated[str | None, typer.Option(help="JSON object of durations that differ from the defaults.")] = None,
 ) -> None:
     """Make this machine a node of the farm."""
-    options = EnrolmentOptions(name, gateway_listen, gateway_address or gateway_listen, slots, _parse_timing(timing))
+    address = gateway_address or gateway_listen
+    options = EnrolmentOptions(name, gateway_listen, address, slots, _parse_timing(timing), own_users)
     layout = DataLayout.open(data)
     with layout.acquire_lock():
         config = asyncio.run(enrol_node(layout, read_enrolment(enrolment), options))

@@ -60,6 +60,8 @@ class AgentConfig(BaseModel):
     """`host:port` under which clients reach it."""
     slots: int = Field(ge=1)
     sync_seconds: float = 10.0
+    own_users: bool = True
+    """On Windows: a local user for each terminal. Off for a node that serves one person or may not make users."""
     timing: Timing = Timing()
 
 

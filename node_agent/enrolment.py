@@ -16,6 +16,7 @@ from node_agent.gateway.configuration import split_address
 from node_agent.identity import gateway_request, make_gateway_key, make_keys, save_keys
 from node_agent.layout import DataLayout
 from node_agent.protocol.messages import EnrollRequest
+from node_agent.runtimes.installed import installed_names
 
 
 class EnrolmentFile(BaseModel):
@@ -35,6 +36,7 @@ class EnrolmentOptions:
     """`host:port` under which clients reach the gateway."""
     slots: int
     timing: Timing
+    own_users: bool = True
 
 
 def read_enrolment(path: Path) -> EnrolmentFile:
@@ -73,6 +75,7 @@ async def enrol_node(layout: DataLayout, enrolment: EnrolmentFile, options: Enro
         slots=options.slots,
         sync_seconds=response.sync_seconds,
         timing=options.timing,
+        own_users=options.own_users,
     )
     write_atomically(layout.ca, response.ca_pem.encode())
     write_atomically(layout.gateway_files.certificate, response.gateway_certificate.encode())
@@ -97,7 +100,7 @@ def _introduce(layout: DataLayout, enrolment: EnrolmentFile, options: EnrolmentO
         sealing_key=keys.sealing_public,
         gateway_csr=gateway_request(gateway_key, options.name),
         gateway_address=options.gateway_address,
-        runtimes=["simulated"],
+        runtimes=installed_names(),
         slots=options.slots,
         platform=f"{platform.system().lower()}-{platform.machine()}",
     )

@@ -26,7 +26,10 @@ from node_agent.files import private_folder
 
 _OUTPUT_LIMIT = 4 * 1024 * 1024
 _ZOMBIE_STATES = "ZX"
-_KILL = signal.SIGTERM if sys.platform == "win32" else signal.SIGKILL
+if sys.platform == "win32":
+    _KILL = signal.SIGTERM
+else:
+    _KILL = signal.SIGKILL
 """Windows ends a process at once by any signal that is no console event."""
 
 

@@ -306,13 +306,13 @@ class AsyncMetaTrader5:
 async def _open(endpoint: Endpoint) -> _Frames:
     address, loop = parse_address(endpoint.address), asyncio.get_running_loop()
     opening: Coroutine[Any, Any, tuple[asyncio.BaseTransport, _Frames]]
-    if address.path is not None:
-        opening = loop.create_unix_connection(_Frames, str(address.path))
-    else:
-        context = endpoint.context() if endpoint.ticket is not None else None
-        name = None if context is None else endpoint.server_name or address.host
-        opening = loop.create_connection(_Frames, address.host, address.port, ssl=context, server_hostname=name)
     try:
+        if address.is_unix:
+            opening = loop.create_unix_connection(_Frames, str(address.path))
+        else:
+            context = endpoint.context() if endpoint.ticket is not None else None
+            name = None if context is None else endpoint.server_name or address.host
+            opening = loop.create_connection(_Frames, *address.host_and_port(), ssl=context, server_hostname=name)
         async with asyncio.timeout(CONNECT_SECONDS):
             return (await opening)[1]
     except (OSError, ssl.SSLError) as error:

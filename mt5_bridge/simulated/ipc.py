@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from mt5_bridge.addresses import Address
 from mt5_bridge.simulated.link import Frames, LinkError, RemoteError, connect, host_port
 
 log = logging.getLogger(__name__)
@@ -94,7 +95,7 @@ class IpcServer:
 
 def _listen_unix(path: Path) -> socket.socket:
     if path.exists():
-        if not stat.S_ISSOCK(path.stat().st_mode):
+        if Address(path).is_unix and not stat.S_ISSOCK(path.stat().st_mode):
             raise IpcError(f"{path} is not a socket; choose another --ipc.")
         try:
             connect(f"unix:{path}", 1.0).close()
@@ -102,6 +103,8 @@ def _listen_unix(path: Path) -> socket.socket:
             path.unlink()  # left behind by a terminal that was killed
         else:
             raise IpcError(f"Another terminal answers on {path}; stop it or choose another --ipc.")
+    if not Address(path).is_unix:
+        return Address(path).listen()
     listener = socket.socket(socket.AF_UNIX)
     before = os.umask(0o177)
     try:

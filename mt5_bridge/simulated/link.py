@@ -17,6 +17,8 @@ from typing import Any
 
 from rpyc.core import brine
 
+from mt5_bridge.addresses import parse_address
+
 ALGO_TRADING = "algo_trading"
 """First item of a notice (ALGO_TRADING, on) that presses the terminal's button; other notices are text."""
 MAX_FRAME = 64 * 1024 * 1024
@@ -74,13 +76,7 @@ def unpack(body: bytes) -> Message:
 def connect(address: str, timeout: float) -> socket.socket:
     """Connect to `host:port` or `unix:/path`. Raises OSError, ValueError for a malformed address."""
     if address.startswith("unix:"):
-        connection = socket.socket(socket.AF_UNIX)
-        connection.settimeout(timeout)
-        try:
-            connection.connect(address.removeprefix("unix:"))
-        except OSError:
-            connection.close()
-            raise
+        connection = parse_address(address).connect(timeout)
     else:
         connection = socket.create_connection(host_port(address), timeout)
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

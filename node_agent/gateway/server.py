@@ -11,6 +11,7 @@ import select
 import socket
 import ssl
 import struct
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -20,6 +21,7 @@ from dataclasses import dataclass, field
 import structlog
 
 from mt5_bridge import auth
+from mt5_bridge.addresses import Address
 from node_agent.gateway import hello
 from node_agent.gateway.admission import Admission
 from node_agent.gateway.configuration import GatewayConfig, Route, Routes, split_address
@@ -189,10 +191,11 @@ class GatewayServer:
     def _reach_worker(self, ticket: Ticket, route: Route) -> socket.socket:
         """A connection on which the worker has accepted our hello. Raises RefusedError."""
         down = RefusedError("worker_down", "the terminal's bridge does not answer at the moment; try again")
-        worker = socket.socket(socket.AF_UNIX)
         try:
-            worker.settimeout(self._config.worker_timeout)
-            worker.connect(str(route.worker))
+            worker = Address(route.worker).connect(self._config.worker_timeout)
+        except OSError as error:
+            raise down from error
+        try:
             worker.sendall(hello.worker_hello(ticket, self._token_of(route)))
             hello.check_worker_answer(auth.read_line(worker, self._config.worker_timeout))
         except (OSError, ValueError, auth.HelloError) as error:
@@ -206,13 +209,11 @@ class GatewayServer:
 
 def carry_both_ways(client: ssl.SSLSocket, worker: socket.socket) -> None:
     """Until either side ends. A slow reader slows its writer, so that little is held in memory. Raises OSError."""
-    waiting = select.poll()
-    waiting.register(client, select.POLLIN)
-    waiting.register(worker, select.POLLIN)
+    readable = _readable(client, worker)
     ours = worker.fileno()
     buffer = memoryview(bytearray(_CHUNK))
     while True:
-        for descriptor, _ in waiting.poll():
+        for descriptor in readable():
             if descriptor == ours:
                 size = worker.recv_into(buffer)
                 if not size:
@@ -230,13 +231,27 @@ def carry_both_ways(client: ssl.SSLSocket, worker: socket.socket) -> None:
                 worker.sendall(buffer[: client.recv_into(buffer)])
 
 
+def _readable(*sockets: socket.socket) -> Callable[[], list[int]]:
+    """A function that waits until something can be read, and gives the descriptors where."""
+    if sys.platform == "win32":
+        return lambda: [sock.fileno() for sock in select.select(sockets, (), ())[0]]
+    waiting = select.poll()
+    for sock in sockets:
+        waiting.register(sock, select.POLLIN)
+    return lambda: [descriptor for descriptor, _ in waiting.poll()]
+
+
 def _wait_in_the_kernel(client: socket.socket, worker: socket.socket) -> None:
     """Bound every send without the extra system calls of Python's own time-outs."""
     client.settimeout(None)
     worker.settimeout(None)
     if number := getattr(socket, "TCP_USER_TIMEOUT", None):
         client.setsockopt(socket.IPPROTO_TCP, number, _STALLED_SECONDS * 1000)
-    worker.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack("ll", _STALLED_SECONDS, 0))
+    # Windows takes milliseconds here and not a struct timeval.
+    stalled = (
+        struct.pack("L", 1000 * _STALLED_SECONDS) if sys.platform == "win32" else struct.pack("ll", _STALLED_SECONDS, 0)
+    )
+    worker.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, stalled)
 
 
 def _prepare(connection: socket.socket) -> None:

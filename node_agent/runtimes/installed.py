@@ -2,26 +2,52 @@
 
 from __future__ import annotations
 
+import sys
+import time
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from node_agent.handles import handle_from_data
 from node_agent.process import Children, Engine
 from node_agent.roster import Roster
-from node_agent.runtimes.base import Runtime
+from node_agent.runtimes.base import Runtime, TerminalSpec
 from node_agent.runtimes.simulated import SimulatedRuntime
+from node_agent.runtimes.windows_process import WindowsNode, WindowsProcessRuntime
+from node_agent.windows.engine import KIND as JOB_KIND
+from node_agent.windows.engine import JobEngine
 from node_agent.worker import Modules
 
 
 def installed_engines() -> dict[str, Engine]:
     """By kind of handle, for what is no plain process."""
-    return {}
+    if sys.platform == "win32":
+        from node_agent.windows.calls import WindowsCalls
+
+        return {JOB_KIND: JobEngine(WindowsCalls())}
+    else:  # noqa: RET505 - or the type checker sees one system's code only
+        return {}
 
 
-def installed_runtimes(roster: Roster, modules: Modules) -> dict[str, Runtime]:
-    """By name."""
-    simulated = SimulatedRuntime(roster, modules)
-    return {simulated.name: simulated}
+def installed_names() -> list[str]:
+    """Of the runtimes that this system can have, for enrolment."""
+    return [SimulatedRuntime.name, *([WindowsProcessRuntime.name] if sys.platform == "win32" else [])]
+
+
+def installed_runtimes(roster: Roster, modules: Modules, own_users: bool = True) -> dict[str, Runtime]:
+    """By name. `own_users` is for Windows: a local user for each terminal."""
+    runtimes: list[Runtime] = [SimulatedRuntime(roster, modules)]
+    if sys.platform == "win32":
+        from node_agent.windows.calls import WindowsCalls
+
+        node = WindowsNode(_template, own_users, modules=modules)
+        runtimes.append(WindowsProcessRuntime(roster, WindowsCalls(), node, time.time, time.sleep))
+    return {runtime.name: runtime for runtime in runtimes}
+
+
+def _template(spec: TerminalSpec) -> Path:
+    """The portable folder that the operator has put into the agent's data folder, for all its terminals."""
+    return spec.layout.root.parents[1] / "template"
 
 
 def kill(data: Mapping[str, Any]) -> None:

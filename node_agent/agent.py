@@ -64,7 +64,7 @@ class Agent:
             layout=layout,
             roster=roster,
             state=self._state,
-            runtimes=installed_runtimes(roster, settings.modules, config.own_users),
+            runtimes=installed_runtimes(roster, settings.modules, config.windows),
             keys=settings.keys,
             modules=settings.modules,
             timing=config.timing,

@@ -46,6 +46,20 @@ class Timing(BaseModel):
     gateway_restart: RestartPolicy = RestartPolicy(settled=30.0, base=1.0, cap=30.0, window=900.0, limit=5)
 
 
+class WindowsSettings(BaseModel):
+    """How real terminals run on a Windows node; without meaning elsewhere."""
+
+    model_config = ConfigDict(frozen=True)
+
+    own_users: bool = True
+    """A local user for each terminal. Off for a node that serves one person or may not make users."""
+    memory: int = 2 << 30
+    """Bytes that a terminal and what it starts may commit."""
+    cpu_percent: float | None = 50.0
+    """Of the whole machine, for each terminal. None: no bound."""
+    processes: int = 16
+
+
 class AgentConfig(BaseModel):
     """What enrolment settled, without secrets."""
 
@@ -60,8 +74,7 @@ class AgentConfig(BaseModel):
     """`host:port` under which clients reach it."""
     slots: int = Field(ge=1)
     sync_seconds: float = 10.0
-    own_users: bool = True
-    """On Windows: a local user for each terminal. Off for a node that serves one person or may not make users."""
+    windows: WindowsSettings = WindowsSettings()
     timing: Timing = Timing()
 
 

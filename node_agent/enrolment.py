@@ -8,7 +8,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ValidationError
 
-from node_agent.config import AgentConfig, Timing, save_config
+from node_agent.config import AgentConfig, Timing, WindowsSettings, save_config
 from node_agent.control_link import ControlError, enroll
 from node_agent.errors import ConfigurationError, EnrolmentError
 from node_agent.files import write_atomically
@@ -75,7 +75,7 @@ async def enrol_node(layout: DataLayout, enrolment: EnrolmentFile, options: Enro
         slots=options.slots,
         sync_seconds=response.sync_seconds,
         timing=options.timing,
-        own_users=options.own_users,
+        windows=WindowsSettings(own_users=options.own_users),
     )
     write_atomically(layout.ca, response.ca_pem.encode())
     write_atomically(layout.gateway_files.certificate, response.gateway_certificate.encode())

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from node_agent.config import WindowsSettings
 from node_agent.handles import handle_from_data
 from node_agent.process import Children, Engine
 from node_agent.roster import Roster
@@ -16,6 +17,7 @@ from node_agent.runtimes.simulated import SimulatedRuntime
 from node_agent.runtimes.windows_process import WindowsNode, WindowsProcessRuntime
 from node_agent.windows.engine import KIND as JOB_KIND
 from node_agent.windows.engine import JobEngine
+from node_agent.windows.port import JobLimits
 from node_agent.worker import Modules
 
 
@@ -34,13 +36,14 @@ def installed_names() -> list[str]:
     return [SimulatedRuntime.name, *([WindowsProcessRuntime.name] if sys.platform == "win32" else [])]
 
 
-def installed_runtimes(roster: Roster, modules: Modules, own_users: bool = True) -> dict[str, Runtime]:
-    """By name. `own_users` is for Windows: a local user for each terminal."""
+def installed_runtimes(roster: Roster, modules: Modules, settings: WindowsSettings) -> dict[str, Runtime]:
+    """By name."""
     runtimes: list[Runtime] = [SimulatedRuntime(roster, modules)]
     if sys.platform == "win32":
         from node_agent.windows.calls import WindowsCalls
 
-        node = WindowsNode(_template, own_users, modules=modules)
+        limits = JobLimits(settings.memory, settings.cpu_percent, settings.processes)
+        node = WindowsNode(_template, settings.own_users, limits, modules=modules)
         runtimes.append(WindowsProcessRuntime(roster, WindowsCalls(), node, time.time, time.sleep))
     return {runtime.name: runtime for runtime in runtimes}
 

@@ -46,7 +46,7 @@ class WindowsNode:
     """The unpacked template of a terminal, a folder with terminal64.exe. Raises LaunchError."""
     own_users: bool = True
     """A local user for each terminal. Without it all run as the agent's user, for a node that serves one person."""
-    limits: JobLimits = field(default_factory=lambda: JobLimits(memory=2 << 30, cpu_percent=50.0, processes=16))
+    limits: JobLimits = JobLimits()
     """Of a terminal and what it starts."""
     worker_memory: int = 512 << 20
     modules: Modules = field(default_factory=Modules)

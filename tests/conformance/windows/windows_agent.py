@@ -1,0 +1,67 @@
+"""An agent that runs in the Windows Python under Wine, beside a control plane's stand-in that runs on this system."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import tempfile
+import threading
+from pathlib import Path
+
+from provisioning.wine.prefix import stop, windows_path
+from tests.conformance.windows.wine_machine import WineMachine
+from tests.integration.node_agent.agent_node import TIMING, AgentNode
+from tests.integration.node_agent.control_plane_stand_in import ControlPlaneStandIn
+
+GATEWAY_PORT_FILE = "gateway/ready.json"
+
+
+class WindowsAgentNode(AgentNode):
+    """Enrolled at construction. Its database is Windows' to read while it runs, so only the control plane is asked."""
+
+    def __init__(self, plane: ControlPlaneStandIn, machine: WineMachine) -> None:
+        self.plane = plane
+        self._machine = machine
+        self.home = Path(tempfile.mkdtemp(prefix="m5", dir="/tmp"))
+        self.data = self.home / "data"
+        self.log = self.home / "agent.log"
+        self._agent: subprocess.Popen[bytes] | None = None
+        enrolment = self.home / "enrolment.json"
+        enrolment.write_text(json.dumps({"token": "once", "url": plane.url, "ca_pem": plane.authority.pem}))
+        code, said = machine.run(
+            "-m", "node_agent.cli", "enroll", "--data", windows_path(self.data), "--enrolment", windows_path(enrolment),
+            "--name", "windows", "--gateway-listen", "127.0.0.1:0", "--slots", "4", "--no-own-users",
+            "--timing", json.dumps(TIMING), seconds=60,
+        )  # fmt: skip
+        assert code == 0, said
+        # Wine knows no CPU rate of a job.
+        config = json.loads((self.data / "agent.json").read_text())
+        config["windows"]["cpu_percent"] = None
+        (self.data / "agent.json").write_text(json.dumps(config))
+
+    def start(self) -> None:
+        """Run the agent; what it says goes to its log."""
+        self._agent = self._machine.start("-m", "node_agent.cli", "run", "--data", windows_path(self.data))
+        threading.Thread(target=self._keep_log, args=(self._agent,), daemon=True).start()
+
+    def _keep_log(self, agent: subprocess.Popen[bytes]) -> None:
+        assert agent.stdout is not None
+        with self.log.open("ab", buffering=0) as log:
+            for line in agent.stdout:
+                log.write(line)
+
+    def kill_agent(self) -> None:
+        """As `kill -9` does it, and the agent alone."""
+        assert self._agent is not None
+        self._agent.kill()
+        self._agent.wait(10)
+
+    def gateway_address(self) -> str:
+        """`host:port` of the gateway process."""
+        return str(json.loads((self.data / GATEWAY_PORT_FILE).read_text())["address"])
+
+    def clean_up(self) -> None:
+        """End everything that runs in the prefix."""
+        stop(self._machine.prefix)
+        shutil.rmtree(self.home, ignore_errors=True)

@@ -154,7 +154,8 @@ class Executor:
         layout = self._parts.layout.terminal(terminal_id)
         if desired is None:
             return TerminalSpec(terminal_id, "", None, layout, "")
-        return TerminalSpec(terminal_id, desired.server, desired.server_address, layout, terminal_fingerprint(desired))
+        fingerprint = terminal_fingerprint(desired)
+        return TerminalSpec(terminal_id, desired.server, desired.server_address, layout, fingerprint, desired.template)
 
     def recover(self, terminal_ids: Iterable[str]) -> list[Handle]:
         """What runs of these terminals and was missing in the roster.

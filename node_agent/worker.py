@@ -50,6 +50,8 @@ def write_worker_config(layout: TerminalLayout, desired: DesiredTerminal, seat: 
     private_folder(layout.logs)
     ensure_token(layout)
     write_atomically(layout.worker_config, json.dumps(config).encode())
+    for path in (layout.token, layout.worker_config):
+        seat.share(path)
 
 
 def worker_command(layout: TerminalLayout, module: str) -> list[str]:

@@ -17,7 +17,7 @@ from provisioning.wine.tools import wine64
 
 UNTESTED: Final = 78
 """Exit code when the image is not the tested one, or cannot be used."""
-OUT_OF_MEMORY: Final = 137
+OUT_OF_MEMORY: Final = 79
 _SCREEN_SECONDS: Final = 15.0
 _KILL_COUNTERS: Final = (
     Path("/sys/fs/cgroup/memory.events"),

@@ -36,7 +36,7 @@ class LaunchError(Exception):
         """What the system refused: a full disk is told from everything else. `sentence` has no full stop."""
         if error.errno == errno.ENOSPC:
             return cls(Reason.DISK_FULL, f"{sentence}: the disk of the node is full.")
-        return cls(Reason.TEMPLATE_BROKEN, f"{sentence}: {error.strerror or error or type(error).__name__}.")
+        return cls(Reason.TEMPLATE_BROKEN, f"{sentence}: {error.strerror or type(error).__name__}.")
 
 
 @dataclass(frozen=True)
@@ -80,6 +80,10 @@ class Usage:
     processes: int
 
 
+def _share_nothing(path: Path) -> None:
+    """For workers that run as the agent's own user, who can read everything."""
+
+
 @dataclass(frozen=True)
 class WorkerSeat:
     """Where a terminal's bridge worker sits: how it reaches the terminal, and what its files are called there."""
@@ -89,7 +93,7 @@ class WorkerSeat:
     """Of the bridge backend."""
     inside: Callable[[Path], str] = str
     """The name, where the worker runs, of a file of the terminal's layout."""
-    share: Callable[[Path], None] = lambda path: None
+    share: Callable[[Path], None] = _share_nothing
     """Let the worker read a private file of the terminal's layout that was just written. Raises OSError."""
 
 

@@ -15,6 +15,8 @@ from typing import IO, Final
 MOST_BYTES: Final = 4 * 1024**3
 MOST_FILES: Final = 50_000
 _LONGEST_NAME: Final = 400
+_FILE_MODE: Final = 0o644
+_FOLDER_MODE: Final = 0o755
 _FORBIDDEN: Final = frozenset('\\:*?"<>|')
 
 
@@ -59,11 +61,13 @@ def checked_name(name: str) -> str:
 
 def _take(members: tarfile.TarFile, member: tarfile.TarInfo, target: Path) -> None:
     if member.isdir():
-        target.mkdir(parents=True, exist_ok=True)
+        target.mkdir(parents=True, exist_ok=True, mode=_FOLDER_MODE)
         return
     source = members.extractfile(member) if member.isreg() else None
     if source is None:
         raise ArchiveError(f"The archive holds {member.name[:80]!r}, which is neither file nor folder.")
-    target.parent.mkdir(parents=True, exist_ok=True)
+    target.parent.mkdir(parents=True, exist_ok=True, mode=_FOLDER_MODE)
     with target.open("xb") as file:
         shutil.copyfileobj(source, file, 1024 * 1024)
+    # Whatever the archive says, and whatever this process keeps from others: terminals run as other users.
+    target.chmod(_FILE_MODE)

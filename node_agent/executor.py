@@ -101,7 +101,8 @@ class Executor:
         runtime = self._runtime(desired)
         spec = self.spec(desired.terminal_id, desired)
         credentials = self._open_credentials(desired)
-        private_folder(spec.layout.root)
+        if not spec.layout.root.is_dir():
+            private_folder(spec.layout.root)
         write_atomically(spec.layout.runtime, runtime.name.encode())
         runtime.prepare(spec, credentials)
         try:

@@ -14,7 +14,7 @@ def main() -> int:
     match sys.argv[1:]:
         case ["terminal"]:
             return terminal.run()
-        case ["worker"]:
+        case ["worker", _]:  # the second word tells the agent which settings a worker was started with
             worker.run_worker()
         case ["host"]:
             worker.run_host()
@@ -25,9 +25,8 @@ def main() -> int:
             found = differences()
             sys.stdout.write("".join(f"{sentence}\n" for sentence in found))
             return terminal.UNTESTED if found else 0
-        case _:
-            sys.stderr.write(f"{__doc__}\n")
-            return 2
+    sys.stderr.write(f"{__doc__}\n")
+    return 2
 
 
 if __name__ == "__main__":

@@ -19,6 +19,7 @@ UNTESTED: Final = 78
 """Exit code when the image is not the tested one, or cannot be used."""
 OUT_OF_MEMORY: Final = 79
 _SCREEN_SECONDS: Final = 15.0
+_ASK_SECONDS: Final = 0.5
 _KILL_COUNTERS: Final = (
     Path("/sys/fs/cgroup/memory.events"),
     Path("/sys/fs/cgroup/memory/memory.oom_control"),
@@ -57,14 +58,17 @@ def _run_program() -> int:
 
     def close_windows() -> None:
         # WM_CLOSE, as from a user: the terminal saves its state and ends. Whoever asks has KILL for one that does not.
-        subprocess.run(  # noqa: S603
-            [wine, "taskkill.exe", "/im", "terminal64.exe"],
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            check=False,
-        )
+        # Again and again, since a terminal that is just starting has no window yet.
+        while program.poll() is None:
+            subprocess.run(  # noqa: S603
+                [wine, "taskkill.exe", "/im", "terminal64.exe"],
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                check=False,
+            )
+            time.sleep(_ASK_SECONDS)
 
     signal.signal(signal.SIGTERM, lambda *_: threading.Thread(target=close_windows, daemon=True).start())
     places.UP.touch()

@@ -87,6 +87,11 @@ def pack_template(folder: Path, program: Path, name: str = "Stand-in", build: in
     return Template(archive, TemplateRef(name=name, build=build, sha256=digest, size=archive.stat().st_size))
 
 
+def container_settings(image: str) -> WineContainerSettings:
+    """Small, and with networks that lead nowhere."""
+    return WineContainerSettings(image=image, memory_mb=512, outgoing=False, stop_grace=4.0)
+
+
 class WineContainerDriver:
     """The real image on a real Docker daemon; terminal64.exe is a stand-in (terminal64.c)."""
 
@@ -94,7 +99,7 @@ class WineContainerDriver:
 
     def __init__(self, image: str, template: Template) -> None:
         self._template = template
-        self._settings = WineContainerSettings(image=image, memory_mb=512, outgoing=False, stop_grace=4.0)
+        self._settings = container_settings(image)
         self._engine = DockerEngine()
 
     def engines(self) -> dict[str, Engine]:

@@ -13,7 +13,7 @@ from node_agent.bridge import connect_worker
 from node_agent.clock import Clock, as_datetime, system_clock
 from node_agent.collector import Collector
 from node_agent.config import AgentConfig
-from node_agent.control_link import ControlLink, farm_client
+from node_agent.control_link import ControlLink, farm_client, farm_context
 from node_agent.database import Database
 from node_agent.errors import StorageError
 from node_agent.executor import ExecutorParts
@@ -25,11 +25,13 @@ from node_agent.process import Children
 from node_agent.protocol.messages import NodeReport, SyncResponse, TicketKey
 from node_agent.resources import read_resources
 from node_agent.roster import Roster
-from node_agent.runtimes.installed import installed_engines, installed_runtimes
+from node_agent.runtimes.installed import NodeParts, installed_engines, installed_runtimes
 from node_agent.spool import Spool
 from node_agent.state import StateStore
 from node_agent.supervisor import Supervisor
 from node_agent.sync import SyncLoop, deliver_events
+from node_agent.terminal.fetch import TemplateFetcher
+from node_agent.terminal.shelf import TemplateShelf
 from node_agent.version import agent_version
 from node_agent.worker import Modules
 
@@ -58,13 +60,17 @@ class Agent:
         self._database = Database(layout.database)
         self._state = StateStore(self._database)
         self._spool = Spool(self._database)
+        fetch = TemplateFetcher(
+            config.control_plane_url, farm_context(settings.ca_pem), config.node_id, settings.keys, clock
+        )
+        self._shelf = TemplateShelf(layout.templates, fetch)
         roster = Roster(self._state, Children(), clock, installed_engines())
         self._gateway = GatewayKeeper(config, layout, roster, settings.modules.gateway, clock)
         parts = ExecutorParts(
             layout=layout,
             roster=roster,
             state=self._state,
-            runtimes=installed_runtimes(roster, settings.modules, config.windows),
+            runtimes=installed_runtimes(NodeParts(config, layout, roster, settings.modules, self._shelf, clock)),
             keys=settings.keys,
             modules=settings.modules,
             timing=config.timing,
@@ -160,4 +166,5 @@ class Agent:
             gateway_up=gateway_up,
             spooled_events=len(self._spool),
             problems=problems,
+            templates=self._shelf.held(),
         )

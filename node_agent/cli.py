@@ -15,7 +15,7 @@ from pydantic import ValidationError
 
 from node_agent.agent import Agent, AgentSettings
 from node_agent.clock import system_clock
-from node_agent.config import Timing, load_config
+from node_agent.config import Timing, WindowsProcessSettings, WineContainerSettings, load_config
 from node_agent.database import Database
 from node_agent.enrolment import EnrolmentOptions, enrol_node, read_enrolment
 from node_agent.errors import AgentError, AlreadyRunningError, ConfigurationError
@@ -44,12 +44,24 @@ def enroll(
     gateway_address: Annotated[
         str | None, typer.Option(help="host:port under which clients reach the gateway, if not where it listens.")
     ] = None,
-    own_users: Annotated[bool, typer.Option(help="On Windows: a local user for each terminal.")] = True,
+    wine_container: Annotated[
+        str | None, typer.Option(help='Run real terminals in containers: JSON such as {"image": "..."}.')
+    ] = None,
+    windows_process: Annotated[
+        str | None, typer.Option(help="On Windows, run real terminals: JSON of settings that differ from the defaults.")
+    ] = None,
     timing: Annotated[str | None, typer.Option(help="JSON object of durations that differ from the defaults.")] = None,
 ) -> None:
     """Make this machine a node of the farm."""
-    address = gateway_address or gateway_listen
-    options = EnrolmentOptions(name, gateway_listen, address, slots, _parse_timing(timing), own_users)
+    options = EnrolmentOptions(
+        name,
+        gateway_listen,
+        gateway_address or gateway_listen,
+        slots,
+        _parse_timing(timing),
+        _parse_wine_container(wine_container),
+        _parse_windows_process(windows_process),
+    )
     layout = DataLayout.open(data)
     with layout.acquire_lock():
         config = asyncio.run(enrol_node(layout, read_enrolment(enrolment), options))
@@ -132,6 +144,22 @@ def _parse_timing(text: str | None) -> Timing:
         return Timing() if text is None else Timing.model_validate_json(text)
     except ValidationError as error:
         raise ConfigurationError("--timing is not a JSON object of known durations") from error
+
+
+def _parse_wine_container(text: str | None) -> WineContainerSettings | None:
+    try:
+        return None if text is None else WineContainerSettings.model_validate_json(text)
+    except ValidationError as error:
+        raise ConfigurationError("--wine-container is not a JSON object of known settings with an image") from error
+
+
+def _parse_windows_process(text: str | None) -> WindowsProcessSettings | None:
+    if text is not None and sys.platform != "win32":
+        raise ConfigurationError("--windows-process is for nodes that run Windows")
+    try:
+        return None if text is None else WindowsProcessSettings.model_validate_json(text)
+    except ValidationError as error:
+        raise ConfigurationError("--windows-process is not a JSON object of known settings") from error
 
 
 def _explained(command: Callable[..., object], modules: Modules) -> int:

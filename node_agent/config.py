@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -46,18 +47,40 @@ class Timing(BaseModel):
     gateway_restart: RestartPolicy = RestartPolicy(settled=30.0, base=1.0, cap=30.0, window=900.0, limit=5)
 
 
-class WindowsSettings(BaseModel):
-    """How real terminals run on a Windows node; without meaning elsewhere."""
+class WindowsProcessSettings(BaseModel):
+    """How real terminals run on this Windows node."""
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True)
 
     own_users: bool = True
     """A local user for each terminal. Off for a node that serves one person or may not make users."""
-    memory: int = 2 << 30
-    """Bytes that a terminal and what it starts may commit."""
-    cpu_percent: float | None = 50.0
+    memory_mb: int = Field(default=2048, ge=256)
+    """What a terminal and what it starts may commit."""
+    cpu_percent: float | None = Field(default=50.0, gt=0, le=100)
     """Of the whole machine, for each terminal. None: no bound."""
-    processes: int = 16
+    processes: int = Field(default=16, ge=2)
+
+
+class WineContainerSettings(BaseModel):
+    """How real terminals run in containers on this node."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    image: str
+    """What `python -m provisioning.wine.image` has built."""
+    memory_mb: int = Field(default=1536, ge=256)
+    """Of a terminal with its bridge worker. What needs more is ended; nothing is swapped."""
+    cpus: float = Field(default=1.0, gt=0)
+    pids: int = Field(default=512, ge=128)
+    """Processes and threads."""
+    subnets: IPv4Network = IPv4Network("10.213.0.0/16")
+    """Where each terminal's own network is taken from, eight addresses each."""
+    outgoing: bool = True
+    """False: the networks lead nowhere. For tests."""
+    outgoing_addresses: tuple[IPv4Address, ...] = ()
+    """Addresses of this machine that terminals appear under, given in turn. Empty: the machine's usual one."""
+    stop_grace: float = 15.0
+    """Seconds that a terminal has for saving its state when it is asked to end."""
 
 
 class AgentConfig(BaseModel):
@@ -74,8 +97,11 @@ class AgentConfig(BaseModel):
     """`host:port` under which clients reach it."""
     slots: int = Field(ge=1)
     sync_seconds: float = 10.0
-    windows: WindowsSettings = WindowsSettings()
     timing: Timing = Timing()
+    wine_container: WineContainerSettings | None = None
+    """None: this node runs no real terminals in containers."""
+    windows_process: WindowsProcessSettings | None = None
+    """None: this node runs no real terminals as Windows processes."""
 
 
 def load_config(path: Path) -> AgentConfig:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ValidationError
 
-from node_agent.config import AgentConfig, Timing, WindowsSettings, save_config
+from node_agent.config import AgentConfig, Timing, WindowsProcessSettings, WineContainerSettings, save_config
 from node_agent.control_link import ControlError, enroll
 from node_agent.errors import ConfigurationError, EnrolmentError
 from node_agent.files import write_atomically
@@ -16,7 +16,7 @@ from node_agent.gateway.configuration import split_address
 from node_agent.identity import gateway_request, make_gateway_key, make_keys, save_keys
 from node_agent.layout import DataLayout
 from node_agent.protocol.messages import EnrollRequest
-from node_agent.runtimes.installed import installed_names
+from node_agent.runtimes.installed import runtime_names
 
 
 class EnrolmentFile(BaseModel):
@@ -36,7 +36,8 @@ class EnrolmentOptions:
     """`host:port` under which clients reach the gateway."""
     slots: int
     timing: Timing
-    own_users: bool = True
+    wine_container: WineContainerSettings | None = None
+    windows_process: WindowsProcessSettings | None = None
 
 
 def read_enrolment(path: Path) -> EnrolmentFile:
@@ -75,7 +76,8 @@ async def enrol_node(layout: DataLayout, enrolment: EnrolmentFile, options: Enro
         slots=options.slots,
         sync_seconds=response.sync_seconds,
         timing=options.timing,
-        windows=WindowsSettings(own_users=options.own_users),
+        wine_container=options.wine_container,
+        windows_process=options.windows_process,
     )
     write_atomically(layout.ca, response.ca_pem.encode())
     write_atomically(layout.gateway_files.certificate, response.gateway_certificate.encode())
@@ -100,7 +102,7 @@ def _introduce(layout: DataLayout, enrolment: EnrolmentFile, options: EnrolmentO
         sealing_key=keys.sealing_public,
         gateway_csr=gateway_request(gateway_key, options.name),
         gateway_address=options.gateway_address,
-        runtimes=installed_names(),
+        runtimes=runtime_names(options.wine_container, options.windows_process),
         slots=options.slots,
         platform=f"{platform.system().lower()}-{platform.machine()}",
     )

@@ -20,7 +20,7 @@ from typing import Any, Protocol
 
 from node_agent.layout import TerminalLayout
 from node_agent.process import Handle
-from node_agent.protocol.messages import Reason
+from node_agent.protocol.messages import Reason, TemplateRef
 from node_agent.protocol.sealing import Credentials
 
 
@@ -48,6 +48,8 @@ class TerminalSpec:
     server_address: str | None
     layout: TerminalLayout
     fingerprint: str
+    template: TemplateRef | None = None
+    """What to lay out the terminal's folder from; simulated terminals need none."""
 
 
 @dataclass(frozen=True)
@@ -78,6 +80,10 @@ class Usage:
     processes: int
 
 
+def _share_nothing(path: Path) -> None:
+    """For workers that run as the agent's own user, who can read everything."""
+
+
 @dataclass(frozen=True)
 class WorkerSeat:
     """Where a terminal's bridge worker sits: how it reaches the terminal, and what its files are called there."""
@@ -87,6 +93,8 @@ class WorkerSeat:
     """Of the bridge backend."""
     inside: Callable[[Path], str] = str
     """The name, where the worker runs, of a file of the terminal's layout."""
+    share: Callable[[Path], None] = _share_nothing
+    """Let the worker read a private file of the terminal's layout that was just written. Raises OSError."""
 
 
 class Runtime(Protocol):

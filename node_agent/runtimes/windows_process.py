@@ -16,15 +16,19 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+import structlog
+
 from node_agent.clock import Clock
 from node_agent.files import write_atomically
 from node_agent.layout import TerminalLayout
 from node_agent.process import Handle, Role, Slot, birth_of
-from node_agent.protocol.messages import Reason
+from node_agent.protocol.messages import Reason, TemplateRef
 from node_agent.protocol.sealing import Credentials
 from node_agent.roster import ADOPTED, Roster
 from node_agent.runtimes.base import Capabilities, LaunchError, TerminalSpec, Usage, WorkerSeat
-from node_agent.runtimes.portable_folder import PROGRAM, check_programs, copy_template, startup_ini
+from node_agent.terminal.folder import PROGRAM, changed_programs, forget_layout, lay_out, own_folders
+from node_agent.terminal.shelf import TemplateError
+from node_agent.terminal.startup import startup_file
 from node_agent.windows import isolation
 from node_agent.windows.engine import CREATED, JOB, KIND, ORDERS, TASK, USER
 from node_agent.windows.orders import Launch
@@ -32,6 +36,7 @@ from node_agent.windows.port import JobLimits, ProcessKey, Program, Windows, Win
 from node_agent.windows.session import OwnSession, Session, TaskSession
 from node_agent.worker import Modules, worker_command
 
+_log = structlog.get_logger(__name__)
 _WORKER_PROCESSES: Final = 8
 _DESTROY_TRIES: Final = 20
 _DESTROY_SECONDS: Final = 0.1
@@ -42,11 +47,11 @@ _LETTER: Final = {Role.TERMINAL: "t", Role.WORKER: "w"}
 class WindowsNode:
     """How terminals are run on this node."""
 
-    template_of: Callable[[TerminalSpec], Path]
-    """The unpacked template of a terminal, a folder with terminal64.exe. Raises LaunchError."""
+    take: Callable[[TemplateRef], Path]
+    """The unpacked template, with terminal64.exe; blocks while it is fetched. Raises TemplateError, OSError."""
     own_users: bool = True
     """A local user for each terminal. Without it all run as the agent's user, for a node that serves one person."""
-    limits: JobLimits = JobLimits()
+    limits: JobLimits = field(default_factory=JobLimits)
     """Of a terminal and what it starts."""
     worker_memory: int = 512 << 20
     modules: Modules = field(default_factory=Modules)
@@ -75,12 +80,19 @@ class WindowsProcessRuntime:
         )
 
     def prepare(self, spec: TerminalSpec, credentials: Credentials) -> None:
-        ini = startup_ini(credentials)
         try:
-            self._make_folder(spec)
+            ini = startup_file(credentials)
+        except ValueError as error:
+            raise LaunchError(Reason.BAD_CREDENTIALS, str(error)) from error
+        if spec.template is None:
+            raise LaunchError(Reason.TEMPLATE_BROKEN, "No terminal template has been imported for this broker.")
+        try:
+            self._make_folder(spec.layout, spec.template)
             if self._node.own_users:
                 self._make_user(spec.layout)
             write_atomically(spec.layout.startup, ini)
+        except TemplateError as error:
+            raise LaunchError(Reason.TEMPLATE_BROKEN, str(error)) from error
         except WindowsCallError as error:
             raise LaunchError(
                 Reason.TEMPLATE_BROKEN, f"The terminal cannot be closed off on this node: {error}."
@@ -88,15 +100,18 @@ class WindowsProcessRuntime:
         except OSError as error:
             raise LaunchError.of(error, "The terminal's folder cannot be prepared") from error
 
-    def _make_folder(self, spec: TerminalSpec) -> None:
-        """Raises LaunchError when its programs are not those of the template any more: LiveUpdate, or a broken disk."""
-        folder = spec.layout.folder
-        if not (folder / PROGRAM).exists():
-            copy_template(self._node.template_of(spec), folder)
-        check_programs(folder)
-        for name in (*isolation.DATA_FOLDERS, *isolation.UPDATE_FOLDERS):
-            (folder / name).mkdir(exist_ok=True)
-        for place in (spec.layout.logs, self._orders(spec.layout)):
+    def _make_folder(self, layout: TerminalLayout, template: TemplateRef) -> None:
+        """Lay the folder out from its template, and anew when a program is not the pinned build's: LiveUpdate was here,
+        or the disk is failing.
+        """
+        source = self._node.take(template)
+        if changed := changed_programs(layout.folder, source):
+            _log.warning("programs_restored", terminal=layout.root.name, changed=changed)
+            forget_layout(layout.folder)
+        lay_out(layout.folder, source, template.sha256, copied=True)
+        for name in isolation.UPDATE_FOLDERS:
+            (layout.folder / name).mkdir(exist_ok=True)
+        for place in (layout.logs, self._orders(layout)):
             place.mkdir(exist_ok=True)
 
     def _make_user(self, layout: TerminalLayout) -> None:
@@ -110,10 +125,10 @@ class WindowsProcessRuntime:
         user, owner = self._windows.ensure_user(name, password, (isolation.GROUP,)), self._windows.own_sid()
         self._windows.set_rights(layout.root, isolation.shared_rights(owner, user))
         self._windows.set_rights(layout.folder, isolation.program_rights(owner, user))
-        for folder in isolation.DATA_FOLDERS:
-            self._windows.set_rights(layout.folder / folder, isolation.shared_rights(owner, user))
-        for folder in isolation.UPDATE_FOLDERS:
-            self._windows.set_rights(layout.folder / folder, isolation.closed_rights(owner))
+        for folder in own_folders(layout.folder):
+            closed = folder.name in isolation.UPDATE_FOLDERS
+            rights = isolation.closed_rights(owner) if closed else isolation.shared_rights(owner, user)
+            self._windows.set_rights(folder, rights)
         self._windows.set_rights(sealed, isolation.private_rights(owner))
         definition = isolation.task_definition(name, self._node.python, self._orders(layout), layout.root)
         self._windows.register_task(isolation.task_path(layout.root), definition, name, password)

@@ -16,8 +16,6 @@ from xml.sax.saxutils import escape
 GROUP: Final = "mt5farm-terminals"
 """Local group of all terminals' users; a node's day 0 gives it the right to be started by a task, and no others."""
 TASK_FOLDER: Final = "\\mt5farm"
-DATA_FOLDERS: Final = ("Bases", "config", "logs", "MQL5", "profiles", "Sounds", "templates", "Tester")
-"""Where a portable terminal keeps what it writes; all else in its folder is program."""
 UPDATE_FOLDERS: Final = ("liveupdate", "WebInstall")
 """Where LiveUpdate puts a newer build. They are there, and the terminal cannot write to them."""
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from node_agent.database import Database
 from node_agent.layout import DataLayout
 from node_agent.process import Children
+from node_agent.protocol.messages import TemplateRef
 from node_agent.protocol.sealing import Credentials
 from node_agent.roster import Roster
 from node_agent.runtimes.base import TerminalSpec
@@ -20,6 +21,7 @@ from node_agent.windows.port import JobLimits, Windows
 from node_agent.worker import Modules
 
 TERMINAL_ID = "ter_0123456789abcdef"
+TEMPLATE = TemplateRef(name="stand-in", build=1, sha256="0" * 64, size=1)
 CREDENTIALS = Credentials(login=5001, password="the-secret", server="MT5Farm-Demo")
 # Wine knows no CPU rate of a job.
 LIMITS = JobLimits(memory=256 << 20, processes=8)
@@ -44,7 +46,7 @@ class Node:
         database = Database(layout.database if remembers else data / "forgetful.sqlite3")
         roster = Roster(StateStore(database), Children(), time.time, {KIND: JobEngine(windows)})
         node = WindowsNode(
-            lambda spec: template,
+            lambda ref: template,
             own_users,
             LIMITS,
             modules=Modules(worker="tests.conformance.windows.idle_worker"),
@@ -53,9 +55,8 @@ class Node:
         runtime = WindowsProcessRuntime(roster, windows, node, time.time, time.sleep)
         terminal = layout.terminal(TERMINAL_ID)
         terminal.root.mkdir(exist_ok=True)
-        return cls(
-            layout, database, roster, runtime, TerminalSpec(TERMINAL_ID, "MT5Farm-Demo", None, terminal, "print")
-        )
+        spec = TerminalSpec(TERMINAL_ID, "MT5Farm-Demo", None, terminal, "print", TEMPLATE)
+        return cls(layout, database, roster, runtime, spec)
 
     @property
     def seen(self) -> Path:

@@ -14,6 +14,7 @@ import pytest
 
 from mt5_bridge.simulated.admin import BrokerAdmin
 from provisioning.wine.tools import WineError
+from tests.conformance.runtimes.drivers import pack_template
 from tests.conformance.windows.windows_agent import WindowsAgentNode
 from tests.conformance.windows.wine_machine import WineMachine, compile_stand_in, wine_machine
 from tests.integration.node_agent.control_plane_stand_in import ControlPlaneStandIn, wait_until
@@ -56,28 +57,58 @@ def broker() -> Iterator[tuple[str, BrokerAdmin]]:
 
 
 @pytest.mark.timeout(200)
-def test_a_simulated_terminal_becomes_ready_on_windows(
+def test_simulated_terminals_run_on_windows_and_outlive_the_agent(
     node: WindowsAgentNode, broker: tuple[str, BrokerAdmin]
 ) -> None:
     address, admin = broker
     login = admin.create_account(password=PASSWORD)
-    node.plane.want(node.desired(1, PASSWORD, login=login, server="MT5Farm-Demo", server_address=address))
+    wish = node.desired(1, PASSWORD, login=login, server="MT5Farm-Demo", server_address=address)
+    node.plane.want(wish)
     node.start()
-    node.wait_phase(1, "ready", 60)
+    before = node.wait_phase(1, "ready", 60)
+    # A client of another machine, through the gateway on Windows to the worker on Windows.
+    with node.open_session(1) as mt5:
+        assert mt5.account_info().login == login
+        node.kill_agent()
+        assert mt5.account_info().login == login
+    syncs = len(node.plane.seen.syncs)
+    node.start()
+    wait_until(lambda: len(node.plane.seen.syncs) > syncs, 60, "the new agent speaks")
+    after = node.wait_phase(1, "ready", 60)
+    assert (after.terminal_pid, after.worker_pid) == (before.terminal_pid, before.worker_pid)
+    node.plane.want(wish.model_copy(update={"running": False}))
+    node.wait_phase(1, "stopped", 30)
 
 
 @pytest.mark.timeout(200)
-def test_a_real_terminal_s_stand_in_is_started_and_the_official_package_finds_nobody(
-    node: WindowsAgentNode,
-) -> None:
-    template = node.data / "template"
-    template.mkdir()
-    compile_stand_in(template)
-    node.plane.want(node.desired(2, PASSWORD, runtime="windows_process"))
+def test_a_real_terminal_is_started_kept_and_stopped(node: WindowsAgentNode, tmp_path: Path) -> None:
+    """Only terminal64.exe is a stand-in, that answers nobody: the official package says so, and so does the agent."""
+    template = pack_template(tmp_path, compile_stand_in(tmp_path))
+    node.plane.templates[template.ref.sha256] = template.archive.read_bytes()
+    wish = node.desired(2, PASSWORD, login=5002, runtime="windows_process", template=template.ref)
+    node.plane.want(wish)
     node.start()
-    import time, subprocess as sp
-    for i in range(4):
-        time.sleep(8); print(node.observed(2), sp.run("ps aux | grep terminal64", shell=True, capture_output=True, text=True).stdout)
-    print(node.log.read_text()[-3000:])
-    seen = wait_until(lambda: (now := node.observed(2)) and now.worker_pid and now, 60, "a terminal process")
-    print(seen); import time; time.sleep(14); print(node.observed(2)); print(node.log.read_text()[-3000:]); import subprocess as sp; print(sp.run("find %s | head -50; cat %s/terminals/*/logs/bridge.log" % (node.data, node.data), shell=True, capture_output=True, text=True).stdout); assert 0
+    before = wait_until(lambda: (now := node.observed(2)) and now.worker_pid and now, 60, "terminal and worker")
+    root = node.data / "terminals" / before.terminal_id
+    wait_until((root / "folder" / "seen.txt").exists, 30, "the terminal has read its start-up file")
+    assert (root / "folder" / "seen.txt").read_text().split()[:3] == ["5002", "1", str(before.terminal_pid)]
+    bridge_log = root / "logs" / "bridge.log"
+    wait_until(lambda: bridge_log.exists() and "-10005 IPC timeout" in bridge_log.read_text(), 60, "the package's word")
+    assert "runs MetaTrader5 5.0." in bridge_log.read_text()
+    now = node.observed(2)
+    assert now is not None
+    assert (now.phase, now.detail) == ("launching", "The terminal does not answer yet.")
+
+    node.kill_agent()
+    syncs = len(node.plane.seen.syncs)
+    node.start()
+    wait_until(lambda: len(node.plane.seen.syncs) > syncs, 60, "the new agent speaks")
+    after = wait_until(lambda: (now := node.observed(2)) and now.worker_pid and now, 30, "both again")
+    assert (after.terminal_pid, after.worker_pid) == (before.terminal_pid, before.worker_pid)
+
+    node.plane.want(wish.model_copy(update={"running": False}))
+    node.wait_phase(2, "stopped", 30)
+    assert not (root / "folder" / "config" / "startup.ini").exists()
+    node.plane.drop(before.terminal_id)
+    wait_until(lambda: not root.exists(), 30, "everything is removed")
+    assert PASSWORD not in node.log.read_text()

@@ -181,13 +181,19 @@ def test_the_worker_is_told_where_the_terminal_is(node: Node) -> None:
     assert seat.options == {"path": str(node.spec.layout.folder / "terminal64.exe"), "portable": True}
 
 
-def test_another_build_than_the_pinned_one_is_not_started(node: Node) -> None:
+def test_a_build_that_is_not_the_pinned_one_is_replaced_before_it_is_started(node: Node, stage: Stage) -> None:
     node.runtime.prepare(node.spec, CREDENTIALS)
-    program = node.spec.layout.folder / "terminal64.exe"
-    program.write_bytes(program.read_bytes() + b"update")
-    with pytest.raises(LaunchError) as refused:
-        node.runtime.prepare(node.spec, CREDENTIALS)
-    assert refused.value.reason is Reason.LIVE_UPDATE
+    folder = node.spec.layout.folder
+    (folder / "terminal64.exe").write_bytes(b"another build")
+    (folder / "MQL5" / "mine.set").write_text("kept")
+    node.runtime.prepare(node.spec, CREDENTIALS)
+    assert (folder / "terminal64.exe").read_bytes() == stage.program.read_bytes()
+    assert (folder / "MQL5" / "mine.set").read_text() == "kept"
+
+
+def test_a_terminal_s_program_is_no_link_to_the_template_s(node: Node, stage: Stage) -> None:
+    node.runtime.prepare(node.spec, CREDENTIALS)
+    assert not (node.spec.layout.folder / "terminal64.exe").samefile(stage.program)
 
 
 def test_nothing_is_left_of_a_destroyed_terminal(node: Node) -> None:

@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import json
+import secrets
 import shutil
 import subprocess
 import tempfile
 import threading
+import time
 from pathlib import Path
 
+from mt5_bridge.client import MetaTrader5
+from node_agent.protocol import tickets
+from node_agent.protocol.tickets import Scope, Ticket
 from provisioning.wine.prefix import stop, windows_path
 from tests.conformance.windows.wine_machine import WineMachine
-from tests.integration.node_agent.agent_node import TIMING, AgentNode
-from tests.integration.node_agent.control_plane_stand_in import ControlPlaneStandIn
+from tests.integration.node_agent.agent_node import TIMING, AgentNode, terminal_id
+from tests.integration.node_agent.control_plane_stand_in import NODE_ID, ControlPlaneStandIn
 
+SETTINGS = {"own_users": False, "cpu_percent": None}
+"""Wine has no users of its own and no CPU rate of a job."""
 GATEWAY_PORT_FILE = "gateway/ready.json"
 
 
@@ -31,14 +38,11 @@ class WindowsAgentNode(AgentNode):
         enrolment.write_text(json.dumps({"token": "once", "url": plane.url, "ca_pem": plane.authority.pem}))
         code, said = machine.run(
             "-m", "node_agent.cli", "enroll", "--data", windows_path(self.data), "--enrolment", windows_path(enrolment),
-            "--name", "windows", "--gateway-listen", "127.0.0.1:0", "--slots", "4", "--no-own-users",
+            "--name", "windows", "--gateway-listen", "127.0.0.1:0", "--slots", "4",
+            "--windows-process", json.dumps(SETTINGS),
             "--timing", json.dumps(TIMING), seconds=60,
         )  # fmt: skip
         assert code == 0, said
-        # Wine knows no CPU rate of a job.
-        config = json.loads((self.data / "agent.json").read_text())
-        config["windows"]["cpu_percent"] = None
-        (self.data / "agent.json").write_text(json.dumps(config))
 
     def start(self) -> None:
         """Run the agent; what it says goes to its log."""
@@ -57,9 +61,19 @@ class WindowsAgentNode(AgentNode):
         self._agent.kill()
         self._agent.wait(10)
 
-    def gateway_address(self) -> str:
-        """`host:port` of the gateway process."""
-        return str(json.loads((self.data / GATEWAY_PORT_FILE).read_text())["address"])
+    def open_session(self, number: int) -> MetaTrader5:
+        """With a ticket, at the node's gateway."""
+        address = str(json.loads((self.data / GATEWAY_PORT_FILE).read_text())["address"])
+        claims = Ticket(
+            ticket_id=secrets.token_hex(8),
+            node_id=NODE_ID,
+            terminal_id=terminal_id(number),
+            epoch=1,
+            scope=Scope.TRADE,
+            principal="user:usr_1",
+        )
+        ticket = tickets.issue(self.plane.ticket_key, "k1", claims, time.time())
+        return MetaTrader5(address, ticket=ticket, ca=self.plane.authority.pem, server_name=NODE_ID)
 
     def clean_up(self) -> None:
         """End everything that runs in the prefix."""

@@ -26,6 +26,7 @@ from node_agent.protocol.messages import (
     ENROLL_PATH,
     EVENTS_PATH,
     SYNC_PATH,
+    TEMPLATES_PATH,
     WATCH_PATH,
     DesiredSnapshot,
     DesiredTerminal,
@@ -115,6 +116,11 @@ class ControlPlaneStandIn:
         self.terminals: list[DesiredTerminal] = []
         self.node_known = True
         self.events_work = True
+        self.templates: dict[str, bytes] = {}
+        self.template_requests: list[str] = []
+        """The range that each request for a template asked for."""
+        self.most_template_bytes = 1 << 30
+        """Each answer breaks off after so many."""
         self._changed = threading.Condition()
         self._server = self._listen(folder)
         self.url = f"https://127.0.0.1:{self._server.server_address[1]}"
@@ -168,6 +174,19 @@ class ControlPlaneStandIn:
         if path == EVENTS_PATH:
             return self._take(EventBatch.model_validate_json(body))
         return self._watch(int(query["generation"][0]))
+
+    def template(self, path: str, header: str, ranges: str) -> tuple[int, dict[str, str], bytes]:
+        """Status, headers and bytes."""
+        assert self.seen.enrolment is not None
+        key = Ed25519PublicKey.from_public_bytes(from_text(self.seen.enrolment.identity_key))
+        assert verify_request(key, header, "GET", path, b"").node_id == NODE_ID
+        self.template_requests.append(ranges)
+        content = self.templates[path.rpartition("/")[2]]
+        first = int(ranges.removeprefix("bytes=").removesuffix("-") or 0) if ranges else 0
+        headers = {"Content-Length": str(len(content) - first)}
+        if ranges:
+            headers["Content-Range"] = f"bytes {first}-{len(content) - 1}/{len(content)}"
+        return 206 if ranges else 200, headers, content[first : first + self.most_template_bytes]
 
     def _enroll(self, request: EnrollRequest) -> EnrollResponse:
         self.seen.enrolment = request
@@ -233,7 +252,9 @@ class _Handler(http.server.BaseHTTPRequestHandler):
     def _serve(self) -> None:
         url = urlsplit(self.path)
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-        if not self.plane.node_known and url.path != ENROLL_PATH:
+        if url.path.startswith(TEMPLATES_PATH):
+            self._send_template(url.path)
+        elif not self.plane.node_known and url.path != ENROLL_PATH:
             self._send(401, json.dumps({"code": "node_unknown", "detail": "no such node"}).encode())
         elif not self.plane.events_work and url.path == EVENTS_PATH:
             self._send(503, json.dumps({"code": "unavailable", "detail": "try later"}).encode())
@@ -247,6 +268,16 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         self.wfile.write(body)
+
+    def _send_template(self, path: str) -> None:
+        signature, ranges = self.headers.get("Authorization", ""), self.headers.get("Range", "")
+        status, headers, content = self.plane.template(path, signature, ranges)
+        self.send_response(status)
+        for name, value in headers.items():
+            self.send_header(name, value)
+        self.end_headers()
+        self.wfile.write(content)
+        self.close_connection = len(content) != int(headers["Content-Length"])
 
     def log_message(self, *_: Any) -> None:
         """Quiet."""

@@ -9,6 +9,7 @@ import os
 import signal
 import subprocess
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from node_agent.process import birth_of
@@ -108,7 +109,8 @@ class FakeWindows:
     def terminate_job(self, name: str) -> None:
         self._check("terminate_job")
         for pid in self._members(name):
-            os.kill(pid, signal.SIGKILL)
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
         self.jobs.pop(name, None)
 
     def protect(self, secret: bytes) -> bytes:

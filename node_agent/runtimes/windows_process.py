@@ -19,14 +19,21 @@ from typing import Final
 import structlog
 
 from node_agent.clock import Clock
-from node_agent.files import write_atomically
+from node_agent.files import private_folder, write_atomically
 from node_agent.layout import TerminalLayout
 from node_agent.process import Handle, Role, Slot, birth_of
 from node_agent.protocol.messages import Reason, TemplateRef
 from node_agent.protocol.sealing import Credentials
 from node_agent.roster import ADOPTED, Roster
 from node_agent.runtimes.base import Capabilities, LaunchError, TerminalSpec, Usage, WorkerSeat
-from node_agent.terminal.folder import PROGRAM, changed_programs, forget_layout, lay_out, own_folders
+from node_agent.terminal.folder import (
+    PROGRAM,
+    changed_programs,
+    forget_layout,
+    is_link,
+    lay_out,
+    own_folders,
+)
 from node_agent.terminal.shelf import TemplateError
 from node_agent.terminal.startup import startup_file
 from node_agent.windows import isolation
@@ -104,6 +111,10 @@ class WindowsProcessRuntime:
         """Lay the folder out from its template, and anew when a program is not the pinned build's: LiveUpdate was here,
         or the disk is failing.
         """
+        # The terminal's user can turn a folder of his into a link, and we are about to write there with more rights.
+        for place in layout.folder.iterdir() if layout.folder.is_dir() else ():
+            if is_link(place):
+                raise LaunchError(Reason.TEMPLATE_BROKEN, f"The terminal's folder {place.name} has become a link.")
         source = self._node.take(template)
         if changed := changed_programs(layout.folder, source):
             _log.warning("programs_restored", terminal=layout.root.name, changed=changed)
@@ -116,11 +127,12 @@ class WindowsProcessRuntime:
 
     def _make_user(self, layout: TerminalLayout) -> None:
         """The terminal's user with its rights and its task. The password is kept sealed, for nobody to read but us."""
-        name, sealed = isolation.user_name(layout.root), layout.root / "user.sealed"
+        name, sealed = isolation.user_name(layout.root), self._kept(layout, "password")
         if sealed.exists():
             password = self._windows.unprotect(sealed.read_bytes()).decode()
         else:
             password = isolation.new_password()
+            private_folder(sealed.parent)
             write_atomically(sealed, self._windows.protect(password.encode()))
         user, owner = self._windows.ensure_user(name, password, (isolation.GROUP,)), self._windows.own_sid()
         self._windows.set_rights(layout.root, isolation.shared_rights(owner, user))
@@ -129,10 +141,9 @@ class WindowsProcessRuntime:
             closed = folder.name in isolation.UPDATE_FOLDERS
             rights = isolation.closed_rights(owner) if closed else isolation.shared_rights(owner, user)
             self._windows.set_rights(folder, rights)
-        self._windows.set_rights(sealed, isolation.private_rights(owner))
         definition = isolation.task_definition(name, self._node.python, self._orders(layout), layout.root)
         self._windows.register_task(isolation.task_path(layout.root), definition, name, password)
-        write_atomically(layout.root / "user.sid", user.encode())
+        write_atomically(self._kept(layout, "sid"), user.encode())
 
     def start(self, spec: TerminalSpec) -> Handle:
         folder = spec.layout.folder
@@ -181,6 +192,7 @@ class WindowsProcessRuntime:
                 self._windows.remove_user(isolation.user_name(layout.root))
         except WindowsCallError as error:
             raise LaunchError(Reason.TEMPLATE_BROKEN, f"The terminal's user cannot be removed: {error}.") from error
+        self._remove(self._kept(layout, "sid").parent)
         self._remove(layout.root)
 
     def _remove(self, root: Path) -> None:
@@ -239,9 +251,13 @@ class WindowsProcessRuntime:
     def _orders(self, layout: TerminalLayout) -> Path:
         return layout.root / "orders"
 
+    def _kept(self, layout: TerminalLayout, name: str) -> Path:
+        """What we keep of a terminal where its user, who writes to its own folder, has no rights."""
+        return layout.root.parents[1] / "users" / layout.root.name / name
+
     def _user(self, layout: TerminalLayout) -> str | None:
         """SID of the terminal's user; None when it runs as ours."""
-        noted = layout.root / "user.sid"
+        noted = self._kept(layout, "sid")
         return noted.read_text() if noted.exists() else None
 
     def _session(self, layout: TerminalLayout) -> Session:

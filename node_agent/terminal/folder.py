@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
+import stat
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final
@@ -98,6 +99,13 @@ def _replace_files(source: Path, own: Path) -> None:
             else:
                 target.unlink(missing_ok=True)
             shutil.copyfile(file, target)
+
+
+def is_link(path: Path) -> bool:
+    """Whether it leads elsewhere: a symbolic link, or any of the kinds that Windows has. Raises OSError."""
+    status = path.lstat()
+    attributes = getattr(status, "st_file_attributes", 0)
+    return stat.S_ISLNK(status.st_mode) or bool(attributes & stat.FILE_ATTRIBUTE_REPARSE_POINT)
 
 
 def link_or_copy(source: Path, target: Path) -> None:

@@ -17,7 +17,7 @@ from node_agent.protocol.tickets import Scope, Ticket
 from provisioning.wine.prefix import stop, windows_path
 from tests.conformance.windows.wine_machine import WineMachine
 from tests.integration.node_agent.agent_node import TIMING, AgentNode, terminal_id
-from tests.integration.node_agent.control_plane_stand_in import NODE_ID, ControlPlaneStandIn
+from tests.integration.node_agent.control_plane_stand_in import NODE_ID, ControlPlaneStandIn, wait_until
 
 SETTINGS = {"own_users": False, "cpu_percent": None}
 """Wine has no users of its own and no CPU rate of a job."""
@@ -63,7 +63,9 @@ class WindowsAgentNode(AgentNode):
 
     def open_session(self, number: int) -> MetaTrader5:
         """With a ticket, at the node's gateway."""
-        address = str(json.loads((self.data / GATEWAY_PORT_FILE).read_text())["address"])
+        ready = self.data / GATEWAY_PORT_FILE
+        wait_until(ready.exists, 60, "the gateway listens")
+        address = str(json.loads(ready.read_text())["address"])
         claims = Ticket(
             ticket_id=secrets.token_hex(8),
             node_id=NODE_ID,

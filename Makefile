@@ -64,6 +64,7 @@ lint: setup portal ## Check style, import directions and that generated files ar
 
 types: setup portal ## Check types, strictly
 	@$(BIN)/mypy
+	@$(BIN)/mypy --platform win32 --no-warn-unreachable node_agent
 	@$(BIN)/python $(PORTAL)/build.py typecheck
 
 format: setup ## Format the code
@@ -79,9 +80,10 @@ lock: setup ## Pin all dependencies anew
 	@cd requirements && $(PIN) --extra dev --output-file dev.txt ../pyproject.toml
 	@cd requirements && $(PIN) $(FARM_EXTRAS) --output-file farm.txt ../pyproject.toml
 	@cd provisioning/wine && $(PIN_WINDOWS) --output-file requirements.txt requirements.in
+	@cd provisioning/wine && $(PIN_WINDOWS) --output-file agent_requirements.txt agent_requirements.in
 
 wine: setup ## Make a Wine prefix and a Windows Python with the official package in .cache/wine
-	@$(BIN)/python -m provisioning.wine --into .cache/wine
+	@$(BIN)/python -m provisioning.wine --into .cache/wine --agent
 
 clean: ## Remove what the targets made, but not the demo's data
 	rm -rf $(VENV) .cache $(PORTAL)/dist $(PORTAL)/node_modules .mypy_cache .ruff_cache .pytest_cache

@@ -14,7 +14,7 @@ import pytest
 
 from node_agent.windows.port import Windows
 
-collect_ignore = ["test_under_wine.py"] if sys.platform == "win32" else []
+collect_ignore = ["test_under_wine.py", "test_agent_under_wine.py"] if sys.platform == "win32" else []
 _STAND_IN = """#!{python}
 import pathlib, configparser, os, signal, subprocess, sys, time
 if sys.argv[1:2] == ["/exit"]:

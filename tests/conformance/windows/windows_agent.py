@@ -36,13 +36,14 @@ class WindowsAgentNode(AgentNode):
         self._agent: subprocess.Popen[bytes] | None = None
         enrolment = self.home / "enrolment.json"
         enrolment.write_text(json.dumps({"token": "once", "url": plane.url, "ca_pem": plane.authority.pem}))
-        code, said = machine.run(
+        with machine.start(
             "-m", "node_agent.cli", "enroll", "--data", windows_path(self.data), "--enrolment", windows_path(enrolment),
             "--name", "windows", "--gateway-listen", "127.0.0.1:0", "--slots", "4",
             "--windows-process", json.dumps(SETTINGS),
-            "--timing", json.dumps(TIMING), seconds=60,
-        )  # fmt: skip
-        assert code == 0, said
+            "--timing", json.dumps(TIMING),
+        ) as enrolling:  # fmt: skip
+            said, _ = enrolling.communicate(timeout=60)
+        assert enrolling.returncode == 0, said
 
     def start(self) -> None:
         """Run the agent; what it says goes to its log."""

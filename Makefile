@@ -64,7 +64,7 @@ lint: setup portal ## Check style, import directions and that generated files ar
 
 types: setup portal ## Check types, strictly
 	@$(BIN)/mypy
-	@$(BIN)/mypy --platform win32 --no-warn-unreachable node_agent
+	@$(BIN)/mypy --platform win32 --no-warn-unreachable node_agent/windows node_agent/runtimes/windows_process.py node_agent/layout.py
 	@$(BIN)/python $(PORTAL)/build.py typecheck
 
 format: setup ## Format the code

@@ -8,7 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-from node_agent.process import Ending, Handle
+from node_agent.process import Ending, Handle, Role
 from node_agent.windows.orders import Close
 from node_agent.windows.port import ProcessKey, Windows, WindowsCallError
 from node_agent.windows.session import OwnSession, Session, TaskSession
@@ -36,11 +36,11 @@ class JobEngine:
         self._clock = clock
 
     def stop(self, handle: Handle, grace: float) -> None:
-        """WM_CLOSE, and the end of the job after `grace` seconds, or at once when there is no window to ask."""
-        asked = 0
-        with suppress(WindowsCallError, OSError):
-            asked = self._session(handle).close(Close(key_of(handle)))
-        if asked:
+        """WM_CLOSE, and the end of the job after `grace` seconds, or at once when there is no window to ask.
+
+        A bridge worker has none, and its journal is made for an end at any moment.
+        """
+        if handle.slot.role is Role.TERMINAL and self._ask(handle):
             self._gone_within(handle, grace)
         self.kill(handle)
 
@@ -63,6 +63,12 @@ class JobEngine:
             if limits and stats and limits.memory:
                 return Ending(code, out_of_memory=bool(code) and stats.peak_memory >= limits.memory)
         return Ending(code)
+
+    def _ask(self, handle: Handle) -> int:
+        try:
+            return self._session(handle).close(Close(key_of(handle)))
+        except (WindowsCallError, OSError):
+            return 0
 
     def _session(self, handle: Handle) -> Session:
         if TASK in handle.facts:

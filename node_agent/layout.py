@@ -45,6 +45,11 @@ class TerminalLayout:
         return self.root / "token"
 
     @property
+    def lease(self) -> Path:
+        """Until when the bridge worker may trade; there only for terminals that fence themselves."""
+        return self.root / "lease"
+
+    @property
     def journal(self) -> Path:
         """Order journal of the bridge worker."""
         return self.root / "journal.sqlite3"
@@ -82,6 +87,11 @@ class BotLayout:
     @property
     def config(self) -> Path:
         return self.root / "bot.json"
+
+    @property
+    def token(self) -> Path:
+        """The bot's own secret for the bridge worker."""
+        return self.root / "token"
 
     @property
     def status(self) -> Path:

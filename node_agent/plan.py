@@ -16,6 +16,8 @@ from node_agent.protocol.messages import DesiredBot, DesiredTerminal
 
 WEDGE_LIMIT = 3
 WEDGE_WINDOW = 600.0
+_LAUNCH = 2
+"""How workers and bots are started; one that an older agent started otherwise is replaced, its terminal is not."""
 
 
 class Verb(StrEnum):
@@ -63,11 +65,11 @@ def terminal_fingerprint(desired: DesiredTerminal) -> str:
 
 def worker_fingerprint(desired: DesiredTerminal) -> str:
     """What a worker must be restarted for; a new guard is handed to the running one."""
-    return _digest(desired.terminal_id, desired.epoch, desired.login, desired.server, desired.runtime)
+    return _digest(_LAUNCH, desired.terminal_id, desired.epoch, desired.login, desired.server, desired.runtime)
 
 
 def bot_fingerprint(desired: DesiredTerminal, bot: DesiredBot) -> str:
-    return _digest(bot.bot_id, bot.revision, desired.epoch)
+    return _digest(_LAUNCH, bot.bot_id, bot.revision, desired.epoch)
 
 
 def wish_fingerprint(desired: DesiredTerminal) -> str:

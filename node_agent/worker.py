@@ -48,6 +48,7 @@ def write_worker_config(
         "token_file": str(layout.token),
         "guard": desired.guard.model_dump(),
         "log_file": str(layout.logs / "bridge.log"),
+        "lease_file": str(layout.lease),
     }
     private_folder(layout.root)
     private_folder(layout.logs)

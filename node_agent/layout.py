@@ -14,6 +14,7 @@ from typing import IO
 
 from node_agent.errors import AlreadyRunningError, ConfigurationError
 from node_agent.files import private_folder
+from node_agent.watchdog.fence_file import BEAT_FILE, FENCE_FILE
 
 _TERMINAL_NAME = re.compile(r"ter_[0-9a-z]{16,32}")
 
@@ -189,6 +190,21 @@ class DataLayout:
     @property
     def lock(self) -> Path:
         return self.root / "agent.lock"
+
+    @property
+    def fence(self) -> Path:
+        """Tells the watchdog what must die when."""
+        return self.root / FENCE_FILE
+
+    @property
+    def continuity(self) -> Path:
+        """Token of the last answered sync."""
+        return self.root / "continuity"
+
+    @property
+    def beat(self) -> Path:
+        """The watchdog's signs of life."""
+        return self.root / BEAT_FILE
 
     @property
     def gateway(self) -> Path:

@@ -23,6 +23,7 @@ class Modules:
     worker: str = "mt5_bridge.worker"
     bot: str = "mt5_bridge.strategies.runner"
     gateway: str = "node_agent.gateway"
+    watchdog: str = "node_agent.watchdog"
 
 
 def ensure_token(layout: TerminalLayout) -> None:

@@ -115,6 +115,10 @@ class ControlPlaneStandIn:
         self.terminals: list[DesiredTerminal] = []
         self.node_known = True
         self.events_work = True
+        self.syncs_work = True
+        self.fence_seconds: float | None = None
+        self.shown: list[str] = []
+        """Continuity tokens, as the agent showed them."""
         self._changed = threading.Condition()
         self._server = self._listen(folder)
         self.url = f"https://127.0.0.1:{self._server.server_address[1]}"
@@ -169,6 +173,13 @@ class ControlPlaneStandIn:
             return self._take(EventBatch.model_validate_json(body))
         return self._watch(int(query["generation"][0]))
 
+    def is_away(self, path: str) -> bool:
+        """Whether the exchange fails for now."""
+        works = self.events_work if path == EVENTS_PATH else self.syncs_work
+        return path in {EVENTS_PATH, SYNC_PATH, WATCH_PATH} and not works
+            path in {SYNC_PATH, WATCH_PATH} and not self.syncs_work
+        )
+
     def _enroll(self, request: EnrollRequest) -> EnrollResponse:
         self.seen.enrolment = request
         csr = x509.load_pem_x509_csr(request.gateway_csr.encode())
@@ -188,6 +199,7 @@ class ControlPlaneStandIn:
     def _sync(self, request: SyncRequest) -> SyncResponse:
         with self._changed:
             self.seen.syncs.append(request)
+            self.shown.append(request.continuity)
             known = request.known_generation == self.generation
             now = datetime.datetime.now(datetime.UTC)
             return SyncResponse(
@@ -198,6 +210,8 @@ class ControlPlaneStandIn:
                 ticket_keys=self.ticket_keys,
                 sync_seconds=1.0,
                 server_time=now,
+                fence_seconds=self.fence_seconds,
+                continuity=f"token-{len(self.seen.syncs)}",
             )
 
     def _take(self, batch: EventBatch) -> EventAck:
@@ -235,7 +249,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         if not self.plane.node_known and url.path != ENROLL_PATH:
             self._send(401, json.dumps({"code": "node_unknown", "detail": "no such node"}).encode())
-        elif not self.plane.events_work and url.path == EVENTS_PATH:
+        elif self.plane.is_away(url.path):
             self._send(503, json.dumps({"code": "unavailable", "detail": "try later"}).encode())
         else:
             answer = self.plane.answer(url.path, parse_qs(url.query), body, self.headers.get("Authorization", ""))

@@ -177,8 +177,6 @@ class ControlPlaneStandIn:
         """Whether the exchange fails for now."""
         works = self.events_work if path == EVENTS_PATH else self.syncs_work
         return path in {EVENTS_PATH, SYNC_PATH, WATCH_PATH} and not works
-            path in {SYNC_PATH, WATCH_PATH} and not self.syncs_work
-        )
 
     def _enroll(self, request: EnrollRequest) -> EnrollResponse:
         self.seen.enrolment = request

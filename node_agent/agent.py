@@ -20,6 +20,7 @@ from node_agent.control_link import ControlLink, farm_client
 from node_agent.database import Database
 from node_agent.errors import StorageError
 from node_agent.executor import ExecutorParts
+from node_agent.gateway.certificate import install_certificate, renewal_request
 from node_agent.gateway.keeper import SLOT as GATEWAY_SLOT
 from node_agent.gateway.keeper import GatewayKeeper
 from node_agent.identity import NodeKeys
@@ -161,6 +162,8 @@ class Agent:
         wanted = None if response.desired is None else response.desired.terminals
         self._lifeline.renew(sent_at, response.fence_seconds, wanted)
         self._keep_continuity(response.continuity)
+        if response.gateway_certificate:
+            self._install(response.gateway_certificate)
         self._ticket_keys = response.ticket_keys
         if response.desired is not None:
             self._snapshot = response.desired
@@ -171,7 +174,7 @@ class Agent:
                 _log.error("snapshot_not_saved", error=str(error))
             self._supervisor.wish(response.desired)
         if self._snapshot is not None:
-            self._gateway.route(self._ticket_keys, self._snapshot.terminals)
+            self._gateway.route(self._ticket_keys, self._snapshot)
 
     def _keep_continuity(self, token: str) -> None:
         """Shown only once it lies on disk: a node that shows an older token than it should is taken for a copy."""
@@ -185,7 +188,19 @@ class Agent:
             self._continuity = token
 
     def _describe(self) -> Description:
-        return Description(self._report(), self._supervisor.observed(), self._continuity)
+        files, now = self._settings.layout.gateway_files, as_datetime(self._settings.clocks().wall)
+        try:
+            request = renewal_request(files, self._settings.config.name, now)
+        except (OSError, ValueError) as error:
+            _log.error("certificate_unreadable", error=str(error))
+            request = ""
+        return Description(self._report(), self._supervisor.observed(), self._continuity, request)
+
+    def _install(self, certificate: str) -> None:
+        try:
+            install_certificate(self._settings.layout.gateway_files, certificate)
+        except (OSError, ValueError) as error:
+            _log.error("certificate_not_installed", error=str(error))
 
     def _report(self) -> NodeReport:
         """Raises StorageError."""

@@ -117,6 +117,7 @@ class ControlPlaneStandIn:
         self.events_work = True
         self.syncs_work = True
         self.fence_seconds: float | None = None
+        self.revoked: list[str] = []
         self.shown: list[str] = []
         """Continuity tokens, as the agent showed them."""
         self._changed = threading.Condition()
@@ -173,6 +174,11 @@ class ControlPlaneStandIn:
             return self._take(EventBatch.model_validate_json(body))
         return self._watch(int(query["generation"][0]))
 
+    def revoke(self, ticket_id: str) -> None:
+        """Sessions that were opened with the ticket should end."""
+        self.revoked.append(ticket_id)
+        self.want(*self.terminals)
+
     def is_away(self, path: str) -> bool:
         """Whether the exchange fails for now."""
         works = self.events_work if path == EVENTS_PATH else self.syncs_work
@@ -200,9 +206,12 @@ class ControlPlaneStandIn:
             self.shown.append(request.continuity)
             known = request.known_generation == self.generation
             now = datetime.datetime.now(datetime.UTC)
+            snapshot = DesiredSnapshot(
+                generation=self.generation, terminals=self.terminals, revoked_tickets=self.revoked
+            )
             return SyncResponse(
                 generation=self.generation,
-                desired=None if known else DesiredSnapshot(generation=self.generation, terminals=self.terminals),
+                desired=None if known else snapshot,
                 lease_seconds=45,
                 identity_expires_at=now + datetime.timedelta(days=1),
                 ticket_keys=self.ticket_keys,

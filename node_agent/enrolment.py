@@ -79,6 +79,7 @@ async def enrol_node(layout: DataLayout, enrolment: EnrolmentFile, options: Enro
         wine_container=options.wine_container,
         windows_process=options.windows_process,
     )
+    layout.open_run_folder()
     write_atomically(layout.ca, response.ca_pem.encode())
     write_atomically(layout.gateway_files.certificate, response.gateway_certificate.encode())
     # Last: its presence means that the node is enrolled.

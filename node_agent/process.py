@@ -40,6 +40,7 @@ class Role(StrEnum):
     WORKER = "worker"
     TERMINAL = "terminal"
     GATEWAY = "gateway"
+    WATCHDOG = "watchdog"
 
 
 @dataclass(frozen=True)
@@ -48,7 +49,7 @@ class Slot:
 
     role: Role
     owner: str = ""
-    """Terminal id; empty for the gateway."""
+    """Terminal id; empty for what serves the whole node."""
     bot_id: str = ""
 
     @property

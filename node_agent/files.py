@@ -26,7 +26,7 @@ def write_atomically(path: Path, content: bytes) -> None:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-        _put_in_place(temporary, path)
+        put_in_place(temporary, path)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
@@ -59,8 +59,11 @@ def close_folder(path: Path) -> None:
             raise PermissionError(error.code, str(error), str(path)) from error
 
 
-def _put_in_place(temporary: Path, path: Path) -> None:
-    """Windows refuses while somebody reads the old file, so there it is tried for a moment."""
+def put_in_place(temporary: Path, path: Path) -> None:
+    """Rename over an old file. Windows refuses while somebody reads that one, so there it is tried for a moment.
+
+    Raises OSError.
+    """
     for _ in range(_REPLACE_TRIES if sys.platform == "win32" else 0):
         with suppress(PermissionError):
             temporary.replace(path)

@@ -109,7 +109,7 @@ def _send_kill(pid: int) -> None:
         os.kill(pid, _KILL)
     except ProcessLookupError:
         return
-    except PermissionError as error:
+    except OSError as error:  # Windows says this of a process that has just gone
         log.error("process %d cannot be killed: %s", pid, error)  # noqa: TRY400 - its trace says nothing
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from mt5_bridge.lease import Lease, Moment
+from node_agent.files import put_in_place
 
 VERSION: Final = 1
 FENCE_FILE: Final = "fence.json"
@@ -65,7 +66,7 @@ def write_fence(path: Path, fence: Fence) -> None:
         descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with os.fdopen(descriptor, "w") as file:
             json.dump(body, file)
-        temporary.replace(path)
+        put_in_place(temporary, path)
     except OSError:
         temporary.unlink(missing_ok=True)
         raise

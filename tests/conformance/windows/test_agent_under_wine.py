@@ -20,6 +20,7 @@ from tests.conformance.windows.wine_machine import WineMachine, compile_stand_in
 from tests.integration.node_agent.control_plane_stand_in import ControlPlaneStandIn, wait_until
 
 PASSWORD = "demo-password-1"
+FENCE_SECONDS = 12.0
 
 
 @pytest.fixture(scope="module")
@@ -112,3 +113,21 @@ def test_a_real_terminal_is_started_kept_and_stopped(node: WindowsAgentNode, tmp
     node.plane.drop(before.terminal_id)
     wait_until(lambda: not root.exists(), 30, "everything is removed")
     assert PASSWORD not in node.log.read_text()
+
+
+@pytest.mark.timeout(400)
+def test_the_watchdog_ends_a_fenced_terminal_s_job_when_the_agent_is_gone(
+    node: WindowsAgentNode, tmp_path: Path
+) -> None:
+    template = pack_template(tmp_path, compile_stand_in(tmp_path))
+    node.plane.templates[template.ref.sha256] = template.archive.read_bytes()
+    node.plane.fence_seconds = FENCE_SECONDS
+    wish = node.desired(3, PASSWORD, runtime="windows_process", template=template.ref, lease_policy="self_fence")
+    node.plane.want(wish)
+    node.start()
+    seen = wait_until(lambda: (now := node.observed(3)) and now.worker_pid and now, 90, "terminal and worker")
+    wait_until(lambda: node.plane.seen.syncs[-1].report.watchdog_up, 60, "the watchdog is up")
+    assert node.commands_of(seen.terminal_id)
+    node.kill_agent()
+    wait_until(lambda: not node.commands_of(seen.terminal_id), FENCE_SECONDS + 60, "terminal and worker are dead")
+    assert "lease over" in (node.data / "watchdog.log").read_text()

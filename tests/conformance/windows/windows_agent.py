@@ -11,6 +11,8 @@ import threading
 import time
 from pathlib import Path
 
+import psutil
+
 from mt5_bridge.client import MetaTrader5
 from node_agent.protocol import tickets
 from node_agent.protocol.tickets import Scope, Ticket
@@ -55,6 +57,15 @@ class WindowsAgentNode(AgentNode):
         with self.log.open("ab", buffering=0) as log:
             for line in agent.stdout:
                 log.write(line)
+
+    def commands_of(self, terminal: str) -> list[str]:
+        """Command lines of this terminal's living processes; every process of Wine is one of this system's, too."""
+        found = []
+        for process in psutil.process_iter(["cmdline", "status"]):
+            line = " ".join(process.info["cmdline"] or [])
+            if terminal in line and self.home.name in line and process.info["status"] != psutil.STATUS_ZOMBIE:
+                found.append(line)
+        return found
 
     def kill_agent(self) -> None:
         """As `kill -9` does it, and the agent alone."""

@@ -18,10 +18,11 @@ from tests.conformance.runtimes.drivers import (
     pack_template,
 )
 from tests.conformance.runtimes.stage import Driver, Stage
+from tests.conformance.runtimes.windows_driver import WindowsDoubleDriver
 
 HERE = Path(__file__).parent
 CACHE = HERE.parents[2] / ".cache" / "wine"
-RUNTIMES = ("simulated", "wine_container")
+RUNTIMES = ("simulated", "windows_process", "wine_container")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -62,6 +63,8 @@ def stand_in(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def driver(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Driver:
     if request.param == "simulated":
         return SimulatedDriver()
+    if request.param == "windows_process":
+        return WindowsDoubleDriver(tmp_path_factory.mktemp("windows"))
     image, program = request.getfixturevalue("image"), request.getfixturevalue("stand_in")
     return WineContainerDriver(image, pack_template(tmp_path_factory.mktemp("template"), program))
 

@@ -28,7 +28,8 @@ from node_agent.runtimes.wine_container import WineContainerRuntime
 from node_agent.terminal.shelf import TemplateShelf
 
 
-def _process_facts(pid: int) -> str:
+def process_facts(pid: int) -> str:
+    """Command line and environment of a process, as its own user sees them."""
     folder = Path(f"/proc/{pid}")
     return (folder / "cmdline").read_text() + (folder / "environ").read_text(errors="replace")
 
@@ -37,6 +38,7 @@ class SimulatedDriver:
     """Terminals of the simulated broker, which is not there: they try to log in for ever."""
 
     name = "simulated"
+    killed = -signal.SIGKILL
 
     def engines(self) -> dict[str, Engine]:
         return {}
@@ -55,7 +57,7 @@ class SimulatedDriver:
         os.kill(handle.pid, signal.SIGSTOP)
 
     def outside(self, spec: TerminalSpec, handle: Handle) -> str:
-        return _process_facts(handle.pid)
+        return process_facts(handle.pid)
 
     def spoil(self, spec: TerminalSpec) -> TerminalSpec:
         spec.layout.root.mkdir(parents=True)
@@ -96,6 +98,7 @@ class WineContainerDriver:
     """The real image on a real Docker daemon; terminal64.exe is a stand-in (terminal64.c)."""
 
     name = "wine_container"
+    killed = -signal.SIGKILL
 
     def __init__(self, image: str, template: Template) -> None:
         self._template = template
@@ -123,7 +126,7 @@ class WineContainerDriver:
     def outside(self, spec: TerminalSpec, handle: Handle) -> str:
         container = self._engine.client.containers.get(handle.facts["container"])
         pids = [int(row[0]) for row in container.top(ps_args="-eo pid,comm")["Processes"]]
-        facts = [_process_facts(pid) for pid in pids]
+        facts = [process_facts(pid) for pid in pids]
         return "".join((json.dumps(container.attrs), container.logs().decode(), *facts))
 
     def spoil(self, spec: TerminalSpec) -> TerminalSpec:

@@ -31,6 +31,8 @@ class Driver(Protocol):
     """What is particular to one runtime."""
 
     name: str
+    killed: int
+    """Exit code that is told of what was killed: a signal's, where there are signals."""
 
     def engines(self) -> dict[str, Engine]:
         """By kind of handle, as the node's."""

@@ -176,7 +176,7 @@ def test_the_death_of_a_worker_is_told_and_its_terminal_lives(stage: Stage) -> N
     kill(handle_to_data(worker))
     stage.until(lambda: not is_alive(worker), "it ends")
     [ended] = stage.roster.exits()
-    assert (ended.handle, ended.code) == (worker, -9)
+    assert (ended.handle, ended.code) == (worker, stage.driver.killed)
     assert stage.runtime.inspect(spec) == terminal
 
 

@@ -123,8 +123,14 @@ def test_a_restarted_agent_finds_its_terminal_by_the_handle(open_node: Open) -> 
     assert again.runtime.recover([again.spec]) == []
 
 
-def test_a_terminal_whose_handle_was_never_noted_is_found_by_its_job(open_node: Open) -> None:
-    handle = _running(open_node(remembers=False))
+def test_a_terminal_whose_handle_was_never_noted_is_found_by_its_job(windows: Windows, open_node: Open) -> None:
+    """Also when it has started others, which are in the job as well."""
+    first = open_node(remembers=False)
+    first.runtime.prepare(first.spec, CREDENTIALS)
+    (first.spec.layout.folder / "parent").touch()
+    handle = first.runtime.start(first.spec)
+    eventually(first.seen.exists)
+    eventually(lambda: len(_pids(windows, handle)) >= 2)
     again = open_node()
     assert again.runtime.inspect(again.spec) is None
     (found,) = again.runtime.recover([again.spec])

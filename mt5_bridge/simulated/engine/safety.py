@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 
 from mt5_bridge.simulated.engine.book import Book
-from mt5_bridge.simulated.engine.model import Account, Order, Position
+from mt5_bridge.simulated.engine.model import SO_MONEY, Account, Order, Position
 from mt5_bridge.simulated.engine.money import PIVOT, AccountState, base_margin, raw_profit
 from mt5_bridge.simulated.engine.stop_out import is_under_stop_out
 from mt5_bridge.simulated.engine.triggers import Levels
@@ -51,14 +51,17 @@ def safe_zone(book: Book, account: Account) -> Zone | None:
 
 
 def _reach(account: Account, here: AccountState, probe: AccountState) -> float:
-    """How wide the zone could be if equity fell as evenly as between two states. A guess: it is checked after."""
-    limit = account.margin_so_so
-    if account.margin_so_mode == 0:
-        limit = limit / 100.0 * max(here.margin, probe.margin) if here.margin else 0.0
-    falls = here.equity - probe.equity
-    if falls <= 0.0:
-        return _WIDEST
-    return min(_WIDEST, _PROBE * _CAUTION * (here.equity - limit) / falls)
+    """How wide the zone could be if what is left fell as evenly as between two states. A guess: it is checked after."""
+    left = _left(account, here)
+    falls = left - _left(account, probe)
+    return _WIDEST if falls <= 0.0 else min(_WIDEST, _PROBE * _CAUTION * left / falls)
+
+
+def _left(account: Account, state: AccountState) -> float:
+    """Money above the stop out."""
+    if account.margin_so_mode == SO_MONEY and state.margin:
+        return state.equity - account.margin_so_so
+    return state.equity - account.margin_so_so / 100.0 * state.margin
 
 
 class _Prices:
@@ -154,8 +157,6 @@ def _leg(
     if name is None:
         return None
     low, high = (own[1], own[1]) if own is not None and own[0] == name else prices.both(name, ask=ask)
-    if low <= 0.0:
-        raise _UnboundedError
     return (low, high) if pair else (1.0 / high, 1.0 / low)
 
 

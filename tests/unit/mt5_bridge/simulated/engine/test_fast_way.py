@@ -33,7 +33,7 @@ def _specs() -> dict[str, SymbolSpec]:
     names = [name for name in POINTS if name != "ACME"]
     specs = {name: replace(specification(name), sessions=ALWAYS, margin_rate_pending=0.5) for name in names}
     specs["EURUSD"] = specification("EURUSD")  # has a weekend
-    swap = {"swap_mode": SWAP_POINTS, "swap_long": -80.0, "swap_short": -40.0}
+    swap: dict[str, Any] = {"swap_mode": SWAP_POINTS, "swap_long": -80.0, "swap_short": -40.0}
     specs["USDJPY"] = replace(specs["USDJPY"], **swap, commission=3.0, liquidity=0.7)
     specs["ACME"] = SymbolSpec(
         "ACME",

@@ -104,7 +104,7 @@ def test_margin_that_orders_reserve_grows_with_the_rate_that_converts_it() -> No
     book.set_spec(replace(book.specs["DE40"], margin_rate_pending=1.0))
     at = (0.0, 0.0, 0.0, 0, 0, 0, 0, "", 0, 0)
     book.put_order(Order(2, 1, "DE40", Kind.BUY_LIMIT, 10.0, 16_200.0, *at))
-    book.put_position(Position(1, 1, "XAUUSD", True, 0.01, 2400.0, 0.0, 0.0, 0, "", 0, 1, 0.01, 0, 0))
+    book.put_position(Position(1, 1, "XAUUSD", True, 0.0001, 2400.0, 0.0, 0.0, 0, "", 0, 1, 0.01, 0, 0))
     zone = safe_zone(book, account)
     assert zone is not None
     # 1620 EUR of margin at 120 %: 2200 USD are enough for no more than 1.1317 USD for one EUR.

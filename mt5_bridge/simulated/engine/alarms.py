@@ -26,6 +26,7 @@ class Alarms:
         self._levels: dict[str, Levels] = {}
         self._zones: dict[int, Zone] = {}
         self._watches: dict[str, Watch] = {}
+        self._calm: dict[str, Levels] = {}
         self._expirations: dict[str, int] = {}
         self._unsafe: dict[int, int] = {}
         self._day_end: float = math.inf
@@ -41,6 +42,10 @@ class Alarms:
         """What to watch at a symbol."""
         return self._watches.get(name, NO_WATCH)
 
+    def calm(self, name: str) -> Levels | None:
+        """Levels of quotes between which a tick does nothing whatever its last price; None if there are none such."""
+        return self._calm.get(name)
+
     def refresh(self) -> None:
         """Take in what has changed in the book."""
         book = self._book
@@ -55,6 +60,9 @@ class Alarms:
         book.stale_accounts.clear()
         for name in changed:
             self._watches[name] = self._watch_of(name)
+        self._calm.clear()
+        if not self._unsafe:
+            self._calm.update((name, one.quotes) for name, one in self._watches.items() if one.deals == NO_LEVELS)
         self._refresh_day_end()
 
     def _refresh_symbol(self, name: str) -> None:

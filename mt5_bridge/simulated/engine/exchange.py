@@ -173,12 +173,19 @@ class Exchange:
     def tick(self, name: str, quote: Quote) -> None:
         """Let one tick act, not earlier than those before it."""
         book, alarms = self.book, self._alarms
-        if book.stale_levels or book.stale_accounts or quote.time_msc >= alarms.next_moment:
-            self.pass_time(quote.time_msc)
+        time_msc = quote.time_msc
+        if book.stale_levels or book.stale_accounts or time_msc >= alarms.next_moment:
+            self.pass_time(time_msc)
         book.quotes[name] = quote
-        book.now_msc = max(book.now_msc, quote.time_msc)
-        if alarms.every_tick or alarms.watch(name).reached(quote):
-            self._look(name)
+        book.now_msc = max(book.now_msc, time_msc)
+        calm = alarms.calm(name)
+        if calm is not None:
+            bid_low, bid_high, ask_low, ask_high = calm
+            if bid_low < quote.bid < bid_high and ask_low < quote.ask < ask_high:
+                return
+        elif not alarms.every_tick and not alarms.watch(name).reached(quote):
+            return
+        self._look(name)
 
     def pass_time(self, until_msc: int) -> None:
         """Let time go on to `until_msc` without ticks."""

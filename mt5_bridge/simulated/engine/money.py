@@ -12,7 +12,7 @@ from mt5_bridge.simulated.symbols import (
     CFD_LEVERAGE,
     COLLATERAL,
     FOREX,
-    FOREX_NO_LEVERAGE,
+    FOREX_MODES,
     FUTURES_MODES,
     OPTION_MODES,
     SymbolSpec,
@@ -33,7 +33,7 @@ class Valuation:
         self._pairs = {
             (spec.currency_base, spec.currency_profit): spec.name
             for spec in self.specs.values()
-            if spec.calc_mode in (FOREX, FOREX_NO_LEVERAGE)
+            if spec.calc_mode in FOREX_MODES
         }
 
     def rate(self, source: str, target: str, *, at_bid: bool, own: tuple[str, float] | None = None) -> float:
@@ -82,8 +82,10 @@ class Valuation:
     ) -> float:
         """Result in the account currency of `volume` lots from one price to the other (rules U1, U2)."""
         raw = raw_profit(spec, volume, price_open, price_close)
-        rate = self.rate(spec.currency_profit, account.currency, at_bid=buy, own=(spec.name, price_close))
-        return account.money((raw if buy else -raw) * rate)
+        raw = raw if buy else -raw
+        if spec.currency_profit != account.currency:
+            raw *= self.rate(spec.currency_profit, account.currency, at_bid=buy, own=(spec.name, price_close))
+        return round(raw, account.currency_digits)
 
     def margin_per_lot(
         self, account: Account, spec: SymbolSpec, price: float, *, buy: bool, maintenance: bool = False
@@ -111,7 +113,7 @@ class Valuation:
         quote = self.quotes.get(position.symbol)
         if quote is None:
             return position.price_open, 0.0
-        price = quote.to_fill(buy=not position.buy)
+        price = quote.bid if position.buy else quote.ask
         spec = self.specs[position.symbol]
         return price, self.profit(account, spec, position.volume, position.price_open, price, buy=position.buy)
 
@@ -161,15 +163,16 @@ class AccountState:
 def raw_profit(spec: SymbolSpec, volume: float, price_open: float, price_close: float) -> float:
     """Result of a buy in the profit currency, by calculation mode (rule U1)."""
     size = spec.contract_size * volume
-    if spec.calc_mode in (FOREX, FOREX_NO_LEVERAGE):
+    mode = spec.calc_mode
+    if mode in FOREX_MODES:
         return round(price_close * size, 2) - round(price_open * size, 2)
-    if spec.calc_mode in FUTURES_MODES | OPTION_MODES:
+    if mode in FUTURES_MODES or mode in OPTION_MODES:
         return (price_close - price_open) * volume * spec.tick_money / spec.tick_size
-    if spec.calc_mode in BOND_MODES:
+    if mode in BOND_MODES:
         # Interest that accrues while the bond is held is not simulated: both legs carry the same.
         face, accrued = spec.face_value, spec.accrued_interest
         return size * (price_close * face + accrued) - size * (price_open * face + accrued)
-    if spec.calc_mode == COLLATERAL:
+    if mode == COLLATERAL:
         return 0.0
     return (price_close - price_open) * size
 
@@ -182,7 +185,7 @@ def base_margin(spec: SymbolSpec, price: float, leverage: int, fixed: float) -> 
         return 0.0
     if fixed or mode in FUTURES_MODES:
         return fixed / divisor
-    if mode in (FOREX, FOREX_NO_LEVERAGE):
+    if mode in FOREX_MODES:
         return spec.contract_size / divisor
     if mode == CFD_INDEX:
         return spec.contract_size * price * (spec.tick_value / spec.tick_size if spec.tick_value else 1.0)
@@ -192,15 +195,20 @@ def base_margin(spec: SymbolSpec, price: float, leverage: int, fixed: float) -> 
 
 
 def _hedged_margin(spec: SymbolSpec, held: list[Position]) -> float:
-    lots = {side: sum(one.volume for one in held if one.buy is side) for side in (True, False)}
-    money = {side: sum(one.volume * one.margin_per_lot for one in held if one.buy is side) for side in (True, False)}
+    bought = sold = buy_money = sell_money = 0.0
+    for one in held:
+        if one.buy:
+            bought += one.volume
+            buy_money += one.volume * one.margin_per_lot
+        else:
+            sold += one.volume
+            sell_money += one.volume * one.margin_per_lot
     if spec.margin_hedged_use_leg:
-        return max(money.values())
-    larger = lots[True] >= lots[False]
-    covered = min(lots.values())
-    total = money[larger] * (1 - covered / lots[larger]) if lots[larger] else 0.0
+        return max(buy_money, sell_money)
+    larger, covered = max(bought, sold), min(bought, sold)
+    total = (buy_money if bought >= sold else sell_money) * (1 - covered / larger) if larger else 0.0
     if covered:
-        mean = sum(money.values()) / sum(lots.values())
+        mean = (buy_money + sell_money) / (bought + sold)
         whole = spec.margin_initial or spec.contract_size
         total += covered * mean * (spec.hedged / whole)
     return total

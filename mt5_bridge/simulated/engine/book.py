@@ -82,6 +82,7 @@ class Book:
         self.specs[spec.name] = spec
         self.stale_levels.add(spec.name)
         self.stale_accounts.update(self.accounts)
+        self.valuation.forget_all()
 
     def set_quote(self, name: str, quote: Quote) -> None:
         """Set prices that do not act: what was concluded from the old ones holds no longer."""
@@ -91,7 +92,11 @@ class Book:
     def note_account(self, login: int) -> None:
         """Note that an account's money or settings have changed."""
         self.changes.accounts.add(login)
+        self._touch(login)
+
+    def _touch(self, login: int) -> None:
         self.stale_accounts.add(login)
+        self.valuation.forget(login)
 
     def add_account(self, account: Account) -> None:
         """Take in a new account."""
@@ -103,7 +108,7 @@ class Book:
         self.accounts[order.login].orders[order.ticket] = order
         self.orders_of[order.symbol][order.ticket] = order
         self.changes.orders.add((order.login, order.ticket))
-        self.stale_accounts.add(order.login)
+        self._touch(order.login)
         self.stale_levels.add(order.symbol)
 
     def finish_order(self, order: Order, record: Struct) -> None:
@@ -112,7 +117,7 @@ class Book:
         if account.orders.pop(order.ticket, None) is not None:
             del self.orders_of[order.symbol][order.ticket]
             self.changes.orders.add((order.login, order.ticket))
-            self.stale_accounts.add(order.login)
+            self._touch(order.login)
             self.stale_levels.add(order.symbol)
         account.history.append(record)
         self.changes.history.append((order.login, record))
@@ -122,7 +127,7 @@ class Book:
         self.accounts[position.login].positions[position.ticket] = position
         self.positions_of[position.symbol][position.ticket] = position
         self.changes.positions.add((position.login, position.ticket))
-        self.stale_accounts.add(position.login)
+        self._touch(position.login)
         self.stale_levels.add(position.symbol)
 
     def drop_position(self, position: Position) -> None:
@@ -130,7 +135,7 @@ class Book:
         del self.accounts[position.login].positions[position.ticket]
         del self.positions_of[position.symbol][position.ticket]
         self.changes.positions.add((position.login, position.ticket))
-        self.stale_accounts.add(position.login)
+        self._touch(position.login)
         self.stale_levels.add(position.symbol)
 
     def add_deal(

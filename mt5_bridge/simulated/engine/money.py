@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from mt5_bridge.simulated.engine.model import Account, Order, Position, Quote
+from mt5_bridge.simulated.engine.sums import Sums, floating_cents, sums_of
 from mt5_bridge.simulated.symbols import (
     BOND_MODES,
     CFD_INDEX,
@@ -30,6 +32,7 @@ class Valuation:
     margin_rate_side: str = "deal"
 
     def __post_init__(self) -> None:
+        self._sums: dict[int, Sums] = {}
         self._pairs = {
             (spec.currency_base, spec.currency_profit): spec.name
             for spec in self.specs.values()
@@ -119,18 +122,35 @@ class Valuation:
 
     def state(self, account: Account, positions: Iterable[Position] | None = None) -> AccountState:
         """The account's sums (rule H1), with the margin of its own positions or of others in their place."""
-        profit = swap = 0.0
-        for position in account.positions.values():
-            profit += self.floating(account, position)[1]
-            swap += position.swap
-        margin = self.margin(account.positions.values() if positions is None else positions)
-        if account.orders:
+        sums = self._sums.get(account.login)
+        if sums is None:
+            sums = sums_of(account, self.specs, self.margin(account.positions.values()))
+            self._sums[account.login] = sums
+        profit = self._floating(account, sums)
+        margin = sums.margin if positions is None else self.margin(positions)
+        if sums.reserves:
             margin += sum(self.order_margin(account, order) for order in account.orders.values())
-        return AccountState(
-            profit=account.money(profit),
-            equity=account.money(account.balance + account.credit + profit + swap),
-            margin=account.money(margin),
-        )
+        digits = account.currency_digits
+        equity = round(account.balance + account.credit + profit + sums.swap, digits)
+        return AccountState(round(profit, digits), equity, round(margin, digits))
+
+    def _floating(self, account: Account, sums: Sums) -> float:
+        """Profit of all positions, not rounded."""
+        whole = floating_cents(sums, self.quotes)
+        if whole is None:
+            return sum(self.floating(account, one)[1] for one in account.positions.values())
+        profit = whole / 100.0
+        for position in sums.others:
+            profit += self.floating(account, position)[1]
+        return profit
+
+    def forget(self, login: int) -> None:
+        """The account's holdings have changed: what was added up holds no longer."""
+        self._sums.pop(login, None)
+
+    def forget_all(self) -> None:
+        """Symbols have changed."""
+        self._sums.clear()
 
     def margin(self, positions: Iterable[Position]) -> float:
         """Margin of positions (rules T7, T8), not rounded. A net position is one that nothing covers."""
@@ -146,8 +166,7 @@ class Valuation:
         return spec.tick_money * self.rate(spec.currency_profit, account_currency, at_bid=profit, own=own)
 
 
-@dataclass(frozen=True)
-class AccountState:
+class AccountState(NamedTuple):
     """Floating profit, equity and margin, in the account currency and rounded."""
 
     profit: float

@@ -10,6 +10,7 @@ import json
 import logging
 import sys
 import time
+from importlib import import_module
 from types import ModuleType
 from typing import Any
 
@@ -71,12 +72,9 @@ def _config() -> dict[str, Any]:
 
 def _measure(ticks: Ticks) -> dict[str, Any]:
     """Processor seconds of its loop over the ticks, in its light mode: no log, no dashboard, no report."""
-    import polars  # noqa: PLC0415 - only in this environment
-    from strategytester5.MetaTrader5.api import VirtualMetaTrader5  # noqa: PLC0415
-    from strategytester5.tester import StrategyTester  # noqa: PLC0415
-
-    virtual = VirtualMetaTrader5(sys.modules["MetaTrader5"])
-    tester = StrategyTester(_config(), virtual, logging_level=logging.CRITICAL)
+    polars = import_module("polars")  # only this environment has these
+    virtual = import_module("strategytester5.MetaTrader5.api").VirtualMetaTrader5(sys.modules["MetaTrader5"])
+    tester = import_module("strategytester5.tester").StrategyTester(_config(), virtual, logging_level=logging.CRITICAL)
     tester._tester_init(is_optimization_mode=True)
     first = ticks[0]
     virtual.tick_update(SYMBOL, {name: first[name].item() for name in ticks.dtype.names})

@@ -23,7 +23,7 @@ def real_ticks() -> Ticks | None:
     """The ticks of a real terminal, None where they are not at hand."""
     if not REAL.exists():
         return None
-    import pyarrow.parquet as pq  # noqa: PLC0415 - the other engine's environment has none
+    import pyarrow.parquet as pq  # the other engine's environment has none
 
     table = pq.read_table(REAL)
     ticks = np.zeros(table.num_rows, TICKS_DTYPE)
@@ -53,7 +53,7 @@ def requests(bid: float, ask: float) -> list[dict[str, Any]]:
         away = _DISTANCE + number * _STEP
         stops = {"sl": round(bid - side * away, 5), "tp": round(bid + side * away, 5)}
         price = ask if side > 0 else bid
-        common = {"symbol": SYMBOL, "volume": 0.1, "type_filling": 1}
+        common = {"symbol": SYMBOL, "volume": round(0.1 + number / 100, 2), "type_filling": 1}
         made.append(common | stops | {"action": 1, "type": number % 2, "price": price})
         below = kind in (_BUY_LIMIT, 5)
         level = round(bid - away if below else bid + away, 5)

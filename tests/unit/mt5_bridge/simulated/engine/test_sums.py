@@ -47,7 +47,9 @@ def test_the_state_is_the_sum_of_single_profits(
     held: list[tuple[str, bool, float, int, float]], moves: list[dict[str, int]], currency: tuple[str, int]
 ) -> None:
     account = Account(1, "", currency[0], 100, balance=1234.5, credit=10.0, currency_digits=currency[1])
-    book = Book({name: specification(name) for name in NAMES}, [account], MONDAY_NOON * 1000)
+    specs = {name: specification(name) for name in NAMES}
+    specs["GBPUSD"] = replace(specs["GBPUSD"], contract_size=50_000.0)  # a point of 0.01 lots is half a cent
+    book = Book(specs, [account], MONDAY_NOON * 1000)
     _quotes(book, {})
     for ticket, (name, buy, volume, points, swap) in enumerate(held):
         opened = round(PRICES[name] + points * book.specs[name].point, book.specs[name].digits)

@@ -18,6 +18,7 @@ from mt5_bridge.simulated.faults import FaultKind, FaultRule
 from mt5_bridge.simulated.market.clock import FASTEST, MarketClock
 from mt5_bridge.simulated.market.market import Market
 from mt5_bridge.simulated.passwords import hash_password, verify_password
+from mt5_bridge.simulated.quote_board import QuoteBoard
 from mt5_bridge.simulated.store import Store
 from mt5_bridge.structs import STRUCT_CLASSES, Struct
 
@@ -67,7 +68,9 @@ class Broker:
         wall: float,
         conventions: Conventions = USUAL,
         paused: bool = False,
+        board: QuoteBoard | None = None,
     ) -> None:
+        self.board = board
         self.server = server
         self.company = "MT5 Farm simulated broker"
         self.market = market
@@ -78,6 +81,8 @@ class Broker:
         self.clock = MarketClock(resume_msc, speed, wall, paused=paused)
         self._clock_saved = wall
         market.release(resume_msc)
+        if board is not None:
+            market.publish_to(board)
         for name, series in market.series.items():
             tick = series.last_tick
             if tick is not None:

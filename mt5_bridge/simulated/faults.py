@@ -147,6 +147,11 @@ class FaultPlan:
         self._armed[self._number] = _Armed(rule)
         return self._number
 
+    @property
+    def is_armed(self) -> bool:
+        """Whether a fault may still happen."""
+        return any(not one.is_over for one in self._armed.values())
+
     def clear(self, number: int = 0) -> int:
         """End one rule, or all of them for 0; returns how many."""
         ended = [one for one in self._armed if number in (0, one)]

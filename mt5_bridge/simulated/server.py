@@ -32,6 +32,7 @@ from mt5_bridge.simulated.market.synthetic import (
 )
 from mt5_bridge.simulated.pace import MAX_SPEED
 from mt5_bridge.simulated.parser import Parser
+from mt5_bridge.simulated.quote_board import QuoteBoard
 from mt5_bridge.simulated.serving import Server
 from mt5_bridge.simulated.store import Store
 
@@ -133,6 +134,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         token = _admin_token(arguments.data)
         market = _market(arguments, store)
         conventions = Conventions.read(arguments.data / CONVENTIONS_FILE)
+        board = QuoteBoard(arguments.data, tuple(market.specs))
 
         def reopen() -> Broker:
             return Broker(
@@ -143,6 +145,7 @@ def main(argv: Sequence[str] | None = None) -> int:
                 wall=time.monotonic(),
                 conventions=conventions,
                 paused=arguments.paused,
+                board=board,
             )
 
         server = Server(reopen, token)

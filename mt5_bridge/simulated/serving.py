@@ -78,6 +78,12 @@ class Server:
         self._broker = broker
         self._calls = Calls(broker)
         self._operations = Operations(broker, self._faults)
+        self._open_board(on=True)
+
+    def _open_board(self, *, on: bool) -> None:
+        """Let terminals read quotes without asking, unless faults may come between."""
+        if self._broker.board is not None:
+            self._broker.board.open(on=on and not self._faults.is_armed)
 
     def stop(self) -> None:
         """Ask `run` to end."""
@@ -95,6 +101,7 @@ class Server:
             market = asyncio.create_task(self._move_market())
             await self._stop.wait()
             market.cancel()
+            self._open_board(on=False)
             listener.close()
             for connection in list(self._connections):
                 connection.writer.transport.abort()
@@ -239,6 +246,8 @@ class Server:
                 return codec.encode(self._broker.outcome(connection.session, sequence))
             case "symbols", ():
                 return tuple(self._broker.market.specs)
+            case "board", ():
+                return None if self._broker.board is None else tuple(self._broker.board.key)
             case "ping", ():
                 return True
         raise RemoteError(-7, "Terminal: Unsupported function")
@@ -280,7 +289,10 @@ class Server:
                 self._restart_after = seconds
                 asyncio.get_running_loop().call_later(_LAST_WORD_SECONDS, self._stop.set)
                 return True
-        return self._operations.do(verb, arguments)
+        try:
+            return self._operations.do(verb, arguments)
+        finally:
+            self._open_board(on=not self._stop.is_set())
 
 
 @dataclass(frozen=True)

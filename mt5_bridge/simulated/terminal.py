@@ -27,6 +27,7 @@ from mt5_bridge.simulated.ipc import AnswerLostError, IpcError, IpcServer
 from mt5_bridge.simulated.link import LinkError, Message, RemoteError
 from mt5_bridge.simulated.market_watch import MarketWatch
 from mt5_bridge.simulated.parser import Parser
+from mt5_bridge.simulated.quote_board import BoardKey, BoardReader
 from mt5_bridge.simulated.terminal_folder import (
     BUILD,
     Credentials,
@@ -80,6 +81,7 @@ class Terminal:
         self._watch = MarketWatch(folder / "config" / "market_watch.json")
         self._watching = threading.Lock()
         self._kept: dict[Message, Any] = {}
+        self._board: BoardReader | None = None
         self._sending = threading.Lock()
         self._stopping = threading.Event()
         self._sequence = itertools.count(1)
@@ -98,10 +100,11 @@ class Terminal:
     def _press_algo_trading(self, on: bool) -> None:
         self._algo_trading = on and self._startup.trade_allowed
 
-    def _logged_in(self, symbols: tuple[str, ...]) -> None:
+    def _logged_in(self, symbols: tuple[str, ...], board: Any) -> None:
         with self._watching:
             self._watch.offer(symbols)
         self._kept.clear()
+        self._board = None if board is None else _board_of(BoardKey(*board))
 
     def handle(self, books: list[str], verb: str, arguments: Any) -> Any:
         """Answer one request of a program; `books` are its depth-of-market subscriptions. Raises RemoteError."""
@@ -160,6 +163,11 @@ class Terminal:
     def _forward(self, function: str, args: Any, kwargs: Any) -> Any:
         key = (function, args, kwargs)
         selected = self._selected() if function.startswith("symbol") else ()
+        if function == "symbol_info_tick":
+            tick = self._read_tick(codec.decode(args)[0], selected)
+            if tick is not None:
+                self._kept[key] = tick
+                return tick
         begun = time.perf_counter()
         try:
             value = self.link.request("call", function, args, kwargs, selected, timeout=_CALL_SECONDS)
@@ -172,6 +180,14 @@ class Terminal:
                 self._kept.clear()
             self._kept[key] = value
         return value
+
+    def _read_tick(self, name: str, selected: tuple[str, ...]) -> Any:
+        """What the broker would answer now, if its board tells."""
+        board = self._board
+        if board is None or name not in selected or self.link.state is not LoginState.AUTHORISED:
+            return None
+        tick = board.tick(name)
+        return None if tick is None else codec.encode(tick)
 
     def _without_broker(self, key: Message, error: LinkError) -> Any:
         """The last answer, as long as the account may still come back (rules B17, B19, H4)."""
@@ -280,6 +296,13 @@ class Terminal:
                 return _refusal(Retcode.TIMEOUT, request)
             return _refusal(Retcode.CONNECTION, request) if answer is None else codec.decode(answer)
         return _refusal(Retcode.TIMEOUT, request)
+
+
+def _board_of(key: BoardKey) -> BoardReader | None:
+    try:
+        return BoardReader(key)
+    except OSError:
+        return None  # the broker is on another machine
 
 
 def _who(credentials: Credentials) -> tuple[int, str]:

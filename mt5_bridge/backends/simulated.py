@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -61,8 +62,8 @@ class SimulatedBackend:
             self._error = rejected.error
             return rejected.value
         except SystemError as error:
-            unasked = SUCCESS if self._frames is not None else unconnected(function)[1]
-            self._error = left_by(error) or unasked
+            alone = NO_TERMINAL if function == "initialize" else unconnected(function)[1]
+            self._error = left_by(error, SUCCESS if self._frames is not None else alone)
             raise
         self._error = SUCCESS  # B2
         if function == "initialize":
@@ -146,4 +147,14 @@ def _link_trouble(error: LinkError) -> tuple[int, str]:
 
 
 def _not_started(path: str) -> tuple[int, str]:
-    return -10003, f"IPC initialize failed, Process create failed '{path}'"
+    told = "".join(_in_code_page(letter) or "\0" for letter in path)
+    text = "" if "\0" in told else f"Process create failed '{told}'"  # one letter too many spoils the whole text
+    return -10003, f"IPC initialize failed, {text}"
+
+
+def _in_code_page(letter: str) -> str:
+    """A letter in the code page 1252, which the package's texts are made in: itself, one that it is like, or ''."""
+    for near in (letter, unicodedata.normalize("NFKD", letter)[0]):
+        if near.encode("cp1252", "ignore"):
+            return near
+    return ""

@@ -51,6 +51,21 @@ def test_dates_are_numbers_or_datetimes_cut_to_whole_seconds(stage: Stage) -> No
 
 
 @pytest.mark.rule("C2")
+def test_floats_and_datetimes_of_any_size_are_dates(stage: Stage) -> None:
+    mt5, far, early = stage.mt5, datetime(3000, 1, 1, tzinfo=UTC), datetime(1, 1, 1, tzinfo=UTC)
+    for timeframe in (mt5.TIMEFRAME_M1, mt5.TIMEFRAME_W1, mt5.TIMEFRAME_MN1):
+        for date in (1e10, far):
+            assert len(mt5.copy_rates_from("EURUSD", timeframe, date, 1)) == 1
+        assert len(mt5.copy_rates_from("EURUSD", timeframe, 1e300, 1)) == 0  # no 64 bits hold it: the earliest there is
+        assert len(mt5.copy_rates_range("EURUSD", timeframe, early, far)) > 0
+        assert len(mt5.copy_rates_range("EURUSD", timeframe, far, early)) == 0
+    for date in (float("nan"), -1e300, early):  # long before the first tick
+        assert len(mt5.copy_ticks_from("EURUSD", date, 5, -1)) == 5
+        assert len(mt5.copy_ticks_range("EURUSD", date, early, -1)) == 0
+    assert mt5.history_deals_total(early, far) == len(mt5.history_deals_get(early, far)) == 1
+
+
+@pytest.mark.rule("C2")
 def test_dates_beyond_32_bits_raise(mt5: Any) -> None:
     with pytest.raises(SystemError) as caught:
         mt5.copy_rates_from("EURUSD", 15, 2**31, 4)

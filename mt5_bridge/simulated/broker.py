@@ -194,7 +194,7 @@ class Broker:
                 raise ValueError(f"{name} is no account setting with the value {value!r}")
         for name, value in changes.items():
             setattr(account, name, value)
-        self.book.changes.accounts.add(login)
+        self.book.note_account(login)
         self._store.save(self.book, self.book.take_changes())
         return True
 

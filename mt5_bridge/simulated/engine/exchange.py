@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 
 from mt5_bridge.simulated.engine import day_end, execution, requests, stop_out, validation
+from mt5_bridge.simulated.engine.alarms import Alarms
 from mt5_bridge.simulated.engine.book import Book
 from mt5_bridge.simulated.engine.conventions import USUAL, Conventions
 from mt5_bridge.simulated.engine.model import (
@@ -22,17 +23,14 @@ from mt5_bridge.simulated.engine.model import (
     Reason,
     State,
 )
-from mt5_bridge.simulated.engine.money import AccountState, Valuation
+from mt5_bridge.simulated.engine.money import AccountState
 from mt5_bridge.simulated.engine.opening import check_money, order_of_request
 from mt5_bridge.simulated.engine.request import Request
 from mt5_bridge.simulated.engine.retcodes import Refused, Retcode
-from mt5_bridge.simulated.engine.triggers import NO_LEVELS, Levels, TickRun, is_reached, levels_of, stop_reason
+from mt5_bridge.simulated.engine.triggers import TickRun, in_order, is_reached, stop_reason
 from mt5_bridge.simulated.market.bars import Array
 from mt5_bridge.simulated.symbols import SymbolSpec
 from mt5_bridge.structs import OrderCheckResult, OrderSendResult, Struct
-
-_NEAR = 1.05
-"""Accounts whose worst margin level in a batch is within this factor of the stop out are watched tick by tick."""
 
 
 class Exchange:
@@ -46,15 +44,11 @@ class Exchange:
         conventions: Conventions = USUAL,
     ) -> None:
         self.book = Book(specs, accounts, now_msc, conventions)
-        self._levels: dict[str, Levels] = {}
-        self._expirations: dict[str, int] = {}
-        self._day_ends = 0
-        self._worst: dict[str, Quote] = {}
-        self._worst_valuation = Valuation(self.book.specs, self._worst, conventions.margin_rate_side)
+        self._alarms = Alarms(self.book)
 
     def set_quote(self, name: str, quote: Quote) -> None:
         """Set a quote without letting it act: for the first quotes after a start."""
-        self.book.quotes[name] = quote
+        self.book.set_quote(name, quote)
 
     def open_account(self, account: Account, deposit: float) -> None:
         """Take in an account and book its deposit (rule U7)."""
@@ -141,72 +135,89 @@ class Exchange:
         return requests.Probed(execution.positions_after(book, account, order, price))
 
     def advance(self, batch: Mapping[str, Array], until_msc: int) -> None:
-        """Let the ticks of `batch` (per symbol, ascending) act in order of time, and time go on to `until_msc`."""
+        """Let the ticks of `batch` (per symbol, ascending) act in order of time, and time go on to `until_msc`.
+
+        Ticks of one moment act in the order of the symbols in the batch. The result is that of `tick` for each, and of
+        `pass_time` to the end.
+        """
         runs = [TickRun(name, ticks) for name, ticks in batch.items()]
-        risky = self._near_stop_out(runs)
+        alarms = self._alarms
         while True:
-            self._refresh_levels()
-            due = self._next_tick(runs, every=bool(risky))
-            event = min((self._day_end(), *self._expirations.values()))
-            if event <= until_msc and (due is None or event <= due[0]):
-                self._pass_time(runs, int(event))
-                if event == self._day_ends:
-                    day_end.end_day(self.book)
-                    self._day_ends = 0
-                self._expire(int(event))
+            alarms.refresh()
+            due = self._next_tick(runs)
+            moment = alarms.next_moment
+            if moment <= until_msc and (due is None or moment <= due[0]):
+                self._skip(runs, int(moment))
+                self._pass_moment(int(moment))
                 continue
             if due is None:
                 break
-            time_msc, run, is_hit = due
-            self._pass_time([one for one in runs if one is not run], time_msc)
-            self.book.quotes[run.name] = run.take(hit=is_hit)
-            changed = self._act(run.name) if is_hit else False
-            for account in risky:
-                changed |= self._stop_out(account)
-            if changed:
-                risky = self._near_stop_out(runs)
+            time_msc, index, is_hit = due
+            self._skip(runs[:index], time_msc + 1)
+            self._skip(runs[index + 1 :], time_msc)
+            self.book.quotes[runs[index].name] = runs[index].take(hit=is_hit)
+            self.book.now_msc = max(self.book.now_msc, time_msc)
+            self._look(runs[index].name)
         for run in runs:
             quote = run.take_all()
             if quote is not None:
                 self.book.quotes[run.name] = quote
         self.book.now_msc = max(self.book.now_msc, until_msc)
 
-    def _day_end(self) -> float:
-        """The next midnight of the broker's clock, if anybody holds anything then."""
-        if not any(one.positions or one.orders for one in self.book.accounts.values()):
-            self._day_ends = 0
-            return math.inf
-        self._day_ends = self._day_ends or day_end.next_day_end(self.book.now_msc)
-        return self._day_ends
+    def ticks(self, batch: Mapping[str, Array]) -> Iterator[str]:
+        """Let the ticks of `batch` act one by one, and give the symbol after each: for whoever acts in between."""
+        for name, quote in in_order(batch):
+            self.tick(name, quote)
+            yield name
 
-    def _next_tick(self, runs: list[TickRun], *, every: bool) -> tuple[int, TickRun, bool] | None:
-        """The earliest tick that matters: (time, run, whether it reaches a level)."""
-        best: tuple[int, TickRun, bool] | None = None
-        for run in runs:
-            hit = run.hit_time(self._levels.get(run.name, NO_LEVELS))
+    def tick(self, name: str, quote: Quote) -> None:
+        """Let one tick act, not earlier than those before it."""
+        book, alarms = self.book, self._alarms
+        if book.stale_levels or book.stale_accounts or quote.time_msc >= alarms.next_moment:
+            self.pass_time(quote.time_msc)
+        book.quotes[name] = quote
+        book.now_msc = max(book.now_msc, quote.time_msc)
+        if alarms.every_tick or alarms.watch(name).reached(quote):
+            self._look(name)
+
+    def pass_time(self, until_msc: int) -> None:
+        """Let time go on to `until_msc` without ticks."""
+        self._alarms.refresh()
+        while self._alarms.next_moment <= until_msc:
+            self._pass_moment(int(self._alarms.next_moment))
+            self._alarms.refresh()
+        self.book.now_msc = max(self.book.now_msc, until_msc)
+
+    def _next_tick(self, runs: list[TickRun]) -> tuple[int, int, bool] | None:
+        """The earliest tick that matters: (time, number of its run, whether it reaches a level)."""
+        every = self._alarms.every_tick
+        best: tuple[int, int, bool] | None = None
+        for index, run in enumerate(runs):
+            hit = run.hit_time(self._alarms.watch(run.name))
             time = run.next_time() if every else hit
             if time is not None and (best is None or time < best[0]):
-                best = (time, run, hit is not None and hit == time)
+                best = (time, index, not every)
         return best
 
-    def _pass_time(self, runs: list[TickRun], time_msc: int) -> None:
+    def _skip(self, runs: list[TickRun], time_msc: int) -> None:
+        """Step over ticks before `time_msc` that do nothing."""
         for run in runs:
             quote = run.take_before(time_msc)
             if quote is not None:
                 self.book.quotes[run.name] = quote
-        self.book.now_msc = max(self.book.now_msc, time_msc)
 
-    def _refresh_levels(self) -> None:
-        for name in self.book.stale_levels:
-            orders = self.book.orders_of[name].values()
-            spec = self.book.specs[name]
-            self._levels[name] = levels_of(self.book.positions_of[name].values(), orders, on_last=spec.on_exchange)
-            self._expirations.pop(name, None)
-            ends = [order.expiration for order in orders if order.expiration]
-            if ends:
-                # Outside of sessions nothing is done: the order goes when the symbol trades again (rule M6).
-                self._expirations[name] = spec.sessions.next_open(min(ends)) * 1000
-        self.book.stale_levels.clear()
+    def _pass_moment(self, now_msc: int) -> None:
+        """What is due at a moment: the end of the day, then of orders."""
+        self.book.now_msc = max(self.book.now_msc, now_msc)
+        if self._alarms.take_day_end(now_msc):
+            day_end.end_day(self.book)
+        self._expire(now_msc)
+
+    def _look(self, name: str) -> None:
+        """All that a tick can do, its quote being set: orders and stops of the symbol, then stop outs."""
+        self._act(name)
+        for account in self._alarms.endangered(name, self.book.quotes[name]):
+            self._stop_out(account)
 
     def _expire(self, now_msc: int) -> None:
         for name, orders in self.book.orders_of.items():
@@ -298,20 +309,6 @@ class Exchange:
             execution.settle(book, order, State.CANCELED, done.identifier, price)
         else:
             book.put_order(order)
-
-    def _near_stop_out(self, runs: list[TickRun]) -> list[Account]:
-        """Accounts that may reach their stop out within the batch."""
-        exposed = [account for account in self.book.accounts.values() if account.positions]
-        if not exposed:
-            return []
-        self._worst.clear()
-        self._worst.update(self.book.quotes)
-        for run in runs:
-            worst = run.worst()
-            if worst is not None:
-                now = self.book.quotes.get(run.name, worst)
-                self._worst[run.name] = Quote(min(now.bid, worst.bid), max(now.ask, worst.ask), 0)
-        return [one for one in exposed if stop_out.is_stop_out(self.book, one, self._worst_valuation, _NEAR)]
 
     def _stop_out(self, account: Account) -> bool:
         def close(position: Position, volume: float, comment: str) -> bool:

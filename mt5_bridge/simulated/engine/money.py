@@ -57,6 +57,10 @@ class Valuation:
                 return tuple(name for name in names if name)
         return ()
 
+    def pair(self, source: str, target: str) -> str | None:
+        """The symbol that is quoted as units of `target` for one `source`."""
+        return self._pairs.get((source, target))
+
     def _pair_rate(self, source: str, target: str, *, at_bid: bool, own: tuple[str, float] | None) -> float:
         for pair, inverse in (((source, target), False), ((target, source), True)):
             name = self._pairs.get(pair)
@@ -77,7 +81,7 @@ class Valuation:
         self, account: Account, spec: SymbolSpec, volume: float, price_open: float, price_close: float, *, buy: bool
     ) -> float:
         """Result in the account currency of `volume` lots from one price to the other (rules U1, U2)."""
-        raw = _raw_profit(spec, volume, price_open, price_close)
+        raw = raw_profit(spec, volume, price_open, price_close)
         rate = self.rate(spec.currency_profit, account.currency, at_bid=buy, own=(spec.name, price_close))
         return account.money((raw if buy else -raw) * rate)
 
@@ -89,7 +93,7 @@ class Valuation:
         With `maintenance` the one to keep the position, where the symbol tells it from the one to open it.
         """
         fixed = (spec.margin_maintenance if maintenance else 0.0) or spec.margin_initial
-        base = _base_margin(spec, price, max(1, account.leverage), fixed)
+        base = base_margin(spec, price, max(1, account.leverage), fixed)
         at_bid = buy is not (self.margin_rate_side == "deal")
         rate = self.rate(spec.currency_margin, account.currency, at_bid=at_bid, own=(spec.name, price))
         return base * rate * (spec.margin_rate_buy if buy else spec.margin_rate_sell)
@@ -154,7 +158,7 @@ class AccountState:
         return self.equity / self.margin * 100.0 if self.margin else 0.0
 
 
-def _raw_profit(spec: SymbolSpec, volume: float, price_open: float, price_close: float) -> float:
+def raw_profit(spec: SymbolSpec, volume: float, price_open: float, price_close: float) -> float:
     """Result of a buy in the profit currency, by calculation mode (rule U1)."""
     size = spec.contract_size * volume
     if spec.calc_mode in (FOREX, FOREX_NO_LEVERAGE):
@@ -170,7 +174,7 @@ def _raw_profit(spec: SymbolSpec, volume: float, price_open: float, price_close:
     return (price_close - price_open) * size
 
 
-def _base_margin(spec: SymbolSpec, price: float, leverage: int, fixed: float) -> float:
+def base_margin(spec: SymbolSpec, price: float, leverage: int, fixed: float) -> float:
     """Margin of one lot in the margin currency (rules T1, T2); `fixed` replaces the formula where it is not 0."""
     mode = spec.calc_mode
     divisor = leverage if mode in (FOREX, CFD_LEVERAGE) else 1

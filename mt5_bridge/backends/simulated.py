@@ -9,6 +9,7 @@ from typing import Any
 
 from mt5_bridge import codec
 from mt5_bridge.arguments import RejectedError, left_by, parse, unconnected
+from mt5_bridge.simulated.installations import PROGRAM, Installations
 from mt5_bridge.simulated.link import Frames, LinkError, RemoteError, SendError, connect, opened
 
 SUCCESS = (1, "Success")
@@ -29,12 +30,14 @@ class _ForeignAnswerError(LinkError):
 
 
 class SimulatedBackend:
-    """One link to the terminal at `ipc` (`unix:/path` or `host:port`). Used from one thread only.
+    """One link to the terminal at `ipc` (`unix:/path` or `host:port`), or to one of several installations.
+
+    Used from one thread only.
 
     `call` and `last_error` behave as the functions of the official package in a process of their own.
     """
 
-    def __init__(self, ipc: str) -> None:
+    def __init__(self, ipc: str | Installations) -> None:
         self._ipc = ipc
         self._frames: Frames | None = None
         self._number = 0
@@ -100,7 +103,10 @@ class SimulatedBackend:
         path = given.partition("\0")[0] or None  # a C string
         timeout = named.get("timeout", DEFAULT_TIMEOUT_MS)
         try:
-            frames = Frames(connect(self._ipc, _CONNECT_SECONDS))
+            address = self._ipc if isinstance(self._ipc, str) else self._ipc.address(path)
+            if address is None:
+                raise FileNotFoundError("no such terminal")
+            frames = Frames(connect(address, _CONNECT_SECONDS))
         except (OSError, ValueError):
             self._error = NO_TERMINAL if path is None else _not_started(path)
             return False
@@ -125,7 +131,7 @@ class SimulatedBackend:
     def _is_here(self, path: str) -> bool:
         """Whether the path names this terminal's folder or program, or the link itself."""
         folder = Path(str(self._ask("place")))
-        return path == self._ipc or Path(path) in (folder, folder / "terminal64.exe")
+        return path == self._ipc or Path(path) in (folder, folder / PROGRAM)
 
     def _ask(self, verb: str, *arguments: Any, wait: int = 0) -> Any:
         frames = self._frames

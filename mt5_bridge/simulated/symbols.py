@@ -8,7 +8,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from mt5_bridge.simulated.market.calendar import ALWAYS, DAY, FX_WEEK, INDEX_WEEK, METALS_WEEK, WeeklySessions
+from mt5_bridge.simulated.market.calendar import (
+    ALWAYS,
+    DAY,
+    FX_WEEK,
+    INDEX_WEEK,
+    METALS_WEEK,
+    STOCK_WEEK,
+    WeeklySessions,
+)
 
 FOREX = 0
 FUTURES = 1
@@ -217,6 +225,24 @@ _KNOWN = (
         "EUR",
         sessions=INDEX_WEEK,
         calc_mode=CFD_LEVERAGE,
+    ),
+    SymbolSpec(
+        "AAPL",
+        "Apple Inc.",
+        "Stocks\\AAPL",
+        2,
+        1.0,
+        "USD",
+        "USD",
+        "USD",
+        sessions=STOCK_WEEK,
+        calc_mode=EXCH_STOCKS,
+        execution=EXCHANGE_EXECUTION,
+        chart_mode=1,
+        filling_mode=7,
+        volume_min=1.0,
+        volume_max=100_000.0,
+        volume_step=1.0,
     ),
 )
 CATALOGUE = {spec.name: spec for spec in _KNOWN}

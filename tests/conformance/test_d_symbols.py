@@ -81,6 +81,15 @@ def test_symbols_are_selected_and_unselected(stages: Callable[..., Stage]) -> No
     assert strict.symbol_select("ACME", False) is False
 
 
+@pytest.mark.rule("D8")
+def test_the_symbol_of_an_open_chart_stays_selected(stages: Callable[..., Stage]) -> None:
+    mt5 = stages(startup="[StartUp]\nSymbol=GBPUSD\n").mt5
+    assert mt5.symbol_select("GBPUSD", False) is False
+    assert mt5.last_error() == (-1, "Terminal: Call failed")
+    assert mt5.symbol_info("GBPUSD").select is True
+    assert mt5.symbol_select("EURUSD", False) is True
+
+
 @pytest.mark.rule("D9")
 def test_unselected_symbols_have_no_tick_and_no_depth(mt5: Any) -> None:
     mt5.symbol_select("ACME", False)

@@ -12,7 +12,7 @@ from typing import Any, Final
 from rpyc.core.service import Service
 
 from mt5_bridge import transport
-from mt5_bridge.arguments import SUCCESS, RejectedError, parse
+from mt5_bridge.arguments import SUCCESS, RejectedError, left_by, parse
 from mt5_bridge.auth import AGENT
 from mt5_bridge.codec import CodecError, decode, encode
 from mt5_bridge.contract import FUNCTIONS, Scope, Style
@@ -149,7 +149,9 @@ class BridgeService(Service):  # type: ignore[misc]  # rpyc has no types
                 return "refused", (error.code, error.message), *SUCCESS
             case CodecError():
                 return "refused", ("malformed_call", str(error)), *SUCCESS
-            case TypeError() | SystemError() | ValueError() | OverflowError():
+            case SystemError():
+                return "raise", _described(error), *left_by(error, SUCCESS)
+            case TypeError() | ValueError() | OverflowError():
                 return "raise", _described(error), *SUCCESS
         log.error("call of %s failed", function[:40], exc_info=error)
         return "refused", ("terminal_lost", "the call failed inside the bridge"), *SUCCESS

@@ -10,7 +10,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final, Self
 
 from mt5_bridge import transport
-from mt5_bridge.arguments import NO_CONNECTION, SUCCESS, RejectedError, parse, unconnected
+from mt5_bridge.arguments import NO_CONNECTION, SUCCESS, Parsed, RejectedError, left_by, parse, unconnected
 from mt5_bridge.client import compatibility, orders
 from mt5_bridge.client.errors import BridgeError, BridgeLost
 from mt5_bridge.client.link import Endpoint, Link, timeout_of
@@ -119,9 +119,9 @@ class MetaTrader5:
     def initialize(self, *args: Any, **kwargs: Any) -> bool:
         """True when the terminal is connected to its account within `timeout` ms; `login` and `server` must be its."""
         try:
-            _, known = parse("initialize", args, kwargs)
-        except RejectedError as rejected:
-            return self._fail(rejected.error)
+            _, known = self._parsed("initialize", args, kwargs)
+        except RejectedError:
+            return False
         self._initialized = False
         deadline = time.monotonic() + known.get("timeout", _DEFAULT_TIMEOUT_MS) / 1000
         while True:
@@ -137,9 +137,9 @@ class MetaTrader5:
     def login(self, *args: Any, **kwargs: Any) -> bool:
         """True for the terminal's own account; a farm terminal cannot be switched to another one: False, -6."""
         try:
-            position, known = parse("login", args, kwargs)
-        except RejectedError as rejected:
-            return self._fail(rejected.error)
+            position, known = self._parsed("login", args, kwargs)
+        except RejectedError:
+            return False
         if not self._initialized:
             return self._fail(NO_CONNECTION)
         error = self._readiness({**known, "login": position[0]})
@@ -301,9 +301,8 @@ class MetaTrader5:
                 frame = self._frames.get((function, args))
         if frame is None:
             try:
-                checked, named = parse(function, args, kwargs)
+                checked, named = self._parsed(function, args, kwargs)
             except RejectedError as rejected:
-                self._error = rejected.error
                 return rejected.value
             if not self._initialized:
                 value, self._error = unconnected(function)
@@ -318,6 +317,17 @@ class MetaTrader5:
                 raise
             return self._told_as_the_package_does(function, checked, error)
         return value
+
+    def _parsed(self, function: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Parsed:
+        """The checked arguments. What `parse` raises has been noted for last_error()."""
+        try:
+            return parse(function, args, kwargs)
+        except RejectedError as rejected:
+            self._error = rejected.error
+            raise
+        except SystemError as error:
+            self._error = left_by(error, SUCCESS if self._initialized else unconnected(function)[1])
+            raise
 
     def _remember(self, call: tuple[str, tuple[Any, ...]], frame: bytes) -> None:
         if len(self._frames) >= _REMEMBERED_CALLS:

@@ -11,7 +11,8 @@ from typing import Any, Final
 
 from mt5_bridge.simulated.engine.conventions import USUAL, Conventions
 from mt5_bridge.simulated.engine.exchange import Exchange
-from mt5_bridge.simulated.engine.model import Account, Quote
+from mt5_bridge.simulated.engine.model import Account, Quote, Reason
+from mt5_bridge.simulated.engine.reopening import split
 from mt5_bridge.simulated.engine.request import Request
 from mt5_bridge.simulated.engine.retcodes import Retcode
 from mt5_bridge.simulated.faults import FaultKind, FaultRule
@@ -220,6 +221,21 @@ class Broker:
         changed = replace(spec, **changes)
         self.book.set_spec(changed)
         self.market.specs[name] = changed
+        return True
+
+    def trade(self, login: int, request: Mapping[str, Any], reason: Reason) -> Struct:
+        """Carry out a request that the account's owner makes elsewhere than through the API (rule R4)."""
+        result = self.exchange.send(login, Request.of(request)._replace(reason=reason), 1)
+        self._store.save(self.book, self.book.take_changes())
+        return result
+
+    def split(self, name: str, ratio: float) -> bool:
+        """Split a symbol: `ratio` shares for each. ValueError for an unknown symbol or a ratio that is not above 0."""
+        spec = self.book.specs.get(name)
+        if spec is None or not 0.0 < ratio < math.inf:
+            raise ValueError(f"{name} cannot be split by {ratio}")
+        split(self.book, spec, ratio)
+        self._store.save(self.book, self.book.take_changes())
         return True
 
     def send(

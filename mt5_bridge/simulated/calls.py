@@ -92,7 +92,8 @@ class Calls:
         spec = self._book.specs[name]
         visible = name in selected
         chosen = visible or name in self._crosses(account, selected)
-        return symbol_view.symbol_info(spec, series, valuation, account.currency, selected=chosen, visible=visible)
+        now = self._book.now_msc // 1000
+        return symbol_view.symbol_info(spec, series, valuation, account.currency, now, selected=chosen, visible=visible)
 
     def _crosses(self, account: Account, selected: Collection[str]) -> set[str]:
         """Symbols that convert the money of selected ones: they are selected without being shown (rule D10)."""
@@ -120,7 +121,8 @@ class Calls:
         return tick
 
     def _market_book_get(self, _: Account, args: Args, *__: object) -> Any:
-        return symbol_view.depth(self._book.specs[args[0]], self._series(args[0]))
+        name = args[0]
+        return symbol_view.depth(self._book.specs[name], self._series(name), self._book.orders_of[name].values())
 
     def _check_bars(self, timeframe: int, count: int, start: int = 0) -> None:
         if timeframe not in TIMEFRAMES:

@@ -53,11 +53,9 @@ INJECTED_ONLY = frozenset(
         Retcode.ORDER_CHANGED,
         Retcode.TOO_MANY_REQUESTS,
         Retcode.LOCKED,
-        Retcode.ONLY_REAL,
-        Retcode.REJECT_CANCEL,
     }
 )
-"""Return codes that nothing in the engine brings about (rules L2, L9, L11, L16, L21)."""
+"""Return codes that nothing in the engine brings about (rules L2, L9, L11)."""
 
 
 class FaultError(ValueError):

@@ -24,6 +24,7 @@ from mt5_bridge.simulated.market.clock import FASTEST
 from mt5_bridge.simulated.market.history import HistoryError
 from mt5_bridge.simulated.market.market import Market
 from mt5_bridge.simulated.market.replay import replay_market
+from mt5_bridge.simulated.market.server_clock import broker_time
 from mt5_bridge.simulated.market.synthetic import (
     DEFAULT_SYMBOLS,
     default_start,
@@ -87,7 +88,7 @@ def _market(arguments: argparse.Namespace, store: Store) -> Market:
         raise BrokerError(f"The synthetic market has no {', '.join(unknown)}; choose among {known}.")
     start = store.meta("synthetic_start")
     if start is None:
-        start = str(default_start(int(time.time())))
+        start = str(default_start(broker_time(int(time.time()))))
         store.set_meta("synthetic_start", start)
     return synthetic_market(symbols, arguments.seed, int(start), _clock(store))
 

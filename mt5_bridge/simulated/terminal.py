@@ -23,6 +23,7 @@ from mt5_bridge.simulated.engine.conventions import USUAL, Conventions, Conventi
 from mt5_bridge.simulated.engine.request import Request
 from mt5_bridge.simulated.engine.retcodes import Retcode
 from mt5_bridge.simulated.faults import FAULT_TAG, FaultKind
+from mt5_bridge.simulated.installations import announce
 from mt5_bridge.simulated.ipc import AnswerLostError, IpcError, IpcServer
 from mt5_bridge.simulated.link import LinkError, Message, RemoteError
 from mt5_bridge.simulated.market_watch import MarketWatch
@@ -82,6 +83,7 @@ class Terminal:
         self._watching = threading.Lock()
         self._kept: dict[Message, Any] = {}
         self._board: BoardReader | None = None
+        self._loaded: set[str] = set()
         self._sending = threading.Lock()
         self._stopping = threading.Event()
         self._sequence = itertools.count(1)
@@ -158,7 +160,20 @@ class Terminal:
             raise RemoteError(*INCOMPATIBLE)  # B18
         if function == "order_check" and not self._algo_trading:
             return codec.encode(_not_checked(Request.of(codec.decode(args)[0])))
-        return self._forward(function, args, kwargs)
+        value = self._forward(function, args, kwargs)
+        if function.startswith("copy_rates_") and self._conventions.fresh_history != "ready":
+            return self._while_loading(codec.decode(args)[0], value)
+        return value
+
+    def _while_loading(self, name: str, value: Any) -> Any:
+        """Bars as they are had while the history of a symbol loads: all of them from the second call on (rule E7)."""
+        if name in self._loaded:
+            return value
+        self._loaded.add(name)
+        if self._conventions.fresh_history == "missing":
+            raise RemoteError(*CALL_FAILED)
+        bars = codec.decode(value)
+        return codec.encode(bars[len(bars) // 2 :])
 
     def _forward(self, function: str, args: Any, kwargs: Any) -> Any:
         key = (function, args, kwargs)
@@ -237,6 +252,8 @@ class Terminal:
             raise RemoteError(*CALL_FAILED)  # D7
         if not enable and not selected:
             return self._conventions.unselect_unselected  # D8
+        if not enable and name == self._startup.chart:
+            raise RemoteError(*CALL_FAILED)  # D8
         if not enable and self._forward("positions_get", codec.encode(()), codec.encode({"symbol": name})) != ("t", ()):
             raise RemoteError(*CALL_FAILED)  # D8
         with self._watching:
@@ -354,6 +371,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         conventions = Conventions.read(folder / "config" / "conventions.json")
         terminal = Terminal(folder, startup, journal, conventions)
         server = IpcServer(arguments.ipc, terminal.handle)
+        announce(folder, arguments.ipc)
     except (FolderError, IpcError, ConventionsError) as error:
         sys.stderr.write(f"{error}\n")
         return 2

@@ -23,6 +23,7 @@ from mt5_bridge.contract import CONSTANTS, FUNCTIONS, PACKAGE_AUTHOR, PACKAGE_VE
 from mt5_bridge.simulated.admin import BrokerAdmin
 from mt5_bridge.simulated.broker import Broker
 from mt5_bridge.simulated.engine.conventions import Conventions
+from mt5_bridge.simulated.installations import Installations
 from mt5_bridge.simulated.ipc import IpcServer
 from mt5_bridge.simulated.market.bars import Array, minute_bars
 from mt5_bridge.simulated.market.market import Market, NothingMore
@@ -201,7 +202,7 @@ class Stage:
         self._terminals.append((terminal, served))
         return terminal, ipc
 
-    def program(self, ipc: str = "", *, connected: bool = True) -> Any:
+    def program(self, ipc: str | Installations = "", *, connected: bool = True) -> Any:
         """A program beside a terminal, as a module of its own."""
         backend = SimulatedBackend(ipc or self.ipc)
         self._backends.append(backend)

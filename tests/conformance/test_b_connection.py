@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import threading
 from collections.abc import Callable
@@ -10,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from mt5_bridge.simulated.installations import Installations, announce
 from mt5_bridge.simulated.link import Frames
 from tests.conformance.stage import LOGIN, PASSWORD, SERVER, Stage, deal
 
@@ -65,6 +67,30 @@ def test_four_functions_are_different_without_a_link(stage: Stage) -> None:
     assert mt5.market_book_release("EURUSD") is False
     assert mt5.last_error() == (1, "Success")
     assert mt5.shutdown() is True
+
+
+@pytest.mark.rule("B7")
+def test_without_a_path_the_terminal_of_this_process_or_the_one_used_last_is_taken(stage: Stage) -> None:
+    def logins(started_by: Path | None = None, path: str | None = None) -> int | tuple[int, str]:
+        mt5 = stage.program(Installations(stage.folder, started_by), connected=False)
+        joined = mt5.initialize() if path is None else mt5.initialize(path)
+        return int(mt5.account_info().login) if joined else mt5.last_error()
+
+    assert logins() == (-10003, "IPC initialize failed, MetaTrader 5 x64 not found")
+    stage.admin.create_account(OTHER, password=PASSWORD)
+    _, second = stage.start_terminal("u", login=OTHER)
+    for name, ipc in (("t", stage.ipc), ("u", second)):
+        announce(stage.folder / name, ipc)
+    for latest, login in (("t", LOGIN), ("u", OTHER), ("t", LOGIN)):
+        newest = max(one.stat().st_mtime_ns for one in stage.folder.glob("*/config/*"))
+        settings = stage.folder / latest / "config" / "servers.json"
+        os.utime(settings, ns=(newest + 10**9, newest + 10**9))
+        assert logins() == login  # the most recent accounts or settings
+    assert logins(stage.folder / "u") == OTHER  # the terminal that started this process comes first
+    for path in (stage.folder / "u", stage.folder / "u" / "terminal64.exe"):
+        assert logins(stage.folder / "t", str(path)) == OTHER  # and a path before everything
+    nowhere = str(stage.folder / "v" / "terminal64.exe")
+    assert logins(path=nowhere) == (-10003, f"IPC initialize failed, Process create failed '{nowhere}'")
 
 
 @pytest.mark.rule("B5")

@@ -81,6 +81,15 @@ def test_symbols_are_selected_and_unselected(stages: Callable[..., Stage]) -> No
     assert strict.symbol_select("ACME", False) is False
 
 
+@pytest.mark.rule("D8")
+def test_the_symbol_of_an_open_chart_stays_selected(stages: Callable[..., Stage]) -> None:
+    mt5 = stages(startup="[StartUp]\nSymbol=GBPUSD\n").mt5
+    assert mt5.symbol_select("GBPUSD", False) is False
+    assert mt5.last_error() == (-1, "Terminal: Call failed")
+    assert mt5.symbol_info("GBPUSD").select is True
+    assert mt5.symbol_select("EURUSD", False) is True
+
+
 @pytest.mark.rule("D9")
 def test_unselected_symbols_have_no_tick_and_no_depth(mt5: Any) -> None:
     mt5.symbol_select("ACME", False)
@@ -140,6 +149,28 @@ def test_depth_of_market(stage: Stage) -> None:
     assert mt5.market_book_release("EURUSD") is True
     assert mt5.market_book_get("EURUSD") is None
     assert stage.program().market_book_get("EURUSD") is None  # each program counts its own
+
+
+@pytest.mark.rule("G2")
+@pytest.mark.parametrize(("kind", "book_type"), [(0, 4), (1, 3)])
+def test_market_orders_that_wait_are_in_the_book(stage: Stage, kind: int, book_type: int) -> None:
+    mt5 = stage.mt5
+    stage.admin.set_symbol("ACME", liquidity=3.0)
+    assert mt5.market_book_add("ACME") is True
+    resting = mt5.market_book_get("ACME")
+    assert {one.type for one in resting} == {1, 2}
+    result = mt5.order_send(deal(mt5, symbol="ACME", volume=5.5, type=kind, type_filling=mt5.ORDER_FILLING_RETURN))
+    assert (result.retcode, result.volume) == (10010, 3.0)
+    book = mt5.market_book_get("ACME")
+    (waiting,) = [one for one in book if one.type not in (1, 2)]
+    assert (waiting.type, waiting.volume, waiting.volume_dbl) == (book_type, round(2.5), 2.5)
+    sides = [one.type in (1, 3) for one in book]
+    assert sides == sorted(sides, reverse=True)  # sells first
+    for side in (True, False):
+        prices = [one.price for one in book if (one.type in (1, 3)) is side]
+        assert prices == sorted(prices, reverse=True)
+    stage.tick(100.0, 100.02, symbol="ACME", last=100.0)  # the market takes the rest
+    assert mt5.market_book_get("ACME") == resting
 
 
 @pytest.mark.rule("G3")

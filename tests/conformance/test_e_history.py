@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pytest
 
-from mt5_bridge.contract import CONSTANT_GROUPS
+from mt5_bridge.contract import CONSTANT_GROUPS, CONSTANTS
+from mt5_bridge.simulated.market.calendar import DAY
+from mt5_bridge.simulated.market.synthetic import synthetic_market
 from tests.conformance.stage import Stage
+from tests.trading_desk import MONDAY_NOON
 
+MONDAY = MONDAY_NOON // DAY * DAY
 NAMES = ("time", "open", "high", "low", "close", "tick_volume", "spread", "real_volume")
 TICK_NAMES = ("time", "bid", "ask", "last", "volume", "time_msc", "flags", "volume_real")
 
@@ -103,6 +108,25 @@ def test_unknown_symbols_have_no_history(mt5: Any) -> None:
         assert mt5.last_error() == (-1, "Terminal: Call failed")
 
 
+@pytest.mark.rule("E7")
+@pytest.mark.parametrize(("fresh", "first"), [("ready", 100), ("missing", None), ("short", 50)])
+def test_the_first_bars_of_a_symbol_may_be_missing_or_short(
+    stages: Callable[..., Stage], fresh: str, first: int | None
+) -> None:
+    mt5 = stages(conventions={"fresh_history": fresh}).mt5
+    for name in ("EURUSD", "GBPUSD"):  # each symbol's history loads by itself
+        bars = mt5.copy_rates_from_pos(name, 1, 0, 100)
+        if first is None:
+            assert bars is None
+            assert mt5.last_error() == (-1, "Terminal: Call failed")
+        else:
+            assert mt5.last_error() == (1, "Success")
+            assert len(bars) == first
+        whole = mt5.copy_rates_from_pos(name, 1, 0, 100)
+        assert len(whole) == 100
+        assert first is None or np.array_equal(bars, whole[-first:])  # what is short lacks the oldest
+
+
 @pytest.mark.rule("E8", "F5")
 def test_nothing_in_range_is_an_empty_array(stage: Stage) -> None:
     mt5, now = stage.mt5, stage.now
@@ -131,6 +155,28 @@ def test_ticks_forward_from_a_date_and_in_a_range(stage: Stage) -> None:
     assert (ticks["last"].max(), ticks["volume"].max(), ticks["volume_real"].max()) == (0.0, 0, 0.0)
     halves = [mt5.copy_ticks_range("EURUSD", now - 7200 + 3600 * i, now - 3601 + 3600 * i, -1) for i in (0, 1)]
     assert np.all(np.diff(np.concatenate([half["time_msc"] for half in halves])) >= 0)
+
+
+@pytest.mark.rule("F3", "F2")
+def test_ticks_of_deals_tell_their_side_and_carry_all_values() -> None:
+    market = synthetic_market(["AAPL"], seed=3, start=MONDAY)
+    market.release((MONDAY + 20 * 3600) * 1000)
+    series = market.series["AAPL"]
+    ticks = series.ticks_range(MONDAY, MONDAY + DAY, CONSTANTS["COPY_TICKS_ALL"])
+    assert len(ticks) > 1000
+    flags = ticks["flags"]
+    assert set(np.unique(flags & ~np.uint32(2 | 4 | 128))) == {0, 8 | 16 | 32, 8 | 16 | 64}
+    bought, sold, quoted = (ticks[flags & 96 == side] for side in (32, 64, 0))
+    assert np.array_equal(bought["last"], bought["ask"])  # who buys takes the ask
+    assert np.array_equal(sold["last"], sold["bid"])
+    assert abs(len(bought) - len(sold)) < len(bought) / 4
+    assert len(quoted) > len(bought)
+    for field, changed in (("bid", 2), ("ask", 4), ("last", 8), ("volume", 16), ("volume_real", 16)):
+        before, after = ticks[field][:-1], ticks[field][1:]
+        assert np.all(before[flags[1:] & changed == 0] == after[flags[1:] & changed == 0]), field
+        assert np.all(ticks[field] > 0)
+    deals = series.ticks_range(MONDAY, MONDAY + DAY, CONSTANTS["COPY_TICKS_TRADE"])
+    assert np.array_equal(deals, ticks[flags & 24 != 0])
 
 
 @pytest.mark.rule("F2", "F3")

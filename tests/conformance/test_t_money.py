@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -12,7 +13,7 @@ from mt5_bridge.simulated.engine.money import Valuation
 from mt5_bridge.simulated.market.calendar import ALWAYS, DAY
 from mt5_bridge.simulated.symbols import SymbolSpec, specification
 from tests.conformance.stage import LOGIN, Stage
-from tests.trading_desk import Desk
+from tests.trading_desk import MONDAY_NOON, Desk
 
 LEVERAGE = 100
 BASE: dict[str, Any] = {
@@ -172,6 +173,47 @@ def test_profit_by_calculation_mode(mode: int, expected: float) -> None:
     for buy, sign in ((True, 1), (False, -1)):
         profit = desk.book.valuation.profit(desk.account, desk.spec, 3.0, 50.0, 52.0, buy=buy)
         assert profit == pytest.approx(sign * expected)
+
+
+@pytest.mark.rule("U1")
+@pytest.mark.parametrize("mode", [0, 2])
+def test_a_bond_accrues_interest_while_it_is_held(mode: int) -> None:
+    day = 1000.0 * 7.3 / 100 / 365  # 0.20 a unit
+    start = MONDAY_NOON // DAY * DAY
+    desk = Desk(
+        account={"margin_mode": mode},
+        **(BASE | {"calc_mode": symbols.EXCH_BONDS, "contract_size": 1.0, "margin_initial": 1.0}),
+        accrued_interest=12.5,
+        accrued_since=start,
+        coupon=7.3,
+    )
+    assert (desk.spec.accrued_at(start), desk.spec.accrued_at(start + 3 * DAY + 5)) == (12.5, 12.5 + 3 * day)
+    desk.deal(0, 2.0)
+    paid = desk.positions()[0].profit  # the spread
+    assert paid == pytest.approx(2.0 * 1000 * -0.0001)
+    desk.wait(3 * DAY)
+    assert desk.positions()[0].profit == pytest.approx(paid + 2.0 * 3 * day)
+    desk.deal(0, 1.0)
+    desk.wait(DAY)
+    profit = sum(one.profit for one in desk.positions())  # (close x face + accrued) - (open x face + accrued), of each
+    assert profit == pytest.approx(1.5 * paid + 2.0 * 4 * day + 1.0 * day)
+    before = desk.account.balance
+    for position in desk.positions():
+        desk.deal(1, position.volume, position=position.ticket)
+    assert desk.account.balance == pytest.approx(before + profit)
+    if mode == 2:
+        desk.deal(1, 1.0)
+        desk.wait(DAY)
+        assert desk.positions()[0].profit == pytest.approx(0.5 * paid - day)  # who has sold it owes the interest
+
+
+@pytest.mark.rule("U1")
+def test_accrued_interest_of_a_symbol_is_that_of_the_day(stages: Callable[..., Stage]) -> None:
+    bond = {"calc_mode": symbols.EXCH_BONDS, "face_value": 1000.0, "coupon": 7.3, "accrued_interest": 1.0}
+    stage = stages(symbols={"ACME": bond | {"accrued_since": MONDAY_NOON}})
+    assert stage.mt5.symbol_info("ACME").trade_accrued_interest == 1.0
+    stage.wait(2 * DAY)
+    assert stage.mt5.symbol_info("ACME").trade_accrued_interest == pytest.approx(1.4)
 
 
 @pytest.mark.rule("U1")

@@ -37,6 +37,8 @@ class Conventions:
     """L23: the order in which a refusal of an opening request is chosen."""
     no_account: str = "none"
     """B19: account_info() before any account is authorised gives `none` (None, -1) or a `blank` struct."""
+    fresh_history: str = "ready"
+    """E7: the first bars asked of a symbol since the terminal's start are `ready`, `missing` (None, -1) or `short`."""
     unselect_unselected: bool = True
     """D8: what taking an unselected symbol out of the Market Watch gives."""
     unselected_tick_error: tuple[int, str] = (-4, "Terminal: Not found")

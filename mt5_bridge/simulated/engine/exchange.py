@@ -85,23 +85,29 @@ class Exchange:
             done = requests.carry_out(self.book, account, request, limit)
         except Refused as refusal:
             return self.refusal(request, request_id, refusal.retcode)
+        code = done.retcode
         if request.action in (Action.PENDING, Action.MODIFY):
-            self._take_marketable(account.orders.get(done.order or request.order))
-        return _result(done.retcode, done, quote if done.with_quote else None, request_id, request)
+            order = account.orders.get(done.order or request.order)
+            if order is not None and not self._take_marketable(order):
+                code = Retcode.REJECT_CANCEL  # L21
+        return _result(code, done, quote if done.with_quote else None, request_id, request)
 
     def refusal(self, request: Request, request_id: int, code: Retcode) -> Struct:
         """The result of a request that is refused (rule K5)."""
         quote = self.book.quotes.get(request.symbol) if code.from_server else None
         return _result(code, requests.Executed(), quote, request_id if code.from_server else 0, request)
 
-    def _take_marketable(self, order: Order | None) -> None:
-        """An exchange fills a limit order that is through the market at once, or cancels it (rules N1, M4)."""
-        if order is None or not requests.is_marketable(self.book, order):
-            return
+    def _take_marketable(self, order: Order) -> bool:
+        """An exchange fills a limit order that is through the market at once, or cancels it (rules N1, M4).
+
+        False when the activation is refused.
+        """
+        if not requests.is_marketable(self.book, order):
+            return True
         if requests.cancels_at_once(self.book, order):
             self.book.finish_order(order, order.finished(State.CANCELED, self.book.now_msc, left=order.volume))
-        else:
-            self._activate(order, self.book.quotes[order.symbol])
+            return True
+        return self._activate(order, self.book.quotes[order.symbol])
 
     def check(self, login: int, request: Request) -> Struct:
         """What `order_check` gives (section J): the account after the trade, or the refusal."""
@@ -273,7 +279,8 @@ class Exchange:
         execution.fill_whole(book, book.accounts[position.login], order, market)
         return True
 
-    def _activate(self, order: Order, quote: Quote) -> None:
+    def _activate(self, order: Order, quote: Quote) -> bool:
+        """Do what an order does when its price is reached; False when that is refused and the order gone (N5)."""
         book = self.book
         if order.kind in (Kind.BUY_STOP_LIMIT, Kind.SELL_STOP_LIMIT):
             # Rule N4: the same ticket goes on as a limit order.
@@ -281,15 +288,14 @@ class Exchange:
             order.price, order.stoplimit = order.stoplimit, 0.0
             order.setup_msc = book.now_msc
             book.put_order(order)
-            self._take_marketable(order)
-            return
+            return self._take_marketable(order)
         account = book.accounts[order.login]
         price = quote.to_fill(buy=order.kind.is_buy)
         if order.kind in (Kind.BUY_LIMIT, Kind.SELL_LIMIT):  # at the price or better (rule N3)
             price = min(price, order.price) if order.kind.is_buy else max(price, order.price)
         if order.position and order.position not in account.positions:
             book.finish_order(order, order.finished(State.CANCELED, book.now_msc, left=order.volume))
-            return
+            return True
         try:
             if not order.position:
                 validation.check_trade_mode(book.specs[order.symbol], order.kind)
@@ -297,8 +303,9 @@ class Exchange:
                 check_money(book, account, market_order, price)
         except Refused:
             book.finish_order(order, order.finished(State.REJECTED, book.now_msc, left=order.volume))
-            return
+            return False
         self._fill(account, order, price)
+        return True
 
     def _fill(self, account: Account, order: Order, price: float) -> None:
         """Fill an order as far as the market goes (rule M4)."""

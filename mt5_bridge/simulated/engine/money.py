@@ -81,10 +81,21 @@ class Valuation:
         return quote.bid if at_bid else quote.ask
 
     def profit(
-        self, account: Account, spec: SymbolSpec, volume: float, price_open: float, price_close: float, *, buy: bool
+        self,
+        account: Account,
+        spec: SymbolSpec,
+        volume: float,
+        price_open: float,
+        price_close: float,
+        *,
+        buy: bool,
+        interest: float = 0.0,
     ) -> float:
-        """Result in the account currency of `volume` lots from one price to the other (rules U1, U2)."""
-        raw = raw_profit(spec, volume, price_open, price_close)
+        """Result in the account currency of `volume` lots from one price to the other (rules U1, U2).
+
+        `interest` is what one unit of a bond has accrued in between, in the profit currency.
+        """
+        raw = raw_profit(spec, volume, price_open, price_close, interest)
         raw = raw if buy else -raw
         if spec.currency_profit != account.currency:
             raw *= self.rate(spec.currency_profit, account.currency, at_bid=buy, own=(spec.name, price_close))
@@ -118,7 +129,8 @@ class Valuation:
             return position.price_open, 0.0
         price = quote.bid if position.buy else quote.ask
         spec = self.specs[position.symbol]
-        return price, self.profit(account, spec, position.volume, position.price_open, price, buy=position.buy)
+        volume, opened, interest = position.volume, position.price_open, position.interest
+        return price, self.profit(account, spec, volume, opened, price, buy=position.buy, interest=interest)
 
     def state(self, account: Account, positions: Iterable[Position] | None = None) -> AccountState:
         """The account's sums (rule H1), with the margin of its own positions or of others in their place."""
@@ -179,7 +191,7 @@ class AccountState(NamedTuple):
         return self.equity / self.margin * 100.0 if self.margin else 0.0
 
 
-def raw_profit(spec: SymbolSpec, volume: float, price_open: float, price_close: float) -> float:
+def raw_profit(spec: SymbolSpec, volume: float, price_open: float, price_close: float, interest: float = 0.0) -> float:
     """Result of a buy in the profit currency, by calculation mode (rule U1)."""
     size = spec.contract_size * volume
     mode = spec.calc_mode
@@ -188,9 +200,8 @@ def raw_profit(spec: SymbolSpec, volume: float, price_open: float, price_close: 
     if mode in FUTURES_MODES or mode in OPTION_MODES:
         return (price_close - price_open) * volume * spec.tick_money / spec.tick_size
     if mode in BOND_MODES:
-        # Interest that accrues while the bond is held is not simulated: both legs carry the same.
-        face, accrued = spec.face_value, spec.accrued_interest
-        return size * (price_close * face + accrued) - size * (price_open * face + accrued)
+        # The interest accrued before the bond was bought is in both legs.
+        return size * (price_close * spec.face_value + interest) - size * (price_open * spec.face_value)
     if mode == COLLATERAL:
         return 0.0
     return (price_close - price_open) * size

@@ -122,7 +122,7 @@ def _worst(book: Book, account: Account, margin: float, prices: _Prices) -> Acco
 def _worst_profit(book: Book, account: Account, position: Position, prices: _Prices) -> float:
     spec = book.specs[position.symbol]
     worst = prices.end(position.symbol, ask=not position.buy, high=not position.buy)
-    raw = raw_profit(spec, position.volume, position.price_open, worst)
+    raw = raw_profit(spec, position.volume, position.price_open, worst, position.interest)
     raw = raw if position.buy else -raw
     if spec.currency_profit == account.currency:
         return account.money(raw)

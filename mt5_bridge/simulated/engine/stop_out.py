@@ -6,10 +6,9 @@ from collections.abc import Callable, Iterable
 
 from mt5_bridge.simulated.engine.book import Book
 from mt5_bridge.simulated.engine.execution import lots
-from mt5_bridge.simulated.engine.model import DEAL_BALANCE, SO_MONEY, Account, Position, Reason, State
+from mt5_bridge.simulated.engine.model import DEAL_BALANCE, REAL_ACCOUNT, SO_MONEY, Account, Position, Reason, State
 from mt5_bridge.simulated.engine.money import AccountState
 
-_REAL_ACCOUNT = 2
 _DISABLED = 0
 
 Closer = Callable[[Position, float, str], bool]
@@ -88,7 +87,7 @@ def _oldest_losers(book: Book, account: Account, closable: Iterable[Position]) -
 
 def _share(book: Book, account: Account, position: Position) -> float:
     """What is closed at once: on a real netting account not more than the symbol's largest volume (rule O2)."""
-    if account.nets and account.trade_mode == _REAL_ACCOUNT:
+    if account.nets and account.trade_mode == REAL_ACCOUNT:
         return lots(min(position.volume, book.specs[position.symbol].volume_max))
     return position.volume
 

@@ -40,7 +40,8 @@ def end_day(book: Book) -> None:
         for order in list(account.orders.values()):
             mode = book.specs[order.symbol].order_gtc_mode
             if mode != GTC_KEEP and order.type_time == TIME_GTC:
-                book.finish_order(order, order.finished(State.EXPIRED, book.now_msc, left=order.volume))
+                state = State[book.conventions.day_end_state.upper()]
+                book.finish_order(order, order.finished(state, book.now_msc, left=order.volume))
         for position in list(account.positions.values()):
             spec = book.specs[position.symbol]
             if spec.order_gtc_mode == GTC_DAILY and (position.sl or position.tp):

@@ -239,31 +239,34 @@ class Exchange:
                 if sessions.next_open(order.expiration) * 1000 <= now_msc:
                     self.book.finish_order(order, order.finished(State.EXPIRED, now_msc, left=order.volume))
 
-    def _act(self, name: str) -> bool:
-        """Close what has reached its stops and activate what has reached its price; True if anything happened."""
+    def _act(self, name: str) -> None:
+        """Close what has reached its stops and activate what has reached its price."""
         book = self.book
         spec = book.specs[name]
         if not book.is_open(spec):
-            return False
+            return
         quote = book.quotes[name]
-        happened = False
         for position in list(book.positions_of[name].values()):
             reason = stop_reason(position, quote, on_last=spec.on_exchange)
             if reason is not None:
-                happened |= self._close_at_stop(position, reason, quote)
+                self._close_at_stop(position, reason, quote)
         for order in list(book.orders_of[name].values()):
             if is_reached(order, quote, on_last=spec.on_exchange):
                 self._activate(order, quote)
-                happened = True
-        return happened
 
-    def _close_at_stop(self, position: Position, reason: Reason, quote: Quote) -> bool:
+    def _close_at_stop(self, position: Position, reason: Reason, quote: Quote) -> None:
         digits = self.book.specs[position.symbol].digits
         level, word = (position.sl, "sl") if reason is Reason.SL else (position.tp, "tp")
         market = quote.to_fill(buy=not position.buy)
-        if reason is Reason.TP:  # at the level or better (rule R8)
-            market = max(market, level) if position.buy else min(market, level)
-        return self._close(position, position.volume, reason, f"[{word} {level:.{digits}f}]", market, level)
+        price = self._fill_price(market, level, buy=not position.buy, limit=reason is Reason.TP)
+        self._close(position, position.volume, reason, f"[{word} {level:.{digits}f}]", price, level)
+
+    def _fill_price(self, market: float, level: float, *, buy: bool, limit: bool) -> float:
+        """The price of an execution at a level that the market has reached (rules N3, R8)."""
+        if limit:  # at the level or better
+            better = min(market, level) if buy else max(market, level)
+            return better if self.book.conventions.limits_improve else level
+        return market if self.book.conventions.stops_slip else level
 
     def _close(
         self, position: Position, volume: float, reason: Reason, comment: str, market: float, price: float = 0.0
@@ -291,8 +294,9 @@ class Exchange:
             return self._take_marketable(order)
         account = book.accounts[order.login]
         price = quote.to_fill(buy=order.kind.is_buy)
-        if order.kind in (Kind.BUY_LIMIT, Kind.SELL_LIMIT):  # at the price or better (rule N3)
-            price = min(price, order.price) if order.kind.is_buy else max(price, order.price)
+        if order.kind not in (Kind.BUY, Kind.SELL):
+            limit = order.kind in (Kind.BUY_LIMIT, Kind.SELL_LIMIT)
+            price = self._fill_price(price, order.price, buy=order.kind.is_buy, limit=limit)
         if order.position and order.position not in account.positions:
             book.finish_order(order, order.finished(State.CANCELED, book.now_msc, left=order.volume))
             return True
@@ -315,12 +319,14 @@ class Exchange:
             execution.fill_whole(book, account, order, price)
             return
         if order.filling == FILL_FOK or available <= 0:
-            return  # it waits for a tick that takes more
+            if book.conventions.reached_without_volume == "canceled" and order.filling in (FILL_FOK, FILL_IOC):
+                book.finish_order(order, order.finished(State.CANCELED, book.now_msc, left=order.volume))
+            return  # or it waits for a tick that takes more
         done = execution.fill(book, account, order, available, price)
         order.initial = order.initial or order.volume
         order.volume = execution.lots(order.volume - available)
         if order.filling == FILL_IOC:
-            execution.settle(book, order, State.CANCELED, done.identifier, price)
+            execution.settle(book, order, State[book.conventions.rest_state.upper()], done.identifier, price)
         else:
             book.put_order(order)
 

@@ -22,6 +22,7 @@ from mt5_bridge.simulated.market.bars import Array
 from mt5_bridge.simulated.market.calendar import ALWAYS, DAY
 from mt5_bridge.simulated.symbols import EXCH_STOCKS, EXCHANGE_EXECUTION, SWAP_POINTS, SymbolSpec, specification
 from mt5_bridge.structs import TICKS_DTYPE
+from tests.benchmarks.engine import ours, scene
 from tests.plain_exchange import PlainExchange
 from tests.trading_desk import MONDAY_NOON
 
@@ -33,6 +34,7 @@ def _specs() -> dict[str, SymbolSpec]:
     names = [name for name in POINTS if name != "ACME"]
     specs = {name: replace(specification(name), sessions=ALWAYS, margin_rate_pending=0.5) for name in names}
     specs["EURUSD"] = specification("EURUSD")  # has a weekend
+    specs["GBPUSD"] = replace(specs["GBPUSD"], variation_margin=True)
     swap: dict[str, Any] = {"swap_mode": SWAP_POINTS, "swap_long": -80.0, "swap_short": -40.0}
     specs["USDJPY"] = replace(specs["USDJPY"], **swap, commission=3.0, liquidity=0.7)
     specs["ACME"] = SymbolSpec(
@@ -192,6 +194,9 @@ CONVENTIONS = st.builds(
     stop_out_of_hedged=st.booleans(),
     compensate_negative_balance=st.booleans(),
     margin_rate_side=st.sampled_from(["deal", "other"]),
+    limits_improve=st.booleans(),
+    stops_slip=st.booleans(),
+    reached_without_volume=st.sampled_from(["waits", "canceled"]),
 )
 
 
@@ -199,6 +204,13 @@ CONVENTIONS = st.builds(
 @given(seed=st.integers(0, 2**32), conventions=CONVENTIONS)
 def test_batches_and_single_ticks_end_as_the_plain_way_does(seed: int, conventions: Conventions) -> None:
     _assert_same(Random(seed), 40, conventions)
+
+
+def test_the_benchmark_s_ways_end_alike() -> None:
+    ticks = scene.synthetic_ticks(2_000)
+    outcomes = [ours.measure(ticks, way)[1] for way in ("batch", "single", "account_each", "everything_each")]
+    assert outcomes[1:] == outcomes[:1] * 3
+    assert outcomes[0]["positions"] == outcomes[0]["orders"] == scene.COUNT
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,7 @@ from typing import Any
 from mt5_bridge import codec
 from mt5_bridge.arguments import RejectedError, left_by, parse, unconnected
 from mt5_bridge.simulated.installations import PROGRAM, Installations
-from mt5_bridge.simulated.link import Frames, LinkError, RemoteError, SendError, connect, opened
+from mt5_bridge.simulated.link import Frames, LinkError, RemoteError, SendError, connect, opened, unwrapped
 
 SUCCESS = (1, "Success")
 NOTHING_YET = (0, "")
@@ -84,7 +84,7 @@ class SimulatedBackend:
             if function == "login":
                 timeout = named.get("timeout", DEFAULT_TIMEOUT_MS)
                 return self._ask("login", plain[0], named.get("password"), named.get("server"), timeout, wait=timeout)
-            return codec.decode(self._ask("call", function, codec.encode(plain), codec.encode(named)))
+            return unwrapped(self._ask("call", function, codec.encode(plain), codec.encode(named)))
         except RemoteError as error:
             return self._failed(function, (error.code, error.text))
         except LinkError as error:

@@ -27,6 +27,7 @@ from mt5_bridge.simulated.link import (
     frame_length,
     pack,
     unpack,
+    wrapped,
 )
 from mt5_bridge.simulated.operations import Operations
 
@@ -235,7 +236,7 @@ class Server:
                 faults = self._struck(connection, function, {})
                 wrong = faults.get(FaultKind.WRONG_ACCOUNT)
                 login = connection.login if wrong is None else wrong.other
-                return _marred(codec.encode(self._calls.call(login, function, *values, selected)), faults)
+                return _marred(wrapped(self._calls.call(login, function, *values, selected)), faults)
             case "send", (int(sequence), int(request_id), request):
                 self._broker.advance(time.monotonic())
                 fields = codec.decode(request)

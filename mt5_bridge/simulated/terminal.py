@@ -25,7 +25,7 @@ from mt5_bridge.simulated.engine.retcodes import Retcode
 from mt5_bridge.simulated.faults import FAULT_TAG, FaultKind
 from mt5_bridge.simulated.installations import announce
 from mt5_bridge.simulated.ipc import AnswerLostError, IpcError, IpcServer
-from mt5_bridge.simulated.link import LinkError, Message, RemoteError
+from mt5_bridge.simulated.link import LinkError, Message, RemoteError, unwrapped, wrapped
 from mt5_bridge.simulated.market_watch import MarketWatch
 from mt5_bridge.simulated.parser import Parser
 from mt5_bridge.simulated.quote_board import BoardKey, BoardReader
@@ -155,11 +155,11 @@ class Terminal:
             return self._market_book(books, function, codec.decode(args)[0], (args, kwargs))
         here = self._here.get(function)
         if here is not None:
-            return codec.encode(here(*codec.decode(args)))
+            return wrapped(here(*codec.decode(args)))
         if function in _NEEDS_BUILD and self._startup.build < _NEEDS_BUILD[function]:
             raise RemoteError(*INCOMPATIBLE)  # B18
         if function == "order_check" and not self._algo_trading:
-            return codec.encode(_not_checked(Request.of(codec.decode(args)[0])))
+            return wrapped(_not_checked(Request.of(codec.decode(args)[0])))
         value = self._forward(function, args, kwargs)
         if function.startswith("copy_rates_") and self._conventions.fresh_history != "ready":
             return self._while_loading(codec.decode(args)[0], value)
@@ -172,8 +172,8 @@ class Terminal:
         self._loaded.add(name)
         if self._conventions.fresh_history == "missing":
             raise RemoteError(*CALL_FAILED)
-        bars = codec.decode(value)
-        return codec.encode(bars[len(bars) // 2 :])
+        bars = unwrapped(value)
+        return wrapped(bars[len(bars) // 2 :])
 
     def _forward(self, function: str, args: Any, kwargs: Any) -> Any:
         key = (function, args, kwargs)
@@ -202,7 +202,7 @@ class Terminal:
         if board is None or name not in selected or self.link.state is not LoginState.AUTHORISED:
             return None
         tick = board.tick(name)
-        return None if tick is None else codec.encode(tick)
+        return None if tick is None else wrapped(tick)
 
     def _without_broker(self, key: Message, error: LinkError) -> Any:
         """The last answer, as long as the account may still come back (rules B17, B19, H4)."""
@@ -211,7 +211,7 @@ class Terminal:
             kept = self._kept[key]
             return _may_not_trade(kept) if function == "account_info" else kept
         if function == "account_info" and self._conventions.no_account == "blank":
-            return codec.encode(AccountInfo(kind() for _, kind in STRUCTS["AccountInfo"]))
+            return wrapped(AccountInfo(kind() for _, kind in STRUCTS["AccountInfo"]))
         raise RemoteError(*CALL_FAILED) from error
 
     def _endured(self, value: Any) -> Any:
@@ -254,7 +254,8 @@ class Terminal:
             return self._conventions.unselect_unselected  # D8
         if not enable and name == self._startup.chart:
             raise RemoteError(*CALL_FAILED)  # D8
-        if not enable and self._forward("positions_get", codec.encode(()), codec.encode({"symbol": name})) != ("t", ()):
+        held = codec.encode(()), codec.encode({"symbol": name})
+        if not enable and unwrapped(self._forward("positions_get", *held)):
             raise RemoteError(*CALL_FAILED)  # D8
         with self._watching:
             self._watch.set(name, enable=enable)
@@ -267,16 +268,16 @@ class Terminal:
             return self._forward(function, *call)
         if function == "market_book_release":
             if name not in books:
-                return False  # G4
+                return wrapped(False)  # G4
             books.remove(name)
-            return True
+            return wrapped(True)
         if name not in self._selected():
-            return False  # D9
-        info = codec.decode(self._forward("symbol_info", codec.encode((name,)), codec.encode({})))
+            return wrapped(False)  # D9
+        info = unwrapped(self._forward("symbol_info", codec.encode((name,)), codec.encode({})))
         if not info.ticks_bookdepth:
-            return False  # G3
+            return wrapped(False)  # G3
         books.append(name)
-        return True
+        return wrapped(True)
 
     def _order_send(self, fields: dict[str, Any]) -> Any:
         """Send a request once. If the link breaks on the way, the broker is asked what became of it, not told again."""
@@ -328,8 +329,8 @@ def _who(credentials: Credentials) -> tuple[int, str]:
 
 def _may_not_trade(kept: Any) -> Any:
     """An account as it was last seen, without leave to trade."""
-    fields = codec.decode(kept)._asdict() | {"trade_allowed": False}
-    return codec.encode(AccountInfo(fields.values()))
+    fields = unwrapped(kept)._asdict() | {"trade_allowed": False}
+    return wrapped(AccountInfo(fields.values()))
 
 
 def _not_checked(request: Request) -> Any:

@@ -69,7 +69,7 @@ class BoardReader:
     """A terminal's side."""
 
     def __init__(self, key: BoardKey) -> None:
-        """Raises OSError when this machine has no such board."""
+        """Raises OSError, for an empty file ValueError, when this machine has no such board."""
         with Path(key.path).open("rb") as file:
             self._map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
         self._nonce = key.nonce

@@ -319,7 +319,7 @@ class Terminal:
 def _board_of(key: BoardKey) -> BoardReader | None:
     try:
         return BoardReader(key)
-    except OSError:
+    except (OSError, ValueError):
         return None  # the broker is on another machine
 
 

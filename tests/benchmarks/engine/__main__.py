@@ -40,7 +40,7 @@ def install(target: Path) -> None:
     if (target / "complete").exists():
         return
     pip = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--only-binary=:all:"]
-    command = [*pip, "--upgrade", "--target", str(target)]
+    command = [*pip, "--no-warn-conflicts", "--upgrade", "--target", str(target)]
     subprocess.run([*command, *NEEDS, *NEEDS_TOO], check=True)
     subprocess.run([*command, "--no-deps", PEER], check=True)
     (target / "complete").touch()

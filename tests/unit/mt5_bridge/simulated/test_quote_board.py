@@ -75,6 +75,9 @@ def test_another_brokers_board_is_not_read(tmp_path: Path) -> None:
         BoardReader(board.key._replace(nonce=bytes(16)))
     with pytest.raises(FileNotFoundError):
         BoardReader(board.key._replace(path=str(tmp_path / "none")))
+    (tmp_path / "empty").touch()
+    with pytest.raises(ValueError, match="empty"):
+        BoardReader(board.key._replace(path=str(tmp_path / "empty")))
 
 
 def test_a_new_broker_takes_the_old_board_away(tmp_path: Path) -> None:

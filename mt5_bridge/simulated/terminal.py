@@ -20,6 +20,7 @@ from mt5_bridge import codec
 from mt5_bridge.contract import STRUCTS
 from mt5_bridge.simulated.broker_link import BrokerLink, LoginState
 from mt5_bridge.simulated.engine.conventions import USUAL, Conventions, ConventionsError
+from mt5_bridge.simulated.engine.model import Action
 from mt5_bridge.simulated.engine.request import Request
 from mt5_bridge.simulated.engine.retcodes import Retcode
 from mt5_bridge.simulated.faults import FAULT_TAG, FaultKind
@@ -37,7 +38,7 @@ from mt5_bridge.simulated.terminal_folder import (
     read_startup,
     server_address,
 )
-from mt5_bridge.structs import AccountInfo, OrderCheckResult, OrderSendResult, TerminalInfo
+from mt5_bridge.structs import AccountInfo, OrderSendResult, TerminalInfo
 
 BUILD_DATE = "19 Jun 2026"
 MAX_BARS = 100_000
@@ -156,7 +157,11 @@ class Terminal:
         if function in _NEEDS_BUILD and self._startup.build < _NEEDS_BUILD[function]:
             raise RemoteError(*INCOMPATIBLE)  # B18
         if function == "order_check" and not self._algo_trading:
-            return codec.encode(_not_checked(Request.of(codec.decode(args)[0])))
+            return codec.encode(Request.of(codec.decode(args)[0]).refused_check(Retcode.CLIENT_DISABLES_AT))
+        if function == "order_check":
+            request = Request.of(codec.decode(args)[0])
+            if self._is_unselected(request):
+                return codec.encode(request.refused_check(Retcode(self._conventions.unselected_trade)))
         value = self._forward(function, args, kwargs)
         if function.startswith("copy_rates_") and self._conventions.fresh_history != "ready":
             return self._while_loading(codec.decode(args)[0], value)
@@ -264,14 +269,16 @@ class Terminal:
 
     def _order_send(self, fields: dict[str, Any]) -> Any:
         """Send a request once. If the link breaks on the way, the broker is asked what became of it, not told again."""
-        if self._startup.tradeapi_disabled:
+        if self._startup.tradeapi_disabled and not self._conventions.python_disabled_retcode:
             raise RemoteError(*API_DISABLED)  # I5
         request = Request.of(fields)
-        if not self._algo_trading:
+        if not self._algo_trading or self._startup.tradeapi_disabled:
             return _refusal(Retcode.CLIENT_DISABLES_AT, request)
         with self._sending:
             if self.link.state is not LoginState.AUTHORISED:
                 return _refusal(Retcode.CONNECTION, request)
+            if self._is_unselected(request):
+                return _refusal(Retcode(self._conventions.unselected_trade), request)
             sequence = next(self._sequence)
             try:
                 answer = self.link.request(
@@ -283,6 +290,15 @@ class Terminal:
             if result.request_id == self._request_id:
                 self._request_id += 1
         return result
+
+    def _is_unselected(self, request: Request) -> bool:
+        """Whether the request opens or places on a known symbol that is not selected, not as a cross either (D9)."""
+        name = request.symbol
+        with self._watching:
+            seen = name in self._watch.selected or not self._watch.knows(name)
+        if seen or request.action not in (Action.DEAL, Action.PENDING):
+            return False
+        return not codec.decode(self._forward("symbol_info", codec.encode((name,)), codec.encode({}))).select
 
     def _settle(self, sequence: int, request: Request) -> Any:
         """The outcome of a request whose answer was lost.
@@ -307,12 +323,6 @@ def _may_not_trade(kept: Any) -> Any:
     """An account as it was last seen, without leave to trade."""
     fields = codec.decode(kept)._asdict() | {"trade_allowed": False}
     return codec.encode(AccountInfo(fields.values()))
-
-
-def _not_checked(request: Request) -> Any:
-    """What `order_check` gives while programs may not trade (rule L13)."""
-    code = Retcode.CLIENT_DISABLES_AT
-    return OrderCheckResult((int(code), 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, code.comment, request.struct()))
 
 
 def _refusal(code: Retcode, request: Request) -> Any:

@@ -139,6 +139,8 @@ def test_initialize_waits_for_the_account(stage: Stage) -> None:
     assert mt5.last_error()[0] == -10004  # the link is closed
     assert mt5.initialize(login=LOGIN, password=PASSWORD, server="Nowhere", timeout=50) is False
     assert mt5.last_error() == (-10005, "IPC timeout")
+    assert mt5.account_info() is None
+    assert mt5.last_error()[0] == -10004  # here too
     assert mt5.initialize(login=LOGIN, password=PASSWORD, server=SERVER) is True
 
 

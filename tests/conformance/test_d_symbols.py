@@ -8,7 +8,9 @@ from typing import Any
 import pytest
 
 from mt5_bridge.simulated.engine.filters import matches_group, matches_mask
+from mt5_bridge.simulated.market.calendar import DAY
 from tests.conformance.stage import LOGIN, PASSWORD, SERVER, Stage, deal, is_struct
+from tests.trading_desk import Desk
 
 
 def names(symbols: Any) -> list[str]:
@@ -219,6 +221,32 @@ def test_the_sums_of_an_account(stage: Stage) -> None:
         assert round(value, info.currency_digits) == value
     assert type(mt5.terminal_info().ping_last) is int
     assert mt5.terminal_info().retransmission == 0.0
+
+
+@pytest.mark.rule("H6")
+@pytest.mark.parametrize("digits", [0, 2, 3])
+def test_amounts_have_the_digits_of_their_currency(digits: int) -> None:
+    # Prices and balances whose sums and differences leave dust behind in floating point.
+    for step in range(20):
+        desk = Desk(
+            10_000.1 + step / 10, account={"currency_digits": digits}, swap_mode=4, swap_long=-0.123456, commission=1.23
+        )
+        desk.deal(0, 0.37)
+        desk.move((1.1 + step / 1e5, 1.1001 + step / 1e5))
+        desk.wait(DAY)
+        info, (position,) = desk.info(), desk.positions()
+        amounts = [
+            info.balance,
+            info.profit,
+            info.equity,
+            info.margin,
+            info.margin_free,
+            position.profit,
+            position.swap,
+        ]
+        desk.deal(1, 0.11, position=position.ticket)
+        amounts += [desk.last_deal.profit, desk.last_deal.swap, desk.last_deal.commission, desk.account.balance]
+        assert amounts == [round(value, digits) for value in amounts]
 
 
 @pytest.mark.rule("H2", "H3")

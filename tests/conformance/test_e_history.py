@@ -191,5 +191,7 @@ def test_ticks_by_what_changed(stage: Stage) -> None:
     assert mt5.last_error() == (1, "Success")
     traded = mt5.copy_ticks_range("ACME", now, now + 60, mt5.COPY_TICKS_TRADE)
     assert traded["last"][-1] == 99.95
+    assert len(mt5.copy_ticks_range("ACME", now + 1, now + 60, mt5.COPY_TICKS_INFO)) == 0  # no quote has changed
+    assert len(mt5.copy_ticks_range("ACME", now + 1, now + 60, mt5.COPY_TICKS_ALL)) == 1
     assert np.all((info["bid"] > 0) & (info["ask"] > 0))  # every row has all current values
     assert set(np.unique(info["flags"])) <= {2, 4, 6, 130, 134}

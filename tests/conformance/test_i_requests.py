@@ -70,6 +70,15 @@ def test_a_check_shows_the_account_after_the_trade_and_changes_nothing(mt5: Any)
     assert result.margin_level == pytest.approx(result.equity / result.margin * 100)
     assert is_struct(result.request, "TradeRequest", 17)
     assert (mt5.account_info(), mt5.positions_total()) == (before, 0)
+    mt5.order_send(deal(mt5, volume=1.0))
+    held = mt5.account_info()
+    result = mt5.order_check(deal(mt5))
+    assert (
+        (result.balance, result.equity, result.profit)
+        == (held.balance, held.equity, held.profit)
+        == (1e4, 9990.0, -10.0)
+    )
+    assert result.margin == pytest.approx(held.margin + 110.01)  # the total
     first, _, second = mt5.order_send(deal(mt5)), mt5.order_check(deal(mt5)), mt5.order_send(deal(mt5))
     assert second.request_id == first.request_id + 1
 

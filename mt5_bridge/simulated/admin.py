@@ -46,6 +46,10 @@ class BrokerAdmin:
         """
         self._ask("configure_account", login, codec.encode(changes))
 
+    def set_investor_password(self, login: int, password: str) -> None:
+        """Set the password that opens an account for looking and not for trading."""
+        self._ask("investor_password", login, password)
+
     def book_money(self, login: int, amount: float, comment: str = "Deposit", *, credit: bool = False) -> int:
         """Pay into an account (negative: out of it) as balance or credit; returns the deal's ticket."""
         return int(self._ask("book_money", login, float(amount), comment, 3 if credit else 2))

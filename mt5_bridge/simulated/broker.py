@@ -6,6 +6,7 @@ import logging
 import math
 from collections.abc import Mapping
 from dataclasses import fields, replace
+from enum import Enum
 from types import MappingProxyType
 from typing import Any, Final
 
@@ -50,6 +51,13 @@ _SETTINGS: Final = frozenset(
         "commission_blocked",
     }
 )
+
+
+class Access(Enum):
+    """What a password allows: everything, or to look and not to trade."""
+
+    MASTER = "master"
+    INVESTOR = "investor"
 
 
 class BrokerError(Exception):
@@ -174,10 +182,20 @@ class Broker:
         account = self.book.accounts.get(login)
         return account is not None and account.one_time_password
 
-    def may_log_in(self, login: int, password: str, server: str) -> bool:
-        """Whether the account exists here and the password is right."""
+    def access(self, login: int, password: str, server: str) -> Access | None:
+        """What the password opens; None if there is no such account or neither of its passwords is right."""
         stored = self._store.password_hash(login)
-        return server == self.server and stored is not None and verify_password(password, stored)
+        if server != self.server or stored is None:
+            return None
+        if verify_password(password, stored):
+            return Access.MASTER
+        investor = self._store.meta(f"investor {login}")
+        return Access.INVESTOR if investor is not None and verify_password(password, investor) else None
+
+    def set_investor_password(self, login: int, password: str) -> bool:
+        """Set the password that opens an account for looking only."""
+        self._store.set_meta(f"investor {login}", hash_password(password))
+        return True
 
     def create_account(self, login: int, password: str, balance: float, currency: str, leverage: int, name: str) -> int:
         """Open an account (`login` 0: the next free number) and return its login.

@@ -40,10 +40,13 @@ class Operations:
                 return self._broker.book_money(login, amount, comment, kind)
             case "set_symbol", (str(name), changes):
                 return self._try(self._broker.set_symbol, name, codec.decode(changes))
-        return self._trade(verb, arguments)
+        return self._for_owners(verb, arguments)
 
-    def _trade(self, verb: str, arguments: Any) -> Any:
+    def _for_owners(self, verb: str, arguments: Any) -> Any:
         match verb, arguments:
+            case "investor_password", (int(login), str(password)):
+                self._account(login)
+                return self._broker.set_investor_password(login, password)
             case "trade", (int(login), request, int(reason)):
                 self._account(login)
                 return codec.encode(self._try(self._broker.trade, login, codec.decode(request), Reason(reason)))

@@ -89,6 +89,14 @@ class BoardReader:
         return Tick(fields)
 
 
+def board_reader(key: BoardKey) -> BoardReader | None:
+    """A reader of the board, None where it cannot be read: the broker is on another machine."""
+    try:
+        return BoardReader(key)
+    except (OSError, ValueError):
+        return None
+
+
 def _check_layout() -> None:
     dtype = np.dtype(TICKS_DTYPE)
     if dtype.itemsize != _FIELDS:

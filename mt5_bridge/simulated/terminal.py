@@ -20,6 +20,7 @@ from mt5_bridge import codec
 from mt5_bridge.contract import STRUCTS
 from mt5_bridge.simulated.broker_link import BrokerLink, LoginState
 from mt5_bridge.simulated.engine.conventions import USUAL, Conventions, ConventionsError
+from mt5_bridge.simulated.engine.model import Action
 from mt5_bridge.simulated.engine.request import Request
 from mt5_bridge.simulated.engine.retcodes import Retcode
 from mt5_bridge.simulated.faults import FAULT_TAG, FaultKind
@@ -28,7 +29,7 @@ from mt5_bridge.simulated.ipc import AnswerLostError, IpcError, IpcServer
 from mt5_bridge.simulated.link import LinkError, Message, RemoteError, unwrapped, wrapped
 from mt5_bridge.simulated.market_watch import MarketWatch
 from mt5_bridge.simulated.parser import Parser
-from mt5_bridge.simulated.quote_board import BoardKey, BoardReader
+from mt5_bridge.simulated.quote_board import BoardKey, BoardReader, board_reader
 from mt5_bridge.simulated.terminal_folder import (
     BUILD,
     Credentials,
@@ -38,7 +39,7 @@ from mt5_bridge.simulated.terminal_folder import (
     read_startup,
     server_address,
 )
-from mt5_bridge.structs import AccountInfo, OrderCheckResult, OrderSendResult, TerminalInfo
+from mt5_bridge.structs import AccountInfo, OrderSendResult, TerminalInfo
 
 BUILD_DATE = "19 Jun 2026"
 MAX_BARS = 100_000
@@ -106,7 +107,7 @@ class Terminal:
         with self._watching:
             self._watch.offer(symbols)
         self._kept.clear()
-        self._board = None if board is None else _board_of(BoardKey(*board))
+        self._board = None if board is None else board_reader(BoardKey(*board))
 
     def handle(self, books: list[str], verb: str, arguments: Any) -> Any:
         """Answer one request of a program; `books` are its depth-of-market subscriptions. Raises RemoteError."""
@@ -159,7 +160,11 @@ class Terminal:
         if function in _NEEDS_BUILD and self._startup.build < _NEEDS_BUILD[function]:
             raise RemoteError(*INCOMPATIBLE)  # B18
         if function == "order_check" and not self._algo_trading:
-            return wrapped(_not_checked(Request.of(codec.decode(args)[0])))
+            return wrapped(Request.of(codec.decode(args)[0]).refused_check(Retcode.CLIENT_DISABLES_AT))
+        if function == "order_check":
+            request = Request.of(codec.decode(args)[0])
+            if self._is_unselected(request):
+                return wrapped(request.refused_check(Retcode(self._conventions.unselected_trade)))
         value = self._forward(function, args, kwargs)
         if function.startswith("copy_rates_") and self._conventions.fresh_history != "ready":
             return self._while_loading(codec.decode(args)[0], value)
@@ -281,14 +286,16 @@ class Terminal:
 
     def _order_send(self, fields: dict[str, Any]) -> Any:
         """Send a request once. If the link breaks on the way, the broker is asked what became of it, not told again."""
-        if self._startup.tradeapi_disabled:
+        if self._startup.tradeapi_disabled and not self._conventions.python_disabled_retcode:
             raise RemoteError(*API_DISABLED)  # I5
         request = Request.of(fields)
-        if not self._algo_trading:
+        if not self._algo_trading or self._startup.tradeapi_disabled:
             return _refusal(Retcode.CLIENT_DISABLES_AT, request)
         with self._sending:
             if self.link.state is not LoginState.AUTHORISED:
                 return _refusal(Retcode.CONNECTION, request)
+            if self._is_unselected(request):
+                return _refusal(Retcode(self._conventions.unselected_trade), request)
             sequence = next(self._sequence)
             try:
                 answer = self.link.request(
@@ -300,6 +307,15 @@ class Terminal:
             if result.request_id == self._request_id:
                 self._request_id += 1
         return result
+
+    def _is_unselected(self, request: Request) -> bool:
+        """Whether the request opens or places on a known symbol that is not selected, not as a cross either (D9)."""
+        name = request.symbol
+        with self._watching:
+            seen = name in self._watch.selected or not self._watch.knows(name)
+        if seen or request.action not in (Action.DEAL, Action.PENDING):
+            return False
+        return not unwrapped(self._forward("symbol_info", codec.encode((name,)), codec.encode({}))).select
 
     def _settle(self, sequence: int, request: Request) -> Any:
         """The outcome of a request whose answer was lost.
@@ -316,13 +332,6 @@ class Terminal:
         return _refusal(Retcode.TIMEOUT, request)
 
 
-def _board_of(key: BoardKey) -> BoardReader | None:
-    try:
-        return BoardReader(key)
-    except (OSError, ValueError):
-        return None  # the broker is on another machine
-
-
 def _who(credentials: Credentials) -> tuple[int, str]:
     return credentials.login, credentials.server
 
@@ -331,12 +340,6 @@ def _may_not_trade(kept: Any) -> Any:
     """An account as it was last seen, without leave to trade."""
     fields = unwrapped(kept)._asdict() | {"trade_allowed": False}
     return wrapped(AccountInfo(fields.values()))
-
-
-def _not_checked(request: Request) -> Any:
-    """What `order_check` gives while programs may not trade (rule L13)."""
-    code = Retcode.CLIENT_DISABLES_AT
-    return OrderCheckResult((int(code), 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, code.comment, request.struct()))
 
 
 def _refusal(code: Retcode, request: Request) -> Any:

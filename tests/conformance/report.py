@@ -85,13 +85,14 @@ def _contract() -> bool:
         for wrong in count.wrong:
             _say(f"  not as in the package: {wrong}")
     try:
-        version, constants, _ = wheel_facts()
+        version, constants, functions = wheel_facts()
     except WheelError as error:
         _say(f"wheel          not compared: {error}")
         return complete
     same = sum(contract.CONSTANTS.get(name) == value for name, value in constants.items())
-    _say(f"wheel {version} {same}/{len(constants)} constants, read from the package file itself")
-    return complete and constants == contract.CONSTANTS
+    known = f"{len(functions & set(contract.FUNCTIONS))}/{len(contract.FUNCTIONS)} functions"
+    _say(f"wheel {version} {same}/{len(constants)} constants, {known}, read from the package file itself")
+    return complete and constants == contract.CONSTANTS and functions == set(contract.FUNCTIONS)
 
 
 def _rules(proofs: Proofs) -> bool:

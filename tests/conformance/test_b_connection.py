@@ -139,6 +139,8 @@ def test_initialize_waits_for_the_account(stage: Stage) -> None:
     assert mt5.last_error()[0] == -10004  # the link is closed
     assert mt5.initialize(login=LOGIN, password=PASSWORD, server="Nowhere", timeout=50) is False
     assert mt5.last_error() == (-10005, "IPC timeout")
+    assert mt5.account_info() is None
+    assert mt5.last_error()[0] == -10004  # here too
     assert mt5.initialize(login=LOGIN, password=PASSWORD, server=SERVER) is True
 
 
@@ -184,6 +186,9 @@ def test_login_switches_the_whole_terminal(stage: Stage) -> None:
     assert len(mt5.history_deals_get(0, 2**31 - 1)) == 1
     assert mt5.login(LOGIN, password=PASSWORD, server=SERVER) is True
     assert len(mt5.positions_get()) == 1
+    assert mt5.account_info().login == LOGIN
+    assert mt5.login(OTHER, password="other-pw", server="Nowhere", timeout=50) is False
+    assert (mt5.account_info(), mt5.positions_get()) == (None, None)  # nothing of the account that was left
 
 
 @pytest.mark.rule("B14")

@@ -16,9 +16,9 @@ def asked(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     calls = stage.server._calls
     original = calls.call
 
-    def call(login: int, function: str, *rest: Any) -> Any:
+    def call(login: int, function: str, *rest: Any, **named: Any) -> Any:
         told.append(function)
-        return original(login, function, *rest)
+        return original(login, function, *rest, **named)
 
     monkeypatch.setattr(calls, "call", call)
     return told

@@ -19,13 +19,13 @@ from tests.conformance.stage import Stage, deal
 @pytest.mark.rule("C1", "C4")
 def test_all_times_are_the_broker_s_clock_in_whole_seconds_and_milliseconds(stage: Stage) -> None:
     mt5 = stage.mt5
-    stage.tick(1.1, 1.1001, seconds=0.25)
+    stage.tick(1.1, 1.1001, seconds=0.75)
     mt5.order_send(deal(mt5))
     mt5.order_send({"action": 5, "symbol": "EURUSD", "volume": 0.1, "type": 2, "price": 1.09, "type_filling": 2})
     tick, position, order = mt5.symbol_info_tick("EURUSD"), mt5.positions_get()[0], mt5.orders_get()[0]
     past, deals = mt5.history_orders_get(0, 2**31 - 1)[0], mt5.history_deals_get(0, 2**31 - 1)
     assert tick.time_msc == position.time_msc == order.time_setup_msc == stage.broker.book.now_msc
-    assert tick.time_msc % 1000 == 250
+    assert tick.time_msc % 1000 == 750
     for seconds, msc in (
         (tick.time, tick.time_msc),
         (position.time, position.time_msc),

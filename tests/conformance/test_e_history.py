@@ -74,6 +74,17 @@ def test_bars_are_of_bids_or_of_deals(stage: Stage) -> None:
         assert info.chart_mode == (0 if price == "bid" else 1)
 
 
+@pytest.mark.rule("E4")
+def test_bars_of_deals_do_not_look_at_the_quotes(stage: Stage) -> None:
+    mt5 = stage.mt5
+    for last in (100.5, 103.0, 99.5, 101.0):
+        stage.tick(100.0, 100.02, symbol="ACME", last=last)
+        stage.tick(1.1, 1.1001)
+    bar = mt5.copy_rates_from_pos("ACME", mt5.TIMEFRAME_M1, 0, 1)[0]
+    assert (bar["high"], bar["low"], bar["close"]) == (103.0, 99.5, 101.0)
+    assert mt5.copy_rates_from_pos("EURUSD", mt5.TIMEFRAME_M1, 0, 1)[0]["close"] == 1.1
+
+
 @pytest.mark.rule("E5")
 def test_the_forming_bar_changes_between_calls(stage: Stage) -> None:
     mt5 = stage.mt5
@@ -84,6 +95,9 @@ def test_the_forming_bar_changes_between_calls(stage: Stage) -> None:
     assert before["time"] == after["time"]
     assert (before["close"], after["close"], after["high"]) == (1.105, 1.107, 1.107)
     assert after["tick_volume"] == before["tick_volume"] + 1
+    assert mt5.copy_rates_range("EURUSD", 1, stage.now - 3600, stage.now)[-1] == after
+    assert mt5.copy_rates_from("EURUSD", 1, stage.now, 5)[-1] == after
+    assert mt5.copy_rates_from_pos("EURUSD", mt5.TIMEFRAME_D1, 0, 1)[0]["close"] == 1.107
 
 
 @pytest.mark.rule("E6", "E9")
@@ -191,5 +205,7 @@ def test_ticks_by_what_changed(stage: Stage) -> None:
     assert mt5.last_error() == (1, "Success")
     traded = mt5.copy_ticks_range("ACME", now, now + 60, mt5.COPY_TICKS_TRADE)
     assert traded["last"][-1] == 99.95
+    assert len(mt5.copy_ticks_range("ACME", now + 1, now + 60, mt5.COPY_TICKS_INFO)) == 0  # no quote has changed
+    assert len(mt5.copy_ticks_range("ACME", now + 1, now + 60, mt5.COPY_TICKS_ALL)) == 1
     assert np.all((info["bid"] > 0) & (info["ask"] > 0))  # every row has all current values
     assert set(np.unique(info["flags"])) <= {2, 4, 6, 130, 134}

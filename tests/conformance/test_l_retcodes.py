@@ -34,6 +34,9 @@ def test_10004_instant_execution_asks_for_the_price_within_the_deviation() -> No
     assert desk.deal(price=1.0999, deviation=20).price == 1.0999
     assert desk.deal(price=1.1001).price == 1.1001
     refused(desk, 10004, price=1.1000)  # no deviation: the exact price
+    request = Desk(execution=0)
+    refused(request, 10004, price=1.0999, deviation=19)
+    assert request.deal(1, price=1.1002, deviation=20).price == 1.1002
     market = Desk(execution=2)
     assert market.deal(price=9.9).price == 1.1001
     assert market.deal(1).price == 1.1

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from mt5_bridge.simulated import symbols
+from mt5_bridge.simulated.engine.model import Quote
 from mt5_bridge.simulated.engine.money import Valuation
 from mt5_bridge.simulated.market.calendar import ALWAYS, DAY
 from mt5_bridge.simulated.symbols import SymbolSpec, specification
@@ -413,6 +414,21 @@ def test_under_fifo_the_oldest_losing_position_goes_first() -> None:
         desk.move((1.0885, 1.0886))
         stopped = [deal.position_id for deal in desk.account.deals if deal.reason == 6]
         assert stopped[0] == tickets[first]
+
+
+@pytest.mark.rule("V3")
+def test_of_the_oldest_losing_positions_the_largest_loss_goes_first() -> None:
+    for fifo in (True, False):
+        desk = Desk(3000.0, account={"fifo_close": fifo, "margin_so_so": 100.0})
+        old_yen, old_euro = desk.deal(0, 0.5, symbol="USDJPY").order, desk.deal(0, 0.1).order
+        desk.deal(1, 0.01)  # gains: the oldest that loses is meant, not the oldest
+        large_euro = desk.deal(0, 0.9).order
+        desk.exchange.set_quote("USDJPY", Quote(149.7, 149.71, desk.book.now_msc))
+        desk.move((1.0840, 1.0841))
+        stopped = [deal.position_id for deal in desk.account.deals if deal.reason == 6]
+        # The largest loss of all is the new euro's; of the oldest of each symbol it is the old euro's.
+        assert stopped[:1] == ([old_euro] if fifo else [large_euro])
+        assert old_yen not in stopped[:1]
 
 
 @pytest.mark.rule("V4")

@@ -62,10 +62,14 @@ class Conventions:
     """D8: what taking an unselected symbol out of the Market Watch gives."""
     unselected_tick_error: tuple[int, str] = (-4, "Terminal: Not found")
     """D9: last_error() after symbol_info_tick of an unselected symbol."""
+    unselected_trade: int = 10021
+    """D9: return code of a request to open or place on a symbol that is not selected."""
     bad_timeframe_error: tuple[int, str] = (-2, "Terminal: Invalid params")
     """E9: last_error() after an unknown timeframe number."""
     book_not_added_error: tuple[int, str] = (-1, "Terminal: Call failed")
     """G1: last_error() after market_book_get without market_book_add."""
+    python_disabled_retcode: bool = False
+    """I5: older terminals answer 10027 where trading from Python is switched off, and not None with -8."""
     margins_of_refused_checks: bool = True
     """J4: an order_check refused for want of money shows the margins that the trade would lead to."""
     order_in_modify_result: bool = True

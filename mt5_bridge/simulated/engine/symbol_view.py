@@ -34,7 +34,7 @@ def symbol_info(
         "trade_tick_value_loss": valuation.tick_value(currency, spec, profit=False),
     }
     tick, day = series.last_tick, series.day
-    if tick is not None and day is not None:
+    if selected and tick is not None and day is not None:  # no quotes come for what is not selected (rule D6)
         bid, ask = float(tick["bid"]), float(tick["ask"])
         fields |= {
             "time": int(tick["time"]),

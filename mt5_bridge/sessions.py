@@ -16,10 +16,11 @@ from collections.abc import Callable, Iterable
 from contextlib import suppress
 from typing import Final, Protocol
 
-from mt5_bridge.transport import CALL, FLUSHER, FRAME, REQUEST_LIMIT, RPYC, Buffer
+from mt5_bridge.transport import CALL, FLUSHER, FRAME, ORDER, REQUEST_LIMIT, RPYC, Buffer
 
 log = logging.getLogger(__name__)
 
+_READ: Final = frozenset({RPYC, CALL, ORDER})
 _READ_SIZE: Final = 1 << 14
 _LARGE: Final = 1 << 18
 """Bytes from which a thread sends an answer, for the most part without the interpreter's lock."""
@@ -44,12 +45,16 @@ class Handler(Protocol):
         """The answer to a CALL frame. On the terminal's thread."""
         ...
 
+    def order(self, body: bytes) -> Iterable[Buffer]:
+        """The answer to an ORDER frame. On the terminal's thread."""
+        ...
+
     def call_without_terminal(self, body: bytes) -> Iterable[Buffer] | None:
         """The answer to a CALL frame, None when it needs the terminal. On the thread that stands in."""
         ...
 
-    def expired(self, body: bytes, waited: float) -> Iterable[Buffer] | None:
-        """The refusal of a CALL frame that has waited for its turn for too long, else None."""
+    def expired(self, kind: int, body: bytes, waited: float) -> Iterable[Buffer] | None:
+        """The refusal of a CALL or ORDER frame that has waited for its turn for too long, else None."""
         ...
 
     def rpyc(self, session: Session, body: bytes) -> None:
@@ -132,10 +137,10 @@ class Session:
         if len(data) < FRAME.size:
             return None
         length, kind = FRAME.unpack_from(data)
-        if kind not in {CALL, RPYC} or not 0 < length <= REQUEST_LIMIT:
+        if kind not in _READ or not 0 < length <= REQUEST_LIMIT:
             raise ValueError(f"refused a frame of {length} bytes")
         end = FRAME.size + length
-        following = end if kind == CALL else end + len(FLUSHER)
+        following = end + len(FLUSHER) if kind == RPYC else end
         if len(data) < following:
             return None
         self.inbox = data[following:] if len(data) > following else b""
@@ -353,10 +358,12 @@ class SessionLoop:
     def _answer(self, session: Session, kind: int, body: bytes) -> None:
         session.parked, session.busy = None, True
         try:
-            if kind == RPYC:
-                session.handler.rpyc(session, body)
-            else:
+            if kind == CALL:
                 session.send(session.handler.call(body))
+            elif kind == ORDER:
+                session.send(session.handler.order(body))
+            else:
+                session.handler.rpyc(session, body)
         finally:
             session.busy = False
         if session.aside:
@@ -381,7 +388,8 @@ class SessionLoop:
             if session.parked is None:
                 continue
             kind, body = session.parked
-            refusal = session.handler.expired(body, time.monotonic() - session.since) if kind == CALL else None
+            waited = time.monotonic() - session.since
+            refusal = None if kind == RPYC else session.handler.expired(kind, body, waited)
             if refusal is not None:
                 session.parked = None
                 self.watch(session, selectors.EVENT_READ)

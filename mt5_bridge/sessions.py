@@ -24,6 +24,9 @@ _READ: Final = frozenset({RPYC, CALL, ORDER})
 _READ_SIZE: Final = 1 << 14
 _LARGE: Final = 1 << 18
 """Bytes from which a thread sends an answer, for the most part without the interpreter's lock."""
+_SLICE: Final = 1 << 18
+_SMALL_SLICE: Final = 1 << 15
+_PAUSE_SECONDS: Final = 1e-4
 _MOST_PARTS: Final = 32
 _MOST_BYTES: Final = 1 << 20
 _STALLED_SECONDS: Final = 60.0
@@ -167,6 +170,7 @@ class SessionLoop:
         self._serving = threading.Lock()
         self._swept = time.monotonic()
         self._left = False
+        self._answered = 0
         self.timer: Callable[[float], float | None] | None = None
         """Called before each wait with time.monotonic(); says in how many seconds it wants to be called again."""
 
@@ -255,15 +259,28 @@ class SessionLoop:
         try:
             session.sock.settimeout(_STALLED_SECONDS)
             while session.outbox:
-                rest = session.outbox[0]
-                while rest:
-                    rest = rest[session.sock.send(rest) :]
+                self._send_politely(session.sock, session.outbox[0])
                 session.outbox.popleft()
         except (OSError, IndexError):
             session.broken = True
         finally:
             self._returned.append(session)
             self.wake()
+
+    def _send_politely(self, sock: socket.socket, rest: memoryview) -> None:
+        """All of `rest`; while other sessions are answered in small slices, and with a pause after each.
+
+        Sender and receiver of a large answer can keep two processors busy, and a kernel that does not preempt itself
+        lets nobody in before a slice is copied: a short call would wait for milliseconds.
+        """
+        answered, size = self._answered, _SLICE
+        while rest:
+            rest = rest[sock.send(rest[:size]) :]
+            if answered == self._answered:
+                size = _SLICE
+                continue
+            answered, size = self._answered, _SMALL_SLICE
+            time.sleep(_PAUSE_SECONDS)
 
     def _take_back(self) -> None:
         """Sessions whose large answer has gone out are served by the loop again."""
@@ -357,6 +374,7 @@ class SessionLoop:
 
     def _answer(self, session: Session, kind: int, body: bytes) -> None:
         session.parked, session.busy = None, True
+        self._answered += 1
         try:
             if kind == CALL:
                 session.send(session.handler.call(body))

@@ -137,7 +137,7 @@ def test_an_id_that_may_not_be_is_refused_and_nothing_is_sent(
 
 def test_an_order_is_the_same_packed_and_as_a_call(worker: RunningWorker, backend: StubBackend) -> None:
     with client(worker) as mt5:
-        packed = mt5.send_once("packed", ORDER)
+        packed: Any = mt5.send_once("packed", ORDER)
         general = mt5._call("order_send", (ORDER,), {}, {"client_order_id": "general"})
         assert (type(packed), packed.request) == (type(general), general.request)
         rows = [mt5.outcome(order_id) for order_id in ("packed", "general")]

@@ -63,6 +63,7 @@ def measure_calls(report: Report, farm: Farm, opened: dict[str, ways.Way], secon
                 slow = way in _OTHERS and name.startswith(("100,000", "1,000,000"))
                 if (
                     way == "raw"
+                    or (way == "raw-unframed" and arrays)
                     or (way in _TOO_SLOW and name.startswith("1,000,000"))
                     or (slow and turn >= (3 if name.startswith("100,") else 1))
                 ):

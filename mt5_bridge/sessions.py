@@ -24,7 +24,7 @@ _READ: Final = frozenset({RPYC, CALL, ORDER})
 _READ_SIZE: Final = 1 << 14
 _LARGE: Final = 1 << 18
 """Bytes from which a thread sends an answer, for the most part without the interpreter's lock."""
-_SLICE: Final = 1 << 18
+_SLICE: Final = 1 << 22
 _SMALL_SLICE: Final = 1 << 15
 _PAUSE_SECONDS: Final = 1e-4
 _MOST_PARTS: Final = 32

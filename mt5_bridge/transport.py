@@ -53,8 +53,6 @@ _JOIN_LIMIT: Final = 1 << 16
 _to_json: Final = json.JSONEncoder(separators=(",", ":")).encode
 _from_json: Final = json.JSONDecoder().decode
 _READ_SIZE: Final = 1 << 14
-_SLICE: Final = 1 << 16
-"""Bytes read at once into an array: between two reads other processes get their turn."""
 _DTYPES: Final[tuple[np.dtype[Any], ...]] = (np.dtype(RATES_DTYPE), np.dtype(TICKS_DTYPE))
 
 Buffer = bytes | memoryview
@@ -388,7 +386,7 @@ class FrameReader:
     def _fill(self, view: memoryview, filled: int) -> None:
         size = len(view)
         while filled < size:
-            received = self._socket.recv_into(view[filled : filled + _SLICE])
+            received = self._socket.recv_into(view[filled:])
             if not received:
                 raise EOFError("connection closed by peer")
             filled += received

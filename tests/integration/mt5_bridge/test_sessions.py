@@ -167,11 +167,11 @@ def test_a_large_answer_goes_out_in_small_slices_while_others_are_answered() -> 
             loop._answered += len(sizes) in {2, 3}  # others are answered while the second and the third slice go out
             return len(data)
 
-    loop._send_politely(Peer(), memoryview(bytes(1 << 20)))  # type: ignore[arg-type]
-    assert sizes[0] == sizes[1] == 1 << 18
+    loop._send_politely(Peer(), memoryview(bytes(16 << 20)))  # type: ignore[arg-type]
+    assert sizes[0] == sizes[1] == 1 << 22
     assert sizes[2] == sizes[3] == 1 << 15
-    assert sizes[4] == 1 << 18
-    assert sum(sizes) == 1 << 20
+    assert sizes[4] == 1 << 22
+    assert sum(sizes) == 16 << 20
     loop.close()
 
 

@@ -127,7 +127,8 @@ class BridgeService(Service):  # type: ignore[misc]  # rpyc has no types
     def order(self, body: bytes) -> Iterable[transport.Buffer]:
         """Answer a call of order_send whose request is packed."""
         try:
-            self._permit("order_send")
+            self._check_epoch()
+            self._check_scope("order_send")
             request, order_id = unpack_order(body)
             value, error = self._terminal.desk.send(self._sender, request, _checked_id(order_id) if order_id else None)
             return transport.pack_value(value, error)
@@ -194,6 +195,9 @@ class BridgeService(Service):  # type: ignore[misc]  # rpyc has no types
             return
         if function not in FORWARDED:
             raise RefusedError("not_allowed", f"{function[:40]} cannot be called through the bridge")
+        self._check_scope(function)
+
+    def _check_scope(self, function: str) -> None:
         if FUNCTIONS[function].scope is Scope.TRADE and self._session.scope is not Scope.TRADE:
             raise RefusedError("read_only_ticket", "this session may read and not trade")
 

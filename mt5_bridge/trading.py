@@ -137,16 +137,17 @@ class TradeDesk:
 
     def _execute(self, entry: Entry) -> tuple[Any, tuple[int, str]]:
         self._check(entry)
-        if not self._link.connected and self._has_no_broker():
+        link, symbol = self._link, entry.request.get("symbol")
+        if not link.connected and self._has_no_broker():
             return self._answer_without_broker(entry)
-        tick = self._link.call("symbol_info_tick", (entry.request["symbol"],)) if entry.request.get("symbol") else None
+        tick = link.ask("symbol_info_tick", (symbol,), {})[0] if symbol else None
         # Not the highest time seen: a broker's clock may go back, in autumn or after a crash.
         self._broker_time = self._broker_time if tick is None else tick.time
-        if not self._link.linked:
+        if not link.linked:
             raise self._refuse(entry, State.NOT_EXECUTED, *_reason(terminal_lost()))
         self._journal.sent(entry.client_order_id, self._broker_time, self._watermark)
         try:
-            result, (error_code, error_text) = self._link.ask("order_send", (dict(entry.request),), {})
+            result, (error_code, error_text) = link.ask("order_send", (dict(entry.request),), {})
         except (TypeError, SystemError) as error:
             self._record(entry, State.REFUSED, None, "invalid", type(error).__name__)
             raise

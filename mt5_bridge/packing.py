@@ -110,9 +110,8 @@ class Layout:
         return tuple(map(self._made, rows))
 
     def _rows(self, data: bytes, count: int) -> Iterable[tuple[Any, ...]]:
-        packing = struct.Struct(self._format(count))
-        numbers = packing.unpack_from(data, HEADER.size)
-        rest = data[HEADER.size + packing.size :]
+        numbers = struct.unpack_from(self._format(count), data, HEADER.size)  # unlike Struct, it remembers formats
+        rest = data[HEADER.size + count * self._one.size :]
         texts = str(rest, "utf-8").split("\0") if self._texts else []
         if len(texts) != len(self._texts) * count or (rest and not self._texts):
             raise PackingError("not packed structs")

@@ -48,10 +48,12 @@ def median(way: ways.Way, operation: Callable[[ways.Way], Any], budget: float) -
     return statistics.median(times)
 
 
-def measure_calls(report: Report, farm: Farm, opened: dict[str, ways.Way], seconds: float) -> None:
+def measure_calls(report: Report, farm: Farm, opened: dict[str, ways.Way], seconds: float, *, only_small: bool) -> None:
     """One client, one call after the other."""
     for name, operation in ways.OPERATIONS.items():
         arrays = name.endswith(_ARRAYS)
+        if arrays and only_small:
+            continue
         os.sched_setaffinity(0, {0})
         farm.pin(farm.children, {1} if arrays and (os.cpu_count() or 1) > 1 else {0})
         ratios: dict[str, list[float]] = {}
@@ -174,6 +176,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="bench-bridge")
     parser.add_argument("--seconds", type=float, default=0.08, help="for each way in each round")
     parser.add_argument("--no-others", action="store_true", help="only raw TCP, mt5linux's way and the bridge")
+    parser.add_argument("--small", action="store_true", help="only the small calls of one client")
     arguments = parser.parse_args()
     report = Report()
     others = {"mt5linux": _OTHERS["mt5linux"]} if arguments.no_others else dict(_OTHERS)
@@ -192,15 +195,17 @@ def main() -> int:
         }
         opened |= {way: make(farm.addresses[way]) for way, make in others.items()}
         before = farm.resident("worker")
-        measure_calls(report, farm, opened, arguments.seconds)
+        measure_calls(report, farm, opened, arguments.seconds, only_small=arguments.small)
         report.notes.append(f"memory that the worker gained by serving: {farm.resident('worker') - before:.1f} MB")
         report.judge_ratios()
         for client in opened.values():
             client.close()
-        measure_journal(report, farm)
-        measure_many(report, farm, 1.5)
-        measure_ticks(report, farm, 1.5)
-    measure_simulated(report)
+        if not arguments.small:
+            measure_journal(report, farm)
+            measure_many(report, farm, 1.5)
+            measure_ticks(report, farm, 1.5)
+    if not arguments.small:
+        measure_simulated(report)
     sys.stdout.write(report.text() + "\n")
     missed = sum(not ok for *_, ok in report.goals)
     sys.stdout.write(f"\n{len(report.goals) - missed} of {len(report.goals)} goals reached\n")

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from node_agent.lease import fences_itself
 from node_agent.observation import BotView, Link, Probe, Running, TerminalView
 from node_agent.plan import bot_fingerprint, terminal_fingerprint, wish_fingerprint, worker_fingerprint
 from node_agent.protocol.messages import BotPhase, DesiredBot, DesiredTerminal, Phase, Reason
@@ -32,12 +33,17 @@ class Thresholds:
     probe_late: float
 
 
-def judge(desired: DesiredTerminal | None, view: TerminalView, now: float, limits: Thresholds) -> Health:
-    """Phase of a terminal that exists on this node."""
+def judge(
+    desired: DesiredTerminal | None, view: TerminalView, now: float, limits: Thresholds, *, lease_over: bool = False
+) -> Health:
+    """Phase of a terminal that exists on this node. `lease_over` as in `plan.plan`."""
     if desired is None or not desired.running:
         # An action in flight may be about to start something: only without one is nothing running for sure.
         alive = view.in_flight or view.terminal or view.worker or any(bot.running for bot in view.bots.values())
         return Health(Phase.STOPPING if alive else Phase.STOPPED)
+    if lease_over and fences_itself(desired):
+        gone = Phase.STOPPING if view.terminal or view.worker else Phase.BACKING_OFF
+        return Health(gone, Reason.LEASE_EXPIRED, "The node has lost touch with the farm, so the terminal was ended.")
     if hopeless := _hopeless(desired, view):
         return hopeless
     if view.terminal is None:
@@ -75,14 +81,14 @@ def _serves(worker: Running | None, desired: DesiredTerminal) -> bool:
 
 
 def _not_running(view: TerminalView, now: float, limits: Thresholds) -> Health:
+    reason = Reason.OUT_OF_MEMORY if view.out_of_memory else Reason.PROCESS_EXIT
+    ended = "The terminal ran out of memory" if view.out_of_memory else "The terminal ended"
     if view.restarts.crash_loop(limits.restart, now):
-        return Health(
-            Phase.CRASH_LOOP, Reason.PROCESS_EXIT, "The terminal ended again and again; it is tried every few minutes."
-        )
+        return Health(Phase.CRASH_LOOP, reason, f"{ended} again and again; it is tried every few minutes.")
     if view.problem:
         return Health(Phase.BACKING_OFF, view.problem.reason, view.problem.detail)
     if not view.restarts.may_start(now):
-        return Health(Phase.BACKING_OFF, Reason.PROCESS_EXIT, "The terminal ended and will be started again shortly.")
+        return Health(Phase.BACKING_OFF, reason, f"{ended} and will be started again shortly.")
     return Health(Phase.PREPARING)
 
 

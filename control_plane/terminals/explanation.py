@@ -38,6 +38,7 @@ _REASONS = {
     Reason.DISK_FULL: "The node's disk is full.",
     Reason.LIVE_UPDATE: "The terminal is updating itself.",
     Reason.TEMPLATE_BROKEN: "The terminal's installation on the node is damaged.",
+    Reason.LEASE_EXPIRED: "The node lost touch with the farm, so the terminal was ended for safety.",
 }
 
 
@@ -52,6 +53,10 @@ class TerminalFacts:
     reason: Reason | None
     node_answers: bool
     placement_note: str
+    moving: bool = False
+    """It is being taken away from its node; the note says why."""
+    fences: bool = False
+    """Its node ends it when it loses touch."""
 
 
 def explain(facts: TerminalFacts) -> str:
@@ -62,10 +67,20 @@ def explain(facts: TerminalFacts) -> str:
     if not facts.assigned:
         return facts.placement_note or "Waiting for a place on a node."
     if not facts.node_answers:
-        return "The node is silent at the moment; the terminal probably keeps running. Shown is its last state."
+        return _explain_silence(facts)
+    return facts.placement_note if facts.moving else _explain_phase(facts)
+
+
+def _explain_phase(facts: TerminalFacts) -> str:
     if facts.reason is not None and facts.phase is not Phase.READY:
         return _REASONS[facts.reason]
     return _PHASES[facts.phase]
+
+
+def _explain_silence(facts: TerminalFacts) -> str:
+    if facts.fences:
+        return "The node is silent; the terminal stops there and starts on another node once that is certain."
+    return "The node is silent at the moment; the terminal probably keeps running. Shown is its last state."
 
 
 def _explain_stop(facts: TerminalFacts) -> str:

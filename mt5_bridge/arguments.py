@@ -256,7 +256,7 @@ def _history_between(function: str, args: Args, kwargs: Kwargs) -> Parsed:
     return dates.seconds, known
 
 
-_REQUEST: Final[tuple[Parameter, ...]] = (
+REQUEST: Final[tuple[Parameter, ...]] = (
     Parameter("action", 32),
     Parameter("magic", 64),
     Parameter("order", 64),
@@ -286,7 +286,7 @@ def _request(function: str, args: Args, kwargs: Kwargs) -> Parsed:
         raise _invalid(function, "Invalid arguments")
     given: Mapping[Any, Any] = args[0] if args else kwargs
     request: dict[str, Any] = {}
-    for parameter in _REQUEST:  # unknown keys are ignored (I2)
+    for parameter in REQUEST:  # unknown keys are ignored (I2)
         if parameter.name not in given:
             continue
         try:

@@ -20,6 +20,7 @@ from rpyc.core import brine, consts
 
 from mt5_bridge import auth, transport
 from mt5_bridge.client import BridgeError, MetaTrader5
+from mt5_bridge.order_packing import pack_order
 from tests.bridge_doubles import LOGIN, TOKEN, eventually
 from tests.fuzzed_streams import send_and_drain, streams
 
@@ -129,6 +130,19 @@ def test_json_that_blows_up_is_refused_in_one_answer(worker: WorkerProcess, body
         kind, content = answer[4], answer[transport.FRAME.size :]
         assert kind == transport.VALUE
         assert transport.unpack_answer(kind, content)[0] == "refused"
+    worker.assert_sound()
+
+
+_LONG_ID = pack_order({"symbol": "EURUSD"}, "x" * 200) or b""
+
+
+@pytest.mark.parametrize("body", [b"\0", b"\xff" * 200, b"\x02\0\0\0", b"\x04\0\0\0" + b"x" * 200_000, _LONG_ID])
+def test_orders_that_are_none_are_refused_in_one_answer(worker: WorkerProcess, body: bytes) -> None:
+    answer = send_and_drain(worker.greeted(), transport.frame(transport.ORDER, body))
+    kind, content = answer[4], answer[transport.FRAME.size :]
+    assert kind == transport.VALUE
+    status, payload, *_ = transport.unpack_answer(kind, content)
+    assert (status, payload[0]) == ("refused", "malformed_call")
     worker.assert_sound()
 
 

@@ -2,8 +2,8 @@
 
     which fields it has (I, a bit for each), numbers as C has them, texts and the caller's id joined by zero bytes
 
-The layout leaves no room for what the package would refuse: every number has the width and sign of its field, and texts
-are ASCII (whose length in UTF-16 is their own) and measured on both sides. What does not fit goes the general way, where `arguments.parse` says what is wrong with it.
+The layout leaves no room for what the package would refuse: every number has the width and sign of its field, and its
+texts are ASCII (whose length in UTF-16 is their own) and measured on both sides. What does not fit goes the general way, where `arguments.parse` says what is wrong with it.
 """
 
 from __future__ import annotations
@@ -49,11 +49,11 @@ def pack_order(request: dict[Any, Any], order_id: str) -> bytes | None:
     shape, pick_numbers, pick_texts = plan
     texts = pick_texts(values)
     joined = "\0".join((*texts, order_id))
-    if not joined.isascii() or joined.count("\0") != shape.texts or (texts and max(map(len, texts)) > MAX_SYMBOL):
+    if joined.count("\0") != shape.texts or not _are_short(texts):
         return None
     try:
         return shape.head + shape.numbers.pack(*pick_numbers(values)) + joined.encode()
-    except struct.error:
+    except (struct.error, UnicodeError):
         return None
 
 
@@ -62,13 +62,17 @@ def unpack_order(body: bytes) -> tuple[dict[str, Any], str]:
     try:
         shape = _shape(_FIELDS.unpack_from(body)[0])
         numbers = shape.numbers.unpack_from(body, _FIELDS.size)
-        texts = str(body[shape.end :], "ascii").split("\0")
+        texts = str(body[shape.end :], "utf-8").split("\0")
     except (struct.error, ValueError) as error:
         raise CodecError("not an order") from error
     order_id = texts.pop()
-    if len(texts) != shape.texts or (texts and max(map(len, texts)) > MAX_SYMBOL):
+    if len(texts) != shape.texts or not _are_short(texts):
         raise CodecError("not an order")
     return dict(zip(shape.names, shape.restore((*numbers, *texts)), strict=True)), order_id
+
+
+def _are_short(texts: Sequence[str]) -> bool:
+    return not texts or ("".join(texts).isascii() and max(map(len, texts)) <= MAX_SYMBOL)
 
 
 @lru_cache(_REMEMBERED_SHAPES)

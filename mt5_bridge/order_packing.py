@@ -3,7 +3,8 @@
     which fields it has (I, a bit for each), numbers as C has them, texts and the caller's id joined by zero bytes
 
 The layout leaves no room for what the package would refuse: every number has the width and sign of its field, and its
-texts are ASCII (whose length in UTF-16 is their own) and measured on both sides. What does not fit goes the general way, where `arguments.parse` says what is wrong with it.
+texts are ASCII (whose length in UTF-16 is their own) and measured on both sides. What does not fit goes the general
+way, where `arguments.parse` says what is wrong with it.
 """
 
 from __future__ import annotations

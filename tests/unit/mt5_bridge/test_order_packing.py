@@ -17,11 +17,12 @@ from mt5_bridge.scalars import MAX_SYMBOL, Parameter
 
 ORDER = {"action": 1, "symbol": "EURUSD", "volume": 0.1, "type": 0, "price": 1.1, "magic": 7, "comment": "ma"}
 _text = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=MAX_SYMBOL)
+_ascii = st.text(st.characters(codec="ascii", exclude_characters="\0"), max_size=MAX_SYMBOL)
 
 
 def values_of(parameter: Parameter) -> st.SearchStrategy[Any]:
     if parameter.is_text:
-        return _text
+        return _ascii
     if not parameter.bits:
         return st.floats(allow_nan=False)
     low = -(2 ** (parameter.bits - 1)) if parameter.signed else 0
@@ -51,6 +52,7 @@ def test_a_request_of_any_fields_comes_out_as_the_package_reads_it(request: dict
 @pytest.mark.parametrize(
     "change",
     [
+        {"comment": "\N{GRINNING FACE}" * 15},
         {"volume": 1},
         {"volume": "0.1"},
         {"volume": None},

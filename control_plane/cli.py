@@ -18,6 +18,7 @@ from control_plane.container import Farm, build_farm
 from control_plane.errors import ConfigurationError
 from control_plane.fleet import repository as fleet_repository
 from control_plane.logs import configure_logs
+from control_plane.releases.cli import template_commands
 
 app = typer.Typer(name="mt5farm", help="The control plane of a farm of MetaTrader 5 terminals.", no_args_is_help=True)
 broker_servers = typer.Typer(help="The directory of broker servers.", no_args_is_help=True)
@@ -115,6 +116,9 @@ def _register_demo() -> None:
 
         app.command("demo")(demo)
         app.command("demo-processes")(processes)
+
+
+app.add_typer(template_commands(_open), name="template")
 
 
 def main() -> None:

@@ -31,6 +31,7 @@ from control_plane.reconcile.node_leases import NodeLeases
 from control_plane.reconcile.placement import Placement
 from control_plane.reconcile.retention import Retention
 from control_plane.reconcile.unsettled_orders import UnsettledOrders
+from control_plane.releases.service import Releases
 from control_plane.stream.service import LiveUpdates
 from control_plane.trading.desk import OrderDesk
 from control_plane.trading.service import TradeLog
@@ -60,6 +61,7 @@ class Farm:
     accounts: Accounts
     assignments: Assignments
     bots: Bots
+    releases: Releases
     market: Market
     desk: OrderDesk
     live: LiveUpdates
@@ -122,6 +124,7 @@ def build_farm(settings: Settings, *, clock: Clock | None = None, door: Terminal
         accounts=Accounts(keys.vault, fleet, Outbox(clock, jobs.wake), bus, clock),
         assignments=assignments,
         bots=bots,
+        releases=Releases(fleet, settings.data, clock),
         market=market,
         desk=OrderDesk(database, used_door, market, trade_log, clock),
         live=LiveUpdates(database, bus, clock),

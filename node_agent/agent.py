@@ -86,6 +86,7 @@ class Agent:
             self._link, config.timing, clock, known, self._report, self._supervisor.observed, self._apply
         )
         self._ticket_keys: list[TicketKey] = []
+        self._tidying: asyncio.Task[None] | None = None
 
     async def run(self) -> None:
         """Until SIGTERM or SIGINT, which leave terminals, workers, bots and the gateway running."""
@@ -145,8 +146,19 @@ class Agent:
                 # Acted upon all the same; only a restart without the control plane would miss it.
                 _log.error("snapshot_not_saved", error=str(error))
             self._supervisor.wish(response.desired)
+            wanted = {each.template.sha256 for each in response.desired.terminals if each.template}
+            self._tidying = asyncio.create_task(asyncio.to_thread(self._tidy_templates, wanted))
         if self._snapshot is not None:
             self._gateway.route(self._ticket_keys, self._snapshot.terminals)
+
+    def _tidy_templates(self, wanted: set[str]) -> None:
+        try:
+            gone = self._shelf.clean(wanted)
+        except OSError as error:
+            _log.error("templates_not_removed", error=str(error))
+        else:
+            if gone:
+                _log.info("templates_removed", sha256=gone)
 
     def _report(self) -> NodeReport:
         """Raises StorageError."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import structlog
 from sqlalchemy.orm import Session
@@ -13,10 +13,11 @@ from control_plane.assignments.repository import Placement
 from control_plane.bots import repository as bots_repository
 from control_plane.bots.model import Bot
 from control_plane.fleet.model import Node
+from control_plane.releases.service import template_refs
 from control_plane.terminals.state import Hold, Intent, should_run
 from control_plane.vault.sealing import SealBrokenError
 from control_plane.vault.service import Vault
-from node_agent.protocol.messages import DesiredBot, DesiredSnapshot, DesiredTerminal, Guard
+from node_agent.protocol.messages import DesiredBot, DesiredSnapshot, DesiredTerminal, Guard, TemplateRef
 from node_agent.protocol.sealing import Credentials, SealContext, seal
 
 _log = structlog.get_logger(__name__)
@@ -27,12 +28,18 @@ def build_snapshot(session: Session, vault: Vault, node: Node) -> DesiredSnapsho
     bots: dict[str, list[Bot]] = defaultdict(list)
     for bot in bots_repository.running_of_accounts(session, [each.account.id for each in placements]):
         bots[bot.account_id].append(bot)
-    terminals = [_terminal(session, vault, node, each, bots[each.account.id]) for each in placements]
+    templates = template_refs(session, node.id)
+    terminals = [_terminal(session, vault, node, each, bots[each.account.id], templates) for each in placements]
     return DesiredSnapshot(generation=node.generation, terminals=[each for each in terminals if each is not None])
 
 
 def _terminal(
-    session: Session, vault: Vault, node: Node, placement: Placement, bots: Sequence[Bot]
+    session: Session,
+    vault: Vault,
+    node: Node,
+    placement: Placement,
+    bots: Sequence[Bot],
+    templates: Mapping[str, TemplateRef],
 ) -> DesiredTerminal | None:
     assignment, terminal, account = placement.assignment, placement.terminal, placement.account
     try:
@@ -57,6 +64,7 @@ def _terminal(
         credentials_version=opened.version,
         guard=Guard(),
         bots=[_bot(bot) for bot in bots],
+        template=None if placement.server.simulated_address else templates.get(account.server),
     )
 
 

@@ -47,7 +47,7 @@ def on_node(session: Session, node_id: str) -> dict[str, TerminalTemplate]:
         .join(TerminalTemplate, TerminalTemplate.id == TemplateTrial.template_id)
         .where(TemplateTrial.node_id == node_id)
     )
-    return dict(session.execute(pinned).tuples()) | dict(session.execute(tried).tuples())
+    return dict(session.execute(pinned).all()) | dict(session.execute(tried).all())
 
 
 def delete_trial(session: Session, server: str) -> None:

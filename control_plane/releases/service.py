@@ -100,8 +100,9 @@ class Releases:
             return self._template(session, pin.template_id) if pin else None
         if pin is None or pin.previous_id is None:
             raise ConflictError("This server has never run another template.", code="nothing_to_roll_back_to")
-        self._pin(session, server, pin.previous_id, pin.template_id)
-        return self._template(session, pin.previous_id or pin.template_id)
+        restored = self._template(session, pin.previous_id)
+        self._pin(session, server, restored.id, pin.template_id)
+        return restored
 
     def remove(self, session: Session, template_id: str) -> None:
         """Raises ConflictError while a server uses it or could roll back to it."""

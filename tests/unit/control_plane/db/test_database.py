@@ -32,7 +32,17 @@ def test_migrations_make_exactly_the_tables_of_the_models(world: World) -> None:
 
 
 def test_every_table_that_belongs_to_users_has_a_tenant() -> None:
-    shared = {"tenants", "broker_servers", "farm_keys", "jobs", "seen_requests", "sign_in_failures"}
+    shared = {
+        "tenants",
+        "broker_servers",
+        "farm_keys",
+        "jobs",
+        "seen_requests",
+        "sign_in_failures",
+        "template_pins",
+        "template_trials",
+        "terminal_templates",
+    }
     without = {table.name for table in METADATA.sorted_tables if "tenant_id" not in table.columns}
     assert without == shared
 

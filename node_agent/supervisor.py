@@ -15,7 +15,6 @@ from contextlib import suppress
 
 import structlog
 
-from mt5_bridge.client import BridgeError
 from node_agent.bots.launch import bot_command
 from node_agent.bots.report import read_status
 from node_agent.bridge import Target
@@ -266,7 +265,7 @@ class Supervisor:
                 work = functools.partial(self._executor.perform, action, desired, record.monitor)
                 try:
                     await loop.run_in_executor(self._pool, work)
-                except (LaunchError, StorageError, BridgeError, OSError, EOFError) as error:
+                except Exception as error:  # noqa: BLE001 - a runtime that fails in a way of its own must not go unseen
                     # Not looked at again at once: what fails without a pause of its own would fail in a busy loop.
                     self._failed(record, desired, action, error)
                     return
@@ -291,7 +290,11 @@ class Supervisor:
         self, record: TerminalRecord, desired: DesiredTerminal | None, action: Action, error: Exception
     ) -> None:
         now = self._clock()
-        _log.error("action_failed", action=action.verb.value, terminal=record.terminal_id, error=str(error))
+        foreseen = isinstance(error, LaunchError | StorageError | OSError)
+        trace = None if foreseen else error
+        _log.error(
+            "action_failed", action=action.verb.value, terminal=record.terminal_id, error=repr(error), exc_info=trace
+        )
         if desired is not None and action.verb in {Verb.START_TERMINAL, Verb.START_WORKER}:
             record.problem = _problem(error, desired)
         delayed = now + self._timing.terminal_restart.base

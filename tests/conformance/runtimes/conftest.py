@@ -54,7 +54,9 @@ def stand_in(tmp_path_factory: pytest.TempPathFactory) -> Path:
         compiler = program(COMPILER)
     except WineError as error:
         pytest.skip(str(error))
-    run("Compiling", [compiler, "-municode", "-mwindows", "-O2", "-s", "-o", built, HERE / "terminal64.c"])
+    version = built.with_suffix(".o")
+    run("Compiling the version", [program("x86_64-w64-mingw32-windres"), HERE / "terminal64.rc", version])
+    run("Compiling", [compiler, "-municode", "-mwindows", "-O2", "-s", "-o", built, HERE / "terminal64.c", version])
     return built
 
 

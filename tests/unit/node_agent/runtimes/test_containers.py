@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import socket
 import stat
 import tempfile
@@ -155,4 +154,4 @@ class TestFiles:
         layout.startup.parent.symlink_to(elsewhere)
         with pytest.raises(OSError, match=r"\[Errno"):
             ContainerFiles().write_startup(layout, b"secret")
-        assert os.listdir(elsewhere) == []
+        assert list(elsewhere.iterdir()) == []

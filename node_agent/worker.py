@@ -23,6 +23,7 @@ class Modules:
     worker: str = "mt5_bridge.worker"
     bot: str = "mt5_bridge.strategies.runner"
     gateway: str = "node_agent.gateway"
+    watchdog: str = "node_agent.watchdog"
 
 
 def ensure_token(layout: TerminalLayout) -> None:
@@ -45,6 +46,7 @@ def write_worker_config(layout: TerminalLayout, desired: DesiredTerminal, seat: 
         "token_file": seat.inside(layout.token),
         "guard": desired.guard.model_dump(),
         "log_file": seat.inside(layout.logs / "bridge.log"),
+        "lease_file": seat.inside(layout.lease),
     }
     for folder in (layout.root, layout.logs):
         # One that is there may have been opened to the terminal's user, whose programs are running in it.
@@ -52,8 +54,10 @@ def write_worker_config(layout: TerminalLayout, desired: DesiredTerminal, seat: 
             private_folder(folder)
     ensure_token(layout)
     write_atomically(layout.worker_config, json.dumps(config).encode())
-    for path in (layout.token, layout.worker_config):
-        seat.share(path)
+    for path in (layout.token, layout.worker_config, layout.lease):
+        # The lease is there for terminals that fence themselves, and is written in place from then on.
+        if path.exists():
+            seat.share(path)
 
 
 def worker_command(layout: TerminalLayout, module: str) -> list[str]:

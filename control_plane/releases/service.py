@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 
 from control_plane.brokers.service import require_server
 from control_plane.clock import Clock
-from control_plane.errors import ConflictError, NotFoundError, invalid_field
+from control_plane.errors import ConflictError, NotFoundError, UnavailableError, invalid_field
 from control_plane.fleet import repository as fleet_repository
 from control_plane.fleet.service import Fleet
 from control_plane.ids import new_id
@@ -40,6 +40,8 @@ class Releases:
             packed = pack_into(source, self._folder)
         except TemplateRefusedError as error:
             raise invalid_field("path", str(error), code="template_refused") from error
+        except OSError as error:
+            raise UnavailableError(f"The template cannot be kept: {error.strerror}.") from error
         template = repository.by_digest(session, packed.sha256)
         if template is None:
             template = TerminalTemplate(

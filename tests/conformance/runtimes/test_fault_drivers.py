@@ -13,11 +13,11 @@ from typing import Any, cast
 import pytest
 
 from node_agent.bridge import Bridge, Target
+from node_agent.clock import as_datetime
 from node_agent.collector import Collector
 from node_agent.config import Timing
 from node_agent.database import Database
 from node_agent.executor import ExecutorParts
-from node_agent.gateway.keeper import GatewayKeeper
 from node_agent.identity import make_keys
 from node_agent.layout import DataLayout
 from node_agent.monitor import MonitorParts
@@ -28,7 +28,7 @@ from node_agent.restarts import RestartPolicy
 from node_agent.roster import Roster
 from node_agent.runtimes.base import Capabilities, LaunchError, TerminalSpec, Usage, WorkerSeat
 from node_agent.state import StateStore
-from node_agent.supervisor import Supervisor
+from node_agent.supervisor import Supervisor, Surroundings
 from node_agent.worker import Modules
 
 ONE, TWO = "ter_0000000000000001", "ter_0000000000000002"
@@ -133,11 +133,6 @@ class ZombieRuntime(GoodRuntime):
         self.roster.stop(Slot(Role.TERMINAL, spec.terminal_id), grace)
 
 
-class NoGateway:
-    def tick(self) -> None:
-        """There is none."""
-
-
 class Node:
     """An agent's supervisor on a faulty runtime and a clock that stands still."""
 
@@ -160,8 +155,11 @@ class Node:
             timing=timing,
             connect=_nobody,
         )
-        monitors = MonitorParts(_nobody, Collector(self.database, self._clock), self._clock, 3600.0)
-        self.supervisor = Supervisor(parts, monitors, cast(GatewayKeeper, NoGateway()), self._clock, lambda: None)
+        monitors = MonitorParts(_nobody, Collector(self.database, self._clock), self._clock, as_datetime, 3600.0)
+        surroundings = Surroundings(
+            keepers={}, clock=self._clock, dated=as_datetime, lease_over=lambda: False, changed=lambda: None
+        )
+        self.supervisor = Supervisor(parts, monitors, surroundings)
         self.supervisor.recover()
 
     def _clock(self) -> float:

@@ -18,19 +18,23 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from cryptography.x509.oid import NameOID
+from sqlalchemy import select
 from starlette.types import ASGIApp
 
 from control_plane.access.port import LinkLostError, RefusedError, Target, TerminalSession
 from control_plane.app import create_agent_app, create_app
+from control_plane.assignments.model import Assignment
 from control_plane.brokers.service import add_server
 from control_plane.config import Settings
 from control_plane.container import Farm, build_farm
+from control_plane.identity.state import Role
 from mt5_bridge.structs import RATES_DTYPE, OrderSendResult, SymbolInfo, Tick, TradePosition, TradeRequest
 from node_agent.protocol.encoding import to_text
 from node_agent.protocol.identity import sign_request
 from node_agent.protocol.messages import (
     ENROLL_PATH,
     EVENTS_PATH,
+    PROTOCOL_VERSION,
     SYNC_PATH,
     AccountSnapshot,
     BotPhase,
@@ -255,6 +259,11 @@ class NodePlayer:
         self.welcome = EnrollResponse.model_validate_json(response.content)
         self.node_id = self.welcome.node_id
         self.boot_id, self.sequence, self.generation = "boot-1", 0, 0
+        self.protocol, self.continuity = PROTOCOL_VERSION, ""
+        self.clock_ahead = 0.0
+        """Seconds; requests are signed on real time, which tests do not wait for."""
+        self.report = report()
+        self.gateway_csr = ""
         self.desired: list[DesiredTerminal] = []
 
     def enroll_request(self, **changes: Any) -> EnrollRequest:
@@ -272,7 +281,9 @@ class NodePlayer:
         return EnrollRequest(**{**fields, **changes})
 
     def sign(self, method: str, path: str, body: bytes) -> str:
-        return sign_request(self.identity, self.node_id, method, path, body, datetime.now(UTC).timestamp())
+        return sign_request(
+            self.identity, self.node_id, method, path, body, datetime.now(UTC).timestamp() + self.clock_ahead
+        )
 
     def post(self, path: str, body: bytes, signature: str | None = None) -> httpx.Response:
         headers = {**JSON, "Authorization": signature or self.sign("POST", path, body)}
@@ -284,8 +295,11 @@ class NodePlayer:
             boot_id=self.boot_id,
             sequence=self.sequence,
             known_generation=self.generation,
-            report=report(),
+            report=self.report,
             terminals=terminals,
+            protocol=self.protocol,
+            continuity=self.continuity,
+            gateway_csr=self.gateway_csr,
         )
         return request.model_dump_json().encode()
 
@@ -293,7 +307,7 @@ class NodePlayer:
         response = self.post(SYNC_PATH, self.sync_body(list(terminals)))
         assert response.status_code == 200, response.text
         answer = SyncResponse.model_validate_json(response.content)
-        self.generation = answer.generation
+        self.generation, self.continuity = answer.generation, answer.continuity
         if answer.desired is not None:
             self.desired = answer.desired.terminals
         return answer
@@ -307,6 +321,15 @@ class NodePlayer:
 
     def make_ready(self, desired: DesiredTerminal, **changes: Any) -> SyncResponse:
         return self.sync(observed(desired, **changes))
+
+    def obey(self, **changes: Any) -> SyncResponse:
+        """Report that everything is as it was told: what should run is ready, the rest is stopped."""
+        return self.sync(
+            *(
+                observed(each, **{"flat": True, **changes}) if each.running else observed(each, phase=Phase.STOPPED)
+                for each in self.desired
+            )
+        )
 
     def deliver(self, *events: Event) -> EventAck:
         response = self.post(EVENTS_PATH, EventBatch(events=list(events)).model_dump_json().encode())
@@ -324,19 +347,20 @@ def certificate_request() -> str:
     return request.public_bytes(serialization.Encoding.PEM).decode()
 
 
-def report() -> NodeReport:
-    return NodeReport(
-        agent_version="0.1.0",
-        clock=START,
-        cpu_count=2,
-        load_1m=0.1,
-        memory_total=1,
-        memory_available=1,
-        disk_free=1,
-        gateway_address="127.0.0.1:4443",
-        gateway_up=True,
-        spooled_events=0,
-    )
+def report(**changes: Any) -> NodeReport:
+    fields: dict[str, Any] = {
+        "agent_version": "0.1.0",
+        "clock": START,
+        "cpu_count": 2,
+        "load_1m": 0.1,
+        "memory_total": 1,
+        "memory_available": 1,
+        "disk_free": 1,
+        "gateway_address": "127.0.0.1:4443",
+        "gateway_up": True,
+        "spooled_events": 0,
+    }
+    return NodeReport(**{**fields, **changes})
 
 
 def snapshot(login: int = 5001, equity: float = 10_000.0, taken_at: datetime = START) -> AccountSnapshot:
@@ -427,6 +451,18 @@ class World:
         for loop in self.farm.loops:
             loop.step()
 
+    def let_pass(self, seconds: float, *alive: NodePlayer) -> None:
+        """Time passes while the loops run, as it does in life; a single long step would be a pause of the farm.
+
+        The nodes `alive` keep reporting that everything is as it was told.
+        """
+        end = self.clock.now() + timedelta(seconds=seconds)
+        while self.clock.now() < end:
+            self.clock.advance(seconds=min(30.0, (end - self.clock.now()).total_seconds()))
+            for node in alive:
+                node.obey()
+            self.run_loops()
+
     def ready_account(self, trader: Trader, node: NodePlayer, login: int = 5001) -> tuple[str, DesiredTerminal]:
         """A connected account whose terminal its node has reported as ready."""
         account = trader.connect(login)
@@ -434,6 +470,19 @@ class World:
         wanted = next(each for each in node.fetch().terminals if each.account_id == account["id"])
         node.make_ready(wanted, account=snapshot(login))
         return account["id"], wanted
+
+    def operator(self, role: Role = Role.OPS, email: str = "ops@example.com") -> Trader:
+        """Somebody of the operator's team."""
+        person = self.trader(email)
+        with self.farm.database.write() as session:
+            self.farm.identity.set_role(session, email, role)
+        return person
+
+    def assignments(self, terminal_id: str) -> list[Assignment]:
+        """All that a terminal ever had, the oldest first."""
+        with self.farm.database.read() as session:
+            query = select(Assignment).where(Assignment.terminal_id == terminal_id).order_by(Assignment.epoch)
+            return list(session.scalars(query))
 
     def terminal(self, wanted: DesiredTerminal) -> FakeTerminal:
         return self.door.terminals.setdefault(wanted.terminal_id, FakeTerminal())

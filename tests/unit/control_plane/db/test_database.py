@@ -37,6 +37,7 @@ def test_every_table_that_belongs_to_users_has_a_tenant() -> None:
         "broker_servers",
         "farm_keys",
         "jobs",
+        "relocation_breaker",
         "seen_requests",
         "sign_in_failures",
         "template_pins",

@@ -127,10 +127,10 @@ class Supervisor:
             except (StorageError, OSError) as error:
                 # A full disk or a vanished file must not end the watch; the next tick plans everything anew.
                 _log.error("tick_failed", error=str(error))
-            try:
-                await asyncio.wait_for(self._wake.wait(), self._timing.tick)
-            except TimeoutError:
-                continue
+            # Not wait_for: when it is cancelled just as its time is up it loses the cancellation (Python 3.11).
+            with suppress(TimeoutError):
+                async with asyncio.timeout(self._timing.tick):
+                    await self._wake.wait()
 
     async def close(self) -> None:
         """Stop watching and finish the actions in flight; every process stays as it is."""

@@ -10,6 +10,10 @@ PIN_IMAGE := ../../../$(BIN)/uv pip compile --quiet --python-platform x86_64-man
 N ?= 50000
 FARM_EXTRAS := --extra simulated --extra agent --extra control --extra portal-build
 
+# IMAGE=--make-base where no image registry can be reached.
+IMAGE ?=
+IMAGE_WHERE_POSSIBLE = if docker version >/dev/null 2>&1 && command -v x86_64-w64-mingw32-gcc >/dev/null; then $(MAKE) --no-print-directory image; fi
+
 .DEFAULT_GOAL := help
 .PHONY: help setup portal demo test test-fast orders-test lint types format openapi lock wine clean conformance conformance-runtimes image golden bench-replay bench-bridge
 
@@ -35,6 +39,7 @@ demo: setup portal ## Run the whole farm on this machine with a simulated broker
 
 test: setup portal ## Run all tests
 	@if command -v wineserver >/dev/null && command -v x86_64-w64-mingw32-gcc >/dev/null; then $(MAKE) --no-print-directory wine; fi
+	@$(IMAGE_WHERE_POSSIBLE)
 	@$(BIN)/python -m pytest $(TESTS)
 	@$(BIN)/python $(PORTAL)/build.py test
 
@@ -48,10 +53,11 @@ conformance: setup ## Count what of the official API and its behaviour is proven
 	@$(BIN)/python -m tests.conformance.report
 
 conformance-runtimes: setup ## Run every runtime through the contract's cases, real containers included, and count
+	@$(IMAGE_WHERE_POSSIBLE)
 	@$(BIN)/python -m tests.conformance.runtimes.report
 
 image: setup ## Build the image of real terminals in containers (Docker, Wine, the official package)
-	@$(BIN)/python -m provisioning.wine.image --cache .cache/wine
+	@$(BIN)/python -m provisioning.wine.image --cache .cache/wine $(IMAGE)
 
 golden: setup ## Measure the market's bars and ticks against a real terminal's
 	@$(BIN)/python -m tests.conformance.golden

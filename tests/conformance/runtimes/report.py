@@ -14,7 +14,11 @@ from pathlib import Path
 import pytest
 
 HERE = Path(__file__).parent
-OTHERS = {"test_fault_drivers": "fault drivers", "test_agent_with_containers": "agent with containers"}
+OTHERS = {
+    "test_fault_drivers": "fault drivers",
+    "test_agent_with_containers": "agent with containers",
+    "test_container_walls": "walls of containers",
+}
 
 
 class Counts:

@@ -83,6 +83,7 @@ def test_a_server_that_starts_anew_is_followed(tmp_path: Path) -> None:
     made.take(reference())
 
 
+OTHER = archive(file("terminal64.exe", b"another build")).getvalue()
 NO_TERMINAL = archive(file("a")).getvalue()
 
 
@@ -91,6 +92,7 @@ NO_TERMINAL = archive(file("a")).getvalue()
     [
         (b"?" * len(CONTENT), reference()),
         (CONTENT + b"more", reference()),
+        (OTHER, reference().model_copy(update={"size": len(OTHER)})),
         (b"no archive", reference(b"no archive")),
         (NO_TERMINAL, reference(NO_TERMINAL)),
     ],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import stat
 import tarfile
 from pathlib import Path
@@ -35,7 +36,11 @@ def special(kind: bytes, name: str = "odd", target: str = "/etc/passwd") -> tupl
 def test_files_and_folders_arrive_readable_for_other_users(tmp_path: Path) -> None:
     program = tarfile.TarInfo("terminal64.exe")
     program.mode = 0o4000
-    unpack(archive((program, b"MZ"), file("MQL5/Experts/a.ex5", b"a")), tmp_path)
+    closed = os.umask(0o077)
+    try:
+        unpack(archive((program, b"MZ"), file("MQL5/Experts/a.ex5", b"a")), tmp_path)
+    finally:
+        os.umask(closed)
     assert (tmp_path / "MQL5" / "Experts" / "a.ex5").read_bytes() == b"a"
     assert stat.S_IMODE((tmp_path / "terminal64.exe").stat().st_mode) == 0o644
 

@@ -98,6 +98,8 @@ def test_it_sees_nothing_of_the_machine_but_its_own_folder(started: tuple[Stage,
     container = DockerEngine().client.containers.get(handle.facts["container"])
     sources = [mount["Source"] for mount in container.attrs["Mounts"]]
     assert all(path.startswith((str(spec.layout.root), str(spec.layout.run))) for path in sources)
+    [whole] = [mount for mount in container.attrs["Mounts"] if mount["Source"] == str(spec.layout.root)]
+    assert not whole["RW"]
     assert inside(handle, "test -S /var/run/docker.sock")[0] != 0
     assert inside(handle, f"ls {stage.layout.root}")[0] != 0
 
@@ -114,6 +116,8 @@ def test_its_network_is_its_own_and_here_leads_nowhere(started: tuple[Stage, Ter
     code, said = inside(handle, f'python3 -c "{knock.format(second["IPAddress"])}"')
     assert code != 0
     assert "refused" not in said.lower(), "not even a refusal comes back"
+    _, routes = inside(handle, "cat /proc/net/route")
+    assert "00000000" not in [line.split()[1] for line in routes.splitlines()], "there is no way out"
 
 
 def test_an_outgoing_address_is_given_to_the_network() -> None:

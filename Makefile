@@ -6,14 +6,19 @@ SETUP := $(VENV)/.setup
 PORTAL := control_plane/portal
 PIN := ../$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links
 PIN_WINDOWS := ../../$(BIN)/uv pip compile --quiet --python-platform x86_64-pc-windows-msvc --python-version 3.11 --only-binary :all: --generate-hashes --no-emit-index-url --no-emit-find-links
+PIN_IMAGE := ../../../$(BIN)/uv pip compile --quiet --python-platform x86_64-manylinux_2_28 --python-version 3.11 --only-binary :all: --generate-hashes --no-emit-index-url --no-emit-find-links
 N ?= 50000
 FARM_EXTRAS := --extra simulated --extra agent --extra control --extra portal-build
 
+# IMAGE=--make-base where no image registry can be reached.
+IMAGE ?=
+IMAGE_WHERE_POSSIBLE = if docker version >/dev/null 2>&1 && command -v x86_64-w64-mingw32-gcc >/dev/null; then $(MAKE) --no-print-directory image; fi
+
 .DEFAULT_GOAL := help
-.PHONY: help setup portal demo test test-fast orders-test lint types format openapi lock wine clean conformance golden bench-replay bench-bridge bench-engine
+.PHONY: help setup portal demo test test-fast orders-test lint types format openapi lock wine clean conformance golden bench-replay bench-bridge bench-engine conformance-runtimes image
 
 help: ## Show this list
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-21s %s\n", $$1, $$2}'
 
 $(SETUP): requirements/dev.txt requirements/installer.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed; set PYTHON=/path/to/python3"; exit 1; }
@@ -34,6 +39,7 @@ demo: setup portal ## Run the whole farm on this machine with a simulated broker
 
 test: setup portal ## Run all tests
 	@if command -v wineserver >/dev/null && command -v x86_64-w64-mingw32-gcc >/dev/null; then $(MAKE) --no-print-directory wine; fi
+	@$(IMAGE_WHERE_POSSIBLE)
 	@$(BIN)/python -m pytest $(TESTS)
 	@$(BIN)/python $(PORTAL)/build.py test
 
@@ -45,6 +51,13 @@ orders-test: setup ## Send 50,000 orders through a faulty link (N=50000) and com
 
 conformance: setup ## Count what of the official API and its behaviour is proven
 	@$(BIN)/python -m tests.conformance.report
+
+conformance-runtimes: setup ## Run every runtime through the contract's cases, real containers included, and count
+	@$(IMAGE_WHERE_POSSIBLE)
+	@$(BIN)/python -m tests.conformance.runtimes.report
+
+image: setup ## Build the image of real terminals in containers (Docker, Wine, the official package)
+	@$(BIN)/python -m provisioning.wine.image --cache .cache/wine $(IMAGE)
 
 golden: setup ## Measure the market's bars and ticks against a real terminal's
 	@$(BIN)/python -m tests.conformance.golden
@@ -84,6 +97,7 @@ lock: setup ## Pin all dependencies anew
 	@cd requirements && $(PIN) $(FARM_EXTRAS) --output-file farm.txt ../pyproject.toml
 	@cd provisioning/wine && $(PIN_WINDOWS) --output-file requirements.txt requirements.in
 	@cd provisioning/wine && $(PIN_WINDOWS) --output-file agent_requirements.txt agent_requirements.in
+	@cd provisioning/wine/image && $(PIN_IMAGE) --output-file requirements.txt requirements.in
 
 wine: setup ## Make a Wine prefix and a Windows Python with the official package in .cache/wine
 	@$(BIN)/python -m provisioning.wine --into .cache/wine --agent

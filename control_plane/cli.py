@@ -18,6 +18,7 @@ from control_plane.fleet.commands import nodes, this_person
 from control_plane.identity.state import Role
 from control_plane.logs import configure_logs
 from control_plane.opening import Data, open_farm
+from control_plane.releases.cli import templates
 
 app = typer.Typer(name="mt5farm", help="The control plane of a farm of MetaTrader 5 terminals.", no_args_is_help=True)
 broker_servers = typer.Typer(help="The directory of broker servers.", no_args_is_help=True)
@@ -102,6 +103,9 @@ def _register_demo() -> None:
 
         app.command("demo")(demo)
         app.command("demo-processes")(processes)
+
+
+app.add_typer(templates, name="template")
 
 
 def main() -> None:

@@ -39,6 +39,7 @@ from control_plane.reconcile.quarantine import Quarantine
 from control_plane.reconcile.relocation import Relocation
 from control_plane.reconcile.retention import Retention
 from control_plane.reconcile.unsettled_orders import UnsettledOrders
+from control_plane.releases.service import Releases
 from control_plane.stream.service import LiveUpdates
 from control_plane.trading.desk import OrderDesk
 from control_plane.trading.service import TradeLog
@@ -71,6 +72,7 @@ class Farm:
     mass_loss: MassLoss
     audit: Audit
     bots: Bots
+    releases: Releases
     market: Market
     desk: OrderDesk
     live: LiveUpdates
@@ -143,6 +145,7 @@ def build_farm(settings: Settings, *, clock: Clock | None = None, door: Terminal
         mass_loss=mass_loss,
         audit=audit,
         bots=bots,
+        releases=Releases(fleet, settings.data, clock),
         market=market,
         desk=OrderDesk(database, used_door, market, trade_log, clock),
         live=LiveUpdates(database, bus, clock),

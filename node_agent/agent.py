@@ -113,6 +113,7 @@ class Agent:
         self._ticket_keys: list[TicketKey] = []
         self._continuity = read_continuity(layout)
         self._clock_offset: float | None = None
+        self._tidying: asyncio.Task[None] | None = None
 
     async def run(self) -> None:
         """Until SIGTERM or SIGINT, which leave terminals, workers, bots and the gateway running."""
@@ -184,6 +185,8 @@ class Agent:
                 # Acted upon all the same; only a restart without the control plane would miss it.
                 _log.error("snapshot_not_saved", error=str(error))
             self._supervisor.wish(response.desired)
+            needed = {each.template.sha256 for each in response.desired.terminals if each.template}
+            self._tidying = asyncio.create_task(asyncio.to_thread(self._tidy_templates, needed))
         if self._snapshot is not None:
             self._gateway.route(self._ticket_keys, self._snapshot)
 
@@ -212,6 +215,15 @@ class Agent:
             install_certificate(self._settings.layout.gateway_files, certificate)
         except (OSError, ValueError) as error:
             _log.error("certificate_not_installed", error=str(error))
+
+    def _tidy_templates(self, wanted: set[str]) -> None:
+        try:
+            gone = self._shelf.clean(wanted)
+        except OSError as error:
+            _log.error("templates_not_removed", error=str(error))
+        else:
+            if gone:
+                _log.info("templates_removed", sha256=gone)
 
     def _report(self) -> NodeReport:
         """Raises StorageError."""

@@ -18,7 +18,6 @@ from typing import Protocol
 
 import structlog
 
-from mt5_bridge.client import BridgeError
 from node_agent.bots.launch import bot_command
 from node_agent.bots.report import read_status
 from node_agent.bridge import Target
@@ -128,10 +127,10 @@ class Supervisor:
             except (StorageError, OSError) as error:
                 # A full disk or a vanished file must not end the watch; the next tick plans everything anew.
                 _log.error("tick_failed", error=str(error))
-            try:
-                await asyncio.wait_for(self._wake.wait(), self._timing.tick)
-            except TimeoutError:
-                continue
+            # Not wait_for: when it is cancelled just as its time is up it loses the cancellation (Python 3.11).
+            with suppress(TimeoutError):
+                async with asyncio.timeout(self._timing.tick):
+                    await self._wake.wait()
 
     async def close(self) -> None:
         """Stop watching and finish the actions in flight; every process stays as it is."""
@@ -291,7 +290,7 @@ class Supervisor:
                 work = functools.partial(self._executor.perform, action, desired, record.monitor)
                 try:
                     await loop.run_in_executor(self._pool, work)
-                except (LaunchError, StorageError, BridgeError, OSError, EOFError) as error:
+                except Exception as error:  # noqa: BLE001 - a runtime that fails in a way of its own must not go unseen
                     # Not looked at again at once: what fails without a pause of its own would fail in a busy loop.
                     self._failed(record, desired, action, error)
                     return
@@ -316,7 +315,11 @@ class Supervisor:
         self, record: TerminalRecord, desired: DesiredTerminal | None, action: Action, error: Exception
     ) -> None:
         now = self._clock()
-        _log.error("action_failed", action=action.verb.value, terminal=record.terminal_id, error=str(error))
+        foreseen = isinstance(error, LaunchError | StorageError | OSError)
+        trace = None if foreseen else error
+        _log.error(
+            "action_failed", action=action.verb.value, terminal=record.terminal_id, error=repr(error), exc_info=trace
+        )
         if desired is not None and action.verb in {Verb.START_TERMINAL, Verb.START_WORKER}:
             record.problem = _problem(error, desired)
         delayed = now + self._timing.terminal_restart.base

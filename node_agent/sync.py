@@ -6,6 +6,7 @@ import asyncio
 import random
 import secrets
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 
 import structlog
@@ -84,10 +85,10 @@ class SyncLoop:
                 _log.warning("sync_failed", error=str(error), attempts=failures)
             self._watch_lease()
             await asyncio.sleep(self._timing.sync_floor)
-            try:
-                await asyncio.wait_for(self._wake.wait(), max(0.0, pause - self._timing.sync_floor))
-            except TimeoutError:
-                continue
+            # Not wait_for: when it is cancelled just as its time is up it loses the cancellation (Python 3.11).
+            with suppress(TimeoutError):
+                async with asyncio.timeout(max(0.0, pause - self._timing.sync_floor)):
+                    await self._wake.wait()
 
     async def watch(self) -> None:
         """Until cancelled: hears of a newer generation without waiting for the next sync."""

@@ -54,8 +54,10 @@ def write_worker_config(layout: TerminalLayout, desired: DesiredTerminal, seat: 
             private_folder(folder)
     ensure_token(layout)
     write_atomically(layout.worker_config, json.dumps(config).encode())
-    for path in (layout.token, layout.worker_config):
-        seat.share(path)
+    for path in (layout.token, layout.worker_config, layout.lease):
+        # The lease is there for terminals that fence themselves, and is written in place from then on.
+        if path.exists():
+            seat.share(path)
 
 
 def worker_command(layout: TerminalLayout, module: str) -> list[str]:

@@ -6,7 +6,8 @@ from collections.abc import Callable
 from typing import Annotated, TypeVar
 
 from anyio import to_thread
-from fastapi import APIRouter, Header, Query, Request
+from fastapi import APIRouter, Header, Path, Query, Request
+from fastapi.responses import FileResponse
 from pydantic import BaseModel, ValidationError
 
 from control_plane.errors import InvalidInputError
@@ -15,6 +16,7 @@ from node_agent.protocol.messages import (
     ENROLL_PATH,
     EVENTS_PATH,
     SYNC_PATH,
+    TEMPLATES_PATH,
     WATCH_PATH,
     EnrollRequest,
     EnrollResponse,
@@ -55,6 +57,17 @@ async def watch_generation(
     """Answers as soon as there is a newer generation, at the latest after 25 s."""
     node = await to_thread.run_sync(farm.agent_api.authenticate_watch, authorization, WATCH_PATH)
     return await farm.agent_api.watch(node, generation)
+
+
+@router.get(TEMPLATES_PATH + "/{sha256}", response_class=FileResponse)
+def send_template(
+    farm: FarmDep, authorization: Signature, sha256: Annotated[str, Path(pattern=r"^[0-9a-f]{64}$")]
+) -> FileResponse:
+    """The bytes of a terminal template. Ranges are served, so that what was cut off is resumed."""
+    with farm.database.write() as session:
+        farm.fleet.authenticate(session, authorization, "GET", f"{TEMPLATES_PATH}/{sha256}", b"")
+        archive = farm.releases.archive_for_nodes(session, sha256)
+    return FileResponse(archive, media_type="application/gzip")
 
 
 async def _signed_body(request: Request) -> bytes:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 import structlog
@@ -17,10 +17,11 @@ from control_plane.assignments.state import is_leaving
 from control_plane.bots import repository as bots_repository
 from control_plane.bots.model import Bot
 from control_plane.fleet.model import Node
+from control_plane.releases.service import template_refs
 from control_plane.terminals.state import Hold, Intent, should_run
 from control_plane.vault.sealing import SealBrokenError
 from control_plane.vault.service import Vault
-from node_agent.protocol.messages import DesiredBot, DesiredSnapshot, DesiredTerminal, Guard
+from node_agent.protocol.messages import DesiredBot, DesiredSnapshot, DesiredTerminal, Guard, TemplateRef
 from node_agent.protocol.sealing import Credentials, SealContext, seal
 
 _log = structlog.get_logger(__name__)
@@ -31,7 +32,8 @@ def build_snapshot(session: Session, vault: Vault, node: Node, now: datetime) ->
     bots: dict[str, list[Bot]] = defaultdict(list)
     for bot in bots_repository.running_of_accounts(session, [each.account.id for each in placements]):
         bots[bot.account_id].append(bot)
-    terminals = [_terminal(session, vault, node, each, bots[each.account.id]) for each in placements]
+    templates = template_refs(session, node.id)
+    terminals = [_terminal(session, vault, node, each, bots[each.account.id], templates) for each in placements]
     return DesiredSnapshot(
         generation=node.generation,
         terminals=[each for each in terminals if each is not None],
@@ -40,7 +42,12 @@ def build_snapshot(session: Session, vault: Vault, node: Node, now: datetime) ->
 
 
 def _terminal(
-    session: Session, vault: Vault, node: Node, placement: Placement, bots: Sequence[Bot]
+    session: Session,
+    vault: Vault,
+    node: Node,
+    placement: Placement,
+    bots: Sequence[Bot],
+    templates: Mapping[str, TemplateRef],
 ) -> DesiredTerminal | None:
     assignment, terminal, account = placement.assignment, placement.terminal, placement.account
     try:
@@ -67,6 +74,7 @@ def _terminal(
         bots=[_bot(bot) for bot in bots],
         lease_policy=LeasePolicy(terminal.lease_policy).value,
         access_epoch=terminal.access_epoch,
+        template=None if placement.server.simulated_address else templates.get(account.server),
     )
 
 

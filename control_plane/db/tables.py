@@ -12,9 +12,24 @@ from control_plane.db.base import Base
 from control_plane.fleet import model as fleet
 from control_plane.identity import model as identity
 from control_plane.jobs import model as jobs
+from control_plane.releases import model as releases
 from control_plane.terminals import model as terminals
 from control_plane.trading import model as trading
 from control_plane.vault import model as vault
 
-MODULES = (access, accounts, assignments, audit, bots, brokers, fleet, identity, jobs, terminals, trading, vault)
+MODULES = (
+    access,
+    accounts,
+    assignments,
+    audit,
+    bots,
+    brokers,
+    fleet,
+    identity,
+    jobs,
+    releases,
+    terminals,
+    trading,
+    vault,
+)
 METADATA = Base.metadata

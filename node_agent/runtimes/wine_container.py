@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import hashlib
 import shutil
+import threading
 import time
 from collections.abc import Sequence
 from contextlib import suppress
@@ -38,7 +39,6 @@ from node_agent.terminal.startup import startup_file
 NODE_LABEL: Final = "org.mt5farm.node"
 TERMINAL_LABEL: Final = "org.mt5farm.terminal"
 FINGERPRINT_LABEL: Final = "org.mt5farm.fingerprint"
-TESTED_LABEL: Final = "org.mt5farm.tested"
 _UNTESTED: Final = 78
 _WORKER: Final = ("seat", "worker")
 _UP_SECONDS: Final = 60.0
@@ -69,6 +69,7 @@ class WineContainerRuntime:
         self._clock = clock
         self._node = hashlib.sha256(str(layout.root).encode()).hexdigest()[:8]
         self._files = ContainerFiles()
+        self._naming = threading.Lock()
 
     def prepare(self, spec: TerminalSpec, credentials: Credentials) -> None:
         try:
@@ -173,13 +174,15 @@ class WineContainerRuntime:
     def _create(self, spec: TerminalSpec) -> Container:
         settings, labels = self._settings, self._labels(spec)
         client = self._engine.client
+        with self._naming:  # two that start together must not choose the same addresses
+            network = ensure_network(client, self._name(spec), spec.terminal_id, labels, settings)
         return client.containers.create(
             settings.image,
             ["terminal"],
             name=self._name(spec),
             labels={**labels, FINGERPRINT_LABEL: spec.fingerprint},
             user=self._files.user,
-            network=ensure_network(client, self._name(spec), spec.terminal_id, labels, settings),
+            network=network,
             hostname="terminal",
             mem_limit=settings.memory_mb * 1024 * 1024,
             memswap_limit=settings.memory_mb * 1024 * 1024,

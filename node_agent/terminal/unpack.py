@@ -52,7 +52,7 @@ def checked_name(name: str) -> str:
         or len(name) > _LONGEST_NAME
         or name.startswith("/")
         or bool(_FORBIDDEN & set(name))
-        or any(part in {"..", "."} or part[-1] in ". " or any(ord(letter) < 32 for letter in part) for part in parts)
+        or any(part[-1] in ". " or any(ord(letter) < 32 for letter in part) for part in parts)
     )
     if strange:
         raise ArchiveError(f"The archive holds the name {name[:80]!r}, which is not taken.")

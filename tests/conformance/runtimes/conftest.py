@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import sys
+import contextlib
 from collections.abc import Iterator
 from pathlib import Path
 
+import docker
 import pytest
+from docker.errors import ImageNotFound
 
-from provisioning.wine.image.base import import_base
-from provisioning.wine.image.build import BASE, build_image
+from provisioning.wine.image.build import image_name
 from provisioning.wine.tools import COMPILER, WineError, program, run
 from tests.conformance.runtimes.drivers import (
     SimulatedDriver,
@@ -35,16 +36,16 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session")
 def image() -> str:
-    """The image of real terminals, built when this machine lacks it."""
+    """The image of real terminals, as `make image` builds it from the present sources."""
     problem = docker_problem()
     if problem:
         pytest.skip(f"no containers here: {problem}")
-    try:
-        program(COMPILER)
-        import_base(BASE, _progress)
-        return build_image(CACHE, _progress)
-    except WineError as error:
-        pytest.skip(f"the image of real terminals cannot be built here: {error}")
+    with contextlib.closing(docker.from_env()) as client:
+        try:
+            client.images.get(image_name())
+        except ImageNotFound:
+            pytest.skip("the image of real terminals is not built: run make image")
+    return image_name()
 
 
 @pytest.fixture(scope="session")
@@ -55,7 +56,9 @@ def stand_in(tmp_path_factory: pytest.TempPathFactory) -> Path:
         compiler = program(COMPILER)
     except WineError as error:
         pytest.skip(str(error))
-    run("Compiling", [compiler, "-municode", "-mwindows", "-O2", "-s", "-o", built, HERE / "terminal64.c"])
+    version = built.with_suffix(".o")
+    run("Compiling the version", [program("x86_64-w64-mingw32-windres"), HERE / "terminal64.rc", version])
+    run("Compiling", [compiler, "-municode", "-mwindows", "-O2", "-s", "-o", built, HERE / "terminal64.c", version])
     return built
 
 
@@ -74,7 +77,3 @@ def stage(driver: Driver) -> Iterator[Stage]:
     made = Stage.open(driver)
     yield made
     made.close()
-
-
-def _progress(sentence: str) -> None:
-    sys.stderr.write(f"{sentence}\n")

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import json
 import os
 import signal
-import tarfile
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,6 +13,7 @@ from pathlib import Path
 import docker
 from docker.errors import DockerException
 
+from control_plane.releases.archive import pack
 from node_agent.config import WineContainerSettings
 from node_agent.layout import DataLayout
 from node_agent.process import Engine, Handle
@@ -76,17 +75,15 @@ class Template:
     ref: TemplateRef
 
 
-def pack_template(folder: Path, program: Path, name: str = "Stand-in", build: int = 5260) -> Template:
+def pack_template(folder: Path, program: Path) -> Template:
     """What an operator would have imported: the program and a server list."""
-    (folder / "content" / "config").mkdir(parents=True)
-    (folder / "content" / "config" / "servers.dat").write_bytes(b"servers")
-    (folder / "content" / "terminal64.exe").write_bytes(program.read_bytes())
+    content = folder / "content"
+    (content / "config").mkdir(parents=True)
+    (content / "config" / "servers.dat").write_bytes(b"servers")
+    (content / "terminal64.exe").write_bytes(program.read_bytes())
     archive = folder / "template.tar.gz"
-    with tarfile.open(archive, "w:gz") as packed:
-        for path in sorted((folder / "content").rglob("*")):
-            packed.add(path, arcname=path.relative_to(folder / "content"), recursive=False)
-    digest = hashlib.sha256(archive.read_bytes()).hexdigest()
-    return Template(archive, TemplateRef(name=name, build=build, sha256=digest, size=archive.stat().st_size))
+    packed = pack(content, archive)
+    return Template(archive, TemplateRef(name="Stand-in", build=packed.build, sha256=packed.sha256, size=packed.size))
 
 
 def container_settings(image: str) -> WineContainerSettings:

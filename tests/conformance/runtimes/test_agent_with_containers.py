@@ -133,7 +133,8 @@ def test_a_wedged_worker_goes_alone(node: ContainerNode) -> None:
 def test_a_terminal_that_runs_out_of_memory_says_so_and_comes_back(node: ContainerNode) -> None:
     before = node.agent.processes_of(1)
     node.order(1, "grow")
-    node.wait(1, "backing_off", "out_of_memory")
+    syncs = node.agent.plane.seen.syncs
+    wait_until(lambda: "out_of_memory" in {each.reason for sync in syncs for each in sync.terminals}, 60, "it is told")
     (node.agent.layout.terminal(terminal_id(1)).folder / "MQL5" / "Files" / "grow").unlink()
     wait_until(lambda: node.agent.processes_of(1).get("terminal") not in {None, before["terminal"]}, 30, "a new one")
 

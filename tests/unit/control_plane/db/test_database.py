@@ -40,6 +40,9 @@ def test_every_table_that_belongs_to_users_has_a_tenant() -> None:
         "relocation_breaker",
         "seen_requests",
         "sign_in_failures",
+        "template_pins",
+        "template_trials",
+        "terminal_templates",
     }
     without = {table.name for table in METADATA.sorted_tables if "tenant_id" not in table.columns}
     assert without == shared

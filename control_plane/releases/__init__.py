@@ -1,0 +1,1 @@
+"""Terminal templates: which build of MetaTrader 5 runs for which broker server, tried on one node and rolled back."""

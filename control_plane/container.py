@@ -49,6 +49,8 @@ from control_plane.vault.service import Vault
 
 _MASTER_KEY = "keys/master.key"
 _LOOP_STOP_SECONDS = 1.0
+_LONGEST_PAUSE = timedelta(seconds=15)
+"""Three rounds of the loops that judge silence; a longer one means that nobody listened."""
 
 
 @dataclass(frozen=True)
@@ -115,7 +117,7 @@ def build_farm(settings: Settings, *, clock: Clock | None = None, door: Terminal
     assignments = Assignments(fleet, keys.vault, outbox, bus, clock)
     operations = Operations(fleet, assignments, audit, clock)
     lease = timedelta(seconds=settings.lease_seconds)
-    listening, mass_loss = Listening(clock, lease), MassLoss(audit, clock, lease)
+    listening, mass_loss = Listening(clock, max(lease, _LONGEST_PAUSE)), MassLoss(audit, clock, lease)
     leases = NodeLeases(database, fleet, mass_loss, listening, bus, clock, settings)
     relocation = Relocation(database, assignments, mass_loss, audit, listening, settings)
     placement = Placement(database, assignments)

@@ -43,6 +43,18 @@ def observations(session: Session, terminal_ids: Collection[str]) -> dict[str, T
     return {row.terminal_id: row for row in session.scalars(query)}
 
 
+def nodes_with_reasons(session: Session, reasons: Collection[Reason]) -> list[str]:
+    """Ids of the nodes that hold a terminal which suffers from one of these."""
+    query = (
+        select(Assignment.node_id)
+        .join(TerminalObservation, TerminalObservation.terminal_id == Assignment.terminal_id)
+        .where(Assignment.released_at.is_(None), TerminalObservation.reason.in_(reasons))
+        .distinct()
+        .order_by(Assignment.node_id)
+    )
+    return list(session.scalars(query))
+
+
 def waiting(session: Session) -> list[Waiting]:
     """Of all tenants, the one that waits longest first."""
     query = (

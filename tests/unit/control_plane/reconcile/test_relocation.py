@@ -63,14 +63,14 @@ class TestSelfFence:
         _, wanted = self_fencing(world, trader, guarded)
         guarded.report = report() if watchdog_up is None else report(watchdog_up=watchdog_up)
         guarded.make_ready(wanted)
-        world.let_pass(3600, spare)
+        world.let_pass(1200, spare)
         assert places(world, wanted) == [(1, "suspect", "")]
 
     def test_a_terminal_that_runs_on_waits_for_its_node(
         self, world: World, trader: Trader, guarded: NodePlayer, spare: NodePlayer
     ) -> None:
         _, wanted = world.ready_account(trader, guarded)
-        world.let_pass(7200, spare)
+        world.let_pass(1200, spare)
         assert places(world, wanted) == [(1, "suspect", "")]
         guarded.make_ready(wanted)
         assert places(world, wanted) == [(1, "active", "")]

@@ -8,6 +8,7 @@ import ssl
 import subprocess
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -60,11 +61,12 @@ class Farm:
         return response.json() if response.content else None
 
 
-@pytest.fixture
-def farm(tmp_path: Path) -> Iterator[Farm]:
-    port, agent_port, data = free_port(), free_port(), tmp_path / "data"
+@contextmanager
+def running_farm(folder: Path) -> Iterator[Farm]:
+    """A control plane process with short leases, a broker server, and somebody of the operator's team."""
+    port, agent_port, data = free_port(), free_port(), folder / "data"
     arguments = ["serve", "--data", str(data), "--port", str(port), "--agent-port", str(agent_port)]
-    with (tmp_path / "log").open("w") as log:
+    with (folder / "log").open("w") as log:
         process = subprocess.Popen(command(*arguments), stdout=log, stderr=log, text=True, env=os.environ | SHORT)
     served = Served(process, data, f"http://127.0.0.1:{port}", agent_port)
     try:
@@ -80,6 +82,12 @@ def farm(tmp_path: Path) -> Iterator[Farm]:
     finally:
         process.kill()
         process.wait(PATIENCE)
+
+
+@pytest.fixture
+def farm(tmp_path: Path) -> Iterator[Farm]:
+    with running_farm(tmp_path) as farm:
+        yield farm
 
 
 def until(condition: Callable[[], object], seconds: float = LONG_ENOUGH) -> float:

@@ -10,6 +10,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from control_plane.identity.state import Role
+from control_plane.terminals.model import Terminal
 from node_agent.protocol.encoding import from_text
 from node_agent.protocol.messages import DesiredTerminal, Phase, Reason
 from tests.unit.control_plane.world import NodePlayer, Trader, World, certificate_request, observed
@@ -194,6 +195,8 @@ class TestMove:
             (1, "confirmed"),
             (2, ""),
         ]
+        with world.farm.database.read() as session:
+            assert session.get_one(Terminal, wanted.terminal_id).avoid_node_id is None, "it may come back one day"
 
     def test_open_positions_are_not_left_alone_unless_it_is_said(
         self, world: World, operator: Trader, trader: Trader, node: NodePlayer, spare: NodePlayer

@@ -14,6 +14,8 @@ from sqlalchemy.orm import Session
 from control_plane.access.tickets import TicketIssuer
 from control_plane.agent_api.intake import Intake
 from control_plane.agent_api.snapshot import build_snapshot
+from control_plane.assignments import repository as assignments_repository
+from control_plane.assignments.relocation import LeasePolicy
 from control_plane.bus.port import Bus, Change, Topic
 from control_plane.certificates.service import Authority
 from control_plane.clock import Clock
@@ -96,6 +98,7 @@ class AgentApi:
                 sequence=0,
                 generation=1,
                 report={},
+                protocol=request.protocol[:8],
             )
             session.add(node)
             session.flush()
@@ -128,7 +131,21 @@ class AgentApi:
             self._intake.announce_return(session, node)
         node.report = request.report.model_dump(mode="json")
         node.gateway_address = _usable_address(request.report.gateway_address, node.gateway_address)
+        if node.protocol != request.protocol:
+            self._speak_anew(session, node, request.protocol)
         self._intake.take_observations(session, node, request)
+        session.flush()
+        session.refresh(node, ["generation"])
+
+    def _speak_anew(self, session: Session, node: Node, protocol: str) -> None:
+        """Another version of the agent works from the snapshot that its predecessor kept, less what that did not know.
+
+        So it is sent all of it again, and until it has that, nothing new in it can be relied on.
+        """
+        node.protocol = protocol[:8]
+        for placement in assignments_repository.of_node(session, node.id):
+            placement.assignment.lease_policy = LeasePolicy.KEEP_RUNNING
+        self._fleet.desired_changed(session, node.id)
         session.flush()
         session.refresh(node, ["generation"])
 

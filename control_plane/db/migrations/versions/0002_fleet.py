@@ -49,6 +49,7 @@ def _columns() -> dict[str, list[sa.Column[object]]]:
             _moment("fence_due_at"),
             sa.Column("continuity_newest", sa.String(length=64), nullable=True, server_default=""),
             _text("continuity_acknowledged", 64),
+            _text("protocol", 8, "1.0"),
             sa.Column("signed_at", sa.BigInteger(), nullable=False, server_default="0"),
             _text("identity_state", 16, "trusted"),
             _text("identity_note", 300),

@@ -9,6 +9,7 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
+from control_plane.identity.model import Tenant, User
 from control_plane.identity.state import Role
 from control_plane.terminals.model import Terminal
 from node_agent.protocol.encoding import from_text
@@ -39,6 +40,14 @@ class TestWhoMay:
         person = world.operator(role, "someone@example.com")
         assert person.call("GET", "/nodes", 403)["code"] == "role_required"
         assert person.call("POST", f"/nodes/{node.node_id}/revoke", 403, WHY)["code"] == "role_required"
+
+    def test_not_those_of_a_broker_who_rents_capacity(self, world: World) -> None:
+        person = world.operator(Role.OWNER, "owner@broker.example")
+        with world.farm.database.write() as session:
+            session.add(Tenant(id="ten_broker", kind="broker", name="Broker", created_at=world.clock.now()))
+            session.flush()
+            session.get_one(User, person.user["id"]).tenant_id = "ten_broker"
+        assert person.call("GET", "/nodes", 403)["code"] == "role_required"
 
     @pytest.mark.parametrize("role", [Role.OWNER, Role.OPS])
     def test_owner_and_ops_do(self, world: World, node: NodePlayer, role: Role) -> None:

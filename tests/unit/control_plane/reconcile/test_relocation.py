@@ -100,6 +100,21 @@ class TestSelfFence:
         world.let_pass(400, spare)
         assert places(world, wanted)[0] == (1, "released", "self_fenced")
 
+    def test_an_agent_that_was_replaced_has_to_confirm_the_policy_anew(
+        self, world: World, trader: Trader, guarded: NodePlayer, spare: NodePlayer
+    ) -> None:
+        """One of protocol 1.0 has kept the snapshot without a policy, and its successor starts from that."""
+        guarded.protocol, guarded.continuity = "1.0", ""
+        guarded.sync()
+        _, wanted = self_fencing(world, trader, guarded)
+        guarded.protocol, guarded.continuity, guarded.boot_id, guarded.sequence = "1.1", "", "boot-2", 0
+        before = guarded.generation
+        answer = guarded.sync(observed(wanted))
+        assert answer.generation > before
+        assert answer.desired is not None
+        world.let_pass(400, spare)
+        assert places(world, wanted) == [(1, "suspect", "")]
+
     def test_a_policy_that_is_taken_back_protects_no_more_at_once(
         self, world: World, trader: Trader, guarded: NodePlayer, spare: NodePlayer
     ) -> None:

@@ -40,6 +40,7 @@ from control_plane.reconcile.relocation import Relocation
 from control_plane.reconcile.retention import Retention
 from control_plane.reconcile.unsettled_orders import UnsettledOrders
 from control_plane.stream.service import LiveUpdates
+from control_plane.terminals.bundles import Bundles
 from control_plane.trading.desk import OrderDesk
 from control_plane.trading.service import TradeLog
 from control_plane.vault import repository as vault_repository
@@ -76,6 +77,7 @@ class Farm:
     market: Market
     desk: OrderDesk
     live: LiveUpdates
+    bundles: Bundles
     agent_api: AgentApi
     loops: tuple[Loop, ...]
 
@@ -124,7 +126,7 @@ def build_farm(settings: Settings, *, clock: Clock | None = None, door: Terminal
     jobs = Loop("jobs", 1.0, lambda: _run_jobs(database, clock, placement))
     trade_log = TradeLog(bus, clock)
     bots = Bots(fleet, bus, clock)
-    market = Market(used_door)
+    market, bundles = Market(used_door), Bundles(settings.data / "bundles")
     settlement = UnsettledOrders(database, used_door, trade_log, clock)
     with database.write() as session:
         identity.bootstrap(session)
@@ -148,14 +150,16 @@ def build_farm(settings: Settings, *, clock: Clock | None = None, door: Terminal
         market=market,
         desk=OrderDesk(database, used_door, market, trade_log, clock),
         live=LiveUpdates(database, bus, clock),
+        bundles=bundles,
         agent_api=AgentApi(
             settings,
             database,
             fleet,
-            Intake(assignments, bots, trade_log, bus, clock),
+            Intake(fleet, assignments, bots, trade_log, bus, clock),
             keys.vault,
             keys.authority,
             keys.tickets,
+            bundles,
             bus,
             clock,
         ),
@@ -167,7 +171,7 @@ def build_farm(settings: Settings, *, clock: Clock | None = None, door: Terminal
             Loop("drains", 5.0, Drains(database, assignments, clock).run_once),
             Loop("quarantine", 30.0, Quarantine(database, operations).run_once),
             Loop("unsettled-orders", settings.order_settle_seconds, settlement.run_once),
-            Loop("retention", 600.0, Retention(database, clock).run_once),
+            Loop("retention", 600.0, Retention(database, bundles, clock).run_once),
             Loop("idle-sessions", 20.0, used_door.close_idle),
         ),
     )

@@ -21,15 +21,19 @@ from control_plane.certificates.service import Authority
 from control_plane.clock import Clock
 from control_plane.config import Settings
 from control_plane.db.engine import Database
-from control_plane.errors import InvalidInputError, invalid_field
+from control_plane.errors import InvalidInputError, NotFoundError, invalid_field
 from control_plane.fleet import repository
 from control_plane.fleet.model import Node
 from control_plane.fleet.service import IDENTITY_LIFETIME, Fleet, locked_error
 from control_plane.fleet.state import NodeState
 from control_plane.ids import new_id
+from control_plane.terminals import repository as terminals_repository
+from control_plane.terminals.bundles import Bundles
+from control_plane.terminals.state import RequestKind
 from control_plane.vault.service import Vault
 from node_agent.protocol.encoding import from_text
 from node_agent.protocol.messages import (
+    BUNDLE_BYTES,
     EnrollRequest,
     EnrollResponse,
     EventAck,
@@ -56,6 +60,7 @@ class AgentApi:
         vault: Vault,
         authority: Authority,
         tickets: TicketIssuer,
+        bundles: Bundles,
         bus: Bus,
         clock: Clock,
     ) -> None:
@@ -66,6 +71,7 @@ class AgentApi:
         self._vault = vault
         self._authority = authority
         self._tickets = tickets
+        self._bundles = bundles
         self._bus = bus
         self._clock = clock
 
@@ -186,6 +192,20 @@ class AgentApi:
             node = self._fleet.authenticate(session, header, "POST", path, body).node
             batch = EventBatch.model_validate_json(body)
             return self._intake.take_events(session, node, batch.events)
+
+    def take_bundle(self, header: str, path: str, terminal_id: str, request_id: str, body: bytes) -> None:
+        """Logs that were asked for. Raises NotFoundError for what nobody asked this node for."""
+        with self._database.write() as session:
+            node = self._fleet.authenticate(session, header, "PUT", path, body).node
+            placement = assignments_repository.of_terminal(session, terminal_id)
+            known = terminals_repository.request_of(session, terminal_id, request_id)
+            here = placement is not None and placement.assignment.node_id == node.id
+            if not here or known is None or known.kind != RequestKind.COLLECT_LOGS:
+                raise NotFoundError("Nobody asked this node for such logs.", code="bundle_not_asked_for")
+            if len(body) > BUNDLE_BYTES:
+                raise InvalidInputError(f"A bundle may have {BUNDLE_BYTES} bytes.", code="bundle_too_large")
+        self._bundles.put(known.id, body)
+        _log.info("bundle_taken", node=node.id, terminal=terminal_id, size=len(body))
 
     def authenticate_watch(self, header: str, path: str) -> Node:
         with self._database.write() as session:

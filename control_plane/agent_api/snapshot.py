@@ -17,10 +17,12 @@ from control_plane.assignments.state import is_leaving
 from control_plane.bots import repository as bots_repository
 from control_plane.bots.model import Bot
 from control_plane.fleet.model import Node
-from control_plane.terminals.state import Hold, Intent, should_run
+from control_plane.terminals import repository as terminals_repository
+from control_plane.terminals.model import OneOffRequest
+from control_plane.terminals.state import Hold, Intent, RequestKind, should_run
 from control_plane.vault.sealing import SealBrokenError
 from control_plane.vault.service import Vault
-from node_agent.protocol.messages import DesiredBot, DesiredSnapshot, DesiredTerminal, Guard
+from node_agent.protocol.messages import DesiredBot, DesiredSnapshot, DesiredTerminal, Guard, TerminalRequest
 from node_agent.protocol.sealing import Credentials, SealContext, seal
 
 _log = structlog.get_logger(__name__)
@@ -31,7 +33,12 @@ def build_snapshot(session: Session, vault: Vault, node: Node, now: datetime) ->
     bots: dict[str, list[Bot]] = defaultdict(list)
     for bot in bots_repository.running_of_accounts(session, [each.account.id for each in placements]):
         bots[bot.account_id].append(bot)
-    terminals = [_terminal(session, vault, node, each, bots[each.account.id]) for each in placements]
+    requests: dict[str, list[OneOffRequest]] = defaultdict(list)
+    for request in terminals_repository.open_requests(session, [each.terminal.id for each in placements]):
+        requests[request.terminal_id].append(request)
+    terminals = [
+        _terminal(session, vault, node, each, bots[each.account.id], requests[each.terminal.id]) for each in placements
+    ]
     return DesiredSnapshot(
         generation=node.generation,
         terminals=[each for each in terminals if each is not None],
@@ -40,7 +47,12 @@ def build_snapshot(session: Session, vault: Vault, node: Node, now: datetime) ->
 
 
 def _terminal(
-    session: Session, vault: Vault, node: Node, placement: Placement, bots: Sequence[Bot]
+    session: Session,
+    vault: Vault,
+    node: Node,
+    placement: Placement,
+    bots: Sequence[Bot],
+    requests: Sequence[OneOffRequest],
 ) -> DesiredTerminal | None:
     assignment, terminal, account = placement.assignment, placement.terminal, placement.account
     try:
@@ -65,6 +77,7 @@ def _terminal(
         credentials_version=opened.version,
         guard=Guard(),
         bots=[_bot(bot) for bot in bots],
+        requests=[TerminalRequest(request_id=each.id, kind=RequestKind(each.kind).value) for each in requests],
         lease_policy=LeasePolicy(terminal.lease_policy).value,
         access_epoch=terminal.access_epoch,
     )

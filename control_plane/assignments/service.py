@@ -29,6 +29,7 @@ from control_plane.terminals.repository import Waiting
 from control_plane.terminals.state import Intent
 from control_plane.vault.service import Vault
 
+_NEEDED = frozenset({"memory", "disk"})
 _STILL_ELSEWHERE = "Waiting: the same MT5 account still runs in another terminal."
 
 
@@ -160,11 +161,16 @@ def _candidate(node: Node, used: int) -> Candidate:
         node_id=node.id,
         name=node.name,
         online=node.state == NodeState.ONLINE and node.identity_state == IdentityState.TRUSTED,
-        accepting=node.availability == Availability.OPEN,
+        accepting=node.availability == Availability.OPEN and not _starts_nothing(node),
         runtimes=frozenset(node.runtimes),
         slots=node.slots,
         used=used + node.strays,
     )
+
+
+def _starts_nothing(node: Node) -> bool:
+    """An agent that is short of memory or disk would leave a new terminal waiting."""
+    return not _NEEDED.isdisjoint(node.report.get("pressure", []))
 
 
 def _still_fits(node: Node, used: dict[str, int]) -> bool:

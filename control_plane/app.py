@@ -29,12 +29,13 @@ from control_plane.problems import Problem, problem_responses
 from control_plane.spa import portal_router
 from control_plane.stream.routes import router as stream_router
 from control_plane.trading.routes import router as trading_router
+from node_agent.protocol.messages import BUNDLE_BYTES
 
 API = "/api/v1"
 VERSION = version("mt5farm")
 _MOST_BYTES = 256 * 1024
-_MOST_BYTES_OF_AGENTS = 8 * 1024 * 1024
-"""A batch of events, or a report of all terminals of a node."""
+_MOST_BYTES_OF_AGENTS = BUNDLE_BYTES + 1024
+"""A bundle of logs, a batch of events, or a report of all terminals of a node."""
 
 
 class FarmOut(BaseModel):

@@ -41,6 +41,7 @@ from control_plane.reconcile.retention import Retention
 from control_plane.reconcile.unsettled_orders import UnsettledOrders
 from control_plane.releases.service import Releases
 from control_plane.stream.service import LiveUpdates
+from control_plane.terminals.bundles import Bundles
 from control_plane.trading.desk import OrderDesk
 from control_plane.trading.service import TradeLog
 from control_plane.vault import repository as vault_repository
@@ -50,6 +51,8 @@ from control_plane.vault.service import Vault
 
 _MASTER_KEY = "keys/master.key"
 _LOOP_STOP_SECONDS = 1.0
+_LONGEST_PAUSE = timedelta(seconds=15)
+"""Three rounds of the loops that judge silence; a longer one means that nobody listened."""
 
 
 @dataclass(frozen=True)
@@ -76,6 +79,7 @@ class Farm:
     market: Market
     desk: OrderDesk
     live: LiveUpdates
+    bundles: Bundles
     agent_api: AgentApi
     loops: tuple[Loop, ...]
 
@@ -117,14 +121,14 @@ def build_farm(settings: Settings, *, clock: Clock | None = None, door: Terminal
     assignments = Assignments(fleet, keys.vault, outbox, bus, clock)
     operations = Operations(fleet, assignments, audit, clock)
     lease = timedelta(seconds=settings.lease_seconds)
-    listening, mass_loss = Listening(clock, lease), MassLoss(audit, clock, lease)
+    listening, mass_loss = Listening(clock, max(lease, _LONGEST_PAUSE)), MassLoss(audit, clock, lease)
     leases = NodeLeases(database, fleet, mass_loss, listening, bus, clock, settings)
     relocation = Relocation(database, assignments, mass_loss, audit, listening, settings)
     placement = Placement(database, assignments)
     jobs = Loop("jobs", 1.0, lambda: _run_jobs(database, clock, placement))
     trade_log = TradeLog(bus, clock)
     bots = Bots(fleet, bus, clock)
-    market = Market(used_door)
+    market, bundles = Market(used_door), Bundles(settings.data / "bundles")
     settlement = UnsettledOrders(database, used_door, trade_log, clock)
     with database.write() as session:
         identity.bootstrap(session)
@@ -149,14 +153,16 @@ def build_farm(settings: Settings, *, clock: Clock | None = None, door: Terminal
         market=market,
         desk=OrderDesk(database, used_door, market, trade_log, clock),
         live=LiveUpdates(database, bus, clock),
+        bundles=bundles,
         agent_api=AgentApi(
             settings,
             database,
             fleet,
-            Intake(assignments, bots, trade_log, bus, clock),
+            Intake(fleet, assignments, bots, trade_log, bus, clock),
             keys.vault,
             keys.authority,
             keys.tickets,
+            bundles,
             bus,
             clock,
         ),
@@ -168,7 +174,7 @@ def build_farm(settings: Settings, *, clock: Clock | None = None, door: Terminal
             Loop("drains", 5.0, Drains(database, assignments, clock).run_once),
             Loop("quarantine", 30.0, Quarantine(database, operations).run_once),
             Loop("unsettled-orders", settings.order_settle_seconds, settlement.run_once),
-            Loop("retention", 600.0, Retention(database, clock).run_once),
+            Loop("retention", 600.0, Retention(database, bundles, clock).run_once),
             Loop("idle-sessions", 20.0, used_door.close_idle),
         ),
     )

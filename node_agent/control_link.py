@@ -33,7 +33,7 @@ from node_agent.protocol.messages import (
 
 _TIMEOUT = httpx.Timeout(15.0, connect=5.0)
 _WATCH_TIMEOUT = httpx.Timeout(40.0, connect=5.0)
-_SHUT_OUT = frozenset({"node_unknown", "identity_locked"})
+_SHUT_OUT = frozenset({"node_unknown", "identity_locked", "identity_revoked"})
 _Answer = TypeVar("_Answer", bound=BaseModel)
 
 

@@ -17,7 +17,8 @@ from control_plane.bus.port import Bus, Change, Topic
 from control_plane.clock import Clock
 from control_plane.db.engine import after_commit
 from control_plane.fleet.model import Node
-from control_plane.terminals.service import observe
+from control_plane.fleet.service import Fleet
+from control_plane.terminals.service import finish_requests, observe
 from control_plane.terminals.state import GONE_PHASES, Hold, Intent, should_run
 from control_plane.trading.service import TradeLog
 from node_agent.protocol.messages import (
@@ -36,7 +37,10 @@ _log = structlog.get_logger(__name__)
 class Intake:
     """Only the present holder of an epoch tells what is; facts of the past are taken from whoever held the epoch."""
 
-    def __init__(self, assignments: Assignments, bots: Bots, trade_log: TradeLog, bus: Bus, clock: Clock) -> None:
+    def __init__(
+        self, fleet: Fleet, assignments: Assignments, bots: Bots, trade_log: TradeLog, bus: Bus, clock: Clock
+    ) -> None:
+        self._fleet = fleet
         self._assignments = assignments
         self._bots = bots
         self._trade_log = trade_log
@@ -88,6 +92,8 @@ class Intake:
         if may_become(AssignmentState(assignment.state), AssignmentState.ACTIVE):
             assignment.state = AssignmentState.ACTIVE
         changed = observe(session, placement.terminal, seen, self._clock.now())
+        if finish_requests(session, placement.terminal, seen.finished_requests, self._clock.now()):
+            self._fleet.desired_changed(session, assignment.node_id)
         if seen.account is not None and (seen.account.login, seen.account.server) == (account.login, account.server):
             try:
                 changed |= self._trade_log.record_snapshot(session, account, seen.account)

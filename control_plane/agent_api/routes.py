@@ -13,6 +13,7 @@ from pydantic import BaseModel, ValidationError
 from control_plane.errors import InvalidInputError
 from control_plane.http import FarmDep
 from node_agent.protocol.messages import (
+    BUNDLES_PATH,
     ENROLL_PATH,
     EVENTS_PATH,
     SYNC_PATH,
@@ -48,6 +49,16 @@ async def deliver_events(request: Request, farm: FarmDep, authorization: Signatu
     """Events from the node's spool; delivering one again changes nothing."""
     body = await _signed_body(request)
     return await _answer(farm.agent_api.events, authorization, EVENTS_PATH, body)
+
+
+@router.put(BUNDLES_PATH + "/{terminal_id}/{request_id}", status_code=204)
+async def take_bundle(
+    terminal_id: str, request_id: str, request: Request, farm: FarmDep, authorization: Signature
+) -> None:
+    """Collected logs as tar.gz; handing them over again changes nothing."""
+    body = await _signed_body(request)
+    path = f"{BUNDLES_PATH}/{terminal_id}/{request_id}"
+    await to_thread.run_sync(farm.agent_api.take_bundle, authorization, path, terminal_id, request_id, body)
 
 
 @router.get(WATCH_PATH)

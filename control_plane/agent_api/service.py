@@ -14,20 +14,26 @@ from sqlalchemy.orm import Session
 from control_plane.access.tickets import TicketIssuer
 from control_plane.agent_api.intake import Intake
 from control_plane.agent_api.snapshot import build_snapshot
+from control_plane.assignments import repository as assignments_repository
+from control_plane.assignments.relocation import LeasePolicy
 from control_plane.bus.port import Bus, Change, Topic
 from control_plane.certificates.service import Authority
 from control_plane.clock import Clock
 from control_plane.config import Settings
 from control_plane.db.engine import Database
-from control_plane.errors import InvalidInputError, invalid_field
+from control_plane.errors import InvalidInputError, NotFoundError, invalid_field
 from control_plane.fleet import repository
 from control_plane.fleet.model import Node
 from control_plane.fleet.service import IDENTITY_LIFETIME, Fleet, locked_error
 from control_plane.fleet.state import NodeState
 from control_plane.ids import new_id
+from control_plane.terminals import repository as terminals_repository
+from control_plane.terminals.bundles import Bundles
+from control_plane.terminals.state import RequestKind
 from control_plane.vault.service import Vault
 from node_agent.protocol.encoding import from_text
 from node_agent.protocol.messages import (
+    BUNDLE_BYTES,
     EnrollRequest,
     EnrollResponse,
     EventAck,
@@ -54,6 +60,7 @@ class AgentApi:
         vault: Vault,
         authority: Authority,
         tickets: TicketIssuer,
+        bundles: Bundles,
         bus: Bus,
         clock: Clock,
     ) -> None:
@@ -64,6 +71,7 @@ class AgentApi:
         self._vault = vault
         self._authority = authority
         self._tickets = tickets
+        self._bundles = bundles
         self._bus = bus
         self._clock = clock
 
@@ -96,6 +104,7 @@ class AgentApi:
                 sequence=0,
                 generation=1,
                 report={},
+                protocol=request.protocol[:8],
             )
             session.add(node)
             session.flush()
@@ -128,7 +137,21 @@ class AgentApi:
             self._intake.announce_return(session, node)
         node.report = request.report.model_dump(mode="json")
         node.gateway_address = _usable_address(request.report.gateway_address, node.gateway_address)
+        if node.protocol != request.protocol:
+            self._speak_anew(session, node, request.protocol)
         self._intake.take_observations(session, node, request)
+        session.flush()
+        session.refresh(node, ["generation"])
+
+    def _speak_anew(self, session: Session, node: Node, protocol: str) -> None:
+        """Another version of the agent works from the snapshot that its predecessor kept, less what that did not know.
+
+        So it is sent all of it again, and until it has that, nothing new in it can be relied on.
+        """
+        node.protocol = protocol[:8]
+        for placement in assignments_repository.of_node(session, node.id):
+            placement.assignment.lease_policy = LeasePolicy.KEEP_RUNNING
+        self._fleet.desired_changed(session, node.id)
         session.flush()
         session.refresh(node, ["generation"])
 
@@ -169,6 +192,20 @@ class AgentApi:
             node = self._fleet.authenticate(session, header, "POST", path, body).node
             batch = EventBatch.model_validate_json(body)
             return self._intake.take_events(session, node, batch.events)
+
+    def take_bundle(self, header: str, path: str, terminal_id: str, request_id: str, body: bytes) -> None:
+        """Logs that were asked for. Raises NotFoundError for what nobody asked this node for."""
+        with self._database.write() as session:
+            node = self._fleet.authenticate(session, header, "PUT", path, body).node
+            placement = assignments_repository.of_terminal(session, terminal_id)
+            known = terminals_repository.request_of(session, terminal_id, request_id)
+            here = placement is not None and placement.assignment.node_id == node.id
+            if not here or known is None or known.kind != RequestKind.COLLECT_LOGS:
+                raise NotFoundError("Nobody asked this node for such logs.", code="bundle_not_asked_for")
+            if len(body) > BUNDLE_BYTES:
+                raise InvalidInputError(f"A bundle may have {BUNDLE_BYTES} bytes.", code="bundle_too_large")
+        self._bundles.put(known.id, body)
+        _log.info("bundle_taken", node=node.id, terminal=terminal_id, size=len(body))
 
     def authenticate_watch(self, header: str, path: str) -> Node:
         with self._database.write() as session:

@@ -18,10 +18,19 @@ from control_plane.bots import repository as bots_repository
 from control_plane.bots.model import Bot
 from control_plane.fleet.model import Node
 from control_plane.releases.service import template_refs
-from control_plane.terminals.state import Hold, Intent, should_run
+from control_plane.terminals import repository as terminals_repository
+from control_plane.terminals.model import OneOffRequest
+from control_plane.terminals.state import Hold, Intent, RequestKind, should_run
 from control_plane.vault.sealing import SealBrokenError
 from control_plane.vault.service import Vault
-from node_agent.protocol.messages import DesiredBot, DesiredSnapshot, DesiredTerminal, Guard, TemplateRef
+from node_agent.protocol.messages import (
+    DesiredBot,
+    DesiredSnapshot,
+    DesiredTerminal,
+    Guard,
+    TemplateRef,
+    TerminalRequest,
+)
 from node_agent.protocol.sealing import Credentials, SealContext, seal
 
 _log = structlog.get_logger(__name__)
@@ -33,7 +42,13 @@ def build_snapshot(session: Session, vault: Vault, node: Node, now: datetime) ->
     for bot in bots_repository.running_of_accounts(session, [each.account.id for each in placements]):
         bots[bot.account_id].append(bot)
     templates = template_refs(session, node.id)
-    terminals = [_terminal(session, vault, node, each, bots[each.account.id], templates) for each in placements]
+    requests: dict[str, list[OneOffRequest]] = defaultdict(list)
+    for request in terminals_repository.open_requests(session, [each.terminal.id for each in placements]):
+        requests[request.terminal_id].append(request)
+    terminals = [
+        _terminal(session, vault, node, each, bots[each.account.id], requests[each.terminal.id], templates)
+        for each in placements
+    ]
     return DesiredSnapshot(
         generation=node.generation,
         terminals=[each for each in terminals if each is not None],
@@ -47,6 +62,7 @@ def _terminal(
     node: Node,
     placement: Placement,
     bots: Sequence[Bot],
+    requests: Sequence[OneOffRequest],
     templates: Mapping[str, TemplateRef],
 ) -> DesiredTerminal | None:
     assignment, terminal, account = placement.assignment, placement.terminal, placement.account
@@ -72,6 +88,7 @@ def _terminal(
         credentials_version=opened.version,
         guard=Guard(),
         bots=[_bot(bot) for bot in bots],
+        requests=[TerminalRequest(request_id=each.id, kind=RequestKind(each.kind).value) for each in requests],
         lease_policy=LeasePolicy(terminal.lease_policy).value,
         access_epoch=terminal.access_epoch,
         template=None if placement.server.simulated_address else templates.get(account.server),

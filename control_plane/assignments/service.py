@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
+
 from sqlalchemy.orm import Session
 
 from control_plane.assignments import repository
@@ -26,6 +29,7 @@ from control_plane.terminals.repository import Waiting
 from control_plane.terminals.state import Intent
 from control_plane.vault.service import Vault
 
+_NEEDED = frozenset({"memory", "disk"})
 _STILL_ELSEWHERE = "Waiting: the same MT5 account still runs in another terminal."
 
 
@@ -39,7 +43,15 @@ class Assignments:
 
     def place_waiting(self, session: Session) -> int:
         """Give every waiting terminal a place, if there is one. Returns how many were placed."""
-        return sum(self._place(session, waiting) for waiting in terminals_repository.waiting(session))
+        waiting = terminals_repository.waiting(session)
+        nodes = candidates(session) if waiting else []
+        placed = 0
+        for each in waiting:
+            taken = self._place(session, each, nodes)
+            if taken is not None:
+                nodes = [replace(node, used=node.used + 1) if node.node_id == taken else node for node in nodes]
+                placed += 1
+        return placed
 
     def release(self, session: Session, placement: repository.Placement) -> None:
         """The agent has confirmed the stop, so that the slot is free and the login may run elsewhere."""
@@ -91,18 +103,19 @@ class Assignments:
         self._outbox.put(session, JobKind.PLACE_TERMINAL, terminal.id)
         self._announce(session, account.user_id, account.id)
 
-    def _place(self, session: Session, waiting: Waiting) -> bool:
+    def _place(self, session: Session, waiting: Waiting, nodes: Sequence[Candidate]) -> str | None:
+        """The node that it got a place on."""
         terminal, account = waiting.terminal, waiting.account
         if terminals_repository.runs_elsewhere(session, account):
             self._note(session, waiting, _STILL_ELSEWHERE)
-            return False
-        answer = place(demand_of(terminal, waiting.server), candidates(session))
+            return None
+        answer = place(demand_of(terminal, waiting.server), nodes)
         if isinstance(answer, Unplaced):
             self._note(session, waiting, answer.explanation)
-            return False
+            return None
         node = fleet_repository.lock_node(session, answer.node_id)
         if node is None or not _still_fits(node, fleet_repository.used_slots(session)):
-            return False  # another control plane took the last slot, or an operator the node; the loop asks again
+            return None  # another control plane took the last slot, or an operator the node; the loop asks again
         terminal.last_epoch += 1
         terminal.avoid_node_id = None
         session.add(
@@ -122,7 +135,7 @@ class Assignments:
         session.flush()
         self._fleet.desired_changed(session, node.id)
         self._note(session, waiting, answer.explanation)
-        return True
+        return node.id
 
     def _note(self, session: Session, waiting: Waiting, text: str) -> None:
         if waiting.terminal.placement_note != text:
@@ -148,11 +161,16 @@ def _candidate(node: Node, used: int) -> Candidate:
         node_id=node.id,
         name=node.name,
         online=node.state == NodeState.ONLINE and node.identity_state == IdentityState.TRUSTED,
-        accepting=node.availability == Availability.OPEN,
+        accepting=node.availability == Availability.OPEN and not _starts_nothing(node),
         runtimes=frozenset(node.runtimes),
         slots=node.slots,
         used=used + node.strays,
     )
+
+
+def _starts_nothing(node: Node) -> bool:
+    """An agent that is short of memory or disk would leave a new terminal waiting."""
+    return not _NEEDED.isdisjoint(node.report.get("pressure", []))
 
 
 def _still_fits(node: Node, used: dict[str, int]) -> bool:

@@ -25,10 +25,13 @@ class Database:
 
     def __init__(self, url: str) -> None:
         self.url = url
-        self.is_sqlite = make_url(url).get_backend_name() == "sqlite"
+        address = make_url(url)
+        self.is_sqlite = address.get_backend_name() == "sqlite"
+        if address.drivername == "postgresql":
+            address = address.set(drivername="postgresql+psycopg2")  # the driver that the farm brings along
         if self.is_sqlite:
             self.engine = create_engine(
-                url,
+                address,
                 pool_size=20,
                 max_overflow=40,
                 connect_args={"check_same_thread": False},
@@ -37,7 +40,9 @@ class Database:
             event.listen(self.engine, "connect", _prepare_sqlite)
             event.listen(self.engine, "begin", _begin_sqlite)
         else:
-            self.engine = create_engine(url, pool_size=20, max_overflow=20, pool_pre_ping=True, hide_parameters=True)
+            self.engine = create_engine(
+                address, pool_size=20, max_overflow=20, pool_pre_ping=True, hide_parameters=True
+            )
         self._writing: Engine = self.engine.execution_options(**{_BEGIN_OPTION: "BEGIN IMMEDIATE"})
 
     @contextmanager

@@ -25,6 +25,7 @@ from control_plane.fleet.presentation import present_breaker, present_node, pres
 from control_plane.fleet.schemas import DrainOut, NodeDetailOut, NodeOut
 from control_plane.fleet.state import BreakerState, NodeState
 from control_plane.opening import Data, open_farm
+from control_plane.terminals.state import RequestKind
 
 nodes = typer.Typer(help="The machines that host terminals.", no_args_is_help=True)
 NodeArgument = Annotated[str, typer.Argument(help="Name or id of the node.")]
@@ -151,6 +152,22 @@ def set_lease_policy(
         lambda operations, session, node_id: operations.set_lease_policy(
             session, node_id, terminal, policy, _by(reason)
         ),
+    )
+
+
+@nodes.command("request")
+def request_of_terminal(
+    data: Data,
+    node: NodeArgument,
+    terminal: Annotated[str, typer.Argument(help="Id of the terminal.")],
+    kind: Annotated[RequestKind, typer.Argument(help="What the node should do once.")],
+    reason: Reason,
+) -> None:
+    """Have the node restart a terminal, or collect its logs (into the folder `bundles` of the control plane)."""
+    _do(
+        data,
+        node,
+        lambda operations, session, node_id: operations.request(session, node_id, terminal, kind, _by(reason)),
     )
 
 

@@ -48,6 +48,8 @@ class Node(Base):
     continuity_newest: Mapped[str | None] = mapped_column(String(64), default="")
     """Token given with the last answer; None after an unlock: whichever the node shows next is believed."""
     continuity_acknowledged: Mapped[str] = mapped_column(String(64), default="")
+    protocol: Mapped[str] = mapped_column(String(8), default="")
+    """Version that the agent spoke last; empty before its first sync."""
     signed_at: Mapped[int] = mapped_column(BigInteger, default=0)
     """When the last accepted sync was signed, by the node's clock, seconds since 1970."""
     identity_state: Mapped[str] = mapped_column(String(16), default=IdentityState.TRUSTED)

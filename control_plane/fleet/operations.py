@@ -21,6 +21,8 @@ from control_plane.fleet.model import Node
 from control_plane.fleet.service import Fleet
 from control_plane.fleet.state import Availability, IdentityState, NodeState, change_availability, change_identity
 from control_plane.terminals import repository as terminals_repository
+from control_plane.terminals.service import request
+from control_plane.terminals.state import RequestKind
 
 MOVED_BY_HAND = "Moving to another node, as the operator asked."
 LONGEST_DRAIN = timedelta(days=7)
@@ -128,6 +130,14 @@ class Operations:
         placement = require_placement(session, node_id, terminal_id)
         self._assignments.set_lease_policy(session, placement.terminal, policy)
         self._record(session, node, "set_lease_policy", By(by.actor, f"{terminal_id}: {policy}. {by.reason}"))
+
+    def request(self, session: Session, node_id: str, terminal_id: str, kind: RequestKind, by: By) -> None:
+        """Restart a terminal, or collect its logs: done once by the node, with its next sync."""
+        node = require_node(session, node_id)
+        placement = require_placement(session, node_id, terminal_id)
+        request(session, placement.terminal, kind, self._clock.now())
+        self._fleet.desired_changed(session, node_id)
+        self._record(session, node, kind, By(by.actor, f"{terminal_id}: {by.reason}"))
 
     def quarantine(self, session: Session, node_id: str, by: By) -> None:
         """Like a cordon, because terminals keep failing there."""

@@ -32,15 +32,10 @@ def nodes_after(session: Session, after_id: str | None, limit: int) -> list[Node
     return list(session.scalars(query if after_id is None else query.where(Node.id > after_id)))
 
 
-def lost_nodes(session: Session) -> list[str]:
-    """Ids of lost nodes that still hold something."""
-    query = (
-        select(Node.id)
-        .join(Assignment, (Assignment.node_id == Node.id) & Assignment.released_at.is_(None))
-        .where(Node.state == NodeState.LOST)
-        .distinct()
-        .order_by(Node.id)
-    )
+def lost_nodes(session: Session) -> list[Node]:
+    """Lost nodes that still hold something."""
+    holding = select(Assignment.node_id).where(Assignment.released_at.is_(None))
+    query = select(Node).where(Node.state == NodeState.LOST, Node.id.in_(holding)).order_by(Node.id)
     return list(session.scalars(query))
 
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 from datetime import timedelta
 
 from fastapi import APIRouter
+from fastapi.responses import FileResponse
 
+from control_plane.errors import NotFoundError
 from control_plane.fleet import repository
-from control_plane.fleet.operations import By, require_node
+from control_plane.fleet.operations import By, require_node, require_placement
 from control_plane.fleet.presentation import present_breaker, present_node, present_node_detail
 from control_plane.fleet.schemas import (
     Because,
@@ -17,13 +19,17 @@ from control_plane.fleet.schemas import (
     NodeDetailOut,
     NodeOut,
     ReleasedOut,
+    RequestOfTerminal,
     SetTerminalLeasePolicy,
 )
 from control_plane.http import FarmDep, OperatorDep
 from control_plane.paging import Cursor, Limit, Page, decode_cursor, encode_cursor, split_page
 from control_plane.problems import problem_responses
+from control_plane.terminals import repository as terminals_repository
+from control_plane.terminals.state import RequestKind
 
 router = APIRouter(tags=["nodes"], prefix="/nodes")
+_BUNDLES_TRIED = 20
 _READ = problem_responses(401, 403, 404)
 _DEED = problem_responses(401, 403, 404, 409, 415, 422)
 
@@ -129,6 +135,33 @@ def move_terminal(
         by = By(operator, wish.reason)
         farm.operations.move(session, node_id, terminal_id, by, with_positions=wish.with_positions)
     return _present(farm, node_id)
+
+
+@router.post("/{node_id}/terminals/{terminal_id}/requests", status_code=202, responses=_DEED)
+def request_of_terminal(
+    node_id: str, terminal_id: str, wish: RequestOfTerminal, farm: FarmDep, operator: OperatorDep
+) -> NodeDetailOut:
+    """Have the node restart the terminal once, or collect its logs and its journal."""
+    with farm.database.write() as session:
+        farm.operations.request(session, node_id, terminal_id, wish.kind, By(operator, wish.reason))
+    return _present(farm, node_id)
+
+
+@router.get(
+    "/{node_id}/terminals/{terminal_id}/logs",
+    responses=problem_responses(401, 403, 404) | {200: {"content": {"application/gzip": {}}}},
+    response_class=FileResponse,
+)
+def get_logs(node_id: str, terminal_id: str, farm: FarmDep, _operator: OperatorDep) -> FileResponse:
+    """The newest logs that the node has handed over, as tar.gz. They are kept for 14 days."""
+    with farm.database.read() as session:
+        require_placement(session, node_id, terminal_id)
+        asked = terminals_repository.newest_requests(session, terminal_id, RequestKind.COLLECT_LOGS, _BUNDLES_TRIED)
+    for each in asked:
+        path = farm.bundles.path(each.id)
+        if path.is_file():
+            return FileResponse(path, media_type="application/gzip", filename=f"{terminal_id}-{each.id}.tar.gz")
+    raise NotFoundError("No logs of this terminal have been handed over.", code="no_logs")
 
 
 @router.put("/{node_id}/terminals/{terminal_id}/lease-policy", responses=_DEED)

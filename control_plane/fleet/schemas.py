@@ -12,7 +12,7 @@ from control_plane.assignments.state import AssignmentState
 from control_plane.fleet.drain import Step
 from control_plane.fleet.state import Availability, BreakerState, IdentityState, NodeState
 from control_plane.identity.state import Role
-from control_plane.terminals.state import Hold, Intent
+from control_plane.terminals.state import Hold, Intent, RequestKind
 from node_agent.protocol.messages import Phase, Reason
 
 Why = Annotated[str, StringConstraints(strip_whitespace=True, min_length=3, max_length=250)]
@@ -33,6 +33,10 @@ class DrainNode(Because):
 class MoveTerminal(Because):
     with_positions: bool = False
     """Move it even though nobody looks after its open positions meanwhile."""
+
+
+class RequestOfTerminal(Because):
+    kind: RequestKind
 
 
 class SetTerminalLeasePolicy(Because):

@@ -146,7 +146,8 @@ def judge_continuity(known: Continuity, shown: str, *, speaks: bool) -> Continui
     return known if shown == known.acknowledged else None
 
 
-_NODE_FAULTS = frozenset({Reason.TEMPLATE_BROKEN, Reason.DISK_FULL})
+NODE_FAULTS = frozenset({Reason.TEMPLATE_BROKEN, Reason.DISK_FULL})
+"""Reasons of terminals that lie in the machine."""
 _FAULTS_LEAST = 3
 _FAULTS_SHARE = 0.5
 
@@ -156,7 +157,7 @@ def judge_faults(reasons: Collection[Reason | None]) -> Reason | None:
 
     At least three terminals and at least half of them must suffer from what only the machine can be blamed for.
     """
-    for fault in sorted(_NODE_FAULTS):
+    for fault in sorted(NODE_FAULTS):
         suffering = sum(reason is fault for reason in reasons)
         if suffering >= _FAULTS_LEAST and suffering >= _FAULTS_SHARE * len(reasons):
             return fault

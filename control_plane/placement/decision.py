@@ -21,7 +21,7 @@ class Candidate:
     used: int
     """Slots that are reserved, and what still runs there without a reservation."""
     accepting: bool = True
-    """Operators let it take new terminals."""
+    """Operators let it take new terminals, and it is short of nothing that they need."""
 
     @property
     def free(self) -> int:
@@ -62,7 +62,7 @@ def place(demand: Demand, candidates: Sequence[Candidate]) -> Placed | Unplaced:
         return Unplaced("Waiting for a node to be heard of again.")
     accepting = [(candidate, runtime) for candidate, runtime in online if candidate.accepting]
     if not accepting:
-        return Unplaced("Waiting for a node that takes new terminals: all are cordoned, draining or quarantined.")
+        return Unplaced("Waiting: all fitting nodes are cordoned, draining, quarantined or short of resources.")
     free = [(candidate, runtime) for candidate, runtime in accepting if candidate.free > 0]
     if not free:
         return Unplaced("Waiting for capacity: all nodes are full.")

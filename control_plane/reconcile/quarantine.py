@@ -10,7 +10,7 @@ from control_plane.db.engine import Database
 from control_plane.fleet import repository
 from control_plane.fleet.model import Node
 from control_plane.fleet.operations import By, Operations
-from control_plane.fleet.state import Availability, NodeState, judge_faults, may_quarantine
+from control_plane.fleet.state import NODE_FAULTS, Availability, NodeState, judge_faults, may_quarantine
 from control_plane.terminals import repository as terminals_repository
 from node_agent.protocol.messages import Reason
 
@@ -27,7 +27,7 @@ class Quarantine:
 
     def run_once(self) -> None:
         with self._database.read() as session:
-            suspects = [node.id for node in repository.nodes(session) if self._fault(session, node) is not None]
+            suspects = terminals_repository.nodes_with_reasons(session, NODE_FAULTS)
         for node_id in suspects:
             with self._database.write() as session:
                 self._judge(session, node_id)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from datetime import datetime, timedelta
 
 import structlog
@@ -9,6 +10,7 @@ from sqlalchemy.orm import Session
 
 from control_plane.assignments import repository as assignments_repository
 from control_plane.assignments.relocation import LeasePolicy, Proof, judge_relocation
+from control_plane.assignments.repository import Placement
 from control_plane.assignments.service import Assignments
 from control_plane.assignments.state import AssignmentState
 from control_plane.audit.service import THE_FARM, Audit, Deed
@@ -49,26 +51,37 @@ class Relocation:
         now = self._listening.tick()
         with self._database.read() as session:
             lost = repository.lost_nodes(session)
-        for node_id in lost:
-            powered_off = self._power is not None and self._power.is_off(node_id)
+        off = {node.id for node in lost if self._power is not None and self._power.is_off(node.id)}
+        with self._database.read() as session:
+            # Most lost nodes hold nothing that can be proven dead, round after round; those cost no lock.
+            promising = [node.id for node in lost if self._proofs(session, node, now, off, frozen=False)]
+        for node_id in promising:
             with self._database.write() as session:
                 node = repository.lock_node(session, node_id)
                 if node is not None:
-                    self._relocate(session, node, now, powered_off=powered_off)
+                    self._relocate(session, node, now, off)
 
-    def _relocate(self, session: Session, node: Node, now: datetime, *, powered_off: bool) -> None:
+    def _relocate(self, session: Session, node: Node, now: datetime, off: Collection[str]) -> None:
         """All judged anew in this transaction: the node may have come back since."""
-        facts = node_facts(node, lost=self._is_lost(node, now), powered_off=powered_off)
         frozen = self._mass_loss.is_frozen(session)
+        for placement, proof in self._proofs(session, node, now, off, frozen=frozen):
+            self._assignments.fence(session, placement, proof)
+            terminal, epoch = placement.terminal, placement.assignment.epoch
+            _log.warning("terminal_fenced", terminal=terminal.id, node=node.id, proof=proof)
+            deed = Deed(THE_FARM, "fence", node.id, f"{terminal.id}, epoch {epoch}: {proof}")
+            self._audit.record(session, terminal.tenant_id, deed)
+
+    def _proofs(
+        self, session: Session, node: Node, now: datetime, off: Collection[str], *, frozen: bool
+    ) -> list[tuple[Placement, Proof]]:
+        facts = node_facts(node, lost=self._is_lost(node, now), powered_off=node.id in off)
+        proofs = []
         for placement in assignments_repository.of_node(session, node.id):
-            assignment = placement.assignment
-            state, policy = AssignmentState(assignment.state), LeasePolicy(assignment.lease_policy)
+            state, policy = AssignmentState(placement.assignment.state), LeasePolicy(placement.assignment.lease_policy)
             verdict = judge_relocation(state, policy, facts, frozen=frozen, now=now)
             if isinstance(verdict, Proof):
-                self._assignments.fence(session, placement, verdict)
-                _log.warning("terminal_fenced", terminal=placement.terminal.id, node=node.id, proof=verdict)
-                deed = Deed(THE_FARM, "fence", node.id, f"{placement.terminal.id}, epoch {assignment.epoch}: {verdict}")
-                self._audit.record(session, placement.terminal.tenant_id, deed)
+                proofs.append((placement, verdict))
+        return proofs
 
     def _is_lost(self, node: Node, now: datetime) -> bool:
         """Lost when it was judged, and still so by what this process itself has listened to."""

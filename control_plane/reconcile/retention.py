@@ -1,4 +1,4 @@
-"""Deletes what is of no more use: expired sessions and signatures, finished jobs, old log lines of bots."""
+"""Deletes what is of no more use: expired sessions and signatures, finished jobs, old log lines and bundles."""
 
 from __future__ import annotations
 
@@ -12,14 +12,17 @@ from control_plane.fleet import repository as fleet_repository
 from control_plane.identity import repository as identity_repository
 from control_plane.identity.state import FAILURE_WINDOW
 from control_plane.jobs import repository as jobs_repository
+from control_plane.terminals.bundles import Bundles
 
 _JOBS_KEPT = timedelta(days=7)
+_BUNDLES_KEPT = timedelta(days=14)
 _BOT_LOG_KEPT = timedelta(days=30)
 
 
 class Retention:
-    def __init__(self, database: Database, clock: Clock) -> None:
+    def __init__(self, database: Database, bundles: Bundles, clock: Clock) -> None:
         self._database = database
+        self._bundles = bundles
         self._clock = clock
 
     def run_once(self) -> None:
@@ -30,3 +33,4 @@ class Retention:
             identity_repository.delete_stale(session, now, now - FAILURE_WINDOW)
             jobs_repository.delete_done(session, now - _JOBS_KEPT)
             bots_repository.delete_old_log_lines(session, now - _BOT_LOG_KEPT)
+        self._bundles.delete_older(now - _BUNDLES_KEPT)

@@ -35,6 +35,19 @@ class Terminal(Base):
     """The node that it was moved away from; another one is preferred for its next place."""
 
 
+class OneOffRequest(Base):
+    """Something that the node should do once with a terminal. It is in every snapshot until the node has done it."""
+
+    __tablename__ = "terminal_requests"
+
+    id: Mapped[str] = mapped_column(String(40), primary_key=True)
+    tenant_id: Mapped[str] = mapped_column(ForeignKey("tenants.id"))
+    terminal_id: Mapped[str] = mapped_column(ForeignKey("terminals.id"), index=True)
+    kind: Mapped[str] = mapped_column(String(16))
+    requested_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    finished_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+
+
 class TerminalObservation(Base):
     """What is. Written from the reports of the node that holds the current epoch, by nobody else."""
 

@@ -11,8 +11,8 @@ from sqlalchemy.orm import Session
 from control_plane.accounts.model import Account
 from control_plane.assignments.model import Assignment
 from control_plane.brokers.model import BrokerServer
-from control_plane.terminals.model import Terminal, TerminalObservation
-from control_plane.terminals.state import Hold, Intent
+from control_plane.terminals.model import OneOffRequest, Terminal, TerminalObservation
+from control_plane.terminals.state import Hold, Intent, RequestKind
 from node_agent.protocol.messages import Reason
 
 
@@ -41,6 +41,38 @@ def observations(session: Session, terminal_ids: Collection[str]) -> dict[str, T
     """By terminal id, of all tenants."""
     query = select(TerminalObservation).where(TerminalObservation.terminal_id.in_(terminal_ids))
     return {row.terminal_id: row for row in session.scalars(query)}
+
+
+def open_requests(session: Session, terminal_ids: Collection[str]) -> list[OneOffRequest]:
+    """What has been asked for and is not done, of all tenants, the oldest first."""
+    query = select(OneOffRequest).where(
+        OneOffRequest.terminal_id.in_(terminal_ids), OneOffRequest.finished_at.is_(None)
+    )
+    return list(session.scalars(query.order_by(OneOffRequest.requested_at, OneOffRequest.id)))
+
+
+def newest_requests(session: Session, terminal_id: str, kind: RequestKind, limit: int) -> list[OneOffRequest]:
+    query = select(OneOffRequest).where(OneOffRequest.terminal_id == terminal_id, OneOffRequest.kind == kind)
+    return list(
+        session.scalars(query.order_by(OneOffRequest.requested_at.desc(), OneOffRequest.id.desc()).limit(limit))
+    )
+
+
+def request_of(session: Session, terminal_id: str, request_id: str) -> OneOffRequest | None:
+    query = select(OneOffRequest).where(OneOffRequest.terminal_id == terminal_id, OneOffRequest.id == request_id)
+    return session.scalars(query).one_or_none()
+
+
+def nodes_with_reasons(session: Session, reasons: Collection[Reason]) -> list[str]:
+    """Ids of the nodes that hold a terminal which suffers from one of these."""
+    query = (
+        select(Assignment.node_id)
+        .join(TerminalObservation, TerminalObservation.terminal_id == Assignment.terminal_id)
+        .where(Assignment.released_at.is_(None), TerminalObservation.reason.in_(reasons))
+        .distinct()
+        .order_by(Assignment.node_id)
+    )
+    return list(session.scalars(query))
 
 
 def waiting(session: Session) -> list[Waiting]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 
 from sqlalchemy.orm import Session
@@ -11,11 +12,12 @@ from control_plane.assignments.relocation import LeasePolicy
 from control_plane.assignments.state import is_leaving
 from control_plane.fleet.model import Node
 from control_plane.fleet.state import NodeState
+from control_plane.ids import new_id
 from control_plane.terminals import repository
 from control_plane.terminals.explanation import TerminalFacts, explain
-from control_plane.terminals.model import Terminal, TerminalObservation
+from control_plane.terminals.model import OneOffRequest, Terminal, TerminalObservation
 from control_plane.terminals.schemas import TerminalOut
-from control_plane.terminals.state import Hold, Intent
+from control_plane.terminals.state import Hold, Intent, RequestKind
 from node_agent.protocol.messages import ObservedTerminal, Phase, Reason
 
 _DETAIL_LIMIT = 500
@@ -35,6 +37,30 @@ def observe(session: Session, terminal: Terminal, seen: ObservedTerminal, now: d
     row.last_answer_at, row.restarts, row.reported_at = seen.last_answer_at, seen.restarts, now
     row.flat, row.memory, row.build = seen.flat, seen.memory, seen.build
     return changed
+
+
+def request(session: Session, terminal: Terminal, kind: RequestKind, now: datetime) -> str:
+    """Ask the node for something once; what was asked for already and is not done yet is not asked for twice."""
+    waiting = repository.open_requests(session, [terminal.id])
+    known = next((each for each in waiting if each.kind == kind), None)
+    if known is not None:
+        return known.id
+    row = OneOffRequest(
+        id=new_id("req"), tenant_id=terminal.tenant_id, terminal_id=terminal.id, kind=kind, requested_at=now
+    )
+    session.add(row)
+    session.flush()
+    return row.id
+
+
+def finish_requests(session: Session, terminal: Terminal, finished: Sequence[str], now: datetime) -> bool:
+    """The node has done these. Returns whether that is news."""
+    if not finished:
+        return False
+    news = [each for each in repository.open_requests(session, [terminal.id]) if each.id in finished]
+    for row in news:
+        row.finished_at = now
+    return bool(news)
 
 
 def present_terminal(

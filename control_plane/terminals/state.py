@@ -16,6 +16,13 @@ class Intent(StrEnum):
     DELETED = "deleted"
 
 
+class RequestKind(StrEnum):
+    """What can be asked of a terminal's node once."""
+
+    RESTART = "restart"
+    COLLECT_LOGS = "collect_logs"
+
+
 class Hold(StrEnum):
     """What keeps a terminal from running although the user wants it."""
 

@@ -1,6 +1,6 @@
 /** Complete records of the contract for tests; each test changes what it is about. */
 
-import type { Account, Bar, Bot, Deal, Order, SymbolInfo, Terminal } from "../src/api/types"
+import type { Account, Bar, Bot, Deal, FleetNode, Order, SymbolInfo, Terminal } from "../src/api/types"
 
 export const terminal = (change: Partial<Terminal> = {}): Terminal => ({
   id: "ter_0000000000000001",
@@ -14,6 +14,38 @@ export const terminal = (change: Partial<Terminal> = {}): Terminal => ({
   last_answer_at: null,
   node_name: "node-1",
   epoch: 1,
+  lease_policy: "keep_running",
+  ...change,
+})
+
+export const node = (change: Partial<FleetNode> = {}): FleetNode => ({
+  id: "nod_0000000000000001",
+  name: "node-1",
+  state: "online",
+  availability: "open",
+  availability_note: "",
+  identity_state: "trusted",
+  identity_note: "",
+  slots: 4,
+  used: 2,
+  strays: 0,
+  runtimes: ["simulated"],
+  platform: "linux-x86_64",
+  agent_version: "0.1.0",
+  gateway_up: true,
+  watchdog_up: true,
+  pressure: [],
+  problems: [],
+  memory_available: 1,
+  disk_free: 1,
+  clock_offset_ms: 0,
+  enrolled_at: "2026-03-02T10:00:00Z",
+  last_seen_at: "2026-03-02T10:00:00Z",
+  silent_since: null,
+  lease_granted_at: null,
+  fence_due_at: null,
+  declared_dead_at: null,
+  drain: null,
   ...change,
 })
 

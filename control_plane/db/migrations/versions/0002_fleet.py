@@ -30,10 +30,11 @@ def upgrade() -> None:
     _create_relocation_breaker()
     _create_audit_entries()
     _create_revoked_tickets()
+    _create_terminal_requests()
 
 
 def downgrade() -> None:
-    for table in ("revoked_tickets", "audit_entries", "relocation_breaker"):
+    for table in ("terminal_requests", "revoked_tickets", "audit_entries", "relocation_breaker"):
         op.drop_table(table)
     for table, columns in _columns().items():
         for column in reversed(columns):
@@ -49,6 +50,7 @@ def _columns() -> dict[str, list[sa.Column[object]]]:
             _moment("fence_due_at"),
             sa.Column("continuity_newest", sa.String(length=64), nullable=True, server_default=""),
             _text("continuity_acknowledged", 64),
+            _text("protocol", 8, "1.0"),
             sa.Column("signed_at", sa.BigInteger(), nullable=False, server_default="0"),
             _text("identity_state", 16, "trusted"),
             _text("identity_note", 300),
@@ -112,6 +114,22 @@ def _create_audit_entries() -> None:
         sa.PrimaryKeyConstraint("id", name="pk_audit_entries"),
     )
     op.create_index("ix_audit_entries_subject_id_audit_entries_at", "audit_entries", ["subject_id", "at"], unique=False)
+
+
+def _create_terminal_requests() -> None:
+    op.create_table(
+        "terminal_requests",
+        sa.Column("id", sa.String(length=40), nullable=False),
+        sa.Column("tenant_id", sa.String(length=40), nullable=False),
+        sa.Column("terminal_id", sa.String(length=40), nullable=False),
+        sa.Column("kind", sa.String(length=16), nullable=False),
+        sa.Column("requested_at", UtcDateTime(), nullable=False),
+        sa.Column("finished_at", UtcDateTime(), nullable=True),
+        sa.ForeignKeyConstraint(["tenant_id"], ["tenants.id"], name="fk_terminal_requests_tenant_id"),
+        sa.ForeignKeyConstraint(["terminal_id"], ["terminals.id"], name="fk_terminal_requests_terminal_id"),
+        sa.PrimaryKeyConstraint("id", name="pk_terminal_requests"),
+    )
+    op.create_index("ix_terminal_requests_terminal_id", "terminal_requests", ["terminal_id"], unique=False)
 
 
 def _create_revoked_tickets() -> None:

@@ -4,7 +4,7 @@ import { useInfiniteQuery, useQuery, type QueryClient, type UseQueryReturnType }
 import { computed, type Ref } from "vue"
 import { mergeBars } from "../lib/chartData"
 import { api, Problem, unwrap } from "./client"
-import type { Account, Bar, Bot, Deal, Order, Page, Position, Strategy, SymbolInfo, User } from "./types"
+import type { Account, Bar, Bot, Deal, FleetNode, FleetNodeDetail, Order, Page, Position, Strategy, SymbolInfo, User } from "./types"
 
 export const keys = {
   farm: ["farm"] as const,
@@ -20,6 +20,9 @@ export const keys = {
   equity: (id: string) => ["equity", id] as const,
   strategies: ["strategies"] as const,
   bots: (accountId: string) => ["bots", accountId] as const,
+  nodes: ["nodes"] as const,
+  node: (id: string) => ["node", id] as const,
+  breaker: ["breaker"] as const,
   botLog: (id: string) => ["bot-log", id] as const,
 }
 
@@ -203,6 +206,33 @@ export function useBots(accountId: Ref<string>): UseQueryReturnType<Bot[], Error
         unwrap(api.GET("/api/v1/bots", { params: { query: { account_id: accountId.value, cursor } } })),
       ),
     refetchInterval: 15_000,
+  })
+}
+
+const FLEET_MS = 5000
+
+export function useNodes(): UseQueryReturnType<FleetNode[], Error> {
+  return useQuery({
+    queryKey: keys.nodes,
+    queryFn: () => readAll((cursor) => unwrap(api.GET("/api/v1/nodes", { params: { query: { cursor } } }))),
+    refetchInterval: FLEET_MS,
+  })
+}
+
+export function useNode(id: Ref<string>): UseQueryReturnType<FleetNodeDetail, Error> {
+  return useQuery({
+    queryKey: computed(() => keys.node(id.value)),
+    queryFn: () => unwrap(api.GET("/api/v1/nodes/{node_id}", { params: { path: { node_id: id.value } } })),
+    refetchInterval: FLEET_MS,
+  })
+}
+
+/** Whether terminals of lost nodes may be moved at the moment. */
+export function useBreaker() {
+  return useQuery({
+    queryKey: keys.breaker,
+    queryFn: () => unwrap(api.GET("/api/v1/nodes/breaker")),
+    refetchInterval: FLEET_MS,
   })
 }
 

@@ -185,7 +185,7 @@ def test_assignments_stay_sound_whatever_happens(first_start: Path) -> None:
     run_state_machine_as_test(
         AssignmentMachine,
         settings=settings(
-            max_examples=12,
+            max_examples=8,
             stateful_step_count=25,
             deadline=None,
             suppress_health_check=list(HealthCheck),

@@ -73,6 +73,13 @@ class TestClone:
         world.run_loops()
         assert trader.call("GET", f"/accounts/{account['id']}")["terminal"]["node_name"] is None
 
+    def test_no_ticket_leads_there(self, world: World, trader: Trader, node: NodePlayer) -> None:
+        account, _ = world.ready_account(trader, node)
+        with world.farm.database.write() as session:
+            world.farm.fleet.lock(session, session.get_one(Node, node.node_id), "for a test")
+        problem = trader.call("POST", f"/accounts/{account}/tickets", 409, {"scope": "read"})
+        assert problem["code"] == "terminal_not_ready"
+
 
 class TestNoClone:
     def test_an_answer_that_was_lost_is_asked_for_again(self, node: NodePlayer) -> None:

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import httpx
 import jwt
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
+from control_plane.identity.model import Tenant, User
 from control_plane.identity.state import Role
+from control_plane.terminals.model import Terminal
 from node_agent.protocol.encoding import from_text
-from node_agent.protocol.messages import DesiredTerminal, Phase, Reason
-from tests.unit.control_plane.world import NodePlayer, Trader, World, certificate_request, observed
+from node_agent.protocol.messages import BUNDLE_BYTES, BUNDLES_PATH, DesiredTerminal, Phase, Reason
+from tests.unit.control_plane.world import NodePlayer, Trader, World, certificate_request, observed, report
 
 WHY = {"reason": "for a test"}
 
@@ -38,6 +41,14 @@ class TestWhoMay:
         person = world.operator(role, "someone@example.com")
         assert person.call("GET", "/nodes", 403)["code"] == "role_required"
         assert person.call("POST", f"/nodes/{node.node_id}/revoke", 403, WHY)["code"] == "role_required"
+
+    def test_not_those_of_a_broker_who_rents_capacity(self, world: World) -> None:
+        person = world.operator(Role.OWNER, "owner@broker.example")
+        with world.farm.database.write() as session:
+            session.add(Tenant(id="ten_broker", kind="broker", name="Broker", created_at=world.clock.now()))
+            session.flush()
+            session.get_one(User, person.user["id"]).tenant_id = "ten_broker"
+        assert person.call("GET", "/nodes", 403)["code"] == "role_required"
 
     @pytest.mark.parametrize("role", [Role.OWNER, Role.OPS])
     def test_owner_and_ops_do(self, world: World, node: NodePlayer, role: Role) -> None:
@@ -72,6 +83,22 @@ class TestCordon:
         operator.call("POST", f"/nodes/{node.node_id}/uncordon", 200, WHY)
         world.run_loops()
         assert node_of(trader, second["id"]) == "node-1"
+
+
+class TestPressure:
+    @pytest.mark.parametrize(("pressure", "placed"), [(["memory"], None), (["disk"], None), (["clock"], "node-1")])
+    def test_a_node_that_is_short_of_memory_or_disk_gets_nothing_new(
+        self, world: World, trader: Trader, node: NodePlayer, pressure: list[str], placed: str | None
+    ) -> None:
+        node.report = report(pressure=pressure)
+        node.sync()
+        account = trader.connect()["id"]
+        world.run_loops()
+        assert node_of(trader, account) == placed
+        node.report = report()
+        node.sync()
+        world.run_loops()
+        assert node_of(trader, account) == "node-1"
 
 
 class TestDrain:
@@ -194,6 +221,8 @@ class TestMove:
             (1, "confirmed"),
             (2, ""),
         ]
+        with world.farm.database.read() as session:
+            assert session.get_one(Terminal, wanted.terminal_id).avoid_node_id is None, "it may come back one day"
 
     def test_open_positions_are_not_left_alone_unless_it_is_said(
         self, world: World, operator: Trader, trader: Trader, node: NodePlayer, spare: NodePlayer
@@ -281,6 +310,62 @@ class TestQuarantine:
         world.run_loops()
         states = [each["availability"] for each in operator.call("GET", "/nodes")["items"]]
         assert sorted(states) == ["open", "open", "quarantined"]
+
+
+class TestRequests:
+    @pytest.fixture
+    def wanted(self, world: World, trader: Trader, node: NodePlayer) -> DesiredTerminal:
+        return world.ready_account(trader, node)[1]
+
+    def ask(self, operator: Trader, node: NodePlayer, wanted: DesiredTerminal, kind: str) -> str:
+        path = f"/nodes/{node.node_id}/terminals/{wanted.terminal_id}/requests"
+        operator.call("POST", path, 202, {**WHY, "kind": kind})
+        node.sync(observed(wanted))
+        (request,) = node.desired[0].requests
+        assert request.kind == kind
+        return request.request_id
+
+    def hand_over(self, node: NodePlayer, terminal_id: str, request_id: str, content: bytes) -> httpx.Response:
+        path = f"{BUNDLES_PATH}/{terminal_id}/{request_id}"
+        return node.http.put(path, content=content, headers={"Authorization": node.sign("PUT", path, content)})
+
+    def test_a_restart_is_in_the_snapshot_until_the_node_has_done_it(
+        self, operator: Trader, node: NodePlayer, wanted: DesiredTerminal
+    ) -> None:
+        request_id = self.ask(operator, node, wanted, "restart")
+        assert self.ask(operator, node, wanted, "restart") == request_id, "asked for once is enough"
+        node.sync(observed(wanted, finished_requests=[request_id]))
+        assert node.desired[0].requests == []
+        assert self.ask(operator, node, wanted, "restart") != request_id
+
+    def test_logs_are_handed_over_and_can_be_read(
+        self, operator: Trader, node: NodePlayer, wanted: DesiredTerminal
+    ) -> None:
+        request_id = self.ask(operator, node, wanted, "collect_logs")
+        path = f"/nodes/{node.node_id}/terminals/{wanted.terminal_id}/logs"
+        assert operator.call("GET", path, 404)["code"] == "no_logs"
+        for _ in range(2):
+            assert self.hand_over(node, wanted.terminal_id, request_id, b"packed").status_code == 204
+        response = operator.request("GET", path)
+        assert (response.content, response.headers["content-type"]) == (b"packed", "application/gzip")
+
+    def test_nothing_is_taken_that_nobody_asked_this_node_for(
+        self, world: World, operator: Trader, node: NodePlayer, spare: NodePlayer, wanted: DesiredTerminal
+    ) -> None:
+        request_id = self.ask(operator, node, wanted, "collect_logs")
+        for stranger, terminal_id, request in (
+            (spare, wanted.terminal_id, request_id),
+            (node, wanted.terminal_id, "req_00000000000000000000000000"),
+            (node, "ter_00000000000000000000000000", request_id),
+        ):
+            answer = self.hand_over(stranger, terminal_id, request, b"packed")
+            assert (answer.status_code, answer.json()["code"]) == (404, "bundle_not_asked_for")
+        assert not (world.data / "bundles").exists()
+
+    def test_too_much_is_refused(self, operator: Trader, node: NodePlayer, wanted: DesiredTerminal) -> None:
+        request_id = self.ask(operator, node, wanted, "collect_logs")
+        answer = self.hand_over(node, wanted.terminal_id, request_id, b"x" * (BUNDLE_BYTES + 1))
+        assert answer.json()["code"] == "bundle_too_large"
 
 
 class TestAccess:

@@ -62,7 +62,7 @@ def test_a_terminal_that_waits_is_told_why() -> None:
     assert place(demand, [real]) == Unplaced("Waiting for a node that can run this kind of terminal.")
     assert place(demand, [silent]) == Unplaced("Waiting for a node to be heard of again.")
     assert place(demand, [cordoned, silent]) == Unplaced(
-        "Waiting for a node that takes new terminals: all are cordoned, draining or quarantined."
+        "Waiting: all fitting nodes are cordoned, draining, quarantined or short of resources."
     )
     assert place(demand, [full, silent, cordoned]) == Unplaced("Waiting for capacity: all nodes are full.")
 

@@ -2,12 +2,25 @@
 
 from __future__ import annotations
 
+import shutil
+from pathlib import Path
+
 import pytest
 
 from control_plane.fleet.model import Node
+from control_plane.fleet.state import Availability
 from control_plane.reconcile.relocation import Relocation
 from node_agent.protocol.messages import DesiredTerminal, Phase
-from tests.unit.control_plane.world import NodePlayer, Trader, World, deal_body, event, observed, report
+from tests.unit.control_plane.world import (
+    NodePlayer,
+    Trader,
+    World,
+    build_world,
+    deal_body,
+    event,
+    observed,
+    report,
+)
 
 FENCED_AFTER = 240 * 1.02 + 10
 LOST_AFTER = 300
@@ -63,14 +76,14 @@ class TestSelfFence:
         _, wanted = self_fencing(world, trader, guarded)
         guarded.report = report() if watchdog_up is None else report(watchdog_up=watchdog_up)
         guarded.make_ready(wanted)
-        world.let_pass(3600, spare)
+        world.let_pass(1200, spare)
         assert places(world, wanted) == [(1, "suspect", "")]
 
     def test_a_terminal_that_runs_on_waits_for_its_node(
         self, world: World, trader: Trader, guarded: NodePlayer, spare: NodePlayer
     ) -> None:
         _, wanted = world.ready_account(trader, guarded)
-        world.let_pass(7200, spare)
+        world.let_pass(1200, spare)
         assert places(world, wanted) == [(1, "suspect", "")]
         guarded.make_ready(wanted)
         assert places(world, wanted) == [(1, "active", "")]
@@ -86,6 +99,21 @@ class TestSelfFence:
         guarded.make_ready(wanted)
         world.let_pass(400, spare)
         assert places(world, wanted)[0] == (1, "released", "self_fenced")
+
+    def test_an_agent_that_was_replaced_has_to_confirm_the_policy_anew(
+        self, world: World, trader: Trader, guarded: NodePlayer, spare: NodePlayer
+    ) -> None:
+        """One of protocol 1.0 has kept the snapshot without a policy, and its successor starts from that."""
+        guarded.protocol, guarded.continuity = "1.0", ""
+        guarded.sync()
+        _, wanted = self_fencing(world, trader, guarded)
+        guarded.protocol, guarded.continuity, guarded.boot_id, guarded.sequence = "1.1", "", "boot-2", 0
+        before = guarded.generation
+        answer = guarded.sync(observed(wanted))
+        assert answer.generation > before
+        assert answer.desired is not None
+        world.let_pass(400, spare)
+        assert places(world, wanted) == [(1, "suspect", "")]
 
     def test_a_policy_that_is_taken_back_protects_no_more_at_once(
         self, world: World, trader: Trader, guarded: NodePlayer, spare: NodePlayer
@@ -118,6 +146,40 @@ class TestSelfFence:
         assert places(world, wanted) == [(1, "active", "")]
         world.let_pass(60, spare)
         assert places(world, wanted)[0] == (1, "released", "self_fenced")
+
+    def test_a_shorter_fence_does_not_shorten_what_an_earlier_answer_allowed(
+        self, world: World, guarded: NodePlayer
+    ) -> None:
+        with world.farm.database.write() as session:
+            node = session.get_one(Node, guarded.node_id)
+            world.farm.fleet.grant_lease(node, 240)
+            allowed = node.fence_due_at
+            world.farm.fleet.grant_lease(node, 10)
+            assert node.fence_due_at == allowed
+            world.farm.fleet.grant_lease(node, 300)
+            assert node.fence_due_at is not None
+            assert allowed is not None
+            assert node.fence_due_at > allowed
+
+    def test_a_node_that_was_lost_before_a_restart_is_still_lost_but_not_yet_proven_to_be(
+        self, tmp_path: Path, first_start: Path
+    ) -> None:
+        shutil.copytree(first_start, tmp_path / "slow")
+        world = build_world(tmp_path / "slow", fence_seconds=400)
+        node, spare = world.node(name="guarded"), world.node(name="spare")
+        node.report = report(watchdog_up=True)
+        node.sync()
+        with world.farm.database.write() as session:
+            session.get_one(Node, spare.node_id).availability = Availability.CORDONED
+        _, wanted = self_fencing(world, world.trader(), node)
+        world.let_pass(330, spare)
+        world.clock.advance(seconds=120)  # nobody listened, and the fence has come due meanwhile
+        world.let_pass(240, spare)
+        assert world.operator().call("GET", f"/nodes/{node.node_id}")["state"] == "lost"
+        assert places(world, wanted) == [(1, "suspect", "")]
+        world.let_pass(120, spare)
+        assert places(world, wanted)[0] == (1, "released", "self_fenced")
+        world.farm.stop()
 
     def test_what_nobody_wants_any_more_is_given_up_and_started_nowhere(
         self, world: World, trader: Trader, guarded: NodePlayer, spare: NodePlayer
@@ -173,8 +235,16 @@ class TestReturn:
         shown = world.operator()
         guarded.make_ready(moved)
         assert shown.call("GET", f"/nodes/{guarded.node_id}")["strays"] == 1
+        with world.farm.database.write() as session:
+            for node_id, slots in ((guarded.node_id, 1), (spare.node_id, 1)):
+                session.get_one(Node, node_id).slots = slots
+        waiting = trader.connect(5002)["id"]
+        world.run_loops()
+        assert trader.call("GET", f"/accounts/{waiting}")["terminal"]["node_name"] is None
         guarded.sync()
         assert shown.call("GET", f"/nodes/{guarded.node_id}")["strays"] == 0
+        world.run_loops()
+        assert trader.call("GET", f"/accounts/{waiting}")["terminal"]["node_name"] == "guarded"
 
 
 class Power:
@@ -248,6 +318,15 @@ class TestMassLoss:
         assert operator.call("POST", "/nodes/breaker/lift", 409, {"reason": "again"})["code"] == "breaker_closed"
         world.let_pass(30, spare)
         assert [places(world, each)[0] for each in terminals] == [(1, "released", "self_fenced")] * 4
+
+    @pytest.mark.parametrize("deed", ["confirm-dead", "revoke"])
+    def test_nodes_that_are_given_up_count_no_more(self, world: World, trader: Trader, deed: str) -> None:
+        lost, terminals = self.fleet(world, trader, 4)
+        spare = world.node(name="spare")
+        world.let_pass(400, spare)
+        world.operator().call("POST", f"/nodes/{lost[0].node_id}/{deed}", 200, {"reason": "its machine was sold"})
+        world.let_pass(30, spare)
+        assert [places(world, each)[0][1] for each in terminals[1:]] == ["released"] * 3
 
     def test_three_may_be_lost_at_once(self, world: World, trader: Trader) -> None:
         _, terminals = self.fleet(world, trader, 3)

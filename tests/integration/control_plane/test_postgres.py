@@ -1,0 +1,144 @@
+"""The fleet on Postgres: the same schema, the same decisions, and several control planes at once."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from alembic import command
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from sqlalchemy import inspect
+from sqlalchemy.exc import DBAPIError
+
+from control_plane.db.engine import Database
+from control_plane.db.migrate import migration_config
+from control_plane.db.tables import METADATA
+from control_plane.fleet import repository
+from node_agent.protocol.messages import DesiredTerminal
+from tests.unit.control_plane.world import NodePlayer, Trader, World, build_world, report
+
+ROUNDS = 6
+
+
+@pytest.fixture
+def world(postgres_url: str, tmp_path: Path) -> Iterator[World]:
+    made = build_world(tmp_path / "farm", database_url=postgres_url)
+    yield made
+    made.farm.stop()
+
+
+@pytest.fixture
+def second(world: World, postgres_url: str) -> Iterator[World]:
+    """Another control plane of the same farm."""
+    made = build_world(world.data, database_url=postgres_url)
+    yield made
+    made.farm.stop()
+
+
+def at_once(*steps: Callable[[], object]) -> None:
+    """All in threads of their own. What loses a race is rolled back, and would be tried again."""
+    ready = threading.Barrier(len(steps))
+    failures: list[BaseException] = []
+
+    def run(step: Callable[[], object]) -> None:
+        ready.wait()
+        try:
+            step()
+        except DBAPIError:
+            pass
+        except BaseException as error:  # noqa: BLE001 - a thread's failure is the test's
+            failures.append(error)
+
+    threads = [threading.Thread(target=run, args=(step,)) for step in steps]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert failures == []
+
+
+def step(world: World, name: str) -> Callable[[], object]:
+    return next(loop.step for loop in world.farm.loops if loop.name == name)
+
+
+def guarded(world: World, trader: Trader, name: str, login: int) -> tuple[NodePlayer, DesiredTerminal]:
+    """A node with a watchdog and one terminal that fences itself."""
+    node = world.node(name=name, slots=1)
+    node.report = report(watchdog_up=True)
+    node.sync()
+    account = trader.connect(login)["id"]
+    trader.call("PUT", f"/accounts/{account}/lease-policy", 200, {"policy": "self_fence"})
+    world.run_loops()
+    node.fetch()
+    node.obey()
+    return node, node.desired[0]
+
+
+def test_migrations_make_the_tables_of_the_models_and_take_them_away(postgres_url: str) -> None:
+    database = Database(postgres_url)
+    command.upgrade(migration_config(database), "head")
+    with database.engine.connect() as connection:
+        assert compare_metadata(MigrationContext.configure(connection), METADATA) == []
+    command.downgrade(migration_config(database), "0001")
+    command.upgrade(migration_config(database), "head")
+    command.downgrade(migration_config(database), "base")
+    assert inspect(database.engine).get_table_names() == ["alembic_version"]
+    database.close()
+
+
+def test_a_lost_node_is_relieved_and_comes_back(world: World) -> None:
+    trader = world.trader()
+    node, wanted = guarded(world, trader, "guarded", 5001)
+    spare = world.node(name="spare")
+    world.let_pass(390, spare)
+    assert [(each.epoch, each.ended_by) for each in world.assignments(wanted.terminal_id)] == [
+        (1, "self_fenced"),
+        (2, ""),
+    ]
+    node.make_ready(wanted)
+    assert node.desired == []
+    operator = world.operator()
+    assert [each["strays"] for each in operator.call("GET", "/nodes")["items"]] == [1, 0]
+
+
+def test_a_node_is_drained(world: World) -> None:
+    trader = world.trader()
+    node, wanted = guarded(world, trader, "full", 5001)
+    spare = world.node(name="spare")
+    world.operator().call("POST", f"/nodes/{node.node_id}/drain", 202, {"reason": "new disk"})
+    world.let_pass(120, node, spare)
+    assert [each.ended_by for each in world.assignments(wanted.terminal_id)] == ["confirmed", ""]
+
+
+def test_two_control_planes_never_give_a_slot_or_a_terminal_away_twice(world: World, second: World) -> None:
+    trader = world.trader()
+    nodes = [world.node(name=f"node-{number}", slots=2) for number in range(2)]
+    accounts = [trader.connect(5000 + number)["id"] for number in range(6)]
+    for _ in range(ROUNDS):
+        at_once(*(step(each, "placement") for each in (world, second, world, second)))
+        with world.farm.database.read() as session:
+            assert all(used <= 2 for used in repository.used_slots(session).values())
+    held = [each.account_id for node in nodes for each in node.fetch().terminals]
+    assert len(held) == len(set(held)) == 4
+    assert set(held) <= set(accounts)
+
+
+def test_a_node_that_comes_back_while_it_is_given_up_has_its_terminal_or_has_lost_it(world: World) -> None:
+    node, wanted = guarded(world, world.trader(), "guarded", 5001)
+    outcomes = set()
+    for epoch in range(1, ROUNDS + 1):
+        world.let_pass(300)
+        world.clock.advance(seconds=14)
+        step(world, "node-leases")()
+        at_once(node.obey, step(world, "relocation"))
+        row = world.assignments(wanted.terminal_id)[-1]
+        outcomes.add((row.state, row.ended_by, row.released_at is None))
+        if row.released_at is not None:
+            assert row.epoch <= epoch
+            node.sync()
+            assert node.desired == []
+        world.let_pass(60, node)
+    assert outcomes <= {("active", "", True), ("released", "self_fenced", False)}

@@ -19,6 +19,7 @@ from mt5_bridge.contract import FUNCTIONS, Scope, Style
 from mt5_bridge.executor import Executor
 from mt5_bridge.guard import parse_guard
 from mt5_bridge.journal import Journal
+from mt5_bridge.pulse import Pulse
 from mt5_bridge.refusals import RefusedError, terminal_lost
 from mt5_bridge.scalars import MAX_SYMBOL
 from mt5_bridge.sessions import Session as Wire
@@ -65,6 +66,7 @@ class Terminal:
     board: TickBoard
     started: float
     """time.monotonic() when the worker started."""
+    pulse: Pulse
 
 
 class BridgeService(Service):  # type: ignore[misc]  # rpyc has no types
@@ -81,6 +83,8 @@ class BridgeService(Service):  # type: ignore[misc]  # rpyc has no types
             "farm.outcome": self._outcome,
             "farm.configure": self._configure,
         }
+        self._asking: dict[str, Callable[..., Any]] = {"farm.pulse": self._pulse}
+        """Of the farm's own, those that ask the terminal."""
         self._streaming: dict[str, Callable[..., Any]] = {
             "farm.subscribe": self._subscribe,
             "farm.unsubscribe": self._unsubscribe,
@@ -128,7 +132,8 @@ class BridgeService(Service):  # type: ignore[misc]  # rpyc has no types
             function = transport.unpack_call(body)[0]
         except CodecError:
             function = ""
-        return None if function in FORWARDED or function in self._streaming else self.answer(body)
+        asks = function in FORWARDED or function in self._asking or function in self._streaming
+        return None if asks else self.answer(body)
 
     def expired(self, body: bytes, waited: float) -> Iterable[transport.Buffer] | None:
         """The refusal of a call that has waited longer than its deadline."""
@@ -163,7 +168,7 @@ class BridgeService(Service):  # type: ignore[misc]  # rpyc has no types
         body: bytes | None = None,
     ) -> tuple[Any, tuple[int, str]]:
         self._permit(function)
-        own = self._farm.get(function) or self._streaming.get(function)
+        own = self._farm.get(function) or self._asking.get(function) or self._streaming.get(function)
         if own is not None:
             return own(*args, **kwargs), SUCCESS
         args, kwargs = parse(function, args, kwargs)
@@ -179,7 +184,7 @@ class BridgeService(Service):  # type: ignore[misc]  # rpyc has no types
     def _permit(self, function: str) -> None:
         """Whether this session may call the function. Raises RefusedError."""
         self._check_epoch()
-        if function in self._farm or function in self._streaming:
+        if function in self._farm or function in self._asking or function in self._streaming:
             return
         if function not in FORWARDED:
             raise RefusedError("not_allowed", f"{function[:40]} cannot be called through the bridge")
@@ -240,6 +245,20 @@ class BridgeService(Service):  # type: ignore[misc]  # rpyc has no types
             ("journal_sequence", terminal.journal.sequence()),
             ("unsettled", len(terminal.journal.unsettled())),
         )
+
+    def _pulse(self, deals_from: Any) -> Any:
+        if type(deals_from) is not int:
+            raise CodecError("farm.pulse takes an integer")
+        terminal = self._terminal
+        facts: dict[str, Any] = {
+            "linked": terminal.link.linked,
+            "wrong_account": terminal.link.wrong_account,
+            "error_code": terminal.link.error[0],
+            "journal_sequence": terminal.journal.sequence(),
+        }
+        if terminal.link.linked and not terminal.link.wrong_account:
+            facts |= terminal.pulse.take(lambda function, *args: self._ask(function, args, {})[0], deals_from)
+        return json.dumps(facts, separators=(",", ":"))
 
     def _journal(self, after_sequence: Any, limit: Any) -> Any:
         if type(after_sequence) is not int or type(limit) is not int:

@@ -12,6 +12,7 @@ from typing import Any
 
 import structlog
 
+from mt5_bridge.pulse import END_OF_TIME
 from node_agent.bots.report import LogLine, LogPiece, read_log
 from node_agent.bridge import Bridge, Target
 from node_agent.clock import Clock, as_datetime
@@ -24,8 +25,6 @@ _log = structlog.get_logger(__name__)
 
 OVERLAP_SECONDS = 86_400
 """Broker time that each look at the history repeats: deals may be booked late or out of order."""
-END_OF_TIME = 2**31 - 1
-"""The latest date the package takes, since broker time may be ahead of ours by any amount."""
 JOURNAL_ROWS = 500
 _DEALS = "deals"
 _JOURNAL = "journal"
@@ -41,10 +40,16 @@ class Collector:
         self._spool = Spool(database)
         self._clock = clock
 
+    def deals_from(self, target: Target) -> int:
+        """From when the next look at the history begins, broker wall clock in seconds."""
+        return max(0, self._newest_deal(target) - OVERLAP_SECONDS)
+
+    def _newest_deal(self, target: Target) -> int:
+        return int(self._state.cursor(target.terminal_id, _DEALS) or 0)
+
     def collect_deals(self, bridge: Bridge, target: Target) -> int:
         """Spool the deals not seen before; the whole history when there is no cursor. Returns how many."""
-        position = self._state.cursor(target.terminal_id, _DEALS)
-        newest = 0 if position is None else int(position)
+        newest = self._newest_deal(target)
         deals = bridge.history_deals_get(max(0, newest - OVERLAP_SECONDS), END_OF_TIME)
         if not deals:
             return 0

@@ -40,6 +40,10 @@ class Probe:
     """The terminal has its broker connection right now."""
     trade_allowed: bool = False
     account: AccountSnapshot | None = None
+    flat: bool | None = None
+    """Neither positions nor pending orders; None when it is not known."""
+    build: int | None = None
+    """Of the terminal, as it says itself."""
     quote_moved_at: float | None = None
     """When the newest quote of Market Watch was last seen to change."""
 

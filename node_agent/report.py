@@ -40,6 +40,8 @@ def observed_terminal(
             for bot_id, bot in sorted(record.bots.items())
         ],
         finished_requests=list(record.memory.finished_requests),
+        flat=record.probe.flat if account is not None and record.probe else None,
+        build=record.probe.build if account is not None and record.probe else None,
     )
 
 

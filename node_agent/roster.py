@@ -17,6 +17,7 @@ from node_agent.process import (
     Engine,
     Handle,
     Slot,
+    Watch,
     birth_of,
     is_alive,
     running_commands,
@@ -65,6 +66,7 @@ class Roster:
         # An agent that went by another time base may have written a start that is yet to come.
         known = (replace(handle, started_at=min(handle.started_at, now)) for handle in state.handles())
         self._handles = {handle.slot: handle for handle in known}
+        self._watches = {slot: Watch(handle) for slot, handle in self._handles.items()}
         self._entered: Callable[[Handle], None] | None = None
 
     def on_entered(self, tell: Callable[[Handle], None]) -> None:
@@ -108,14 +110,18 @@ class Roster:
     def _record(self, handle: Handle) -> None:
         self._state.save_handle(handle)
         with self._lock:
-            self._handles[handle.slot] = handle
+            self._keep(handle)
         if self._entered is not None:
             self._entered(handle)
+
+    def _keep(self, handle: Handle) -> None:
+        self._handles[handle.slot] = handle
+        self._watches[handle.slot] = Watch(handle)
 
     def running(self, slot: Slot) -> Handle | None:
         with self._lock:
             handle = self._handles.get(slot)
-        return handle if handle is not None and is_alive(handle) else None
+            return handle if handle is not None and self._watches[slot].alive() else None
 
     def of(self, owner: str) -> list[Handle]:
         """Recorded processes of one terminal, dead ones included until `exits` has reported them."""
@@ -131,9 +137,9 @@ class Roster:
         for engine in self._engines.values():
             engine.reap()
         with self._lock:
-            dead = [handle for handle in self._handles.values() if not is_alive(handle)]
+            dead = [handle for slot, handle in self._handles.items() if not self._watches[slot].alive()]
             for handle in dead:
-                del self._handles[handle.slot]
+                del self._handles[handle.slot], self._watches[handle.slot]
         for handle in dead:
             self._forget(handle)
         endings = [(handle, self._engine(handle).ending(handle)) for handle in dead]
@@ -170,6 +176,7 @@ class Roster:
     def _take(self, slot: Slot) -> Handle | None:
         # Out of the map first, so that a wanted end is never reported as an exit.
         with self._lock:
+            self._watches.pop(slot, None)
             return self._handles.pop(slot, None)
 
     def _let_go(self, handle: Handle) -> None:
@@ -177,7 +184,7 @@ class Roster:
         # taken: nobody may be told that it has ended, and nothing may be started beside it.
         if is_alive(handle):
             with self._lock:
-                self._handles[handle.slot] = handle
+                self._keep(handle)
             raise TimeoutError(f"process {handle.pid} has not ended although it was killed")
         self._forget(handle)
 

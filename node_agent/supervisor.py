@@ -268,15 +268,17 @@ class Supervisor:
         terminal = self._parts.roster.running(Slot(Role.TERMINAL, record.terminal_id))
         if record.monitor is not monitor or desired is None or (terminal and probe.at < terminal.started_at):
             return
-        first = record.probe is None
+        before = record.probe
         self._probed.set()
         if record.saw(probe, desired):
             self._remember(record)
             self._pool.submit(self._executor.forget_credentials, desired)
             self.nudge()
-        elif first:
+        elif before is None:
             self.nudge()
-        self._judge_one(record, desired, self._clock())
+        # The next tick judges the rest; what changes the phase is told at once.
+        if before is None or _says_more(before, probe) or record.health.phase is not Phase.READY:
+            self._judge_one(record, desired, self._clock())
 
     def _begin(self, record: TerminalRecord, desired: DesiredTerminal | None, actions: list[Action]) -> None:
         record.in_flight = True
@@ -358,6 +360,11 @@ class Supervisor:
                 bot.since = now
                 self._changed()
             bot.phase, bot.detail = phase, detail
+
+
+def _says_more(before: Probe, probe: Probe) -> bool:
+    facts = ("link", "login", "server", "connected", "trade_allowed")
+    return any(getattr(before, name) != getattr(probe, name) for name in facts)
 
 
 def _problem(error: Exception, desired: DesiredTerminal) -> Problem:

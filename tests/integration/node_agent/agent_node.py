@@ -66,9 +66,14 @@ class AgentNode:
     """Enrolled at construction; `start` runs the agent."""
 
     def __init__(
-        self, plane: ControlPlaneStandIn, timing: dict[str, Any] | None = None, module: str = "stub_agent"
+        self,
+        plane: ControlPlaneStandIn,
+        timing: dict[str, Any] | None = None,
+        module: str = "stub_agent",
+        stubs: Path = STUBS,
     ) -> None:
         self.plane = plane
+        self._stubs = stubs
         self._module = module
         self.home = Path(tempfile.mkdtemp(prefix="m5", dir="/tmp"))
         self.data = self.home / "data"
@@ -219,6 +224,6 @@ class AgentNode:
         shutil.rmtree(self.home, ignore_errors=True)
         assert leftovers == [], "down left processes behind"
 
-    @staticmethod
-    def _environment() -> dict[str, str]:
-        return {**os.environ, "PYTHONPATH": str(STUBS)}
+    def _environment(self) -> dict[str, str]:
+        path = os.pathsep.join(each for each in (str(self._stubs), os.environ.get("PYTHONPATH")) if each)
+        return {**os.environ, "PYTHONPATH": path}

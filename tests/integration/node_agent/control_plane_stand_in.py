@@ -116,6 +116,7 @@ class ControlPlaneStandIn:
         self.node_known = True
         self.events_work = True
         self.syncs_work = True
+        self.sync_seconds = 1.0
         self.fence_seconds: float | None = None
         self.revoked: list[str] = []
         self.shown: list[str] = []
@@ -215,7 +216,7 @@ class ControlPlaneStandIn:
                 lease_seconds=45,
                 identity_expires_at=now + datetime.timedelta(days=1),
                 ticket_keys=self.ticket_keys,
-                sync_seconds=1.0,
+                sync_seconds=self.sync_seconds,
                 server_time=now,
                 fence_seconds=self.fence_seconds,
                 continuity=f"token-{len(self.seen.syncs)}",

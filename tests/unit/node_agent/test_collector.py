@@ -66,7 +66,7 @@ class FakeBridge:
     def journal(self, after_sequence: int, limit: int) -> Sequence[Mapping[str, Any]]:
         return [each for each in self.rows if each["sequence"] > after_sequence][:limit]
 
-    def describe(self) -> Mapping[str, Any]:
+    def pulse(self, deals_from: int) -> Mapping[str, Any]:
         raise NotImplementedError
 
     def configure(self, configuration: Mapping[str, Any]) -> None:

@@ -10,6 +10,7 @@ import hashlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import lru_cache
 
 from node_agent.lease import fences_itself
 from node_agent.observation import BotView, Link, Running, TerminalView
@@ -78,6 +79,7 @@ def wish_fingerprint(desired: DesiredTerminal) -> str:
     return _digest(desired.epoch, desired.credentials_version, desired.runtime)
 
 
+@lru_cache(maxsize=4096)
 def _digest(*parts: object) -> str:
     return hashlib.sha256(repr(parts).encode()).hexdigest()[:16]
 

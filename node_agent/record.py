@@ -10,7 +10,7 @@ from node_agent.layout import TerminalLayout
 from node_agent.monitor import Monitor
 from node_agent.observation import BotView, Link, Probe, Problem, Running, TerminalView
 from node_agent.plan import WEDGE_WINDOW, Action, Verb
-from node_agent.process import Handle, Role, Slot
+from node_agent.process import Handle, Role
 from node_agent.protocol.messages import BotPhase, DesiredTerminal, Guard, Phase
 from node_agent.restarts import NO_EXITS, Restarts
 from node_agent.roster import Roster
@@ -51,12 +51,19 @@ class TerminalRecord:
     watched_since: float = 0.0
 
     def view(self, roster: Roster) -> TerminalView:
+        """As of the last look at the processes."""
+        bots, others = {}, {}
+        for handle in roster.of(self.terminal_id):
+            if handle.slot.role is Role.BOT:
+                bots[handle.slot.bot_id] = handle
+            else:
+                others[handle.slot.role] = handle
         return TerminalView(
             terminal_id=self.terminal_id,
             in_flight=self.in_flight,
-            terminal=_running(roster.running(Slot(Role.TERMINAL, self.terminal_id))),
-            worker=_running(roster.running(Slot(Role.WORKER, self.terminal_id))),
-            bots=self._bot_views(roster),
+            terminal=_running(others.get(Role.TERMINAL)),
+            worker=_running(others.get(Role.WORKER)),
+            bots=self._bot_views(bots) if bots or self.bots else {},
             restarts=self.memory.restarts,
             out_of_memory=self.memory.out_of_memory,
             worker_restarts=self.worker_restarts,
@@ -74,12 +81,11 @@ class TerminalRecord:
             finished_requests=self.memory.finished_requests,
         )
 
-    def _bot_views(self, roster: Roster) -> dict[str, BotView]:
-        running = {handle.slot.bot_id: handle for handle in roster.of(self.terminal_id) if handle.slot.bot_id}
+    def _bot_views(self, running: dict[str, Handle]) -> dict[str, BotView]:
         views = {}
         for bot_id in sorted(self.bots.keys() | running.keys()):
             record = self.bots.setdefault(bot_id, BotRecord())
-            alive = _running(roster.running(Slot(Role.BOT, self.terminal_id, bot_id)))
+            alive = _running(running.get(bot_id))
             status = read_status(self.layout.bot(bot_id)) if alive else None
             views[bot_id] = BotView(
                 running=alive,

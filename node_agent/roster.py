@@ -67,6 +67,9 @@ class Roster:
         known = (replace(handle, started_at=min(handle.started_at, now)) for handle in state.handles())
         self._handles = {handle.slot: handle for handle in known}
         self._watches = {slot: Watch(handle) for slot, handle in self._handles.items()}
+        self._owned: dict[str, dict[Slot, Handle]] = {}
+        for slot, handle in self._handles.items():
+            self._owned.setdefault(slot.owner, {})[slot] = handle
         self._entered: Callable[[Handle], None] | None = None
 
     def on_entered(self, tell: Callable[[Handle], None]) -> None:
@@ -117,6 +120,15 @@ class Roster:
     def _keep(self, handle: Handle) -> None:
         self._handles[handle.slot] = handle
         self._watches[handle.slot] = Watch(handle)
+        self._owned.setdefault(handle.slot.owner, {})[handle.slot] = handle
+
+    def _drop(self, slot: Slot) -> Handle | None:
+        self._watches.pop(slot, None)
+        owned = self._owned.get(slot.owner, {})
+        owned.pop(slot, None)
+        if not owned:
+            self._owned.pop(slot.owner, None)
+        return self._handles.pop(slot, None)
 
     def running(self, slot: Slot) -> Handle | None:
         with self._lock:
@@ -126,7 +138,7 @@ class Roster:
     def of(self, owner: str) -> list[Handle]:
         """Recorded processes of one terminal, dead ones included until `exits` has reported them."""
         with self._lock:
-            return [handle for slot, handle in self._handles.items() if slot.owner == owner]
+            return list(self._owned.get(owner, {}).values())
 
     def owners(self) -> set[str]:
         with self._lock:
@@ -139,7 +151,7 @@ class Roster:
         with self._lock:
             dead = [handle for slot, handle in self._handles.items() if not self._watches[slot].alive()]
             for handle in dead:
-                del self._handles[handle.slot], self._watches[handle.slot]
+                self._drop(handle.slot)
         for handle in dead:
             self._forget(handle)
         endings = [(handle, self._engine(handle).ending(handle)) for handle in dead]
@@ -176,8 +188,7 @@ class Roster:
     def _take(self, slot: Slot) -> Handle | None:
         # Out of the map first, so that a wanted end is never reported as an exit.
         with self._lock:
-            self._watches.pop(slot, None)
-            return self._handles.pop(slot, None)
+            return self._drop(slot)
 
     def _let_go(self, handle: Handle) -> None:
         # A process in the middle of the kernel's work may outlive KILL for a while. As long as it lives its slot stays

@@ -9,6 +9,7 @@ import asyncio
 import errno
 import functools
 import random
+from collections import deque
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -29,7 +30,7 @@ from node_agent.executor import Executor, ExecutorParts, PermanentLaunchError
 from node_agent.health import Thresholds, judge, judge_bot
 from node_agent.lease import fences_itself
 from node_agent.monitor import Monitor, MonitorParts
-from node_agent.observation import Probe, Problem
+from node_agent.observation import Probe, Problem, TerminalView
 from node_agent.plan import Action, Limits, Verb, plan, wish_fingerprint
 from node_agent.process import Handle, Role, Slot
 from node_agent.protocol.messages import DesiredSnapshot, DesiredTerminal, ObservedTerminal, Phase, Reason
@@ -82,6 +83,8 @@ class Supervisor:
         self._records: dict[str, TerminalRecord] = {}
         self._desired: dict[str, DesiredTerminal] | None = None
         self._wake = asyncio.Event()
+        self._probes: deque[tuple[TerminalRecord, Monitor, Probe]] = deque()
+        """From the monitors' threads."""
         self._probed = asyncio.Event()
         self._thresholds = Thresholds(
             restart=self._timing.terminal_restart,
@@ -154,12 +157,15 @@ class Supervisor:
         if self._desired is None:
             return
         self._keep_monitors(self._desired)
+        self._take_probes()
         views = {terminal_id: record.view(self._parts.roster) for terminal_id, record in self._records.items()}
         limits = Limits(probe_wedged=self._timing.probe_wedged)
         over = self._surroundings.lease_over()
         for terminal_id, actions in plan(self._desired, views, now, limits, lease_over=over).items():
             self._begin(self._record(terminal_id), self._desired.get(terminal_id), actions)
-        self._judge(self._desired, now)
+        for terminal_id, record in self._records.items():
+            view = None if record.in_flight else views.get(terminal_id)
+            self._judge_one(record, self._desired.get(terminal_id), now, view)
 
     def observed(self) -> list[ObservedTerminal]:
         """Everything the control plane has named to this node, as seen now."""
@@ -255,13 +261,21 @@ class Supervisor:
         loop = asyncio.get_running_loop()
 
         def publish(probe: Probe) -> None:
+            self._probes.append((record, monitor, probe))
+            # What says nothing new waits for the next tick: a hundred terminals would wake the loop all the time.
+            if record.health.phase is Phase.READY and record.probe and not _says_more(record.probe, probe):
+                return
             # The loop may have ended while the monitor was waiting for its terminal.
             with suppress(RuntimeError):
-                loop.call_soon_threadsafe(self._saw, record, monitor, probe)
+                loop.call_soon_threadsafe(self._take_probes)
 
         monitor = Monitor(target, self._monitors, publish, lambda: sorted(record.bots))
         monitor.start()
         return monitor
+
+    def _take_probes(self) -> None:
+        while self._probes:
+            self._saw(*self._probes.popleft())
 
     def _saw(self, record: TerminalRecord, monitor: Monitor, probe: Probe) -> None:
         desired = (self._desired or {}).get(record.terminal_id)
@@ -338,12 +352,11 @@ class Supervisor:
         except StorageError as error:
             _log.error("memory_not_saved", terminal=record.terminal_id, error=str(error))
 
-    def _judge(self, desired: dict[str, DesiredTerminal], now: float) -> None:
-        for terminal_id, record in self._records.items():
-            self._judge_one(record, desired.get(terminal_id), now)
-
-    def _judge_one(self, record: TerminalRecord, desired: DesiredTerminal | None, now: float) -> None:
-        view = record.view(self._parts.roster)
+    def _judge_one(
+        self, record: TerminalRecord, desired: DesiredTerminal | None, now: float, view: TerminalView | None = None
+    ) -> None:
+        """`view` saves a look when there was one a moment ago."""
+        view = view or record.view(self._parts.roster)
         health = judge(desired, view, now, self._thresholds, lease_over=self._surroundings.lease_over())
         record.was_ready = record.was_ready or health.phase is Phase.READY
         if (health.phase, health.reason) != (record.health.phase, record.health.reason):

@@ -64,7 +64,7 @@ def write_fence(path: Path, fence: Fence) -> None:
     try:
         descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with os.fdopen(descriptor, "w") as file:
-            json.dump(body, file)
+            file.write(json.dumps(body))
         temporary.replace(path)
     except OSError:
         temporary.unlink(missing_ok=True)

@@ -16,7 +16,7 @@ from typing import Any
 
 import psutil
 
-from node_agent.config import Timing
+from node_agent.config import Timing, WineContainerSettings
 from node_agent.database import Database
 from node_agent.enrolment import EnrolmentFile, EnrolmentOptions, enrol_node
 from node_agent.layout import DataLayout
@@ -71,6 +71,7 @@ class AgentNode:
         timing: dict[str, Any] | None = None,
         module: str = "stub_agent",
         stubs: Path = STUBS,
+        wine_container: WineContainerSettings | None = None,
     ) -> None:
         self.plane = plane
         self._stubs = stubs
@@ -81,7 +82,12 @@ class AgentNode:
         self.log = self.home / "agent.log"
         self.agent: subprocess.Popen[bytes] | None = None
         options = EnrolmentOptions(
-            "test-node", "127.0.0.1:0", "127.0.0.1:0", slots=4, timing=Timing.model_validate(timing or TIMING)
+            "test-node",
+            "127.0.0.1:0",
+            "127.0.0.1:0",
+            slots=4,
+            timing=Timing.model_validate(timing or TIMING),
+            wine_container=wine_container,
         )
         enrolment = EnrolmentFile(token="once", url=plane.url, ca_pem=plane.authority.pem)
         asyncio.run(enrol_node(DataLayout.open(self.data), enrolment, options))

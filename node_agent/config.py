@@ -9,6 +9,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from node_agent.errors import ConfigurationError
 from node_agent.files import write_atomically
+from node_agent.pressure import Reserves
+from node_agent.recycling import RecyclePolicy
 from node_agent.restarts import RestartPolicy
 
 
@@ -45,6 +47,17 @@ class Timing(BaseModel):
     worker_restart: RestartPolicy = RestartPolicy(settled=30.0, base=1.0, cap=60.0, window=900.0, limit=5)
     bot_restart: RestartPolicy = RestartPolicy(settled=30.0, base=1.0, cap=60.0, window=900.0, limit=5)
     gateway_restart: RestartPolicy = RestartPolicy(settled=30.0, base=1.0, cap=30.0, window=900.0, limit=5)
+
+
+class Bounds(BaseModel):
+    """How much of the machine the agent lets terminals have, and when it takes some back."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    starts: int = Field(default=8, ge=1)
+    """Terminals that may be starting at a time."""
+    reserves: Reserves = Reserves()
+    recycle: RecyclePolicy = RecyclePolicy()
 
 
 class WineContainerSettings(BaseModel):
@@ -84,6 +97,7 @@ class AgentConfig(BaseModel):
     slots: int = Field(ge=1)
     sync_seconds: float = 10.0
     timing: Timing = Timing()
+    bounds: Bounds = Bounds()
     wine_container: WineContainerSettings | None = None
     """None: this node runs no real terminals in containers."""
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 import shutil
 import tarfile
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import structlog
 
 from node_agent.bots.launch import start_bot
 from node_agent.bridge import Connect, Target
-from node_agent.config import Timing
-from node_agent.errors import StorageError
+from node_agent.config import Bounds, Timing
+from node_agent.errors import AgentError, StorageError
 from node_agent.files import private_folder, write_atomically
 from node_agent.identity import NodeKeys
 from node_agent.layout import DataLayout
@@ -36,6 +36,10 @@ class PermanentLaunchError(LaunchError):
     """Trying again cannot help until the wish changes."""
 
 
+class NotFlatError(AgentError):
+    """The account is not flat, or nobody knows."""
+
+
 @dataclass(frozen=True)
 class ExecutorParts:
     layout: DataLayout
@@ -46,6 +50,7 @@ class ExecutorParts:
     modules: Modules
     timing: Timing
     connect: Connect
+    bounds: Bounds = field(default_factory=Bounds)
     may_start: Callable[[str], bool] = lambda _: True
     """Asked, with a terminal's id, as late as possible before anything of it is started: False when its lease is over.
     """
@@ -68,7 +73,7 @@ class Executor:
                 roster.stop(Slot(Role.WORKER, terminal_id), grace)
             case Verb.KILL_WORKER:
                 roster.kill(Slot(Role.WORKER, terminal_id))
-            case Verb.STOP_TERMINAL | Verb.REFUSE_TERMINAL:
+            case Verb.STOP_TERMINAL | Verb.REFUSE_TERMINAL | Verb.REJECT_TERMINAL:
                 self._present_runtime(terminal_id).stop(self.spec(terminal_id, desired), grace)
             case Verb.COLLECT:
                 if monitor is not None and not monitor.collect_now(_COLLECT_SECONDS):
@@ -95,11 +100,16 @@ class Executor:
                 self._start_terminal(desired)
             case Verb.START_WORKER:
                 runtime, spec = self._runtime(desired), self.spec(desired.terminal_id, desired)
-                write_worker_config(layout, desired, runtime.worker_seat(spec))
+                seat = runtime.worker_seat(spec)
+                write_worker_config(layout, desired, seat)
                 self._check_lease(desired)
+                if layout.lease.exists():
+                    seat.share(layout.lease)
                 runtime.start_worker(spec, worker_fingerprint(desired))
             case Verb.CONFIGURE_WORKER:
                 self._configure_worker(desired)
+            case Verb.PAUSE_TRADING | Verb.CHECK_FLAT:
+                self._make_sure(action.verb, desired)
             case Verb.START_BOT:
                 bot = next(bot for bot in desired.bots if bot.bot_id == action.bot_id)
                 self._check_lease(desired)
@@ -143,6 +153,20 @@ class Executor:
         bridge = self._parts.connect(Target.of(desired, layout))
         try:
             bridge.configure({"guard": desired.guard.model_dump(), "epoch": desired.epoch})
+        finally:
+            bridge.close()
+
+    def _make_sure(self, verb: Verb, desired: DesiredTerminal) -> None:
+        """That nothing is opened from now on, and then that nothing is open. Raises NotFlatError."""
+        bridge = self._parts.connect(Target.of(desired, self._parts.layout.terminal(desired.terminal_id)))
+        try:
+            if verb is Verb.PAUSE_TRADING:
+                paused = desired.guard.model_copy(update={"trading": False})
+                bridge.configure({"guard": paused.model_dump()})
+                return
+            pulse = bridge.pulse(0)
+            if pulse.get("positions") != 0 or pulse.get("orders") != 0:
+                raise NotFlatError("the account has positions or orders by now, so its terminal is not started anew")
         finally:
             bridge.close()
 

@@ -12,7 +12,7 @@ import signal
 import subprocess
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -104,8 +104,10 @@ def is_alive(handle: Handle) -> bool:
 class Watch:
     """Whether one process lives, asked often: by a descriptor of the kernel where there is one (Linux 5.3)."""
 
-    def __init__(self, handle: Handle) -> None:
+    def __init__(self, handle: Handle, alive: Callable[[Handle], bool]) -> None:
+        """`alive` is asked where there is no descriptor."""
         self._handle = handle
+        self._alive = alive
         self._descriptor: int | None = None
         open_descriptor = getattr(os, "pidfd_open", None)
         if open_descriptor is not None and Path("/proc/self/stat").exists():
@@ -114,11 +116,11 @@ class Watch:
         if self._descriptor is not None:
             self._poll = select.poll()
             self._poll.register(self._descriptor, select.POLLIN)
-            if not is_alive(handle):  # the descriptor may be of one that got the same pid
+            if not alive(handle):  # the descriptor may be of one that got the same pid
                 self.close()
 
     def alive(self) -> bool:
-        return is_alive(self._handle) if self._descriptor is None else not self._poll.poll(0)
+        return self._alive(self._handle) if self._descriptor is None else not self._poll.poll(0)
 
     def close(self) -> None:
         descriptor, self._descriptor = self._descriptor, None

@@ -8,7 +8,7 @@ from typing import Final
 
 from node_agent.protocol.messages import Reason
 
-STRIKES: Final[Mapping[Reason, int]] = {Reason.TEMPLATE_BROKEN: 3, Reason.LIVE_UPDATE: 2}
+STRIKES: Final[Mapping[Reason, int]] = {Reason.TEMPLATE_BROKEN: 5, Reason.LIVE_UPDATE: 2}
 """After so many in a row. A full disk or an unreachable broker may mend themselves and are tried again and again."""
 
 

@@ -1,4 +1,4 @@
-"""Which terminal to start anew because it has grown. Pure. Only one that is flat: nothing of it is at risk meanwhile."""
+"""Which terminal to start anew because it has grown. Pure. Only a flat one: nothing of it is at risk meanwhile."""
 
 from __future__ import annotations
 
@@ -21,6 +21,8 @@ class RecyclePolicy(BaseModel):
     """A grown terminal above this is recycled although the node has room."""
     young: float = 300.0
     """So long after its start a terminal's memory is what it needs, and not what it has grown to."""
+    read_every: float = 30.0
+    """How often memory is read; asking a container engine takes a second for each terminal."""
     node_pause: float = 60.0
     """Between two on one node, to see what the first has brought."""
     terminal_pause: float = 3600.0
@@ -53,9 +55,7 @@ class Candidate:
     recycled_at: float | None
 
 
-def choose(
-    candidates: Iterable[Candidate], *, short_of_memory: bool, now: float, policy: RecyclePolicy
-) -> str | None:
+def choose(candidates: Iterable[Candidate], *, short_of_memory: bool, now: float, policy: RecyclePolicy) -> str | None:
     """Id of the terminal to recycle now. None when there is none, or when the last one was only just."""
     known = list(candidates)
     recent = [each.recycled_at for each in known if each.recycled_at is not None]

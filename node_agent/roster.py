@@ -66,7 +66,7 @@ class Roster:
         # An agent that went by another time base may have written a start that is yet to come.
         known = (replace(handle, started_at=min(handle.started_at, now)) for handle in state.handles())
         self._handles = {handle.slot: handle for handle in known}
-        self._watches = {slot: Watch(handle) for slot, handle in self._handles.items()}
+        self._watches = {slot: Watch(handle, is_alive) for slot, handle in self._handles.items()}
         self._owned: dict[str, dict[Slot, Handle]] = {}
         for slot, handle in self._handles.items():
             self._owned.setdefault(slot.owner, {})[slot] = handle
@@ -119,7 +119,7 @@ class Roster:
 
     def _keep(self, handle: Handle) -> None:
         self._handles[handle.slot] = handle
-        self._watches[handle.slot] = Watch(handle)
+        self._watches[handle.slot] = Watch(handle, is_alive)
         self._owned.setdefault(handle.slot.owner, {})[handle.slot] = handle
 
     def _drop(self, slot: Slot) -> Handle | None:

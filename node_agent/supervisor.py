@@ -10,12 +10,8 @@ import errno
 import functools
 import random
 from collections import deque
-from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass
-from datetime import datetime
-from typing import Protocol
 
 import structlog
 
@@ -23,10 +19,10 @@ from mt5_bridge.client import BridgeError
 from node_agent.bots.launch import bot_command
 from node_agent.bots.report import read_status
 from node_agent.bridge import Target
-from node_agent.clock import Clock
 from node_agent.config import Timing
-from node_agent.errors import StorageError
+from node_agent.errors import AgentError, StorageError
 from node_agent.executor import Executor, ExecutorParts, PermanentLaunchError
+from node_agent.growths import Growths
 from node_agent.health import Thresholds, judge, judge_bot
 from node_agent.lease import fences_itself
 from node_agent.monitor import Monitor, MonitorParts
@@ -34,37 +30,18 @@ from node_agent.observation import Probe, Problem, TerminalView
 from node_agent.plan import Action, Limits, Verb, plan, wish_fingerprint
 from node_agent.process import Handle, Role, Slot
 from node_agent.protocol.messages import DesiredSnapshot, DesiredTerminal, ObservedTerminal, Phase, Reason
+from node_agent.quarantine import Strikes
 from node_agent.record import BotRecord, TerminalRecord
 from node_agent.report import observed_terminal
 from node_agent.restarts import RestartPolicy, Restarts
 from node_agent.roster import Candidate, Exit
 from node_agent.runtimes.base import LaunchError
+from node_agent.surroundings import Surroundings
 
 _log = structlog.get_logger(__name__)
 _PARALLEL_ACTIONS = 8
 _BOT_GAVE_UP = frozenset({2, 3})
 _WORKER_WEDGED = 70
-
-
-class Keeper(Protocol):
-    """Keeps one process that serves the whole node."""
-
-    def note_exit(self, ended: Exit) -> None: ...
-    def tick(self) -> None: ...
-
-
-@dataclass(frozen=True)
-class Surroundings:
-    """What the supervisor needs of the rest of the agent."""
-
-    keepers: Mapping[Slot, Keeper]
-    clock: Clock
-    dated: Callable[[float], datetime]
-    """From that clock to what people read."""
-    lease_over: Callable[[], bool]
-    """Whether terminals that fence themselves must be ended now."""
-    changed: Callable[[], None]
-    """Something happened that the control plane should hear of at once."""
 
 
 class Supervisor:
@@ -77,7 +54,9 @@ class Supervisor:
         self._clock = surroundings.clock
         self._changed = surroundings.changed
         self._timing: Timing = parts.timing
+        self._bounds = parts.bounds
         self._executor = Executor(parts)
+        self._growths = Growths(parts.roster, self._executor.stats, self._bounds.recycle)
         self._pool = ThreadPoolExecutor(_PARALLEL_ACTIONS, thread_name_prefix="action")
         self._tasks: set[asyncio.Task[None]] = set()
         self._records: dict[str, TerminalRecord] = {}
@@ -159,9 +138,18 @@ class Supervisor:
         self._keep_monitors(self._desired)
         self._take_probes()
         views = {terminal_id: record.view(self._parts.roster) for terminal_id, record in self._records.items()}
-        limits = Limits(probe_wedged=self._timing.probe_wedged)
-        over = self._surroundings.lease_over()
-        for terminal_id, actions in plan(self._desired, views, now, limits, lease_over=over).items():
+        limits = Limits(self._timing.probe_wedged, self._bounds.starts, self._timing.launch_grace)
+        short = self._surroundings.short_of()
+        steps = plan(
+            self._desired,
+            views,
+            now,
+            limits,
+            lease_over=self._surroundings.lease_over(),
+            may_start=short.isdisjoint({"memory", "disk"}),
+            recycle=self._growths.to_recycle(self._records, self._pool, now, short_of_memory="memory" in short),
+        )
+        for terminal_id, actions in steps.items():
             self._begin(self._record(terminal_id), self._desired.get(terminal_id), actions)
         for terminal_id, record in self._records.items():
             view = None if record.in_flight else views.get(terminal_id)
@@ -307,7 +295,7 @@ class Supervisor:
                 work = functools.partial(self._executor.perform, action, desired, record.monitor)
                 try:
                     await loop.run_in_executor(self._pool, work)
-                except (LaunchError, StorageError, BridgeError, OSError, EOFError) as error:
+                except (LaunchError, AgentError, BridgeError, OSError, EOFError) as error:
                     # Not looked at again at once: what fails without a pause of its own would fail in a busy loop.
                     self._failed(record, desired, action, error)
                     return
@@ -325,7 +313,7 @@ class Supervisor:
             _log.info("terminal_destroyed", terminal=record.terminal_id)
             if record.terminal_id in (self._desired or {}):
                 self._record(record.terminal_id)  # wanted again in the meantime: it must be reported
-        elif action.verb in {Verb.REFUSE_TERMINAL, Verb.LIFT, Verb.FINISH_REQUEST}:
+        elif action.verb in {Verb.REFUSE_TERMINAL, Verb.REJECT_TERMINAL, Verb.LIFT, Verb.FINISH_REQUEST}:
             self._remember(record)
 
     def _failed(
@@ -335,7 +323,10 @@ class Supervisor:
         _log.error("action_failed", action=action.verb.value, terminal=record.terminal_id, error=str(error))
         if desired is not None and action.verb in {Verb.START_TERMINAL, Verb.START_WORKER}:
             record.problem = _problem(error, desired)
-        delayed = now + self._timing.terminal_restart.base
+            if isinstance(error, LaunchError):
+                record.strike(error.reason, desired)
+                self._remember(record)
+        delayed = now + _pause(self._timing.terminal_restart, record.memory.strikes)
         match action.verb:
             case Verb.START_TERMINAL:
                 restarts = record.memory.restarts.delayed_until(delayed)
@@ -357,7 +348,9 @@ class Supervisor:
     ) -> None:
         """`view` saves a look when there was one a moment ago."""
         view = view or record.view(self._parts.roster)
-        health = judge(desired, view, now, self._thresholds, lease_over=self._surroundings.lease_over())
+        around = self._surroundings
+        over, short = around.lease_over(), around.short_of()
+        health = judge(desired, view, now, self._thresholds, lease_over=over, short_of=short)
         record.was_ready = record.was_ready or health.phase is Phase.READY
         if (health.phase, health.reason) != (record.health.phase, record.health.reason):
             record.health_since = now
@@ -378,6 +371,11 @@ class Supervisor:
 def _says_more(before: Probe, probe: Probe) -> bool:
     facts = ("link", "login", "server", "connected", "trade_allowed")
     return any(getattr(before, name) != getattr(probe, name) for name in facts)
+
+
+def _pause(policy: RestartPolicy, strikes: Strikes) -> float:
+    """Before a start that failed is tried again. Longer each time for what is soon given up for good."""
+    return min(policy.cap, policy.base * 4.0 ** max(0, strikes.count - 1))
 
 
 def _problem(error: Exception, desired: DesiredTerminal) -> Problem:

@@ -18,6 +18,7 @@ from mt5_bridge.lease import Lease, Moment
 VERSION: Final = 1
 FENCE_FILE: Final = "fence.json"
 BEAT_FILE: Final = "watchdog.beat"
+UNREAD: Final = -1
 
 
 @dataclass(frozen=True)
@@ -98,7 +99,7 @@ class Beat:
 
     pid: int
     sequence: int
-    """Of the fence file that it goes by; -1 before it has read one."""
+    """Of the fence file that it goes by; UNREAD while there is none."""
     elapsed: float
     """When, by `Moment.elapsed`."""
 

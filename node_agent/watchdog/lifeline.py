@@ -14,7 +14,7 @@ from node_agent.lease import Stage, fencing, renewed, stage, trade_lease
 from node_agent.process import Handle
 from node_agent.protocol.messages import DesiredTerminal
 from node_agent.roster import Roster
-from node_agent.watchdog.fence_file import Fence, Ward, read_beat, read_fence, write_fence
+from node_agent.watchdog.fence_file import UNREAD, Fence, Ward, read_beat, read_fence, write_fence
 
 _log = structlog.get_logger(__name__)
 _SILENT_SECONDS = 3.0
@@ -41,7 +41,7 @@ class Lifeline:
             known = None
         # A restart of the agent neither lengthens nor shortens the lease.
         self._lease = known.lease if known else None
-        self._sequence = known.sequence if known else 0
+        self._sequence = known.sequence if known else UNREAD
         self._told: frozenset[str] = frozenset(known.wards if known else ())
         roster.on_entered(self._entered)
 

@@ -16,7 +16,7 @@ from typing import Any
 
 import psutil
 
-from node_agent.config import Timing, WineContainerSettings
+from node_agent.config import Bounds, Timing, WineContainerSettings, load_config, save_config
 from node_agent.database import Database
 from node_agent.enrolment import EnrolmentFile, EnrolmentOptions, enrol_node
 from node_agent.layout import DataLayout
@@ -91,6 +91,11 @@ class AgentNode:
         )
         enrolment = EnrolmentFile(token="once", url=plane.url, ca_pem=plane.authority.pem)
         asyncio.run(enrol_node(DataLayout.open(self.data), enrolment, options))
+
+    def bound(self, bounds: Bounds) -> None:
+        """Other bounds than the product's, from the next start of the agent on."""
+        config = load_config(self.layout.config)
+        save_config(self.layout.config, config.model_copy(update={"bounds": bounds}))
 
     def cli(self, *arguments: object) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, "-m", self._module, *map(str, arguments)]

@@ -171,19 +171,24 @@ class TestSignsOfLife:
 
     def test_counts_while_it_is_fresh_and_of_the_right_process(self, node: Node) -> None:
         node.lifeline.renew(SENT, 240.0, [FIRST])
-        self.beat(node, 1)
+        self.beat(node, 0)
         assert node.lifeline.is_seen_by(42)
         assert not node.lifeline.is_seen_by(43)
-        self.beat(node, 1, age=3.5)
+        self.beat(node, 0, age=3.5)
         assert not node.lifeline.is_seen_by(42)
 
     def test_one_that_does_not_read_is_not_awake(self, node: Node) -> None:
         node.lifeline.renew(SENT, 240.0, [FIRST])
-        self.beat(node, 0)
+        self.beat(node, -1)
         assert node.lifeline.is_seen_by(42), "it had no time yet to read"
         node.pass_time(4)
-        self.beat(node, 0)
+        self.beat(node, -1)
         assert not node.lifeline.is_seen_by(42)
 
     def test_none_is_none(self, node: Node) -> None:
         assert not node.lifeline.is_seen_by(42)
+
+    def test_on_a_node_with_nothing_to_fence_one_that_has_read_nothing_is_awake(self, node: Node) -> None:
+        node.pass_time(100)
+        self.beat(node, -1)
+        assert node.lifeline.is_seen_by(42)

@@ -132,8 +132,9 @@ class BridgeService(Service):  # type: ignore[misc]  # rpyc has no types
             function = transport.unpack_call(body)[0]
         except CodecError:
             function = ""
-        asks = function in FORWARDED or function in self._asking or function in self._streaming
-        return None if asks else self.answer(body)
+        # While the terminal is not there, its pulse is known without it: linking to one may take a minute.
+        asks = function in self._asking and self._terminal.link.linked
+        return None if asks or function in FORWARDED or function in self._streaming else self.answer(body)
 
     def expired(self, body: bytes, waited: float) -> Iterable[transport.Buffer] | None:
         """The refusal of a call that has waited longer than its deadline."""

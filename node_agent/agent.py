@@ -12,6 +12,7 @@ import structlog
 
 from mt5_bridge.lease import Moment, age, read_clocks
 from node_agent.bridge import connect_worker
+from node_agent.bundles import deliver_bundles
 from node_agent.clock import SteadyClock, as_datetime
 from node_agent.collector import Collector
 from node_agent.config import AgentConfig
@@ -157,6 +158,7 @@ class Agent:
             group.create_task(self._sync.run(config.sync_seconds))
             group.create_task(self._sync.watch())
             group.create_task(deliver_events(self._link, self._spool, config.timing.events))
+            group.create_task(deliver_bundles(self._link, self._settings.layout, config.timing.bundles))
 
     async def _close(self, tasks: list[asyncio.Task[None] | asyncio.Task[bool]]) -> None:
         for task in tasks:

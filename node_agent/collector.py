@@ -18,7 +18,7 @@ from node_agent.bridge import Bridge, Target
 from node_agent.clock import Clock, as_datetime
 from node_agent.database import Database
 from node_agent.protocol.messages import BotLogBody, DealBody, Event, OrderBody
-from node_agent.spool import Spool
+from node_agent.spool import MOST_EVENTS, Spool
 from node_agent.state import StateStore
 
 _log = structlog.get_logger(__name__)
@@ -34,10 +34,10 @@ _MAX_EVENT_ID = 120
 class Collector:
     """Stateless but for the database. Methods raise StorageError, and what the bridge raises."""
 
-    def __init__(self, database: Database, clock: Clock) -> None:
+    def __init__(self, database: Database, clock: Clock, most_events: int = MOST_EVENTS) -> None:
         self._database = database
         self._state = StateStore(database)
-        self._spool = Spool(database)
+        self._spool = Spool(database, most_events)
         self._clock = clock
 
     def deals_from(self, target: Target) -> int:
@@ -107,6 +107,8 @@ class Collector:
     def collect_bot_logs(self, target: Target, bot_ids: list[str]) -> int:
         """Spool the complete new lines of the bots' logs. Returns how many."""
         collected = 0
+        if bot_ids and not self._spool.has_room_for_logs():
+            return 0  # they wait in their files; what a bot's own bound drops there meanwhile is lost
         for bot_id in bot_ids:
             source = f"log:{bot_id}"
             inode, offset = _log_position(self._state.cursor(target.terminal_id, source))

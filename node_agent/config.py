@@ -41,6 +41,8 @@ class Timing(BaseModel):
     """Least time between two syncs."""
     events: float = 0.5
     """How often the spool is delivered."""
+    bundles: float = 5.0
+    """How often collected logs are delivered."""
     retry_unknown_node: float = 30.0
     """Between syncs while the control plane says that it does not know this node."""
     terminal_restart: RestartPolicy = RestartPolicy(settled=30.0, base=5.0, cap=300.0, window=900.0, limit=5)

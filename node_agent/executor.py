@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
-import tarfile
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
@@ -11,6 +9,7 @@ import structlog
 
 from node_agent.bots.launch import start_bot
 from node_agent.bridge import Connect, Target
+from node_agent.bundles import pack_logs
 from node_agent.config import Bounds, Timing
 from node_agent.errors import AgentError, StorageError
 from node_agent.files import private_folder, write_atomically
@@ -29,7 +28,6 @@ from node_agent.worker import Modules, write_worker_config
 
 _log = structlog.get_logger(__name__)
 _COLLECT_SECONDS = 3.0
-_KEPT_BUNDLES = 3
 
 
 class PermanentLaunchError(LaunchError):
@@ -79,7 +77,7 @@ class Executor:
                 if monitor is not None and not monitor.collect_now(_COLLECT_SECONDS):
                     _log.warning("last_collection_late", terminal=terminal_id)
             case Verb.COLLECT_LOGS:
-                self._bundle_logs(action)
+                pack_logs(self._parts.layout, terminal_id, action.request_id)
             case Verb.DESTROY:
                 self._present_runtime(terminal_id).destroy(self.spec(terminal_id, desired))
                 self._parts.state.forget_terminal(terminal_id)
@@ -169,20 +167,6 @@ class Executor:
                 raise NotFlatError("the account has positions or orders by now, so its terminal is not started anew")
         finally:
             bridge.close()
-
-    def _bundle_logs(self, action: Action) -> None:
-        """Pack the terminal's logs into one file on the node; the newest few are kept."""
-        layout = self._parts.layout.terminal(action.terminal_id)
-        bundles = private_folder(layout.root / "bundles")
-        target = bundles / f"{action.request_id}.tar.gz"
-        partial = target.with_suffix(".partial")
-        with tarfile.open(partial, "w:gz") as bundle:
-            for folder in (layout.logs, layout.folder / "logs"):
-                if folder.is_dir():
-                    bundle.add(folder, arcname=str(folder.relative_to(layout.root)))
-        shutil.move(partial, target)
-        for old in sorted(bundles.glob("*.tar.gz"), key=lambda path: path.stat().st_mtime)[:-_KEPT_BUNDLES]:
-            old.unlink()
 
     def spec(self, terminal_id: str, desired: DesiredTerminal | None) -> TerminalSpec:
         """A terminal that nobody wants any more can still be stopped and destroyed: that needs its id only."""

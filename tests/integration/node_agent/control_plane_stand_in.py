@@ -23,6 +23,7 @@ from cryptography.x509.oid import NameOID
 from node_agent.protocol.encoding import from_text, to_text
 from node_agent.protocol.identity import verify_request
 from node_agent.protocol.messages import (
+    BUNDLES_PATH,
     ENROLL_PATH,
     EVENTS_PATH,
     SYNC_PATH,
@@ -119,6 +120,7 @@ class ControlPlaneStandIn:
         self.syncs_work = True
         self.sync_seconds = 1.0
         self.fence_seconds: float | None = None
+        self.bundles: dict[tuple[str, str], bytes] = {}
         self.revoked: list[str] = []
         self.shown: list[str] = []
         """Continuity tokens, as the agent showed them."""
@@ -241,6 +243,15 @@ class ControlPlaneStandIn:
                 continuity=f"token-{len(self.seen.syncs)}",
             )
 
+    def take_bundle(self, path: str, body: bytes, header: str) -> None:
+        """Keep collected logs by their request id."""
+        assert self.seen.enrolment is not None
+        key = Ed25519PublicKey.from_public_bytes(from_text(self.seen.enrolment.identity_key))
+        assert verify_request(key, header, "PUT", path, body).node_id == NODE_ID
+        folder, terminal_id, request_id = path.rsplit("/", 2)
+        assert folder == BUNDLES_PATH
+        self.bundles[terminal_id, request_id] = body
+
     def _take(self, batch: EventBatch) -> EventAck:
         for event in batch.events:
             self.seen.repeated_events += event.event_id in self.seen.events
@@ -267,6 +278,12 @@ class _Handler(http.server.BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         self._serve()
+
+    def do_PUT(self) -> None:
+        """Collected logs."""
+        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        self.plane.take_bundle(urlsplit(self.path).path, body, self.headers.get("Authorization", ""))
+        self._send(204, b"")
 
     def do_POST(self) -> None:
         self._serve()

@@ -119,6 +119,10 @@ class Watch:
             if not alive(handle):  # the descriptor may be of one that got the same pid
                 self.close()
 
+    @property
+    def descriptor(self) -> int | None:
+        return self._descriptor
+
     def alive(self) -> bool:
         return self._alive(self._handle) if self._descriptor is None else not self._poll.poll(0)
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import structlog
 
 from node_agent.clock import Clock
+from node_agent.deaths import Deaths
 from node_agent.errors import StorageError
 from node_agent.process import (
     PROCESS,
@@ -67,6 +68,7 @@ class Roster:
         known = (replace(handle, started_at=min(handle.started_at, now)) for handle in state.handles())
         self._handles = {handle.slot: handle for handle in known}
         self._watches = {slot: Watch(handle, is_alive) for slot, handle in self._handles.items()}
+        self._deaths: Deaths | None = None
         self._owned: dict[str, dict[Slot, Handle]] = {}
         for slot, handle in self._handles.items():
             self._owned.setdefault(slot.owner, {})[slot] = handle
@@ -75,6 +77,17 @@ class Roster:
     def on_entered(self, tell: Callable[[Handle], None]) -> None:
         """`tell` is called with each process that is entered from now on, in the thread that started it."""
         self._entered = tell
+
+    def on_death(self, tell: Callable[[], None]) -> None:
+        """`tell` is called, on another thread, as soon as one of the processes ends; `exits` says which."""
+        with self._lock:
+            self._deaths = Deaths(tell)
+            for watch in self._watches.values():
+                self._tell_death_of(watch)
+
+    def _tell_death_of(self, watch: Watch) -> None:
+        if self._deaths is not None and watch.descriptor is not None:
+            self._deaths.add(watch.descriptor)
 
     def adopt(self, candidates: Iterable[Candidate]) -> list[Handle]:
         """Take over running processes whose handle was lost between start and record. Call once, at start."""
@@ -119,7 +132,8 @@ class Roster:
 
     def _keep(self, handle: Handle) -> None:
         self._handles[handle.slot] = handle
-        self._watches[handle.slot] = Watch(handle, is_alive)
+        watch = self._watches[handle.slot] = Watch(handle, is_alive)
+        self._tell_death_of(watch)
         self._owned.setdefault(handle.slot.owner, {})[handle.slot] = handle
 
     def _drop(self, slot: Slot) -> Handle | None:

@@ -103,6 +103,13 @@ class Supervisor:
 
     async def run(self) -> None:
         """Until cancelled."""
+        loop = asyncio.get_running_loop()
+
+        def nudge() -> None:
+            with suppress(RuntimeError):  # the loop has ended
+                loop.call_soon_threadsafe(self.nudge)
+
+        self._parts.roster.on_death(nudge)
         while True:
             self._wake.clear()
             try:

@@ -30,7 +30,8 @@ from node_agent.lease import Stage
 from node_agent.monitor import MonitorParts
 from node_agent.pressure import Headroom, judge_headroom
 from node_agent.process import Children
-from node_agent.protocol.messages import NodeReport, SyncResponse, TicketKey
+from node_agent.protocol.keys import TicketKey
+from node_agent.protocol.messages import NodeReport, SyncResponse
 from node_agent.resources import read_resources
 from node_agent.roster import Roster
 from node_agent.runtimes.installed import NodeParts, installed_engines, installed_runtimes

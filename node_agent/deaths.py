@@ -1,4 +1,4 @@
-"""Tells at once when a process has ended, so that nothing waits for the next look. Linux; elsewhere the looks must do."""
+"""Tells at once that a process has ended, instead of at the next look. Linux; elsewhere the looks must do."""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
-from node_agent.protocol.keys import TicketKey as TicketKey
+from node_agent.protocol.keys import TicketKey
 
 PROTOCOL_VERSION = "1.1"
 

@@ -22,6 +22,7 @@ from cryptography.x509.oid import NameOID
 
 from node_agent.protocol.encoding import from_text, to_text
 from node_agent.protocol.identity import verify_request
+from node_agent.protocol.keys import TicketKey
 from node_agent.protocol.messages import (
     BUNDLES_PATH,
     ENROLL_PATH,
@@ -38,7 +39,6 @@ from node_agent.protocol.messages import (
     EventBatch,
     SyncRequest,
     SyncResponse,
-    TicketKey,
     WatchResponse,
 )
 

@@ -138,6 +138,24 @@ def test_a_terminal_that_may_keep_running_is_released(node: Node) -> None:
     assert not node.layout.terminal(FIRST.terminal_id).lease.exists()
 
 
+def test_what_leaves_the_node_is_watched_until_it_is_gone(node: Node) -> None:
+    node.lifeline.renew(SENT, 240.0, [FIRST])
+    command = [sys.executable, "-c", "import signal; signal.pause()"]
+    slot = Slot(Role.TERMINAL, FIRST.terminal_id)
+    handle = node.roster.start(slot, command, node.layout.root / "out" / "log", "f")
+    try:
+        node.lifeline.renew(SENT, 240.0, [])
+        (told,) = node.fence().wards[FIRST.terminal_id].handles
+        assert told["pid"] == handle.pid, "an agent that hangs now must not keep it alive"
+        node.lifeline = node.open()
+        node.lifeline.protect([])
+        assert set(node.fence().wards) == {FIRST.terminal_id}, "nor one that was killed"
+    finally:
+        node.roster.kill(slot)
+    node.lifeline.renew(SENT, 240.0, None)
+    assert node.fence().wards == {}
+
+
 def test_an_answer_without_a_snapshot_changes_the_lease_alone(node: Node) -> None:
     node.lifeline.renew(SENT, 240.0, [FIRST])
     node.pass_time(10)

@@ -20,6 +20,7 @@ from mt5_bridge.executor import Executor
 from mt5_bridge.guard import parse_guard
 from mt5_bridge.journal import Journal
 from mt5_bridge.order_packing import unpack_order
+from mt5_bridge.pulse import Pulse
 from mt5_bridge.refusals import RefusedError, terminal_lost
 from mt5_bridge.scalars import MAX_SYMBOL
 from mt5_bridge.sessions import Session as Wire
@@ -66,6 +67,7 @@ class Terminal:
     board: TickBoard
     started: float
     """time.monotonic() when the worker started."""
+    pulse: Pulse
 
 
 class BridgeService(Service):  # type: ignore[misc]  # rpyc has no types
@@ -83,6 +85,8 @@ class BridgeService(Service):  # type: ignore[misc]  # rpyc has no types
             "farm.outcome": self._outcome,
             "farm.configure": self._configure,
         }
+        self._asking: dict[str, Callable[..., Any]] = {"farm.pulse": self._pulse}
+        """Of the farm's own, those that ask the terminal."""
         self._streaming: dict[str, Callable[..., Any]] = {
             "farm.subscribe": self._subscribe,
             "farm.unsubscribe": self._unsubscribe,
@@ -141,7 +145,9 @@ class BridgeService(Service):  # type: ignore[misc]  # rpyc has no types
             function = transport.unpack_call(body)[0]
         except CodecError:
             function = ""
-        return None if function in FORWARDED or function in self._streaming else self.answer(body)
+        # While the terminal is not there, its pulse is known without it: linking to one may take a minute.
+        asks = function in self._asking and self._terminal.link.linked
+        return None if asks or function in FORWARDED or function in self._streaming else self.answer(body)
 
     def expired(self, kind: int, body: bytes, waited: float) -> Iterable[transport.Buffer] | None:
         """The refusal of a call that has waited longer than its deadline."""
@@ -178,7 +184,7 @@ class BridgeService(Service):  # type: ignore[misc]  # rpyc has no types
         body: bytes | None = None,
     ) -> tuple[Any, tuple[int, str]]:
         self._permit(function)
-        own = self._farm.get(function) or self._streaming.get(function)
+        own = self._farm.get(function) or self._asking.get(function) or self._streaming.get(function)
         if own is not None:
             return own(*args, **kwargs), SUCCESS
         args, kwargs = parse(function, args, kwargs)
@@ -193,7 +199,7 @@ class BridgeService(Service):  # type: ignore[misc]  # rpyc has no types
     def _permit(self, function: str) -> None:
         """Whether this session may call the function. Raises RefusedError."""
         self._check_epoch()
-        if function in self._farm or function in self._streaming:
+        if function in self._farm or function in self._asking or function in self._streaming:
             return
         if function not in FORWARDED:
             raise RefusedError("not_allowed", f"{function[:40]} cannot be called through the bridge")
@@ -257,6 +263,20 @@ class BridgeService(Service):  # type: ignore[misc]  # rpyc has no types
             ("journal_sequence", terminal.journal.sequence()),
             ("unsettled", len(terminal.journal.unsettled())),
         )
+
+    def _pulse(self, deals_from: Any) -> Any:
+        if type(deals_from) is not int:
+            raise CodecError("farm.pulse takes an integer")
+        terminal = self._terminal
+        facts: dict[str, Any] = {
+            "linked": terminal.link.linked,
+            "wrong_account": terminal.link.wrong_account,
+            "error_code": terminal.link.error[0],
+            "journal_sequence": terminal.journal.sequence(),
+        }
+        if terminal.link.linked and not terminal.link.wrong_account:
+            facts |= terminal.pulse.take(lambda function, *args: self._ask(function, args, {})[0], deals_from)
+        return json.dumps(facts, separators=(",", ":"))
 
     def _journal(self, after_sequence: Any, limit: Any) -> Any:
         if type(after_sequence) is not int or type(limit) is not int:

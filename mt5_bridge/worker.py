@@ -24,6 +24,7 @@ from mt5_bridge.contract import FUNCTIONS
 from mt5_bridge.executor import WEDGED_EXIT_CODE, Executor
 from mt5_bridge.journal import Journal
 from mt5_bridge.lease import LeaseGuard
+from mt5_bridge.pulse import Pulse
 from mt5_bridge.service import BridgeService, Session, SessionHandler, Terminal
 from mt5_bridge.sessions import SessionLoop
 from mt5_bridge.terminal_link import Account, TerminalLink
@@ -60,7 +61,7 @@ class Worker:
         desk = TradeDesk(journal, executor, link, account, Mandate(config.epoch, config.guard), time.time, over)
         board = TickBoard(partial(_ask_for_ticks, executor, link), self._loop)
         self._terminal = Terminal(
-            config.terminal_id, config.backend, account, executor, link, desk, journal, board, time.monotonic()
+            config.terminal_id, config.backend, account, executor, link, desk, journal, board, time.monotonic(), Pulse()
         )
 
     def stop(self) -> None:

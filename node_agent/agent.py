@@ -12,6 +12,7 @@ import structlog
 
 from mt5_bridge.lease import Moment, age, read_clocks
 from node_agent.bridge import connect_worker
+from node_agent.bundles import deliver_bundles
 from node_agent.clock import SteadyClock, as_datetime
 from node_agent.collector import Collector
 from node_agent.config import AgentConfig
@@ -27,14 +28,17 @@ from node_agent.identity import NodeKeys
 from node_agent.layout import DataLayout
 from node_agent.lease import Stage
 from node_agent.monitor import MonitorParts
+from node_agent.pressure import Headroom, judge_headroom
 from node_agent.process import Children
-from node_agent.protocol.messages import NodeReport, SyncResponse, TicketKey
+from node_agent.protocol.keys import TicketKey
+from node_agent.protocol.messages import NodeReport, SyncResponse
 from node_agent.resources import read_resources
 from node_agent.roster import Roster
 from node_agent.runtimes.installed import NodeParts, installed_engines, installed_runtimes
 from node_agent.spool import Spool
 from node_agent.state import StateStore
-from node_agent.supervisor import Supervisor, Surroundings
+from node_agent.supervisor import Supervisor
+from node_agent.surroundings import Surroundings
 from node_agent.sync import Description, SyncLoop, deliver_events
 from node_agent.terminal.fetch import TemplateFetcher
 from node_agent.terminal.shelf import TemplateShelf
@@ -46,6 +50,7 @@ from node_agent.worker import Modules
 
 _log = structlog.get_logger(__name__)
 _FIRST_LOOK_SECONDS = 3.0
+_HEADROOM_SECONDS = 2.0
 
 
 @dataclass(frozen=True)
@@ -93,6 +98,7 @@ class Agent:
             modules=settings.modules,
             timing=config.timing,
             connect=connect_worker,
+            bounds=config.bounds,
             may_start=self._lifeline.may_start,
         )
         collector = Collector(self._database, wall)
@@ -102,6 +108,7 @@ class Agent:
             clock=steady,
             dated=steady.dated,
             lease_over=lambda: self._lifeline.stage() is not Stage.HELD,
+            short_of=lambda: self._headroom().short_of,
             changed=self._changed,
         )
         self._supervisor = Supervisor(parts, monitors, surroundings)
@@ -114,6 +121,8 @@ class Agent:
         self._continuity = read_continuity(layout)
         self._clock_offset: float | None = None
         self._tidying: asyncio.Task[None] | None = None
+        self._known_headroom: Headroom | None = None
+        self._headroom_read_at = 0.0
 
     async def run(self) -> None:
         """Until SIGTERM or SIGINT, which leave terminals, workers, bots and the gateway running."""
@@ -152,6 +161,7 @@ class Agent:
             group.create_task(self._sync.run(config.sync_seconds))
             group.create_task(self._sync.watch())
             group.create_task(deliver_events(self._link, self._spool, config.timing.events))
+            group.create_task(deliver_bundles(self._link, self._settings.layout, config.timing.bundles))
 
     async def _close(self, tasks: list[asyncio.Task[None] | asyncio.Task[bool]]) -> None:
         for task in tasks:
@@ -201,6 +211,19 @@ class Agent:
         else:
             self._continuity = token
 
+    def _headroom(self) -> Headroom:
+        """Read anew every two seconds; it is asked for all the time."""
+        now = self._settings.clocks().elapsed
+        if self._known_headroom is None or now - self._headroom_read_at >= _HEADROOM_SECONDS:
+            resources = read_resources(self._settings.layout.root)
+            before = self._known_headroom.short_of if self._known_headroom else frozenset()
+            reserves = self._settings.config.bounds.reserves
+            self._known_headroom = judge_headroom(resources, self._clock_offset, before, reserves)
+            self._headroom_read_at = now
+            if self._known_headroom.short_of != before:
+                _log.warning("pressure", short_of=sorted(self._known_headroom.short_of))
+        return self._known_headroom
+
     def _describe(self) -> Description:
         files, now = self._settings.layout.gateway_files, as_datetime(self._settings.clocks().wall)
         try:
@@ -227,7 +250,8 @@ class Agent:
 
     def _report(self) -> NodeReport:
         """Raises StorageError."""
-        resources = read_resources(self._settings.layout.root)
+        headroom = self._headroom()
+        resources = headroom.resources
         gateway_up = self._gateway.is_up()
         found = (self._gateway.problem, self._lifeline.problem)
         problems = [*self._supervisor.disk_errors(), *(each for each in found if each)]
@@ -245,5 +269,6 @@ class Agent:
             problems=problems,
             watchdog_up=self._watchdog.is_up(),
             clock_offset_ms=None if self._clock_offset is None else round(self._clock_offset * 1000),
+            pressure=sorted(headroom.short_of),
             templates=self._shelf.held(),
         )

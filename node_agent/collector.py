@@ -12,20 +12,19 @@ from typing import Any
 
 import structlog
 
+from mt5_bridge.pulse import END_OF_TIME
 from node_agent.bots.report import LogLine, LogPiece, read_log
 from node_agent.bridge import Bridge, Target
 from node_agent.clock import Clock, as_datetime
 from node_agent.database import Database
 from node_agent.protocol.messages import BotLogBody, DealBody, Event, OrderBody
-from node_agent.spool import Spool
+from node_agent.spool import MOST_EVENTS, Spool
 from node_agent.state import StateStore
 
 _log = structlog.get_logger(__name__)
 
 OVERLAP_SECONDS = 86_400
 """Broker time that each look at the history repeats: deals may be booked late or out of order."""
-END_OF_TIME = 2**31 - 1
-"""The latest date the package takes, since broker time may be ahead of ours by any amount."""
 JOURNAL_ROWS = 500
 _DEALS = "deals"
 _JOURNAL = "journal"
@@ -35,16 +34,22 @@ _MAX_EVENT_ID = 120
 class Collector:
     """Stateless but for the database. Methods raise StorageError, and what the bridge raises."""
 
-    def __init__(self, database: Database, clock: Clock) -> None:
+    def __init__(self, database: Database, clock: Clock, most_events: int = MOST_EVENTS) -> None:
         self._database = database
         self._state = StateStore(database)
-        self._spool = Spool(database)
+        self._spool = Spool(database, most_events)
         self._clock = clock
+
+    def deals_from(self, target: Target) -> int:
+        """From when the next look at the history begins, broker wall clock in seconds."""
+        return max(0, self._newest_deal(target) - OVERLAP_SECONDS)
+
+    def _newest_deal(self, target: Target) -> int:
+        return int(self._state.cursor(target.terminal_id, _DEALS) or 0)
 
     def collect_deals(self, bridge: Bridge, target: Target) -> int:
         """Spool the deals not seen before; the whole history when there is no cursor. Returns how many."""
-        position = self._state.cursor(target.terminal_id, _DEALS)
-        newest = 0 if position is None else int(position)
+        newest = self._newest_deal(target)
         deals = bridge.history_deals_get(max(0, newest - OVERLAP_SECONDS), END_OF_TIME)
         if not deals:
             return 0
@@ -102,6 +107,8 @@ class Collector:
     def collect_bot_logs(self, target: Target, bot_ids: list[str]) -> int:
         """Spool the complete new lines of the bots' logs. Returns how many."""
         collected = 0
+        if bot_ids and not self._spool.has_room_for_logs():
+            return 0  # they wait in their files; what a bot's own bound drops there meanwhile is lost
         for bot_id in bot_ids:
             source = f"log:{bot_id}"
             inode, offset = _log_position(self._state.cursor(target.terminal_id, source))

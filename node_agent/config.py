@@ -9,6 +9,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from node_agent.errors import ConfigurationError
 from node_agent.files import write_atomically
+from node_agent.pressure import Reserves
+from node_agent.recycling import RecyclePolicy
 from node_agent.restarts import RestartPolicy
 
 
@@ -39,6 +41,8 @@ class Timing(BaseModel):
     """Least time between two syncs."""
     events: float = 0.5
     """How often the spool is delivered."""
+    bundles: float = 5.0
+    """How often collected logs are delivered."""
     retry_unknown_node: float = 30.0
     """Between syncs while the control plane says that it does not know this node."""
     terminal_restart: RestartPolicy = RestartPolicy(settled=30.0, base=5.0, cap=300.0, window=900.0, limit=5)
@@ -59,6 +63,17 @@ class WindowsProcessSettings(BaseModel):
     cpu_percent: float | None = Field(default=50.0, gt=0, le=100)
     """Of the whole machine, for each terminal. None: no bound."""
     processes: int = Field(default=16, ge=2)
+
+
+class Bounds(BaseModel):
+    """How much of the machine the agent lets terminals have, and when it takes some back."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    starts: int = Field(default=8, ge=1)
+    """Terminals that may be starting at a time."""
+    reserves: Reserves = Reserves()
+    recycle: RecyclePolicy = RecyclePolicy()
 
 
 class WineContainerSettings(BaseModel):
@@ -98,6 +113,7 @@ class AgentConfig(BaseModel):
     slots: int = Field(ge=1)
     sync_seconds: float = 10.0
     timing: Timing = Timing()
+    bounds: Bounds = Bounds()
     wine_container: WineContainerSettings | None = None
     """None: this node runs no real terminals in containers."""
     windows_process: WindowsProcessSettings | None = None

@@ -18,6 +18,7 @@ from node_agent.clock import Clock
 from node_agent.identity import NodeKeys
 from node_agent.protocol.identity import sign_request
 from node_agent.protocol.messages import (
+    BUNDLES_PATH,
     ENROLL_PATH,
     EVENTS_PATH,
     SYNC_PATH,
@@ -32,6 +33,7 @@ from node_agent.protocol.messages import (
 )
 
 _TIMEOUT = httpx.Timeout(15.0, connect=5.0)
+_BUNDLE_TIMEOUT = httpx.Timeout(120.0, connect=5.0)
 _WATCH_TIMEOUT = httpx.Timeout(40.0, connect=5.0)
 _SHUT_OUT = frozenset({"node_unknown", "identity_locked", "identity_revoked"})
 _Answer = TypeVar("_Answer", bound=BaseModel)
@@ -104,6 +106,13 @@ class ControlLink:
             "GET", WATCH_PATH, None, WatchResponse, params={"generation": generation}, timeout=_WATCH_TIMEOUT
         )
 
+    async def bundle(self, terminal_id: str, request_id: str, content: bytes) -> None:
+        """Hand over packed logs; doing it again changes nothing."""
+        path = f"{BUNDLES_PATH}/{terminal_id}/{request_id}"
+        response = await self._ask("PUT", path, content, timeout=_BUNDLE_TIMEOUT)
+        if not response.is_success:
+            raise _refusal(response)
+
     async def _send(
         self,
         method: str,
@@ -114,14 +123,23 @@ class ControlLink:
         timeout: httpx.Timeout = _TIMEOUT,  # noqa: ASYNC109 - httpx's own timeouts, one for each step
     ) -> _Answer:
         content = b"" if body is None else body.model_dump_json().encode()
+        return _read(await self._ask(method, path, content, params, timeout), answer)
+
+    async def _ask(
+        self,
+        method: str,
+        path: str,
+        content: bytes,
+        params: dict[str, int] | None = None,
+        timeout: httpx.Timeout = _TIMEOUT,  # noqa: ASYNC109 - httpx's own timeouts, one for each step
+    ) -> httpx.Response:
         signature = sign_request(self._keys.identity, self._node_id, method, path, content, self._clock())
         try:
-            response = await self._client.request(
+            return await self._client.request(
                 method, path, content=content, params=params, headers={"Authorization": signature}, timeout=timeout
             )
         except httpx.HTTPError as error:
             raise UnreachableError(f"{type(error).__name__}: {error}") from error
-        return _read(response, answer)
 
 
 def _read(response: httpx.Response, answer: type[_Answer]) -> _Answer:
@@ -130,13 +148,17 @@ def _read(response: httpx.Response, answer: type[_Answer]) -> _Answer:
             return answer.model_validate_json(response.content)
         except ValidationError as error:
             raise UnreachableError("the control plane's answer cannot be understood") from error
+    raise _refusal(response)
+
+
+def _refusal(response: httpx.Response) -> ControlError:
     try:
         problem = response.json()
         code, detail = str(problem["code"]), str(problem.get("detail") or problem.get("title") or "")
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise UnreachableError(f"the control plane answered with status {response.status_code}") from error
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return UnreachableError(f"the control plane answered with status {response.status_code}")
     if code in _SHUT_OUT:
-        raise NodeUnknownError(detail)
+        return NodeUnknownError(detail)
     if response.status_code >= 500 or response.status_code == 429:
-        raise UnreachableError(f"{detail} ({code})")
-    raise RejectedError(code, detail)
+        return UnreachableError(f"{detail} ({code})")
+    return RejectedError(code, detail)

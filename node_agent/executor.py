@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import shutil
-import tarfile
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import structlog
 
 from node_agent.bots.launch import start_bot
 from node_agent.bridge import Connect, Target
-from node_agent.config import Timing
-from node_agent.errors import StorageError
+from node_agent.bundles import pack_logs
+from node_agent.config import Bounds, Timing
+from node_agent.errors import AgentError, StorageError
 from node_agent.files import private_folder, write_atomically
 from node_agent.identity import NodeKeys
 from node_agent.layout import DataLayout
@@ -29,11 +28,14 @@ from node_agent.worker import Modules, write_worker_config
 
 _log = structlog.get_logger(__name__)
 _COLLECT_SECONDS = 3.0
-_KEPT_BUNDLES = 3
 
 
 class PermanentLaunchError(LaunchError):
     """Trying again cannot help until the wish changes."""
+
+
+class NotFlatError(AgentError):
+    """The account is not flat, or nobody knows."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +48,7 @@ class ExecutorParts:
     modules: Modules
     timing: Timing
     connect: Connect
+    bounds: Bounds = field(default_factory=Bounds)
     may_start: Callable[[str], bool] = lambda _: True
     """Asked, with a terminal's id, as late as possible before anything of it is started: False when its lease is over.
     """
@@ -68,13 +71,13 @@ class Executor:
                 roster.stop(Slot(Role.WORKER, terminal_id), grace)
             case Verb.KILL_WORKER:
                 roster.kill(Slot(Role.WORKER, terminal_id))
-            case Verb.STOP_TERMINAL | Verb.REFUSE_TERMINAL:
+            case Verb.STOP_TERMINAL | Verb.REFUSE_TERMINAL | Verb.REJECT_TERMINAL:
                 self._present_runtime(terminal_id).stop(self.spec(terminal_id, desired), grace)
             case Verb.COLLECT:
                 if monitor is not None and not monitor.collect_now(_COLLECT_SECONDS):
                     _log.warning("last_collection_late", terminal=terminal_id)
             case Verb.COLLECT_LOGS:
-                self._bundle_logs(action)
+                pack_logs(self._parts.layout, terminal_id, action.request_id)
             case Verb.DESTROY:
                 self._present_runtime(terminal_id).destroy(self.spec(terminal_id, desired))
                 self._parts.state.forget_terminal(terminal_id)
@@ -95,11 +98,16 @@ class Executor:
                 self._start_terminal(desired)
             case Verb.START_WORKER:
                 runtime, spec = self._runtime(desired), self.spec(desired.terminal_id, desired)
-                write_worker_config(layout, desired, runtime.worker_seat(spec))
+                seat = runtime.worker_seat(spec)
+                write_worker_config(layout, desired, seat)
                 self._check_lease(desired)
+                if layout.lease.exists():
+                    seat.share(layout.lease)
                 runtime.start_worker(spec, worker_fingerprint(desired))
             case Verb.CONFIGURE_WORKER:
                 self._configure_worker(desired)
+            case Verb.PAUSE_TRADING | Verb.CHECK_FLAT:
+                self._make_sure(action.verb, desired)
             case Verb.START_BOT:
                 bot = next(bot for bot in desired.bots if bot.bot_id == action.bot_id)
                 self._check_lease(desired)
@@ -146,19 +154,19 @@ class Executor:
         finally:
             bridge.close()
 
-    def _bundle_logs(self, action: Action) -> None:
-        """Pack the terminal's logs into one file on the node; the newest few are kept."""
-        layout = self._parts.layout.terminal(action.terminal_id)
-        bundles = private_folder(layout.root / "bundles")
-        target = bundles / f"{action.request_id}.tar.gz"
-        partial = target.with_suffix(".partial")
-        with tarfile.open(partial, "w:gz") as bundle:
-            for folder in (layout.logs, layout.folder / "logs"):
-                if folder.is_dir():
-                    bundle.add(folder, arcname=str(folder.relative_to(layout.root)))
-        shutil.move(partial, target)
-        for old in sorted(bundles.glob("*.tar.gz"), key=lambda path: path.stat().st_mtime)[:-_KEPT_BUNDLES]:
-            old.unlink()
+    def _make_sure(self, verb: Verb, desired: DesiredTerminal) -> None:
+        """That nothing is opened from now on, and then that nothing is open. Raises NotFlatError."""
+        bridge = self._parts.connect(Target.of(desired, self._parts.layout.terminal(desired.terminal_id)))
+        try:
+            if verb is Verb.PAUSE_TRADING:
+                paused = desired.guard.model_copy(update={"trading": False})
+                bridge.configure({"guard": paused.model_dump()})
+                return
+            pulse = bridge.pulse(0)
+            if pulse.get("positions") != 0 or pulse.get("orders") != 0:
+                raise NotFlatError("the account has positions or orders by now, so its terminal is not started anew")
+        finally:
+            bridge.close()
 
     def spec(self, terminal_id: str, desired: DesiredTerminal | None) -> TerminalSpec:
         """A terminal that nobody wants any more can still be stopped and destroyed: that needs its id only."""

@@ -5,13 +5,22 @@ A live process proves nothing: ready means that the right account answered, trad
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Final
 
 from node_agent.lease import fences_itself
 from node_agent.observation import BotView, Link, Probe, Running, TerminalView
 from node_agent.plan import bot_fingerprint, terminal_fingerprint, wish_fingerprint, worker_fingerprint
+from node_agent.pressure import Shortage
 from node_agent.protocol.messages import BotPhase, DesiredBot, DesiredTerminal, Phase, Reason
 from node_agent.restarts import RestartPolicy
+
+_SHORTAGES: Final[Mapping[Shortage, Reason]] = {"memory": Reason.OUT_OF_MEMORY, "disk": Reason.DISK_FULL}
+_VERDICTS: Final[Mapping[Reason, str]] = {
+    Reason.TEMPLATE_BROKEN: "The terminal's installation on the node is damaged; our team has to look at it.",
+    Reason.LIVE_UPDATE: "The terminal keeps updating itself to another build; our team has to look at it.",
+}
 
 
 @dataclass(frozen=True)
@@ -34,9 +43,15 @@ class Thresholds:
 
 
 def judge(
-    desired: DesiredTerminal | None, view: TerminalView, now: float, limits: Thresholds, *, lease_over: bool = False
+    desired: DesiredTerminal | None,
+    view: TerminalView,
+    now: float,
+    limits: Thresholds,
+    *,
+    lease_over: bool = False,
+    short_of: frozenset[Shortage] = frozenset(),
 ) -> Health:
-    """Phase of a terminal that exists on this node. `lease_over` as in `plan.plan`."""
+    """Phase of a terminal that exists on this node. `lease_over` as in `plan.Circumstances`."""
     if desired is None or not desired.running:
         # An action in flight may be about to start something: only without one is nothing running for sure.
         alive = view.in_flight or view.terminal or view.worker or any(bot.running for bot in view.bots.values())
@@ -47,7 +62,7 @@ def judge(
     if hopeless := _hopeless(desired, view):
         return hopeless
     if view.terminal is None:
-        return _not_running(view, now, limits)
+        return _held_back(view, short_of) or _not_running(view, now, limits)
     return _running(desired, view, view.terminal, now, limits)
 
 
@@ -64,6 +79,15 @@ def _running(desired: DesiredTerminal, view: TerminalView, terminal: Running, no
     return _not_logged_in(view, terminal, view.probe.link, now, limits)
 
 
+def _held_back(view: TerminalView, short_of: frozenset[Shortage]) -> Health | None:
+    if view.in_flight:
+        return None
+    for shortage, reason in _SHORTAGES.items():
+        if shortage in short_of:
+            return Health(Phase.BACKING_OFF, reason, f"The node is short of {shortage}; the terminal starts later.")
+    return None
+
+
 def _hopeless(desired: DesiredTerminal, view: TerminalView) -> Health | None:
     if view.held(desired.credentials_version):
         return Health(
@@ -71,6 +95,8 @@ def _hopeless(desired: DesiredTerminal, view: TerminalView) -> Health | None:
             Reason.BAD_CREDENTIALS,
             "The broker refused login or password. Enter the right password to try again.",
         )
+    if verdict := view.strikes.verdict(wish_fingerprint(desired)):
+        return Health(Phase.FAILED, verdict, _VERDICTS[verdict])
     if view.problem and view.problem.permanent and view.problem.wish == wish_fingerprint(desired):
         return Health(Phase.FAILED, view.problem.reason, view.problem.detail)
     return None

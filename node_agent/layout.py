@@ -225,6 +225,11 @@ class DataLayout:
         return GatewayLayout(self.gateway)
 
     @property
+    def bundles(self) -> Path:
+        """Packed logs that wait for the control plane."""
+        return self.root / "bundles"
+
+    @property
     def terminals(self) -> Path:
         return self.root / "terminals"
 

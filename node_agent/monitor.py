@@ -27,62 +27,57 @@ _AUTHORISATION_FAILED = -6
 _NO_IPC = range(-10004, -9999)
 _FOREIGN = -1
 _SILENT = "hello_timeout"
-_WATCHED_SYMBOLS = 8
-_SYMBOLS_SECONDS = 60.0
+_LOOK_AGAIN_SECONDS = 60.0
+"""The history is read at least so often, although the number of its deals stays the same."""
 
 
 class QuoteWatch:
-    """Notices that quotes move, on a few symbols of Market Watch; a full scan every second would be heavy."""
+    """Notices that quotes move."""
 
-    def __init__(self, clock: Clock) -> None:
-        self._clock = clock
-        self._symbols: tuple[str, ...] = ()
-        self._chosen_at = 0.0
+    def __init__(self) -> None:
         self._newest_msc = 0
         self.moved_at: float | None = None
 
-    def look(self, bridge: Bridge) -> int:
-        """Newest quote time, broker wall clock in seconds; 0 before the first quote."""
-        now = self._clock()
-        if not self._symbols or now - self._chosen_at > _SYMBOLS_SECONDS:
-            selected = [symbol.name for symbol in bridge.symbols_get() or () if symbol.select]
-            self._symbols, self._chosen_at = tuple(selected[:_WATCHED_SYMBOLS]), now
-        ticks = [bridge.symbol_info_tick(symbol) for symbol in self._symbols]
-        newest = max((tick.time_msc for tick in ticks if tick is not None), default=0)
-        if newest > self._newest_msc:
-            # The very first look proves that there is a quote, not that it moves.
+    def saw(self, newest_msc: int, now: float) -> None:
+        """The very first look proves that there is a quote, not that it moves."""
+        if newest_msc > self._newest_msc:
             if self._newest_msc:
                 self.moved_at = now
-            self._newest_msc = newest
-        return newest // 1000
+            self._newest_msc = newest_msc
 
 
-def ask(
-    bridge: Bridge, facts: Mapping[str, Any], target: Target, quotes: QuoteWatch, now: float, taken_at: datetime
+def judge_pulse(
+    pulse: Mapping[str, Any], target: Target, quotes: QuoteWatch, now: float, dated: Callable[[float], datetime]
 ) -> Probe:
-    """One round of questions; `facts` is what the worker said of itself. Raises what the bridge raises."""
-    if facts["wrong_account"]:
+    """What the worker's answer says; see `mt5_bridge.pulse`."""
+    if pulse["wrong_account"]:
         return Probe(Link.AUTHORISED, now, login=_FOREIGN, connected=True)
-    if not facts["linked"]:
-        return Probe(_link_of(facts["error_code"]), now)
-    account = bridge.account_info()
-    terminal = bridge.terminal_info()
-    if terminal is None:
+    if not pulse["linked"]:
+        return Probe(_link_of(pulse["error_code"]), now)
+    if not pulse["terminal"]:
         return Probe(Link.NO_TERMINAL, now)
-    # Before the broker has answered, a terminal shows no account or one without a login.
-    if account is None or account.login == 0:
+    account = pulse["account"]
+    if account is None:
         return Probe(Link.CONNECTING, now)
-    snapshot = None
-    if (account.login, account.server) == (target.login, target.server):
-        snapshot = _snapshot(account, bridge.positions_total() or 0, quotes.look(bridge), taken_at)
+    snapshot, flat = None, None
+    if (account["login"], account["server"]) == (target.login, target.server):
+        quotes.saw(pulse["newest_msc"], now)
+        positions, orders = pulse["positions"], pulse["orders"]
+        flat = None if positions is None or orders is None else positions == 0 and orders == 0
+        # Its fields come from our own worker and are checked when they are sent.
+        snapshot = AccountSnapshot.model_construct(
+            **account, positions=positions or 0, broker_time=pulse["newest_msc"] // 1000, taken_at=dated(now)
+        )
     return Probe(
         Link.AUTHORISED,
         now,
-        login=account.login,
-        server=account.server,
-        connected=bool(terminal.connected),
-        trade_allowed=bool(terminal.trade_allowed and account.trade_allowed and account.trade_expert),
+        login=account["login"],
+        server=account["server"],
+        connected=pulse["connected"],
+        trade_allowed=pulse["trade_allowed"],
         account=snapshot,
+        flat=flat,
+        build=pulse["build"] or None,
         quote_moved_at=quotes.moved_at,
     )
 
@@ -97,23 +92,6 @@ def _link_of(code: int) -> Link:
     return Link.NO_TERMINAL if code in _NO_IPC else Link.CONNECTING
 
 
-def _snapshot(account: Any, positions: int, broker_time: int, taken_at: datetime) -> AccountSnapshot:
-    return AccountSnapshot(
-        login=account.login,
-        server=account.server,
-        currency=account.currency,
-        balance=account.balance,
-        credit=account.credit,
-        profit=account.profit,
-        equity=account.equity,
-        margin=account.margin,
-        margin_free=account.margin_free,
-        positions=positions,
-        broker_time=broker_time,
-        taken_at=taken_at,
-    )
-
-
 @dataclass(frozen=True)
 class MonitorParts:
     """What every monitor of a node shares."""
@@ -125,6 +103,20 @@ class MonitorParts:
     """From that clock to what people read."""
     interval: float
     """Seconds between two rounds."""
+
+
+@dataclass
+class _Books:
+    """How far this session has collected."""
+
+    deals_from: int
+    """Broker wall clock in seconds, from where the deals are counted."""
+    journal: int | None = None
+    deals: int | None = None
+    looked_at: float = 0.0
+
+    def are_due(self, deals: int | None, now: float) -> bool:
+        return deals is None or deals != self.deals or now - self.looked_at >= _LOOK_AGAIN_SECONDS
 
 
 class Monitor:
@@ -141,7 +133,8 @@ class Monitor:
         self._parts = parts
         self._publish = publish
         self._bot_ids = bot_ids
-        self._quotes = QuoteWatch(parts.clock)
+        self._quotes = QuoteWatch()
+        self._books: _Books | None = None
         self._bridge: Bridge | None = None
         self._stop = threading.Event()
         self._wake = threading.Event()
@@ -220,21 +213,25 @@ class Monitor:
         bridge = self._bridge
         if bridge is None:
             bridge = self._bridge = self._parts.connect(self.target)
-        facts = bridge.describe()
-        disk_error: StorageError | None = None
-        try:
-            # First, because the journal answers even while the terminal does not.
-            self._parts.collector.collect_journal(bridge, self.target, int(facts["journal_sequence"]))
-        except StorageError as error:
-            disk_error = error  # a full disk must not hide how the terminal is
+            self._books = None
+        if self._books is None:
+            self._books = _Books(self._parts.collector.deals_from(self.target))
+        pulse = bridge.pulse(self._books.deals_from)
         now = self._parts.clock()
-        probe = ask(bridge, facts, self.target, self._quotes, now, self._parts.dated(now))
+        probe = judge_pulse(pulse, self.target, self._quotes, now, self._parts.dated)
         self._publish(probe)
         self._last_failure = ""
-        if disk_error is not None:
-            raise disk_error
-        if probe.account is not None:
+        # Whatever is not new costs neither a question nor a look into the database.
+        sequence = int(pulse["journal_sequence"])
+        if sequence != self._books.journal:
+            self._parts.collector.collect_journal(bridge, self.target, sequence)
+            self._books.journal = sequence
+        if probe.account is not None and self._books.are_due(pulse["deals"], now):
             self._parts.collector.collect_deals(bridge, self.target)
+            deals_from = self._parts.collector.deals_from(self.target)
+            # A count from another day says nothing about the next one.
+            count = pulse["deals"] if deals_from == self._books.deals_from else None
+            self._books = _Books(deals_from, sequence, count, now)
 
     def _lost(self, link: Link, error: Exception, trace: Exception | None = None) -> None:
         self._drop_bridge()

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from node_agent.protocol.messages import AccountSnapshot, Guard, Reason
+from node_agent.quarantine import NO_STRIKES, Strikes
 from node_agent.restarts import NO_EXITS, Restarts
 
 REFUSALS_BEFORE_HOLD = 2
@@ -40,6 +41,10 @@ class Probe:
     """The terminal has its broker connection right now."""
     trade_allowed: bool = False
     account: AccountSnapshot | None = None
+    flat: bool | None = None
+    """Neither positions nor pending orders; None when it is not known."""
+    build: int | None = None
+    """Of the terminal, as it says itself."""
     quote_moved_at: float | None = None
     """When the newest quote of Market Watch was last seen to change."""
 
@@ -107,6 +112,7 @@ class TerminalView:
     """The present terminal process has been ready."""
     applied_guard: Guard | None = None
     problem: Problem | None = None
+    strikes: Strikes = NO_STRIKES
     finished_requests: tuple[str, ...] = ()
 
     def held(self, credentials_version: int) -> bool:

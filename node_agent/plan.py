@@ -10,6 +10,7 @@ import hashlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import lru_cache
 
 from node_agent.lease import fences_itself
 from node_agent.observation import BotView, Link, Running, TerminalView
@@ -28,11 +29,17 @@ class Verb(StrEnum):
     STOP_TERMINAL = "stop_terminal"
     REFUSE_TERMINAL = "refuse_terminal"
     """Stop it because the broker refused its credentials, and count the refusal."""
+    REJECT_TERMINAL = "reject_terminal"
+    """Stop it because it is no longer of the build that was pinned, and count that."""
     START_WORKER = "start_worker"
     STOP_WORKER = "stop_worker"
     KILL_WORKER = "kill_worker"
     """It no longer answers."""
     CONFIGURE_WORKER = "configure_worker"
+    PAUSE_TRADING = "pause_trading"
+    """Let the worker refuse what opens or enlarges a position, until it is configured again."""
+    CHECK_FLAT = "check_flat"
+    """Go on only if the account has neither positions nor pending orders."""
     START_BOT = "start_bot"
     STOP_BOT = "stop_bot"
     COLLECT = "collect"
@@ -54,9 +61,13 @@ class Action:
 
 @dataclass(frozen=True)
 class Limits:
-    """Durations in seconds that the plan needs."""
+    """What the plan goes by; durations in seconds."""
 
     probe_wedged: float = 45.0
+    starts: int = 8
+    """Terminals that may be starting at a time: each takes much of the machine until it is logged in."""
+    start_grace: float = 60.0
+    """After so long a terminal that has not logged in counts as starting no more."""
 
 
 def terminal_fingerprint(desired: DesiredTerminal) -> str:
@@ -68,7 +79,15 @@ def terminal_fingerprint(desired: DesiredTerminal) -> str:
 
 def worker_fingerprint(desired: DesiredTerminal) -> str:
     """What a worker must be restarted for; a new guard is handed to the running one."""
-    return _digest(_LAUNCH, desired.terminal_id, desired.epoch, desired.login, desired.server, desired.runtime)
+    return _digest(
+        _LAUNCH,
+        desired.lease_policy,
+        desired.terminal_id,
+        desired.epoch,
+        desired.login,
+        desired.server,
+        desired.runtime,
+    )
 
 
 def bot_fingerprint(desired: DesiredTerminal, bot: DesiredBot) -> str:
@@ -81,6 +100,7 @@ def wish_fingerprint(desired: DesiredTerminal) -> str:
     return _digest(desired.epoch, desired.credentials_version, desired.runtime, template)
 
 
+@lru_cache(maxsize=4096)
 def _digest(*parts: object) -> str:
     return hashlib.sha256(repr(parts).encode()).hexdigest()[:16]
 
@@ -92,22 +112,54 @@ def plan(
     limits: Limits,
     *,
     lease_over: bool = False,
+    may_start: bool = True,
+    recycle: str | None = None,
 ) -> dict[str, list[Action]]:
     """Terminal id to the actions to carry out in order. `observed` holds every terminal that exists on the node.
 
-    `lease_over` ends the terminals whose policy is to die with the node's lease, and keeps them from starting.
+    `lease_over` ends the terminals whose policy is to die with the node's lease, and keeps them from starting. Without
+    `may_start`, since the node is short of what a terminal takes, none is started that does not run. `recycle` names a
+    terminal that has grown and is to be started anew, if it is flat.
     """
     actions = {}
+    room = limits.starts - sum(_is_starting(view, now, limits) for view in observed.values()) if may_start else 0
     for terminal_id in sorted(desired.keys() | observed.keys()):
         view = observed.get(terminal_id) or TerminalView(terminal_id)
         if view.in_flight:
             continue
         wanted = desired.get(terminal_id)
-        fenced = lease_over and wanted is not None and fences_itself(wanted)
-        steps = list(_fence(view) if fenced else _plan_terminal(wanted, view, now, limits))
+        if wanted is not None and lease_over and fences_itself(wanted):
+            steps = list(_fence(view))
+        elif wanted is not None and recycle == terminal_id and _is_whole(wanted, view):
+            steps = list(_recycle(view))
+        else:
+            steps = list(_plan_terminal(wanted, view, now, limits, has_room=room > 0))
+        if view.terminal is None and any(step.verb is Verb.START_TERMINAL for step in steps):
+            room -= 1
         if steps:
             actions[terminal_id] = steps
     return actions
+
+
+def _is_starting(view: TerminalView, now: float, limits: Limits) -> bool:
+    if view.terminal is None:
+        return view.in_flight
+    return view.authorised_since is None and now - view.terminal.started_at < limits.start_grace
+
+
+def _is_whole(desired: DesiredTerminal, view: TerminalView) -> bool:
+    """Whether the terminal runs as desired, so that nothing is more urgent than its size."""
+    running = _is_settled(view.terminal, terminal_fingerprint(desired))
+    return desired.running and running and _is_settled(view.worker, worker_fingerprint(desired))
+
+
+def _recycle(view: TerminalView) -> Iterator[Action]:
+    """The bots come back by themselves, and trading with the next configuration of the worker."""
+    for bot_id, bot in sorted(view.bots.items()):
+        if bot.running:
+            yield Action(Verb.STOP_BOT, view.terminal_id, bot_id)
+    for verb in (Verb.PAUSE_TRADING, Verb.CHECK_FLAT, Verb.COLLECT, Verb.STOP_TERMINAL, Verb.START_TERMINAL):
+        yield Action(verb, view.terminal_id)
 
 
 def _fence(view: TerminalView) -> Iterator[Action]:
@@ -121,7 +173,9 @@ def _fence(view: TerminalView) -> Iterator[Action]:
         yield Action(Verb.STOP_WORKER, view.terminal_id)
 
 
-def _plan_terminal(desired: DesiredTerminal | None, view: TerminalView, now: float, limits: Limits) -> Iterator[Action]:
+def _plan_terminal(
+    desired: DesiredTerminal | None, view: TerminalView, now: float, limits: Limits, *, has_room: bool
+) -> Iterator[Action]:
     if desired is None:
         yield from _stop_all(view)
         yield Action(Verb.DESTROY, view.terminal_id)
@@ -133,14 +187,16 @@ def _plan_terminal(desired: DesiredTerminal | None, view: TerminalView, now: flo
             yield Action(Verb.LIFT, view.terminal_id)
             yield Action(Verb.FINISH_REQUEST, view.terminal_id, request_id=request.request_id)
             return
-    yield from _keep(desired, view, now, limits)
+    yield from _keep(desired, view, now, limits, has_room=has_room)
     # Last, so that logs that cannot be packed (a full disk) keep nothing from being looked after.
     for request in pending:
         yield Action(Verb.COLLECT_LOGS, view.terminal_id, request_id=request.request_id)
         yield Action(Verb.FINISH_REQUEST, view.terminal_id, request_id=request.request_id)
 
 
-def _keep(desired: DesiredTerminal, view: TerminalView, now: float, limits: Limits) -> Iterator[Action]:
+def _keep(
+    desired: DesiredTerminal, view: TerminalView, now: float, limits: Limits, *, has_room: bool
+) -> Iterator[Action]:
     if not desired.running:
         yield from _stop_all(view)
         return
@@ -153,12 +209,25 @@ def _keep(desired: DesiredTerminal, view: TerminalView, now: float, limits: Limi
             yield Action(Verb.STOP_WORKER, view.terminal_id)
         yield Action(Verb.REFUSE_TERMINAL, view.terminal_id)
         return
+    if has_updated_itself(desired, view):
+        yield from _stop_all(view, Verb.REJECT_TERMINAL)
+        return
+    if view.terminal is None and not has_room:
+        return  # a worker alone would only take from what the others need
     yield from _keep_terminal(desired, view, now)
     yield from _keep_worker(desired, view, now, limits)
     yield from _keep_bots(desired, view, now)
 
 
-def _stop_all(view: TerminalView) -> Iterator[Action]:
+def has_updated_itself(desired: DesiredTerminal, view: TerminalView) -> bool:
+    """Whether the running terminal says that it is of another build than the one that was pinned."""
+    if desired.template is None or view.probe is None or view.probe.build is None or view.terminal is None:
+        return False
+    settled = view.terminal.fingerprint == terminal_fingerprint(desired)
+    return settled and view.probe.build != desired.template.build
+
+
+def _stop_all(view: TerminalView, verb: Verb = Verb.STOP_TERMINAL) -> Iterator[Action]:
     """Bots before the worker before the terminal, so that nothing trades into a closing door."""
     for bot_id, bot in sorted(view.bots.items()):
         if bot.running:
@@ -167,7 +236,7 @@ def _stop_all(view: TerminalView) -> Iterator[Action]:
         yield Action(Verb.COLLECT, view.terminal_id)
         yield Action(Verb.STOP_WORKER, view.terminal_id)
     if view.terminal:
-        yield Action(Verb.STOP_TERMINAL, view.terminal_id)
+        yield Action(verb, view.terminal_id)
 
 
 def _is_refused(desired: DesiredTerminal, view: TerminalView) -> bool:
@@ -177,6 +246,8 @@ def _is_refused(desired: DesiredTerminal, view: TerminalView) -> bool:
 
 
 def _hopeless(desired: DesiredTerminal, view: TerminalView) -> bool:
+    if view.strikes.verdict(wish_fingerprint(desired)) is not None:
+        return True
     problem = view.problem
     return problem is not None and problem.permanent and problem.wish == wish_fingerprint(desired)
 

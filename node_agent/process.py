@@ -7,12 +7,14 @@ clock can move) makes the pair unique.
 from __future__ import annotations
 
 import os
+import select
 import signal
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import cache
@@ -116,6 +118,40 @@ def is_alive(handle: Handle) -> bool:
     return birth_of(handle.pid) == handle.birth
 
 
+class Watch:
+    """Whether one process lives, asked often: by a descriptor of the kernel where there is one (Linux 5.3)."""
+
+    def __init__(self, handle: Handle, alive: Callable[[Handle], bool]) -> None:
+        """`alive` is asked where there is no descriptor."""
+        self._handle = handle
+        self._alive = alive
+        self._descriptor: int | None = None
+        open_descriptor = getattr(os, "pidfd_open", None)
+        if open_descriptor is not None and Path("/proc/self/stat").exists():
+            with suppress(OSError):
+                self._descriptor = open_descriptor(handle.pid)
+        if self._descriptor is not None:
+            self._poll = select.poll()
+            self._poll.register(self._descriptor, select.POLLIN)
+            if not alive(handle):  # the descriptor may be of one that got the same pid
+                self.close()
+
+    @property
+    def descriptor(self) -> int | None:
+        return self._descriptor
+
+    def alive(self) -> bool:
+        return self._alive(self._handle) if self._descriptor is None else not self._poll.poll(0)
+
+    def close(self) -> None:
+        descriptor, self._descriptor = self._descriptor, None
+        if descriptor is not None:
+            os.close(descriptor)
+
+    def __del__(self) -> None:
+        self.close()
+
+
 @dataclass(frozen=True)
 class Ending:
     """How something ended."""
@@ -142,6 +178,17 @@ class Engine(Protocol):
         """How a dead one ended. Asked once."""
 
 
+def _any_child_ended() -> bool:
+    """One question instead of one for each child; always True where it cannot be asked."""
+    wait = getattr(os, "waitid", None)
+    if wait is None:
+        return True
+    try:
+        return wait(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
+    except ChildProcessError:
+        return False
+
+
 class Children:
     """The engine of plain processes: starts them, and reaps those that are children of this process. Thread-safe."""
 
@@ -166,6 +213,8 @@ class Children:
 
     def reap(self) -> None:
         """Collect the exit codes of dead children, so that none stays a zombie."""
+        if not _any_child_ended():
+            return
         with self._lock:
             for pid, process in list(self._popen.items()):
                 code = process.poll()

@@ -9,9 +9,11 @@ from node_agent.health import Health
 from node_agent.layout import TerminalLayout
 from node_agent.monitor import Monitor
 from node_agent.observation import BotView, Link, Probe, Problem, Running, TerminalView
-from node_agent.plan import WEDGE_WINDOW, Action, Verb
-from node_agent.process import Handle, Role, Slot
-from node_agent.protocol.messages import BotPhase, DesiredTerminal, Guard, Phase
+from node_agent.plan import WEDGE_WINDOW, Action, Verb, wish_fingerprint
+from node_agent.process import Handle, Role
+from node_agent.protocol.messages import BotPhase, DesiredTerminal, Guard, Phase, Reason
+from node_agent.quarantine import NO_STRIKES
+from node_agent.recycling import Growth
 from node_agent.restarts import NO_EXITS, Restarts
 from node_agent.roster import Roster
 from node_agent.state import TerminalMemory
@@ -46,17 +48,26 @@ class TerminalRecord:
     applied_guard: Guard | None = None
     problem: Problem | None = None
     in_flight: bool = False
+    growth: Growth | None = None
+    recycled_at: float | None = None
     health: Health = field(default_factory=lambda: Health(Phase.PREPARING))
     health_since: float = 0.0
     watched_since: float = 0.0
 
     def view(self, roster: Roster) -> TerminalView:
+        """As of the last look at the processes."""
+        bots, others = {}, {}
+        for handle in roster.of(self.terminal_id):
+            if handle.slot.role is Role.BOT:
+                bots[handle.slot.bot_id] = handle
+            else:
+                others[handle.slot.role] = handle
         return TerminalView(
             terminal_id=self.terminal_id,
             in_flight=self.in_flight,
-            terminal=_running(roster.running(Slot(Role.TERMINAL, self.terminal_id))),
-            worker=_running(roster.running(Slot(Role.WORKER, self.terminal_id))),
-            bots=self._bot_views(roster),
+            terminal=_running(others.get(Role.TERMINAL)),
+            worker=_running(others.get(Role.WORKER)),
+            bots=self._bot_views(bots) if bots or self.bots else {},
             restarts=self.memory.restarts,
             out_of_memory=self.memory.out_of_memory,
             worker_restarts=self.worker_restarts,
@@ -71,15 +82,15 @@ class TerminalRecord:
             was_ready=self.was_ready,
             applied_guard=self.applied_guard,
             problem=self.problem,
+            strikes=self.memory.strikes,
             finished_requests=self.memory.finished_requests,
         )
 
-    def _bot_views(self, roster: Roster) -> dict[str, BotView]:
-        running = {handle.slot.bot_id: handle for handle in roster.of(self.terminal_id) if handle.slot.bot_id}
+    def _bot_views(self, running: dict[str, Handle]) -> dict[str, BotView]:
         views = {}
         for bot_id in sorted(self.bots.keys() | running.keys()):
             record = self.bots.setdefault(bot_id, BotRecord())
-            alive = _running(roster.running(Slot(Role.BOT, self.terminal_id, bot_id)))
+            alive = _running(running.get(bot_id))
             status = read_status(self.layout.bot(bot_id)) if alive else None
             views[bot_id] = BotView(
                 running=alive,
@@ -99,7 +110,10 @@ class TerminalRecord:
         if self.authorised_since is not None or not probe.connected:
             return False
         self.authorised_since = probe.at
-        self.memory = self.memory.model_copy(update={"refusals": 0})
+        changes: dict[str, object] = {"refusals": 0}
+        if desired.template is None or probe.build == desired.template.build:
+            changes["strikes"] = NO_STRIKES
+        self.memory = self.memory.model_copy(update=changes)
         return True
 
     def terminal_gone(self) -> None:
@@ -128,6 +142,13 @@ class TerminalRecord:
                 assert desired is not None
                 self.terminal_gone()
                 self._refused(desired.credentials_version, now + retry_refused)
+            case Verb.REJECT_TERMINAL:
+                assert desired is not None
+                self.terminal_gone()
+                self.strike(Reason.LIVE_UPDATE, desired)
+            case Verb.PAUSE_TRADING:
+                self.applied_guard = None
+                self.recycled_at = now
             case Verb.START_WORKER | Verb.CONFIGURE_WORKER:
                 assert desired is not None
                 self.applied_guard = desired.guard
@@ -145,6 +166,11 @@ class TerminalRecord:
                 finished = (*self.memory.finished_requests, action.request_id)[-_KEPT_REQUESTS:]
                 self.memory = self.memory.model_copy(update={"finished_requests": finished})
 
+    def strike(self, reason: Reason, desired: DesiredTerminal) -> None:
+        """Count a fault that another try may not mend."""
+        strikes = self.memory.strikes.after(reason, wish_fingerprint(desired))
+        self.memory = self.memory.model_copy(update={"strikes": strikes})
+
     def _refused(self, version: int, retry_at: float) -> None:
         known = self.memory
         self.memory = known.model_copy(
@@ -156,7 +182,8 @@ class TerminalRecord:
         )
 
     def _lift(self) -> None:
-        self.memory = self.memory.model_copy(update={"restarts": self.memory.restarts.lifted()})
+        changes = {"restarts": self.memory.restarts.lifted(), "strikes": NO_STRIKES}
+        self.memory = self.memory.model_copy(update=changes)
         self.worker_restarts = self.worker_restarts.lifted()
         self.problem = None
         for bot in self.bots.values():

@@ -40,6 +40,9 @@ def observed_terminal(
             for bot_id, bot in sorted(record.bots.items())
         ],
         finished_requests=list(record.memory.finished_requests),
+        memory=record.growth.now if record.growth and terminal and record.growth.pid == terminal.pid else None,
+        flat=record.probe.flat if account is not None and record.probe else None,
+        build=record.probe.build if account is not None and record.probe else None,
     )
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import structlog
 
 from node_agent.clock import Clock
+from node_agent.deaths import Deaths
 from node_agent.errors import StorageError
 from node_agent.process import (
     PROCESS,
@@ -17,6 +18,7 @@ from node_agent.process import (
     Engine,
     Handle,
     Slot,
+    Watch,
     birth_of,
     is_alive,
     running_commands,
@@ -65,11 +67,27 @@ class Roster:
         # An agent that went by another time base may have written a start that is yet to come.
         known = (replace(handle, started_at=min(handle.started_at, now)) for handle in state.handles())
         self._handles = {handle.slot: handle for handle in known}
+        self._watches = {slot: Watch(handle, is_alive) for slot, handle in self._handles.items()}
+        self._deaths: Deaths | None = None
+        self._owned: dict[str, dict[Slot, Handle]] = {}
+        for slot, handle in self._handles.items():
+            self._owned.setdefault(slot.owner, {})[slot] = handle
         self._entered: Callable[[Handle], None] | None = None
 
     def on_entered(self, tell: Callable[[Handle], None]) -> None:
         """`tell` is called with each process that is entered from now on, in the thread that started it."""
         self._entered = tell
+
+    def on_death(self, tell: Callable[[], None]) -> None:
+        """`tell` is called, on another thread, as soon as one of the processes ends; `exits` says which."""
+        with self._lock:
+            self._deaths = Deaths(tell)
+            for watch in self._watches.values():
+                self._tell_death_of(watch)
+
+    def _tell_death_of(self, watch: Watch) -> None:
+        if self._deaths is not None and watch.descriptor is not None:
+            self._deaths.add(watch.descriptor)
 
     def adopt(self, candidates: Iterable[Candidate]) -> list[Handle]:
         """Take over running processes whose handle was lost between start and record. Call once, at start."""
@@ -108,19 +126,33 @@ class Roster:
     def _record(self, handle: Handle) -> None:
         self._state.save_handle(handle)
         with self._lock:
-            self._handles[handle.slot] = handle
+            self._keep(handle)
         if self._entered is not None:
             self._entered(handle)
+
+    def _keep(self, handle: Handle) -> None:
+        self._handles[handle.slot] = handle
+        watch = self._watches[handle.slot] = Watch(handle, is_alive)
+        self._tell_death_of(watch)
+        self._owned.setdefault(handle.slot.owner, {})[handle.slot] = handle
+
+    def _drop(self, slot: Slot) -> Handle | None:
+        self._watches.pop(slot, None)
+        owned = self._owned.get(slot.owner, {})
+        owned.pop(slot, None)
+        if not owned:
+            self._owned.pop(slot.owner, None)
+        return self._handles.pop(slot, None)
 
     def running(self, slot: Slot) -> Handle | None:
         with self._lock:
             handle = self._handles.get(slot)
-        return handle if handle is not None and is_alive(handle) else None
+            return handle if handle is not None and self._watches[slot].alive() else None
 
     def of(self, owner: str) -> list[Handle]:
         """Recorded processes of one terminal, dead ones included until `exits` has reported them."""
         with self._lock:
-            return [handle for slot, handle in self._handles.items() if slot.owner == owner]
+            return list(self._owned.get(owner, {}).values())
 
     def owners(self) -> set[str]:
         with self._lock:
@@ -131,9 +163,9 @@ class Roster:
         for engine in self._engines.values():
             engine.reap()
         with self._lock:
-            dead = [handle for handle in self._handles.values() if not is_alive(handle)]
+            dead = [handle for slot, handle in self._handles.items() if not self._watches[slot].alive()]
             for handle in dead:
-                del self._handles[handle.slot]
+                self._drop(handle.slot)
         for handle in dead:
             self._forget(handle)
         endings = [(handle, self._engine(handle).ending(handle)) for handle in dead]
@@ -170,14 +202,14 @@ class Roster:
     def _take(self, slot: Slot) -> Handle | None:
         # Out of the map first, so that a wanted end is never reported as an exit.
         with self._lock:
-            return self._handles.pop(slot, None)
+            return self._drop(slot)
 
     def _let_go(self, handle: Handle) -> None:
         # A process in the middle of the kernel's work may outlive KILL for a while. As long as it lives its slot stays
         # taken: nobody may be told that it has ended, and nothing may be started beside it.
         if is_alive(handle):
             with self._lock:
-                self._handles[handle.slot] = handle
+                self._keep(handle)
             raise TimeoutError(f"process {handle.pid} has not ended although it was killed")
         self._forget(handle)
 

@@ -8,20 +8,39 @@ import structlog
 from pydantic import ValidationError
 
 from node_agent.database import Database
+from node_agent.errors import StorageError
 from node_agent.protocol.messages import Event
 
 _log = structlog.get_logger(__name__)
 BATCH = 500
+MOST_EVENTS = 200_000
+"""About 150 MB on disk: two weeks of ten events a minute."""
+_COUNTED = 5000
+
+
+class SpoolFullError(StorageError):
+    """So much waits for the control plane that nothing more is taken.
+
+    Nothing is lost by that: deals stay in the broker's history, orders in the bridge's journal and bot logs in their
+    files, and the cursors stay where they are.
+    """
 
 
 class Spool:
     """A queue in the agent's database. All methods raise StorageError."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, most: int = MOST_EVENTS) -> None:
         self._database = database
+        self._most = most
+
+    def has_room_for_logs(self) -> bool:
+        """Only while half of the room is left, so that a bot that talks much cannot keep out deals and orders."""
+        return len(self) < self._most // 2
 
     def append(self, events: Iterable[Event]) -> None:
-        """An event whose id still waits is not added again."""
+        """An event whose id still waits is not added again. Raises SpoolFullError when too many wait already."""
+        if len(self) >= self._most:
+            raise SpoolFullError(f"{self._most} events wait for the control plane; no more are collected meanwhile")
         with self._database.transaction() as sql:
             sql.executemany(
                 "INSERT OR IGNORE INTO spool (event_id, body) VALUES (?, ?)",
@@ -54,5 +73,11 @@ class Spool:
             sql.executemany("DELETE FROM spool WHERE event_id = ?", ((event_id,) for event_id in event_ids))
 
     def __len__(self) -> int:
+        """Exact while few wait. A long queue is not counted but measured from end to end, which may be a few more."""
         with self._database.transaction() as sql:
-            return int(sql.execute("SELECT count(*) FROM spool").fetchone()[0])
+            # Two questions, for only then does SQLite look at the ends of the index alone.
+            first = sql.execute("SELECT min(sequence) FROM spool").fetchone()[0]
+            last = sql.execute("SELECT max(sequence) FROM spool").fetchone()[0]
+            if first is None or last - first < _COUNTED:
+                return int(sql.execute("SELECT count(*) FROM spool").fetchone()[0])
+        return int(last - first + 1)

@@ -15,6 +15,7 @@ from node_agent.database import Database
 from node_agent.handles import handle_from_data, handle_to_data
 from node_agent.process import Handle, Role, Slot
 from node_agent.protocol.messages import DesiredSnapshot
+from node_agent.quarantine import NO_STRIKES, Strikes
 from node_agent.restarts import NO_EXITS, Restarts
 
 _log = structlog.get_logger(__name__)
@@ -33,6 +34,7 @@ class TerminalMemory(BaseModel):
     out_of_memory: bool = False
     """Its memory limit ended it the last time."""
     finished_requests: tuple[str, ...] = ()
+    strikes: Strikes = NO_STRIKES
 
 
 class StateStore:

@@ -9,60 +9,39 @@ import asyncio
 import errno
 import functools
 import random
-from collections.abc import Callable, Mapping
+from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass
-from datetime import datetime
-from typing import Protocol
 
 import structlog
 
 from node_agent.bots.launch import bot_command
 from node_agent.bots.report import read_status
+from mt5_bridge.client import BridgeError
 from node_agent.bridge import Target
-from node_agent.clock import Clock
 from node_agent.config import Timing
-from node_agent.errors import StorageError
+from node_agent.errors import AgentError, StorageError
 from node_agent.executor import Executor, ExecutorParts, PermanentLaunchError
+from node_agent.growths import Growths
 from node_agent.health import Thresholds, judge, judge_bot
 from node_agent.lease import fences_itself
 from node_agent.monitor import Monitor, MonitorParts
-from node_agent.observation import Probe, Problem
+from node_agent.observation import Probe, Problem, TerminalView
 from node_agent.plan import Action, Limits, Verb, plan, wish_fingerprint
 from node_agent.process import Handle, Role, Slot
 from node_agent.protocol.messages import DesiredSnapshot, DesiredTerminal, ObservedTerminal, Phase, Reason
+from node_agent.quarantine import Strikes
 from node_agent.record import BotRecord, TerminalRecord
 from node_agent.report import observed_terminal
 from node_agent.restarts import RestartPolicy, Restarts
 from node_agent.roster import Candidate, Exit
 from node_agent.runtimes.base import LaunchError
+from node_agent.surroundings import Surroundings
 
 _log = structlog.get_logger(__name__)
 _PARALLEL_ACTIONS = 8
 _BOT_GAVE_UP = frozenset({2, 3})
 _WORKER_WEDGED = 70
-
-
-class Keeper(Protocol):
-    """Keeps one process that serves the whole node."""
-
-    def note_exit(self, ended: Exit) -> None: ...
-    def tick(self) -> None: ...
-
-
-@dataclass(frozen=True)
-class Surroundings:
-    """What the supervisor needs of the rest of the agent."""
-
-    keepers: Mapping[Slot, Keeper]
-    clock: Clock
-    dated: Callable[[float], datetime]
-    """From that clock to what people read."""
-    lease_over: Callable[[], bool]
-    """Whether terminals that fence themselves must be ended now."""
-    changed: Callable[[], None]
-    """Something happened that the control plane should hear of at once."""
 
 
 class Supervisor:
@@ -75,12 +54,16 @@ class Supervisor:
         self._clock = surroundings.clock
         self._changed = surroundings.changed
         self._timing: Timing = parts.timing
+        self._bounds = parts.bounds
         self._executor = Executor(parts)
+        self._growths = Growths(parts.roster, self._executor.stats, self._bounds.recycle)
         self._pool = ThreadPoolExecutor(_PARALLEL_ACTIONS, thread_name_prefix="action")
         self._tasks: set[asyncio.Task[None]] = set()
         self._records: dict[str, TerminalRecord] = {}
         self._desired: dict[str, DesiredTerminal] | None = None
         self._wake = asyncio.Event()
+        self._probes: deque[tuple[TerminalRecord, Monitor, Probe]] = deque()
+        """From the monitors' threads."""
         self._probed = asyncio.Event()
         self._thresholds = Thresholds(
             restart=self._timing.terminal_restart,
@@ -120,6 +103,13 @@ class Supervisor:
 
     async def run(self) -> None:
         """Until cancelled."""
+        loop = asyncio.get_running_loop()
+
+        def nudge() -> None:
+            with suppress(RuntimeError):  # the loop has ended
+                loop.call_soon_threadsafe(self.nudge)
+
+        self._parts.roster.on_death(nudge)
         while True:
             self._wake.clear()
             try:
@@ -153,12 +143,24 @@ class Supervisor:
         if self._desired is None:
             return
         self._keep_monitors(self._desired)
+        self._take_probes()
         views = {terminal_id: record.view(self._parts.roster) for terminal_id, record in self._records.items()}
-        limits = Limits(probe_wedged=self._timing.probe_wedged)
-        over = self._surroundings.lease_over()
-        for terminal_id, actions in plan(self._desired, views, now, limits, lease_over=over).items():
+        limits = Limits(self._timing.probe_wedged, self._bounds.starts, self._timing.launch_grace)
+        short = self._surroundings.short_of()
+        steps = plan(
+            self._desired,
+            views,
+            now,
+            limits,
+            lease_over=self._surroundings.lease_over(),
+            may_start=short.isdisjoint({"memory", "disk"}),
+            recycle=self._growths.to_recycle(self._records, self._pool, now, short_of_memory="memory" in short),
+        )
+        for terminal_id, actions in steps.items():
             self._begin(self._record(terminal_id), self._desired.get(terminal_id), actions)
-        self._judge(self._desired, now)
+        for terminal_id, record in self._records.items():
+            view = None if record.in_flight else views.get(terminal_id)
+            self._judge_one(record, self._desired.get(terminal_id), now, view)
 
     def observed(self) -> list[ObservedTerminal]:
         """Everything the control plane has named to this node, as seen now."""
@@ -254,28 +256,38 @@ class Supervisor:
         loop = asyncio.get_running_loop()
 
         def publish(probe: Probe) -> None:
+            self._probes.append((record, monitor, probe))
+            # What says nothing new waits for the next tick: a hundred terminals would wake the loop all the time.
+            if record.health.phase is Phase.READY and record.probe and not _says_more(record.probe, probe):
+                return
             # The loop may have ended while the monitor was waiting for its terminal.
             with suppress(RuntimeError):
-                loop.call_soon_threadsafe(self._saw, record, monitor, probe)
+                loop.call_soon_threadsafe(self._take_probes)
 
         monitor = Monitor(target, self._monitors, publish, lambda: sorted(record.bots))
         monitor.start()
         return monitor
+
+    def _take_probes(self) -> None:
+        while self._probes:
+            self._saw(*self._probes.popleft())
 
     def _saw(self, record: TerminalRecord, monitor: Monitor, probe: Probe) -> None:
         desired = (self._desired or {}).get(record.terminal_id)
         terminal = self._parts.roster.running(Slot(Role.TERMINAL, record.terminal_id))
         if record.monitor is not monitor or desired is None or (terminal and probe.at < terminal.started_at):
             return
-        first = record.probe is None
+        before = record.probe
         self._probed.set()
         if record.saw(probe, desired):
             self._remember(record)
             self._pool.submit(self._executor.forget_credentials, desired)
             self.nudge()
-        elif first:
+        elif before is None:
             self.nudge()
-        self._judge_one(record, desired, self._clock())
+        # The next tick judges the rest; what changes the phase is told at once.
+        if before is None or _says_more(before, probe) or record.health.phase is not Phase.READY:
+            self._judge_one(record, desired, self._clock())
 
     def _begin(self, record: TerminalRecord, desired: DesiredTerminal | None, actions: list[Action]) -> None:
         record.in_flight = True
@@ -308,21 +320,24 @@ class Supervisor:
             _log.info("terminal_destroyed", terminal=record.terminal_id)
             if record.terminal_id in (self._desired or {}):
                 self._record(record.terminal_id)  # wanted again in the meantime: it must be reported
-        elif action.verb in {Verb.REFUSE_TERMINAL, Verb.LIFT, Verb.FINISH_REQUEST}:
+        elif action.verb in {Verb.REFUSE_TERMINAL, Verb.REJECT_TERMINAL, Verb.LIFT, Verb.FINISH_REQUEST}:
             self._remember(record)
 
     def _failed(
         self, record: TerminalRecord, desired: DesiredTerminal | None, action: Action, error: Exception
     ) -> None:
         now = self._clock()
-        foreseen = isinstance(error, LaunchError | StorageError | OSError)
+        foreseen = isinstance(error, LaunchError | AgentError | BridgeError | OSError | EOFError)
         trace = None if foreseen else error
         _log.error(
             "action_failed", action=action.verb.value, terminal=record.terminal_id, error=repr(error), exc_info=trace
         )
         if desired is not None and action.verb in {Verb.START_TERMINAL, Verb.START_WORKER}:
             record.problem = _problem(error, desired)
-        delayed = now + self._timing.terminal_restart.base
+            if isinstance(error, LaunchError):
+                record.strike(error.reason, desired)
+                self._remember(record)
+        delayed = now + _pause(self._timing.terminal_restart, record.memory.strikes)
         match action.verb:
             case Verb.START_TERMINAL:
                 restarts = record.memory.restarts.delayed_until(delayed)
@@ -339,13 +354,14 @@ class Supervisor:
         except StorageError as error:
             _log.error("memory_not_saved", terminal=record.terminal_id, error=str(error))
 
-    def _judge(self, desired: dict[str, DesiredTerminal], now: float) -> None:
-        for terminal_id, record in self._records.items():
-            self._judge_one(record, desired.get(terminal_id), now)
-
-    def _judge_one(self, record: TerminalRecord, desired: DesiredTerminal | None, now: float) -> None:
-        view = record.view(self._parts.roster)
-        health = judge(desired, view, now, self._thresholds, lease_over=self._surroundings.lease_over())
+    def _judge_one(
+        self, record: TerminalRecord, desired: DesiredTerminal | None, now: float, view: TerminalView | None = None
+    ) -> None:
+        """`view` saves a look when there was one a moment ago."""
+        view = view or record.view(self._parts.roster)
+        around = self._surroundings
+        over, short = around.lease_over(), around.short_of()
+        health = judge(desired, view, now, self._thresholds, lease_over=over, short_of=short)
         record.was_ready = record.was_ready or health.phase is Phase.READY
         if (health.phase, health.reason) != (record.health.phase, record.health.reason):
             record.health_since = now
@@ -361,6 +377,16 @@ class Supervisor:
                 bot.since = now
                 self._changed()
             bot.phase, bot.detail = phase, detail
+
+
+def _says_more(before: Probe, probe: Probe) -> bool:
+    facts = ("link", "login", "server", "connected", "trade_allowed")
+    return any(getattr(before, name) != getattr(probe, name) for name in facts)
+
+
+def _pause(policy: RestartPolicy, strikes: Strikes) -> float:
+    """Before a start that failed is tried again. Longer each time for what is soon given up for good."""
+    return min(policy.cap, policy.base * 4.0 ** max(0, strikes.count - 1))
 
 
 def _problem(error: Exception, desired: DesiredTerminal) -> Problem:

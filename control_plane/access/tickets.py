@@ -16,7 +16,7 @@ from control_plane.vault import repository
 from control_plane.vault.service import Vault
 from node_agent.protocol import tickets
 from node_agent.protocol.encoding import to_text
-from node_agent.protocol.messages import TicketKey
+from node_agent.protocol.keys import TicketKey
 from node_agent.protocol.tickets import Scope, Ticket
 
 _KEY_NAME = "ticket-1"

@@ -89,6 +89,11 @@ class MetaTrader5:
         """Order intents that changed after `sequence`, oldest change first. A row comes again when it changes."""
         return tuple(_row(pairs) for pairs in self._farm("farm.journal", after_sequence, limit))
 
+    def pulse(self, deals_from: int) -> dict[str, Any]:
+        """What the node's agent watches, in one call; see `mt5_bridge.pulse`."""
+        found: dict[str, Any] = json.loads(self._farm("farm.pulse", deals_from))
+        return found
+
     def outcome(self, client_order_id: str) -> dict[str, Any] | None:
         """The journal row of an order; None when the worker never had it, so it was never sent."""
         pairs = self._farm("farm.outcome", client_order_id)

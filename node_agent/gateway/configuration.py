@@ -10,7 +10,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from node_agent.protocol.encoding import from_text
-from node_agent.protocol.messages import TicketKey
+from node_agent.protocol.keys import TicketKey
 
 EXIT_USAGE = 2
 EXIT_PORT = 4

@@ -16,7 +16,8 @@ from node_agent.files import write_atomically
 from node_agent.gateway.configuration import EXIT_PORT, GatewayConfig, Ready, Route, RoutesFile
 from node_agent.layout import DataLayout
 from node_agent.process import Role, Slot
-from node_agent.protocol.messages import DesiredSnapshot, TicketKey
+from node_agent.protocol.keys import TicketKey
+from node_agent.protocol.messages import DesiredSnapshot
 from node_agent.restarts import NO_EXITS
 from node_agent.roster import Candidate, Exit, Roster
 

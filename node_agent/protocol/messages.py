@@ -12,6 +12,8 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
+from node_agent.protocol.keys import TicketKey
+
 PROTOCOL_VERSION = "1.1"
 
 ENROLL_PATH = "/agent/v1/enroll"
@@ -96,14 +98,6 @@ class EnrollRequest(Wire):
     slots: int = Field(ge=1)
     """How many terminals the node may host."""
     platform: str
-
-
-class TicketKey(Wire):
-    """A public key that signs tickets."""
-
-    kid: str
-    key: str
-    """Raw Ed25519 public key, URL-safe base64 without padding."""
 
 
 class EnrollResponse(Wire):

@@ -14,7 +14,7 @@ from mt5_bridge.lease import Moment, read_clocks
 from node_agent.handles import handle_from_data
 from node_agent.lease import Stage, stage
 from node_agent.process import PROCESS, Handle, is_alive, running_commands
-from node_agent.watchdog.fence_file import BEAT_FILE, FENCE_FILE, Beat, Fence, Ward, read_fence, write_beat
+from node_agent.watchdog.fence_file import BEAT_FILE, FENCE_FILE, UNREAD, Beat, Fence, Ward, read_fence, write_beat
 
 _BEAT_SECONDS: Final = 1.0
 _SWEEP_SECONDS: Final = 1.0
@@ -58,7 +58,7 @@ class Duty:
             log.error("the fence file cannot be read: %s", error)  # noqa: TRY400 - its trace says nothing
 
     def _beat(self, now: Moment) -> None:
-        sequence = -1 if self._fence is None else self._fence.sequence
+        sequence = UNREAD if self._fence is None else self._fence.sequence
         try:
             write_beat(self._beat_path, Beat(os.getpid(), sequence, now.elapsed))
             self._beat_at = now.elapsed

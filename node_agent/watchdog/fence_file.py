@@ -19,6 +19,7 @@ from node_agent.files import put_in_place
 VERSION: Final = 1
 FENCE_FILE: Final = "fence.json"
 BEAT_FILE: Final = "watchdog.beat"
+UNREAD: Final = -1
 
 
 @dataclass(frozen=True)
@@ -65,7 +66,7 @@ def write_fence(path: Path, fence: Fence) -> None:
     try:
         descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with os.fdopen(descriptor, "w") as file:
-            json.dump(body, file)
+            file.write(json.dumps(body))
         put_in_place(temporary, path)
     except OSError:
         temporary.unlink(missing_ok=True)
@@ -99,7 +100,7 @@ class Beat:
 
     pid: int
     sequence: int
-    """Of the fence file that it goes by; -1 before it has read one."""
+    """Of the fence file that it goes by; UNREAD while there is none."""
     elapsed: float
     """When, by `Moment.elapsed`."""
 

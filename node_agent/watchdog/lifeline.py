@@ -14,7 +14,7 @@ from node_agent.lease import Stage, fencing, renewed, stage, trade_lease
 from node_agent.process import Handle
 from node_agent.protocol.messages import DesiredTerminal
 from node_agent.roster import Roster
-from node_agent.watchdog.fence_file import Fence, Ward, read_beat, read_fence, write_fence
+from node_agent.watchdog.fence_file import UNREAD, Fence, Ward, read_beat, read_fence, write_fence
 
 _log = structlog.get_logger(__name__)
 _SILENT_SECONDS = 3.0
@@ -30,7 +30,8 @@ class Lifeline:
         self._roster = roster
         self._clocks = clocks
         self._lock = threading.Lock()
-        self._epochs: dict[str, int] = {}
+        self._wanted: dict[str, int] = {}
+        self._leaving: dict[str, int] = {}
         self._written_at = 0.0
         self.problem: str | None = None
         """Why it cannot be written down, for the operator."""
@@ -41,8 +42,10 @@ class Lifeline:
             known = None
         # A restart of the agent neither lengthens nor shortens the lease.
         self._lease = known.lease if known else None
-        self._sequence = known.sequence if known else 0
-        self._told: frozenset[str] = frozenset(known.wards if known else ())
+        self._sequence = known.sequence if known else UNREAD
+        self._epochs = {each: ward.epoch for each, ward in known.wards.items()} if known else {}
+        """Of all that the watchdog is to know of: what is wanted here, and what is leaving."""
+        self._told = frozenset(self._epochs)
         roster.on_entered(self._entered)
 
     def stage(self) -> Stage:
@@ -52,7 +55,7 @@ class Lifeline:
     def protect(self, terminals: Iterable[DesiredTerminal]) -> None:
         """From now on these must die when the lease is over, as far as they fence themselves."""
         with self._lock:
-            self._tell(fencing(terminals), self._lease)
+            self._tell(self._wards_for(terminals), self._lease)
 
     def renew(self, sent_at: Moment, fence_seconds: float | None, terminals: Iterable[DesiredTerminal] | None) -> None:
         """After an answered sync; `terminals` is None when it brought no new snapshot.
@@ -61,7 +64,7 @@ class Lifeline:
         """
         with self._lock:
             lease = self._lease if fence_seconds is None else renewed(self._lease, sent_at, fence_seconds)
-            self._tell(self._epochs if terminals is None else fencing(terminals), lease)
+            self._tell(self._wards_for(terminals), lease)
 
     def may_start(self, terminal_id: str) -> bool:
         """Asked just before something of the terminal is started. Raises OSError."""
@@ -75,6 +78,18 @@ class Lifeline:
         with self._lock:
             if handle.slot.owner in self._epochs:
                 self._write(self._epochs, self._lease)
+
+    def _wards_for(self, terminals: Iterable[DesiredTerminal] | None) -> dict[str, int]:
+        """Also what is no longer wanted here and still runs: until it is gone nobody else may hold it."""
+        if terminals is not None:
+            known = list(terminals)
+            self._wanted = fencing(known)
+            kept = {each.terminal_id for each in known}
+            self._leaving |= {each: epoch for each, epoch in self._epochs.items() if each not in kept}
+        self._leaving = {
+            each: epoch for each, epoch in self._leaving.items() if each not in self._wanted and self._roster.of(each)
+        }
+        return self._leaving | self._wanted
 
     def _tell(self, epochs: dict[str, int], lease: Lease | None) -> None:
         released = self._epochs.keys() - epochs.keys()

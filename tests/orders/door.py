@@ -17,7 +17,7 @@ from node_agent.files import write_atomically
 from node_agent.gateway.configuration import GatewayConfig, Ready, Route, RoutesFile
 from node_agent.protocol import tickets
 from node_agent.protocol.encoding import to_text
-from node_agent.protocol.messages import TicketKey
+from node_agent.protocol.keys import TicketKey
 from node_agent.protocol.tickets import Scope, Ticket
 from tests.integration.node_agent.control_plane_stand_in import Authority
 

@@ -23,7 +23,7 @@ from mt5_bridge.client import BridgeError, MetaTrader5
 from node_agent.gateway.configuration import GatewayConfig, Ready, Route, RoutesFile
 from node_agent.protocol import tickets
 from node_agent.protocol.encoding import to_text
-from node_agent.protocol.messages import TicketKey
+from node_agent.protocol.keys import TicketKey
 from tests.benchmarks.bridge.ways import Bridge
 
 NODE = "nod_0123456789abcdef"

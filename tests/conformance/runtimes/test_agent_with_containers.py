@@ -73,7 +73,7 @@ def node(image: str, stand_in: Path, tmp_path_factory: pytest.TempPathFactory) -
     template = pack_template(tmp_path_factory.mktemp("template"), stand_in)
     plane = ControlPlaneStandIn(tmp_path_factory.mktemp("plane"))
     plane.templates[template.ref.sha256] = template.archive.read_bytes()
-    agent = AgentNode(plane, TIMING, "node_agent.cli", container_settings(image))
+    agent = AgentNode(plane, TIMING, "node_agent.cli", wine_container=container_settings(image))
     agent.start()
     try:
         yield ContainerNode(agent, template)

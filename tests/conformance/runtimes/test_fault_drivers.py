@@ -28,7 +28,8 @@ from node_agent.restarts import RestartPolicy
 from node_agent.roster import Roster
 from node_agent.runtimes.base import Capabilities, LaunchError, TerminalSpec, Usage, WorkerSeat
 from node_agent.state import StateStore
-from node_agent.supervisor import Supervisor, Surroundings
+from node_agent.supervisor import Supervisor
+from node_agent.surroundings import Surroundings
 from node_agent.worker import Modules
 
 ONE, TWO = "ter_0000000000000001", "ter_0000000000000002"
@@ -157,7 +158,12 @@ class Node:
         )
         monitors = MonitorParts(_nobody, Collector(self.database, self._clock), self._clock, as_datetime, 3600.0)
         surroundings = Surroundings(
-            keepers={}, clock=self._clock, dated=as_datetime, lease_over=lambda: False, changed=lambda: None
+            keepers={},
+            clock=self._clock,
+            dated=as_datetime,
+            lease_over=lambda: False,
+            short_of=frozenset,
+            changed=lambda: None,
         )
         self.supervisor = Supervisor(parts, monitors, surroundings)
         self.supervisor.recover()

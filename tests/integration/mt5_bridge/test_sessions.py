@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -209,3 +209,23 @@ def test_sessions_end_with_the_worker(backend: StubBackend) -> None:
                 one.account_info()
             with contextlib.suppress(BridgeLost):
                 one.close()
+
+
+def test_the_pulse_of_a_terminal_that_is_not_there_is_known_without_it(backend: StubBackend) -> None:
+    backend.reachable = False
+    gate = backend.gate = threading.Event()
+    answer = backend.call
+
+    def slow(function: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
+        if function == "initialize":
+            gate.wait(30)  # as the package does while no terminal answers
+        return answer(function, args, kwargs)
+
+    backend.call = slow  # type: ignore[method-assign]
+    with running_worker(backend) as running:
+        mt5 = MetaTrader5(running.address, token=TOKEN, scope="read", epoch=7, principal="user:usr_1")
+        with mt5:
+            assert mt5.pulse(0)["linked"] is False
+            assert not gate.is_set()
+            gate.set()
+            eventually(lambda: mt5.pulse(0)["error_code"] == -10003)

@@ -16,7 +16,7 @@ from typing import Any
 
 import psutil
 
-from node_agent.config import Timing, WineContainerSettings
+from node_agent.config import Bounds, Timing, WineContainerSettings, load_config, save_config
 from node_agent.database import Database
 from node_agent.enrolment import EnrolmentFile, EnrolmentOptions, enrol_node
 from node_agent.layout import DataLayout
@@ -70,9 +70,11 @@ class AgentNode:
         plane: ControlPlaneStandIn,
         timing: dict[str, Any] | None = None,
         module: str = "stub_agent",
+        stubs: Path = STUBS,
         wine_container: WineContainerSettings | None = None,
     ) -> None:
         self.plane = plane
+        self._stubs = stubs
         self._module = module
         self.home = Path(tempfile.mkdtemp(prefix="m5", dir="/tmp"))
         self.data = self.home / "data"
@@ -89,6 +91,11 @@ class AgentNode:
         )
         enrolment = EnrolmentFile(token="once", url=plane.url, ca_pem=plane.authority.pem)
         asyncio.run(enrol_node(DataLayout.open(self.data), enrolment, options))
+
+    def bound(self, bounds: Bounds) -> None:
+        """Other bounds than the product's, from the next start of the agent on."""
+        config = load_config(self.layout.config)
+        save_config(self.layout.config, config.model_copy(update={"bounds": bounds}))
 
     def cli(self, *arguments: object) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, "-m", self._module, *map(str, arguments)]
@@ -228,6 +235,6 @@ class AgentNode:
         shutil.rmtree(self.home, ignore_errors=True)
         assert leftovers == [], "down left processes behind"
 
-    @staticmethod
-    def _environment() -> dict[str, str]:
-        return {**os.environ, "PYTHONPATH": str(STUBS)}
+    def _environment(self) -> dict[str, str]:
+        path = os.pathsep.join(each for each in (str(self._stubs), os.environ.get("PYTHONPATH")) if each)
+        return {**os.environ, "PYTHONPATH": path}

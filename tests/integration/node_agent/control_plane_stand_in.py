@@ -22,7 +22,9 @@ from cryptography.x509.oid import NameOID
 
 from node_agent.protocol.encoding import from_text, to_text
 from node_agent.protocol.identity import verify_request
+from node_agent.protocol.keys import TicketKey
 from node_agent.protocol.messages import (
+    BUNDLES_PATH,
     ENROLL_PATH,
     EVENTS_PATH,
     SYNC_PATH,
@@ -37,7 +39,6 @@ from node_agent.protocol.messages import (
     EventBatch,
     SyncRequest,
     SyncResponse,
-    TicketKey,
     WatchResponse,
 )
 
@@ -117,7 +118,9 @@ class ControlPlaneStandIn:
         self.node_known = True
         self.events_work = True
         self.syncs_work = True
+        self.sync_seconds = 1.0
         self.fence_seconds: float | None = None
+        self.bundles: dict[tuple[str, str], bytes] = {}
         self.revoked: list[str] = []
         self.shown: list[str] = []
         """Continuity tokens, as the agent showed them."""
@@ -234,11 +237,20 @@ class ControlPlaneStandIn:
                 lease_seconds=45,
                 identity_expires_at=now + datetime.timedelta(days=1),
                 ticket_keys=self.ticket_keys,
-                sync_seconds=1.0,
+                sync_seconds=self.sync_seconds,
                 server_time=now,
                 fence_seconds=self.fence_seconds,
                 continuity=f"token-{len(self.seen.syncs)}",
             )
+
+    def take_bundle(self, path: str, body: bytes, header: str) -> None:
+        """Keep collected logs by their request id."""
+        assert self.seen.enrolment is not None
+        key = Ed25519PublicKey.from_public_bytes(from_text(self.seen.enrolment.identity_key))
+        assert verify_request(key, header, "PUT", path, body).node_id == NODE_ID
+        folder, terminal_id, request_id = path.rsplit("/", 2)
+        assert folder == BUNDLES_PATH
+        self.bundles[terminal_id, request_id] = body
 
     def _take(self, batch: EventBatch) -> EventAck:
         for event in batch.events:
@@ -266,6 +278,12 @@ class _Handler(http.server.BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         self._serve()
+
+    def do_PUT(self) -> None:
+        """Collected logs."""
+        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        self.plane.take_bundle(urlsplit(self.path).path, body, self.headers.get("Authorization", ""))
+        self._send(204, b"")
 
     def do_POST(self) -> None:
         self._serve()

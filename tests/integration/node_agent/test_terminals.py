@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import os
 import signal
+import tarfile
 
 import pytest
 
@@ -133,7 +135,10 @@ def test_logs_are_packed_on_request(shared_node: AgentNode) -> None:
     request = TerminalRequest(request_id="req-2", kind="collect_logs")
     node.plane.put(node.desired(9, requests=[request]))
     wait_until(lambda: (seen := node.observed(9)) and seen.finished_requests == ["req-2"], 10, "it is finished")
-    assert (node.layout.terminal(terminal_id(9)).root / "bundles" / "req-2.tar.gz").stat().st_size > 0
+    content = wait_until(lambda: node.plane.bundles.get((terminal_id(9), "req-2")), 15, "the bundle arrives")
+    with tarfile.open(fileobj=io.BytesIO(content)) as bundle:
+        assert {"logs/terminal.log", "logs/worker.log"} <= set(bundle.getnames())
+    wait_until(lambda: list(node.layout.bundles.iterdir()) == [], 5, "it does not stay on the node")
     node.plane.drop(terminal_id(9))
 
 

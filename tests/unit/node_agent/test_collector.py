@@ -21,7 +21,7 @@ from node_agent.database import Database
 from node_agent.errors import StorageError
 from node_agent.layout import TerminalLayout
 from node_agent.protocol.messages import BotLogBody, DealBody, OrderBody
-from node_agent.spool import Spool
+from node_agent.spool import Spool, SpoolFullError
 from node_agent.state import StateStore
 
 BOT = "bot_0000000000000001"
@@ -66,7 +66,7 @@ class FakeBridge:
     def journal(self, after_sequence: int, limit: int) -> Sequence[Mapping[str, Any]]:
         return [each for each in self.rows if each["sequence"] > after_sequence][:limit]
 
-    def describe(self) -> Mapping[str, Any]:
+    def pulse(self, deals_from: int) -> Mapping[str, Any]:
         raise NotImplementedError
 
     def configure(self, configuration: Mapping[str, Any]) -> None:
@@ -254,3 +254,27 @@ def test_the_database_is_for_its_owner_only(bench: Bench) -> None:
     with sqlite3.connect(bench.path) as other:
         assert other.execute("PRAGMA journal_mode").fetchone() == ("wal",)
     other.close()
+
+
+def test_a_full_spool_takes_nothing_more_and_nothing_is_lost_by_that(bench: Bench) -> None:
+    collector = Collector(bench.database, lambda: 1000.0, most_events=4)
+    bench.bridge.deals = [deal(ticket, 5_000_000) for ticket in (1, 2, 3, 4)]
+    collector.collect_deals(bench.bridge, bench.target)
+    bench.bridge.deals.append(deal(5, 5_000_000))
+    with pytest.raises(SpoolFullError):
+        collector.collect_deals(bench.bridge, bench.target)
+    bench.spool.remove([bench.spool.oldest(1)[0].event_id])
+    assert collector.collect_deals(bench.bridge, bench.target) == 1
+    assert bench.tickets() == [2, 3, 4, 5]
+
+
+def test_bot_logs_leave_half_of_the_spool_to_deals_and_orders(bench: Bench) -> None:
+    collector = Collector(bench.database, lambda: 1000.0, most_events=4)
+    log = bench.target.layout.bot(BOT).log
+    log.parent.mkdir(parents=True)
+    log.write_text("one\n")
+    bench.bridge.deals = [deal(ticket, 5_000_000) for ticket in (1, 2)]
+    collector.collect_deals(bench.bridge, bench.target)
+    assert collector.collect_bot_logs(bench.target, [BOT]) == 0
+    bench.spool.remove([event.event_id for event in bench.spool.oldest()])
+    assert collector.collect_bot_logs(bench.target, [BOT]) == 1, "they have waited in their file"

@@ -24,29 +24,15 @@ from node_agent.observation import Link, Probe
 class ConnectingTerminal:
     """A worker whose terminal has no session with its broker yet."""
 
-    def describe(self) -> Mapping[str, Any]:
-        return {"wrong_account": False, "linked": True, "error_code": 1, "journal_sequence": 1}
+    def pulse(self, deals_from: int) -> Mapping[str, Any]:
+        facts = {"wrong_account": False, "linked": True, "error_code": 1, "journal_sequence": 1}
+        return facts | {"terminal": True, "account": None}
 
     def configure(self, configuration: Mapping[str, Any]) -> None:
         raise NotImplementedError
 
     def journal(self, after_sequence: int, limit: int) -> Sequence[Mapping[str, Any]]:
         return ()
-
-    def account_info(self) -> Any:
-        return None
-
-    def terminal_info(self) -> Any:
-        return object()
-
-    def positions_total(self) -> int:
-        return 0
-
-    def symbols_get(self) -> Any:
-        return ()
-
-    def symbol_info_tick(self, symbol: str) -> Any:
-        return None
 
     def history_deals_get(self, date_from: int, date_to: int) -> Any:
         return ()

@@ -20,7 +20,8 @@ from node_agent.plan import (
     wish_fingerprint,
     worker_fingerprint,
 )
-from node_agent.protocol.messages import DesiredBot, DesiredTerminal, Guard, Reason, TerminalRequest
+from node_agent.protocol.messages import DesiredBot, DesiredTerminal, Guard, Reason, TemplateRef, TerminalRequest
+from node_agent.quarantine import NO_STRIKES
 from node_agent.restarts import NO_EXITS, RestartPolicy
 
 ID = "ter_0000000000000001"
@@ -369,3 +370,79 @@ class TestFence:
     def test_what_nobody_wants_is_removed_all_the_same(self) -> None:
         actions = plan({}, {ID: TerminalView(ID)}, NOW, LIMITS, lease_over=True)
         assert [each.verb for each in actions[ID]] == [Verb.DESTROY]
+
+
+def other(number: int) -> str:
+    return f"ter_{number:016d}"
+
+
+class TestRoom:
+    def starts(self, views: dict[str, TerminalView], **changes: Any) -> list[str]:
+        wanted = {each: wish(terminal_id=each) for each in views}
+        actions = plan(wanted, views, NOW, replace(LIMITS, starts=3), **changes)
+        return [each for each, steps in actions.items() if Verb.START_TERMINAL in {step.verb for step in steps}]
+
+    def test_only_so_many_start_at_a_time(self) -> None:
+        views = {other(number): TerminalView(other(number)) for number in range(8)}
+        assert self.starts(views) == [other(0), other(1), other(2)]
+
+    def test_those_on_their_way_take_room_until_they_are_in_or_late(self) -> None:
+        fingerprint = terminal_fingerprint(wish())
+        young = TerminalView(other(1), terminal=Running(1, NOW - 5, fingerprint))
+        late = replace(young, terminal_id=other(2), terminal=Running(2, NOW - 500, fingerprint))
+        inside = replace(young, terminal_id=other(3), authorised_since=NOW - 1)
+        starting = TerminalView(other(4), in_flight=True)
+        views = {each.terminal_id: each for each in (young, late, inside, starting)}
+        waiting = {other(number): TerminalView(other(number)) for number in (5, 6)}
+        assert self.starts(views | waiting) == [other(5)]
+
+    def test_a_node_under_pressure_starts_nothing_and_keeps_what_runs(self) -> None:
+        assert self.starts({ID: TerminalView(ID)}, may_start=False) == []
+        assert plan({ID: wish()}, {ID: whole(wish())}, NOW, LIMITS, may_start=False) == {}
+
+
+class TestRecycling:
+    def recycled(self, view: TerminalView, desired: DesiredTerminal) -> list[Verb]:
+        actions = plan({ID: desired}, {ID: view}, NOW, LIMITS, recycle=ID)
+        return [each.verb for each in actions.get(ID, [])]
+
+    def test_bots_and_trading_pause_before_it_is_made_sure_that_the_account_is_flat(self) -> None:
+        desired = wish(bots=[bot()])
+        assert self.recycled(whole(desired), desired) == [
+            Verb.STOP_BOT,
+            Verb.PAUSE_TRADING,
+            Verb.CHECK_FLAT,
+            Verb.COLLECT,
+            Verb.STOP_TERMINAL,
+            Verb.START_TERMINAL,
+        ]
+
+    def test_what_is_being_replaced_anyway_is_not_recycled(self) -> None:
+        desired = wish(credentials_version=2)
+        assert Verb.PAUSE_TRADING not in self.recycled(whole(wish()), desired)
+
+
+class TestPinnedBuild:
+    PINNED = TemplateRef(name="t", build=5000, sha256="0" * 64, size=1)
+
+    def verbs(self, build: int | None, **changes: Any) -> list[Verb]:
+        desired = wish(template=self.PINNED)
+        view = whole(desired, **changes)
+        assert view.probe is not None
+        view = replace(view, probe=replace(view.probe, build=build))
+        return [each.verb for each in plan({ID: desired}, {ID: view}, NOW, LIMITS).get(ID, [])]
+
+    @pytest.mark.parametrize("build", [5000, None])
+    def test_the_right_build_and_one_that_is_not_known_are_left_alone(self, build: int | None) -> None:
+        assert self.verbs(build) == []
+
+    def test_a_terminal_that_has_updated_itself_is_taken_down_and_counted(self) -> None:
+        assert self.verbs(5001)[-1] is Verb.REJECT_TERMINAL
+
+    def test_after_too_many_it_waits_for_a_person(self) -> None:
+        wanted = wish_fingerprint(wish(template=self.PINNED))
+        strikes = NO_STRIKES.after(Reason.LIVE_UPDATE, wanted).after(Reason.LIVE_UPDATE, wanted)
+        desired = wish(template=self.PINNED)
+        assert plan({ID: desired}, {ID: TerminalView(ID, strikes=strikes)}, NOW, LIMITS) == {}
+        anew = wish(template=self.PINNED, epoch=2)
+        assert ID in plan({ID: anew}, {ID: TerminalView(ID, strikes=strikes)}, NOW, LIMITS)

@@ -20,13 +20,15 @@ from node_agent.executor import ExecutorParts
 from node_agent.identity import make_keys
 from node_agent.layout import DataLayout
 from node_agent.monitor import MonitorParts
+from node_agent.pressure import Shortage
 from node_agent.process import Children, Role, Slot
 from node_agent.protocol.messages import DesiredSnapshot, DesiredTerminal, Guard, Phase, Reason
 from node_agent.roster import Exit, Roster
 from node_agent.runtimes.base import LaunchError, TerminalSpec
 from node_agent.runtimes.simulated import SimulatedRuntime
 from node_agent.state import StateStore
-from node_agent.supervisor import Supervisor, Surroundings
+from node_agent.supervisor import Supervisor
+from node_agent.surroundings import Surroundings
 from node_agent.worker import Modules
 
 ID = "ter_0000000000000001"
@@ -108,9 +110,11 @@ class Bench:
             clock=lambda: 1000.0,
             dated=as_datetime,
             lease_over=lambda: self.lease_over,
+            short_of=lambda: self.short_of,
             changed=self._changed,
         )
         self.lease_over = False
+        self.short_of: frozenset[Shortage] = frozenset()
         self.supervisor = Supervisor(parts, monitors, surroundings)
         self.supervisor.recover()
 

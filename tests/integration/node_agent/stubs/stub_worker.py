@@ -62,7 +62,9 @@ class SimulatedBackend:
                 return _struct("Tick", time=msc // 1000, time_msc=msc, bid=1.1, ask=1.1002)
             case "history_deals_get":
                 return tuple(_struct("TradeDeal", **deal) for deal in state["deals"])
-            case "positions_total":
+            case "history_deals_total":
+                return len(state["deals"])
+            case "positions_total" | "orders_total":
                 return 0
             case _:
                 return ()

@@ -138,6 +138,24 @@ def test_a_terminal_that_may_keep_running_is_released(node: Node) -> None:
     assert not node.layout.terminal(FIRST.terminal_id).lease.exists()
 
 
+def test_what_leaves_the_node_is_watched_until_it_is_gone(node: Node) -> None:
+    node.lifeline.renew(SENT, 240.0, [FIRST])
+    command = [sys.executable, "-c", "import signal; signal.pause()"]
+    slot = Slot(Role.TERMINAL, FIRST.terminal_id)
+    handle = node.roster.start(slot, command, node.layout.root / "out" / "log", "f")
+    try:
+        node.lifeline.renew(SENT, 240.0, [])
+        (told,) = node.fence().wards[FIRST.terminal_id].handles
+        assert told["pid"] == handle.pid, "an agent that hangs now must not keep it alive"
+        node.lifeline = node.open()
+        node.lifeline.protect([])
+        assert set(node.fence().wards) == {FIRST.terminal_id}, "nor one that was killed"
+    finally:
+        node.roster.kill(slot)
+    node.lifeline.renew(SENT, 240.0, None)
+    assert node.fence().wards == {}
+
+
 def test_an_answer_without_a_snapshot_changes_the_lease_alone(node: Node) -> None:
     node.lifeline.renew(SENT, 240.0, [FIRST])
     node.pass_time(10)
@@ -171,19 +189,24 @@ class TestSignsOfLife:
 
     def test_counts_while_it_is_fresh_and_of_the_right_process(self, node: Node) -> None:
         node.lifeline.renew(SENT, 240.0, [FIRST])
-        self.beat(node, 1)
+        self.beat(node, 0)
         assert node.lifeline.is_seen_by(42)
         assert not node.lifeline.is_seen_by(43)
-        self.beat(node, 1, age=3.5)
+        self.beat(node, 0, age=3.5)
         assert not node.lifeline.is_seen_by(42)
 
     def test_one_that_does_not_read_is_not_awake(self, node: Node) -> None:
         node.lifeline.renew(SENT, 240.0, [FIRST])
-        self.beat(node, 0)
+        self.beat(node, -1)
         assert node.lifeline.is_seen_by(42), "it had no time yet to read"
         node.pass_time(4)
-        self.beat(node, 0)
+        self.beat(node, -1)
         assert not node.lifeline.is_seen_by(42)
 
     def test_none_is_none(self, node: Node) -> None:
         assert not node.lifeline.is_seen_by(42)
+
+    def test_on_a_node_with_nothing_to_fence_one_that_has_read_nothing_is_awake(self, node: Node) -> None:
+        node.pass_time(100)
+        self.beat(node, -1)
+        assert node.lifeline.is_seen_by(42)

@@ -1,0 +1,97 @@
+"""What libraries and the farm take from the machine, replaced for the length of a run: time, chance, slow hashing."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import random
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, tzinfo
+from typing import Any
+from unittest import mock
+
+import jwt.api_jwt
+import structlog
+
+import control_plane.agent_api.service
+import control_plane.identity.service
+import control_plane.ids
+import node_agent.sync
+
+
+class Chance:
+    """Stands in for `random` and `secrets`: one seeded source, so that a seed replays exactly."""
+
+    def __init__(self) -> None:
+        self.source = random.Random(0)
+
+    def randbits(self, bits: int) -> int:
+        return self.source.getrandbits(bits)
+
+    def token_hex(self, size: int = 32) -> str:
+        return self.source.randbytes(size).hex()
+
+    def token_urlsafe(self, size: int = 32) -> str:
+        return self.source.randbytes(size).hex()
+
+    def uniform(self, low: float, high: float) -> float:
+        return self.source.uniform(low, high)
+
+
+class TimeSource:
+    """The true time of the present world; `at` is replaced by each world."""
+
+    def __init__(self) -> None:
+        self.at: Callable[[], float] = lambda: 0.0
+
+    def time_ns(self) -> int:
+        return int(self.at() * 1e9)
+
+
+class _CheapHasher:
+    def __init__(self, **_costs: int) -> None:
+        pass
+
+    def hash(self, password: str) -> str:
+        return f"cheap:{password}"
+
+    def verify(self, known: str, password: str) -> bool:
+        return known == f"cheap:{password}"
+
+
+class _InlineThreads:
+    """Stands in for `anyio.to_thread`."""
+
+    @staticmethod
+    async def run_sync(function: Callable[..., Any], *args: Any) -> Any:
+        return function(*args)
+
+
+CHANCE = Chance()
+TIME = TimeSource()
+
+
+class _VirtualDatetime(datetime):
+    @classmethod
+    def now(cls, tz: tzinfo | None = None) -> datetime:  # type: ignore[override]  # the library reads it only
+        return datetime.fromtimestamp(TIME.at(), tz or UTC)
+
+
+@contextlib.contextmanager
+def simulated_environment() -> Iterator[None]:
+    """Everything random comes from CHANCE, and time from TIME."""
+    with contextlib.ExitStack() as patches:
+        for target, name, value in (
+            (control_plane.ids, "secrets", CHANCE),
+            (control_plane.ids, "time", TIME),
+            (control_plane.identity.service, "PasswordHasher", _CheapHasher),
+            (control_plane.agent_api.service, "to_thread", _InlineThreads),
+            (node_agent.sync, "secrets", CHANCE),
+            (node_agent.sync, "random", CHANCE),
+            (jwt.api_jwt, "datetime", _VirtualDatetime),
+        ):
+            patches.enter_context(mock.patch.object(target, name, value))
+        before = structlog.get_config()
+        structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL + 1))
+        patches.callback(lambda: structlog.configure(**before))
+        yield

@@ -25,7 +25,7 @@ from node_agent.process import Children
 from node_agent.protocol.messages import NodeReport, SyncResponse, TicketKey
 from node_agent.resources import read_resources
 from node_agent.roster import Roster
-from node_agent.runtimes.simulated import SimulatedRuntime
+from node_agent.runtimes.installed import installed_engines, installed_runtimes
 from node_agent.spool import Spool
 from node_agent.state import StateStore
 from node_agent.supervisor import Supervisor
@@ -58,14 +58,13 @@ class Agent:
         self._database = Database(layout.database)
         self._state = StateStore(self._database)
         self._spool = Spool(self._database)
-        roster = Roster(self._state, Children(), clock)
+        roster = Roster(self._state, Children(), clock, installed_engines())
         self._gateway = GatewayKeeper(config, layout, roster, settings.modules.gateway, clock)
-        runtime = SimulatedRuntime(roster, settings.modules.terminal)
         parts = ExecutorParts(
             layout=layout,
             roster=roster,
             state=self._state,
-            runtimes={runtime.name: runtime},
+            runtimes=installed_runtimes(roster, settings.modules),
             keys=settings.keys,
             modules=settings.modules,
             timing=config.timing,

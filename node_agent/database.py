@@ -14,6 +14,7 @@ _SCHEMA = """
 CREATE TABLE IF NOT EXISTS handle (
     role TEXT NOT NULL, owner TEXT NOT NULL, bot_id TEXT NOT NULL,
     pid INTEGER NOT NULL, birth TEXT NOT NULL, started_at REAL NOT NULL, fingerprint TEXT NOT NULL,
+    body TEXT,
     PRIMARY KEY (role, owner, bot_id)
 );
 CREATE TABLE IF NOT EXISTS terminal (terminal_id TEXT PRIMARY KEY, memory TEXT NOT NULL);
@@ -48,9 +49,15 @@ class Database:
             self._connection.execute("PRAGMA journal_mode=WAL")
             self._connection.execute("PRAGMA synchronous=NORMAL")
             self._connection.executescript(_SCHEMA)
+            self._add_missing_columns()
             path.chmod(0o600)
         except (sqlite3.Error, OSError) as error:
             raise StorageError(f"the agent's database {path} cannot be opened: {error}") from error
+
+    def _add_missing_columns(self) -> None:
+        """To the tables of an agent older than this one, whose processes may still run."""
+        if "body" not in {row[1] for row in self._connection.execute("PRAGMA table_info(handle)")}:
+            self._connection.execute("ALTER TABLE handle ADD COLUMN body TEXT")
 
     @contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import tarfile
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import structlog
@@ -13,18 +13,19 @@ from node_agent.bots.launch import start_bot
 from node_agent.bridge import Connect, Target
 from node_agent.config import Timing
 from node_agent.errors import StorageError
-from node_agent.files import private_folder
+from node_agent.files import private_folder, write_atomically
 from node_agent.identity import NodeKeys
 from node_agent.layout import DataLayout
 from node_agent.monitor import Monitor
-from node_agent.plan import Action, Verb, terminal_fingerprint
-from node_agent.process import Role, Slot
+from node_agent.plan import Action, Verb, terminal_fingerprint, worker_fingerprint
+from node_agent.process import Handle, Role, Slot
 from node_agent.protocol.messages import DesiredTerminal, Reason
 from node_agent.protocol.sealing import Credentials, SealContext, SealError, unseal
 from node_agent.roster import Roster
-from node_agent.runtimes.base import LaunchError, Runtime, TerminalSpec
+from node_agent.runtimes.base import LaunchError, Runtime, TerminalSpec, Usage
+from node_agent.runtimes.simulated import SimulatedRuntime
 from node_agent.state import StateStore
-from node_agent.worker import Modules, start_worker, write_worker_config
+from node_agent.worker import Modules, write_worker_config
 
 _log = structlog.get_logger(__name__)
 _COLLECT_SECONDS = 3.0
@@ -65,14 +66,14 @@ class Executor:
             case Verb.KILL_WORKER:
                 roster.kill(Slot(Role.WORKER, terminal_id))
             case Verb.STOP_TERMINAL | Verb.REFUSE_TERMINAL:
-                self._runtime(desired).stop(self.spec(terminal_id, desired), grace)
+                self._present_runtime(terminal_id).stop(self.spec(terminal_id, desired), grace)
             case Verb.COLLECT:
                 if monitor is not None and not monitor.collect_now(_COLLECT_SECONDS):
                     _log.warning("last_collection_late", terminal=terminal_id)
             case Verb.COLLECT_LOGS:
                 self._bundle_logs(action)
             case Verb.DESTROY:
-                self._runtime(desired).destroy(self.spec(terminal_id, desired))
+                self._present_runtime(terminal_id).destroy(self.spec(terminal_id, desired))
                 self._parts.state.forget_terminal(terminal_id)
             case Verb.LIFT | Verb.FINISH_REQUEST:
                 return
@@ -86,9 +87,9 @@ class Executor:
             case Verb.START_TERMINAL:
                 self._start_terminal(desired)
             case Verb.START_WORKER:
-                backend, options = self._runtime(desired).worker_backend(self.spec(desired.terminal_id, desired))
-                write_worker_config(layout, desired, backend, options)
-                start_worker(self._parts.roster, layout, desired, self._parts.modules.worker)
+                runtime, spec = self._runtime(desired), self.spec(desired.terminal_id, desired)
+                write_worker_config(layout, desired, runtime.worker_seat(spec))
+                runtime.start_worker(spec, worker_fingerprint(desired))
             case Verb.CONFIGURE_WORKER:
                 self._configure_worker(desired)
             case Verb.START_BOT:
@@ -99,7 +100,10 @@ class Executor:
     def _start_terminal(self, desired: DesiredTerminal) -> None:
         runtime = self._runtime(desired)
         spec = self.spec(desired.terminal_id, desired)
-        runtime.prepare(spec, self._open_credentials(desired))
+        credentials = self._open_credentials(desired)
+        private_folder(spec.layout.root)
+        write_atomically(spec.layout.runtime, runtime.name.encode())
+        runtime.prepare(spec, credentials)
         try:
             runtime.start(spec)
         except (LaunchError, StorageError):
@@ -122,9 +126,9 @@ class Executor:
 
     def _configure_worker(self, desired: DesiredTerminal) -> None:
         layout = self._parts.layout.terminal(desired.terminal_id)
-        backend, options = self._runtime(desired).worker_backend(self.spec(desired.terminal_id, desired))
+        seat = self._runtime(desired).worker_seat(self.spec(desired.terminal_id, desired))
         # On disk first, so that a worker that restarts in between has the new limits as well.
-        write_worker_config(layout, desired, backend, options)
+        write_worker_config(layout, desired, seat)
         bridge = self._parts.connect(Target.of(desired, layout))
         try:
             bridge.configure({"guard": desired.guard.model_dump(), "epoch": desired.epoch})
@@ -152,15 +156,40 @@ class Executor:
             return TerminalSpec(terminal_id, "", None, layout, "")
         return TerminalSpec(terminal_id, desired.server, desired.server_address, layout, terminal_fingerprint(desired))
 
-    def _runtime(self, desired: DesiredTerminal | None) -> Runtime:
-        if desired is None:
-            # One runtime a node for now; which one a leftover folder was made by will be recorded beside it.
-            return next(iter(self._parts.runtimes.values()))
-        runtime = self._parts.runtimes.get(desired.runtime)
+    def recover(self, terminal_ids: Iterable[str]) -> list[Handle]:
+        """What runs of these terminals and was missing in the roster.
+
+        A runtime that cannot look is skipped: the handles that are known still hold, and none must hide the others.
+        """
+        specs: dict[str, list[TerminalSpec]] = {}
+        for terminal_id in sorted(terminal_ids):
+            specs.setdefault(self._present_name(terminal_id), []).append(self.spec(terminal_id, None))
+        found = []
+        for name, terminals in specs.items():
+            try:
+                found += self._named(name).recover(terminals)
+            except (LaunchError, OSError) as error:
+                _log.error("not_recovered", runtime=name, terminals=len(terminals), error=str(error))
+        return found
+
+    def stats(self, terminal_id: str) -> Usage | None:
+        return self._present_runtime(terminal_id).stats(self.spec(terminal_id, None))
+
+    def _present_runtime(self, terminal_id: str) -> Runtime:
+        """The one that has made what is on disk and running, which need not be the one that is desired."""
+        return self._named(self._present_name(terminal_id))
+
+    def _present_name(self, terminal_id: str) -> str:
+        noted = self._parts.layout.terminal(terminal_id).runtime
+        return noted.read_text() if noted.exists() else SimulatedRuntime.name
+
+    def _runtime(self, desired: DesiredTerminal) -> Runtime:
+        return self._named(desired.runtime)
+
+    def _named(self, name: str) -> Runtime:
+        runtime = self._parts.runtimes.get(name)
         if runtime is None:
-            raise PermanentLaunchError(
-                Reason.TEMPLATE_BROKEN, f"This node cannot run terminals of the kind {desired.runtime!r}."
-            )
+            raise PermanentLaunchError(Reason.TEMPLATE_BROKEN, f"This node cannot run terminals of the kind {name!r}.")
         return runtime
 
     def forget_credentials(self, desired: DesiredTerminal) -> None:

@@ -75,14 +75,14 @@ def _serves(worker: Running | None, desired: DesiredTerminal) -> bool:
 
 
 def _not_running(view: TerminalView, now: float, limits: Thresholds) -> Health:
+    reason = Reason.OUT_OF_MEMORY if view.out_of_memory else Reason.PROCESS_EXIT
+    ended = "The terminal ran out of memory" if view.out_of_memory else "The terminal ended"
     if view.restarts.crash_loop(limits.restart, now):
-        return Health(
-            Phase.CRASH_LOOP, Reason.PROCESS_EXIT, "The terminal ended again and again; it is tried every few minutes."
-        )
+        return Health(Phase.CRASH_LOOP, reason, f"{ended} again and again; it is tried every few minutes.")
     if view.problem:
         return Health(Phase.BACKING_OFF, view.problem.reason, view.problem.detail)
     if not view.restarts.may_start(now):
-        return Health(Phase.BACKING_OFF, Reason.PROCESS_EXIT, "The terminal ended and will be started again shortly.")
+        return Health(Phase.BACKING_OFF, reason, f"{ended} and will be started again shortly.")
     return Health(Phase.PREPARING)
 
 

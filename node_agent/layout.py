@@ -36,6 +36,11 @@ class TerminalLayout:
         return self.folder / "config" / "startup.ini"
 
     @property
+    def runtime(self) -> Path:
+        """Name of the runtime that made what is here."""
+        return self.root / "runtime"
+
+    @property
     def worker_config(self) -> Path:
         return self.root / "worker.json"
 

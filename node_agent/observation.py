@@ -87,6 +87,8 @@ class TerminalView:
     worker: Running | None = None
     bots: Mapping[str, BotView] = field(default_factory=dict)
     restarts: Restarts = NO_EXITS
+    out_of_memory: bool = False
+    """The terminal was last ended by its memory limit."""
     worker_restarts: Restarts = NO_EXITS
     wedges: tuple[float, ...] = ()
     """When workers were lost to calls that never returned."""

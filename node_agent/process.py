@@ -11,11 +11,12 @@ import signal
 import subprocess
 import threading
 import time
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import cache
 from pathlib import Path
+from typing import Protocol
 
 import psutil
 
@@ -48,9 +49,17 @@ class Slot:
         return self.bot_id or self.owner
 
 
+PROCESS = "process"
+"""Kind of a handle that names a process of this machine and nothing else."""
+
+
 @dataclass(frozen=True)
 class Handle:
-    """A process that was started, good across restarts of the agent."""
+    """Something that was started, good across restarts of the agent.
+
+    Every kind names a process as this machine sees it, so that life and death are told by pid and birth alone; `facts`
+    are what the engine of its kind needs beside that (the id of a container, say).
+    """
 
     slot: Slot
     pid: int
@@ -58,6 +67,8 @@ class Handle:
     started_at: float
     fingerprint: str
     """Digest of the settings it was started with."""
+    kind: str = PROCESS
+    facts: Mapping[str, str] = field(default_factory=dict, hash=False)
 
 
 @cache
@@ -87,8 +98,34 @@ def is_alive(handle: Handle) -> bool:
     return birth_of(handle.pid) == handle.birth
 
 
+@dataclass(frozen=True)
+class Ending:
+    """How something ended."""
+
+    code: int | None = None
+    """Negative: killed by that signal. None: nobody knows."""
+    out_of_memory: bool = False
+    """Its memory limit ended it."""
+
+
+class Engine(Protocol):
+    """Ends what handles of one kind name, and says how it ended. Works from the handle alone, in any process."""
+
+    def stop(self, handle: Handle, grace: float) -> None:
+        """Ask it to end, force it after `grace` seconds. Blocks until it is gone; a handle of the dead is no error."""
+
+    def kill(self, handle: Handle) -> None:
+        """Force it at once. Blocks until it is gone, 5 s at most; a handle of the dead is no error."""
+
+    def reap(self) -> None:
+        """Called at each look at the node, before the dead are counted."""
+
+    def ending(self, handle: Handle) -> Ending:
+        """How a dead one ended. Asked once."""
+
+
 class Children:
-    """Starts processes, and reaps those that are children of this agent process. Thread-safe."""
+    """The engine of plain processes: starts them, and reaps those that are children of this process. Thread-safe."""
 
     def __init__(self) -> None:
         self._popen: dict[int, subprocess.Popen[bytes]] = {}
@@ -125,11 +162,11 @@ class Children:
                     del self._popen[pid]
                     self._exit_codes[pid] = code
 
-    def exit_code(self, handle: Handle) -> int | None:
-        """Exit code of a dead child (negative: signal); None when it was started by an earlier agent."""
+    def ending(self, handle: Handle) -> Ending:
+        """Without a code when it was started by an earlier agent."""
         self.reap()
         with self._lock:
-            return self._exit_codes.pop(handle.pid, None)
+            return Ending(self._exit_codes.pop(handle.pid, None))
 
     def stop(self, handle: Handle, grace: float) -> None:
         """TERM, and KILL after `grace` seconds; returns when the process is gone. Blocks."""

@@ -58,6 +58,7 @@ class TerminalRecord:
             worker=_running(roster.running(Slot(Role.WORKER, self.terminal_id))),
             bots=self._bot_views(roster),
             restarts=self.memory.restarts,
+            out_of_memory=self.memory.out_of_memory,
             worker_restarts=self.worker_restarts,
             wedges=self.wedges,
             refused_version=self.memory.refused_version,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,7 +11,17 @@ import structlog
 
 from node_agent.clock import Clock
 from node_agent.errors import StorageError
-from node_agent.process import Children, Handle, Role, Slot, birth_of, is_alive, running_commands
+from node_agent.process import (
+    PROCESS,
+    Children,
+    Engine,
+    Handle,
+    Role,
+    Slot,
+    birth_of,
+    is_alive,
+    running_commands,
+)
 from node_agent.state import StateStore
 
 _log = structlog.get_logger(__name__)
@@ -26,6 +36,7 @@ class Exit:
     handle: Handle
     code: int | None
     """Negative: killed by that signal. None: not our child, so nobody knows."""
+    out_of_memory: bool = False
 
 
 @dataclass(frozen=True)
@@ -37,11 +48,18 @@ class Candidate:
 
 
 class Roster:
-    """Thread-safe. A process is recorded on disk before anyone relies on it."""
+    """Thread-safe. A process is recorded on disk before anyone relies on it.
 
-    def __init__(self, state: StateStore, children: Children, clock: Clock) -> None:
+    `engines` end what is no plain process, by kind of handle. A handle of a kind that this agent does not know is still
+    a process of this machine, and is ended as one.
+    """
+
+    def __init__(
+        self, state: StateStore, children: Children, clock: Clock, engines: Mapping[str, Engine] | None = None
+    ) -> None:
         self._state = state
         self._children = children
+        self._engines: dict[str, Engine] = {**(engines or {}), PROCESS: children}
         self._clock = clock
         self._lock = threading.Lock()
         self._handles = {handle.slot: handle for handle in state.handles()}
@@ -64,13 +82,21 @@ class Roster:
     def start(self, slot: Slot, command: Sequence[str], output: Path, fingerprint: str) -> Handle:
         """Raises OSError when it cannot be started, StorageError when it cannot be recorded (then it is stopped)."""
         handle = self._children.start(slot, command, output, fingerprint, self._clock())
+        return self.enter(handle)
+
+    def enter(self, handle: Handle) -> Handle:
+        """Take note of what a runtime has started. Raises StorageError when that cannot be done (then it is killed)."""
         try:
             self._record(handle)
         except StorageError:
-            self._children.kill(handle)
+            self._engine(handle).kill(handle)
             raise
-        _log.info("process_started", role=slot.role.value, id=slot.id, pid=handle.pid)
+        slot = handle.slot
+        _log.info("process_started", role=slot.role.value, id=slot.id, pid=handle.pid, kind=handle.kind)
         return handle
+
+    def _engine(self, handle: Handle) -> Engine:
+        return self._engines.get(handle.kind, self._children)
 
     def _record(self, handle: Handle) -> None:
         self._state.save_handle(handle)
@@ -93,19 +119,21 @@ class Roster:
 
     def exits(self) -> list[Exit]:
         """Processes that died by themselves since the last call."""
-        self._children.reap()
+        for engine in self._engines.values():
+            engine.reap()
         with self._lock:
             dead = [handle for handle in self._handles.values() if not is_alive(handle)]
             for handle in dead:
                 del self._handles[handle.slot]
         for handle in dead:
             self._forget(handle)
-        return [Exit(handle, self._children.exit_code(handle)) for handle in dead]
+        endings = [(handle, self._engine(handle).ending(handle)) for handle in dead]
+        return [Exit(handle, ending.code, ending.out_of_memory) for handle, ending in endings]
 
     def stop(self, slot: Slot, grace: float) -> None:
         """TERM then KILL. Blocks; does nothing when the slot is empty. Raises TimeoutError when it does not end."""
         if handle := self._take(slot):
-            self._children.stop(handle, grace)
+            self._engine(handle).stop(handle, grace)
             self._let_go(handle)
             _log.info("process_stopped", role=slot.role.value, id=slot.id, pid=handle.pid)
 
@@ -126,7 +154,7 @@ class Roster:
     def kill(self, slot: Slot) -> None:
         """KILL at once. Blocks for a moment; does nothing when the slot is empty. Raises TimeoutError like `stop`."""
         if handle := self._take(slot):
-            self._children.kill(handle)
+            self._engine(handle).kill(handle)
             self._let_go(handle)
             _log.warning("process_killed", role=slot.role.value, id=slot.id, pid=handle.pid)
 

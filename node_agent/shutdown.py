@@ -9,6 +9,7 @@ from node_agent.database import Database
 from node_agent.layout import DataLayout
 from node_agent.process import Children, Role, is_alive
 from node_agent.roster import Roster
+from node_agent.runtimes.installed import installed_engines
 from node_agent.state import StateStore
 
 
@@ -16,7 +17,7 @@ def stop_everything(layout: DataLayout, grace: float, clock: Clock) -> int:
     """Bots, then workers, terminals, and the gateway. Returns how many it stopped. Blocks. Raises StorageError."""
     database = Database(layout.database)
     state = StateStore(database)
-    roster = Roster(state, Children(), clock)
+    roster = Roster(state, Children(), clock, installed_engines())
     handles = state.handles()
     alive = [handle for handle in handles if is_alive(handle)]
     for role in Role:

@@ -5,10 +5,13 @@ With these a restarted agent re-attaches to what runs and carries on without the
 
 from __future__ import annotations
 
+import json
+
 import structlog
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from node_agent.database import Database
+from node_agent.handles import handle_from_data, handle_to_data
 from node_agent.process import Handle, Role, Slot
 from node_agent.protocol.messages import DesiredSnapshot
 from node_agent.restarts import NO_EXITS, Restarts
@@ -26,6 +29,8 @@ class TerminalMemory(BaseModel):
     refusals: int = 0
     """How often it was refused; two hold the terminal until the version rises."""
     restarts: Restarts = NO_EXITS
+    out_of_memory: bool = False
+    """Its memory limit ended it the last time."""
     finished_requests: tuple[str, ...] = ()
 
 
@@ -38,7 +43,8 @@ class StateStore:
     def save_handle(self, handle: Handle) -> None:
         with self._database.transaction() as sql:
             sql.execute(
-                "INSERT OR REPLACE INTO handle VALUES (?, ?, ?, ?, ?, ?, ?)",
+                "INSERT OR REPLACE INTO handle (role, owner, bot_id, pid, birth, started_at, fingerprint, body)"
+                " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
                 (
                     handle.slot.role.value,
                     handle.slot.owner,
@@ -47,6 +53,7 @@ class StateStore:
                     handle.birth,
                     handle.started_at,
                     handle.fingerprint,
+                    json.dumps(handle_to_data(handle)),
                 ),
             )
 
@@ -61,11 +68,10 @@ class StateStore:
 
     def handles(self) -> list[Handle]:
         with self._database.transaction() as sql:
-            rows = sql.execute("SELECT role, owner, bot_id, pid, birth, started_at, fingerprint FROM handle").fetchall()
-        return [
-            Handle(Slot(Role(role), owner, bot_id), pid, birth, started_at, fingerprint)
-            for role, owner, bot_id, pid, birth, started_at, fingerprint in rows
-        ]
+            rows = sql.execute(
+                "SELECT role, owner, bot_id, pid, birth, started_at, fingerprint, body FROM handle"
+            ).fetchall()
+        return [_handle(*row) for row in rows]
 
     def save_snapshot(self, snapshot: DesiredSnapshot) -> None:
         with self._database.transaction() as sql:
@@ -124,3 +130,11 @@ class StateStore:
     def forget_deals_before(self, terminal_id: str, time: int) -> None:
         with self._database.transaction() as sql:
             sql.execute("DELETE FROM seen_deal WHERE terminal_id = ? AND time < ?", (terminal_id, time))
+
+
+def _handle(
+    role: str, owner: str, bot_id: str, pid: int, birth: str, started_at: float, fingerprint: str, body: str | None
+) -> Handle:
+    if body is None:  # written by an agent that knew plain processes only
+        return Handle(Slot(Role(role), owner, bot_id), pid, birth, started_at, fingerprint)
+    return handle_from_data(json.loads(body))

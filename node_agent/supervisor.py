@@ -36,7 +36,6 @@ from node_agent.report import observed_terminal
 from node_agent.restarts import RestartPolicy, Restarts
 from node_agent.roster import Candidate, Exit
 from node_agent.runtimes.base import LaunchError
-from node_agent.worker import worker_command
 
 _log = structlog.get_logger(__name__)
 _PARALLEL_ACTIONS = 8
@@ -83,17 +82,15 @@ class Supervisor:
         candidates = []
         for terminal_id in known:
             terminal = layout.terminal(terminal_id)
-            command = worker_command(terminal, modules.worker)
-            candidates.append(Candidate(Slot(Role.WORKER, terminal_id), tuple(command)))
             for folder in terminal.bots.iterdir() if terminal.bots.is_dir() else ():
                 command = bot_command(terminal.bot(folder.name), modules.bot)
                 candidates.append(Candidate(Slot(Role.BOT, terminal_id, folder.name), tuple(command)))
-        for handle in self._parts.roster.adopt(candidates):
-            _log.warning("orphan_adopted", role=handle.slot.role.value, id=handle.slot.id, pid=handle.pid)
+        adopted = self._parts.roster.adopt(candidates)
+        adopted += self._executor.recover(known)
         for terminal_id in sorted(known):
-            for runtime in self._parts.runtimes.values():
-                runtime.recover(self._executor.spec(terminal_id, None))
             self._record(terminal_id)
+        for handle in adopted:
+            _log.warning("orphan_adopted", role=handle.slot.role.value, id=handle.slot.id, pid=handle.pid)
 
     def wish(self, snapshot: DesiredSnapshot) -> None:
         """What should run from now on."""
@@ -187,7 +184,8 @@ class Supervisor:
         match handle.slot.role:
             case Role.TERMINAL:
                 restarts = self._after_exit(record.memory.restarts, self._timing.terminal_restart, handle, now)
-                record.memory = record.memory.model_copy(update={"restarts": restarts})
+                changes = {"restarts": restarts, "out_of_memory": ended.out_of_memory}
+                record.memory = record.memory.model_copy(update=changes)
                 record.terminal_gone()
                 self._remember(record)
             case Role.WORKER:

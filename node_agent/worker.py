@@ -5,15 +5,14 @@ from __future__ import annotations
 import json
 import secrets
 import sys
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 from node_agent.files import private_folder, write_atomically
 from node_agent.layout import TerminalLayout
-from node_agent.plan import worker_fingerprint
 from node_agent.process import Handle, Role, Slot
 from node_agent.protocol.messages import DesiredTerminal
 from node_agent.roster import Roster
+from node_agent.runtimes.base import WorkerSeat
 
 
 @dataclass(frozen=True)
@@ -32,22 +31,20 @@ def ensure_token(layout: TerminalLayout) -> None:
         write_atomically(layout.token, secrets.token_urlsafe(32).encode())
 
 
-def write_worker_config(
-    layout: TerminalLayout, desired: DesiredTerminal, backend: str, options: Mapping[str, str]
-) -> None:
+def write_worker_config(layout: TerminalLayout, desired: DesiredTerminal, seat: WorkerSeat) -> None:
     """Raises OSError."""
     config = {
         "terminal_id": desired.terminal_id,
         "epoch": desired.epoch,
-        "listen": f"unix:{layout.worker_socket}",
-        "backend": backend,
-        "backend_options": dict(options),
+        "listen": f"unix:{seat.inside(layout.worker_socket)}",
+        "backend": seat.backend,
+        "backend_options": dict(seat.options),
         "login": desired.login,
         "server": desired.server,
-        "journal": str(layout.journal),
-        "token_file": str(layout.token),
+        "journal": seat.inside(layout.journal),
+        "token_file": seat.inside(layout.token),
         "guard": desired.guard.model_dump(),
-        "log_file": str(layout.logs / "bridge.log"),
+        "log_file": seat.inside(layout.logs / "bridge.log"),
     }
     private_folder(layout.root)
     private_folder(layout.logs)
@@ -59,12 +56,12 @@ def worker_command(layout: TerminalLayout, module: str) -> list[str]:
     return [sys.executable, "-m", module, "--config", str(layout.worker_config)]
 
 
-def start_worker(roster: Roster, layout: TerminalLayout, desired: DesiredTerminal, module: str) -> Handle:
-    """Start it with the configuration on disk. Raises OSError, StorageError."""
+def start_worker(roster: Roster, layout: TerminalLayout, terminal_id: str, fingerprint: str, module: str) -> Handle:
+    """Start it as a plain process, with the configuration on disk. Raises OSError, StorageError."""
     layout.worker_socket.unlink(missing_ok=True)
     return roster.start(
-        Slot(Role.WORKER, desired.terminal_id),
+        Slot(Role.WORKER, terminal_id),
         worker_command(layout, module),
         layout.logs / "worker.log",
-        worker_fingerprint(desired),
+        fingerprint,
     )

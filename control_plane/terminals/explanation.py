@@ -38,6 +38,7 @@ _REASONS = {
     Reason.DISK_FULL: "The node's disk is full.",
     Reason.LIVE_UPDATE: "The terminal is updating itself.",
     Reason.TEMPLATE_BROKEN: "The terminal's installation on the node is damaged.",
+    Reason.LEASE_EXPIRED: "The node lost touch with the farm, so the terminal was ended for safety.",
 }
 
 

@@ -12,12 +12,17 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
-PROTOCOL_VERSION = "1.0"
+PROTOCOL_VERSION = "1.1"
 
 ENROLL_PATH = "/agent/v1/enroll"
 SYNC_PATH = "/agent/v1/sync"
 WATCH_PATH = "/agent/v1/watch"
 EVENTS_PATH = "/agent/v1/events"
+TEMPLATES_PATH = "/agent/v1/templates"
+"""GET `TEMPLATES_PATH/<sha256>`: the bytes of a terminal template; signed like the others, range requests allowed."""
+BUNDLES_PATH = "/agent/v1/bundles"
+"""PUT `BUNDLES_PATH/<terminal id>/<request id>`: collected logs as tar.gz of at most `BUNDLE_BYTES`; idempotent."""
+BUNDLE_BYTES = 16 * 1024 * 1024
 
 Identifier = Annotated[str, Field(pattern=r"^[a-z]{3}_[0-9a-z]{16,32}$")]
 """Three letters for the kind (`nod`, `ter`, `acc`, `bot`, `ten`), an underscore, lower-case letters and digits."""
@@ -58,6 +63,8 @@ class Reason(StrEnum):
     DISK_FULL = "disk_full"
     LIVE_UPDATE = "live_update"
     TEMPLATE_BROKEN = "template_broken"
+    LEASE_EXPIRED = "lease_expired"
+    """The node has not heard from the control plane for so long that the terminal had to be ended (`self_fence`)."""
 
 
 class BotPhase(StrEnum):
@@ -125,6 +132,14 @@ class NodeReport(Wire):
     spooled_events: int
     problems: list[str] = []
     """What the node's operator should look at, for example a full disk or a taken gateway port."""
+    watchdog_up: bool = False
+    """A process beside the agent ends overdue `self_fence` terminals, whatever becomes of the agent."""
+    clock_offset_ms: int | None = None
+    """How far the node's wall clock is ahead of the control plane's; None before the first answered sync."""
+    pressure: list[Literal["memory", "disk", "clock"]] = []
+    """What the node is short of; it starts nothing new while short of memory or disk."""
+    templates: list[str] = []
+    """SHA-256 of the terminal templates that the node holds."""
 
 
 class AccountSnapshot(Wire):
@@ -171,6 +186,12 @@ class ObservedTerminal(Wire):
     account: AccountSnapshot | None = None
     bots: list[ObservedBot] = []
     finished_requests: list[str] = []
+    flat: bool | None = None
+    """No positions and no pending orders, as the last look at the account knew; None when it is not known."""
+    memory: int | None = None
+    """Bytes of the terminal's own processes, without worker and bots."""
+    build: int | None = None
+    """Build number that the terminal gave of itself."""
 
 
 class SyncRequest(Wire):
@@ -182,6 +203,10 @@ class SyncRequest(Wire):
     known_generation: int
     report: NodeReport
     terminals: list[ObservedTerminal]
+    continuity: str = ""
+    """Token of the last answer that this node has written to disk; empty from agents of version 1.0."""
+    gateway_csr: str = ""
+    """PEM certificate request for the key the gateway uses already, sent while its certificate nears its end."""
 
 
 class DesiredBot(Wire):
@@ -207,6 +232,16 @@ class Guard(Wire):
     """Lots in one request."""
     trading: bool = True
     """False refuses everything that opens or enlarges a position."""
+
+
+class TemplateRef(Wire):
+    """An installed portable folder that the operator imported, named by what it holds."""
+
+    name: str
+    build: int
+    sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
+    size: int
+    """Bytes of the packed template."""
 
 
 class TerminalRequest(Wire):
@@ -240,11 +275,18 @@ class DesiredTerminal(Wire):
     guard: Guard
     bots: list[DesiredBot] = []
     requests: list[TerminalRequest] = []
+    lease_policy: Literal["keep_running", "self_fence"] = "keep_running"
+    """What becomes of the terminal when its node loses touch: runs on, or must be dead after `fence_seconds`."""
+    access_epoch: int = 0
+    """Sessions opened with tickets of a lower access epoch end."""
+    template: TemplateRef | None = None
 
 
 class DesiredSnapshot(Wire):
     generation: int
     terminals: list[DesiredTerminal]
+    revoked_tickets: list[str] = []
+    """Ids of tickets that open no session any more and whose sessions end."""
 
 
 class SyncResponse(Wire):
@@ -258,6 +300,14 @@ class SyncResponse(Wire):
     sync_seconds: float
     """When to sync next; stretched as the fleet grows."""
     server_time: datetime
+    continuity: str = ""
+    """Token to show with the next sync, after it was written to disk; empty from control planes of version 1.0."""
+    fence_seconds: float | None = None
+    """A terminal with policy `self_fence` must be dead this long after the *sending* of the last answered sync.
+    None from control planes of version 1.0: then nothing is fenced.
+    """
+    gateway_certificate: str = ""
+    """PEM chain for the key of `SyncRequest.gateway_csr`."""
 
 
 class WatchResponse(Wire):

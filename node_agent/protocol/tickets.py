@@ -42,6 +42,8 @@ class Ticket:
     scope: Scope
     principal: str
     """Who holds it: `user:<id>` or `service:<name>`."""
+    access_epoch: int = 0
+    """Rises when what was permitted before must end, such as on a changed password; 0 in tickets of version 1.0."""
 
 
 def issue(key: Ed25519PrivateKey, kid: str, ticket: Ticket, now: float) -> str:
@@ -52,6 +54,7 @@ def issue(key: Ed25519PrivateKey, kid: str, ticket: Ticket, now: float) -> str:
         "sub": ticket.principal,
         "ter": ticket.terminal_id,
         "epo": ticket.epoch,
+        "aep": ticket.access_epoch,
         "scp": ticket.scope.value,
         "iat": int(now),
         "exp": int(now) + LIFETIME_SECONDS,
@@ -86,6 +89,7 @@ def verify(text: str, keys: Mapping[str, Ed25519PublicKey], node_id: str) -> Tic
             epoch=int(claims["epo"]),
             scope=Scope(claims["scp"]),
             principal=str(claims["sub"]),
+            access_epoch=int(claims.get("aep", 0)),
         )
     except jwt.ExpiredSignatureError as error:
         raise TicketError("ticket_expired", "the ticket has expired; ask for a new one") from error
@@ -93,5 +97,5 @@ def verify(text: str, keys: Mapping[str, Ed25519PublicKey], node_id: str) -> Tic
         raise TicketError("ticket_other_node", "the ticket is for another node") from error
     except jwt.PyJWTError as error:
         raise TicketError("ticket_invalid", "the ticket is not valid") from error
-    except (KeyError, ValueError) as error:
+    except (KeyError, ValueError, TypeError) as error:
         raise TicketError("ticket_invalid", "the ticket lacks a claim") from error

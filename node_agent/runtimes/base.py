@@ -1,13 +1,20 @@
-"""The contract of a runtime: one way to run terminals.
+"""The contract of a runtime: one way to run terminals, and the bridge worker beside each.
 
 The agent calls, for each terminal: `prepare` before every `start`; `start` only while `inspect` says that nothing runs;
-`forget_credentials` once the broker has accepted the login; `stop` at any time; `destroy` only when stopped; `recover`
-once after a restart of the agent. All calls block and are made from worker threads, never two at a time for a terminal.
+`start_worker` only while no worker runs, with its configuration on disk; `forget_credentials` once the broker has
+accepted the login; `stop` at any time; `destroy` only when stopped; `recover` once after a restart of the agent.
+All calls block and are made from worker threads, never two at a time for a terminal, except `stats`, which may come at
+any time.
+
+What is started must outlive the agent, is entered in the roster before `start` returns, and is ended from its handle
+alone by the engine of its kind (`node_agent.process.Engine`): so also by the watchdog, while the agent hangs.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol
 
 from node_agent.layout import TerminalLayout
@@ -35,31 +42,85 @@ class TerminalSpec:
     fingerprint: str
 
 
+@dataclass(frozen=True)
+class Capabilities:
+    """What a runtime does beyond running terminals."""
+
+    real_mt5: bool = False
+    """It runs MetaTrader 5 itself, from a terminal template."""
+    memory_limit: bool = False
+    """A terminal that takes too much memory is ended, and alone."""
+    cpu_limit: bool = False
+    own_network: bool = False
+    """A terminal has its own network, so that its outgoing address can be chosen."""
+    isolates_users: bool = False
+    """A terminal cannot read the files, nor see the processes, of another one or of the agent."""
+    view: bool = False
+    """Its screen can be shown."""
+
+
+@dataclass(frozen=True)
+class Usage:
+    """What a terminal uses, with its bridge worker where the two cannot be told apart."""
+
+    memory: int
+    """Bytes that the machine would have back without it."""
+    cpu_seconds: float
+    """Processor time since it was started."""
+    processes: int
+
+
+@dataclass(frozen=True)
+class WorkerSeat:
+    """Where a terminal's bridge worker sits: how it reaches the terminal, and what its files are called there."""
+
+    backend: str
+    options: Mapping[str, str]
+    """Of the bridge backend."""
+    inside: Callable[[Path], str] = str
+    """The name, where the worker runs, of a file of the terminal's layout."""
+
+
 class Runtime(Protocol):
     """One way to run terminals. Methods raise LaunchError, and StorageError from the roster."""
 
     name: str
+    capabilities: Capabilities
 
     def prepare(self, spec: TerminalSpec, credentials: Credentials) -> None:
         """Make the folder ready, with the start-up file that holds the credentials (0600)."""
 
     def start(self, spec: TerminalSpec) -> Handle:
-        """Start the terminal so that it outlives the agent. Returns at once, before it has logged in."""
+        """Start the terminal so that it outlives the agent. Returns before it has logged in."""
 
     def inspect(self, spec: TerminalSpec) -> Handle | None:
-        """The running process, or None."""
+        """The running terminal, or None. Cheap: asked twice a second."""
 
     def stop(self, spec: TerminalSpec, grace: float) -> None:
-        """Ask it to end, force it after `grace` seconds; removes the credentials from disk."""
+        """Ask it to end, force it after `grace` seconds; removes the credentials from disk.
+
+        Raises TimeoutError when it has not ended: then nothing may be started in its place.
+        """
 
     def destroy(self, spec: TerminalSpec) -> None:
-        """Remove everything of the terminal from disk."""
+        """Remove everything of the terminal from this machine. Nothing to remove is no error."""
 
-    def recover(self, spec: TerminalSpec) -> Handle | None:
-        """Find the running process after a restart of the agent, even when its handle was never recorded."""
+    def recover(self, specs: Sequence[TerminalSpec]) -> list[Handle]:
+        """Enter in the roster what runs of these terminals, workers included, and is missing there: what was started
+        just before an agent died. The handles that were missing.
+        """
+
+    def stats(self, spec: TerminalSpec) -> Usage | None:
+        """What the running terminal uses; None when it does not run or nobody knows."""
 
     def forget_credentials(self, spec: TerminalSpec) -> None:
-        """Remove the start-up file; the terminal has read it."""
+        """Remove the start-up file; the terminal has read it. Nothing to remove is no error."""
 
-    def worker_backend(self, spec: TerminalSpec) -> tuple[str, dict[str, str]]:
-        """Name and options of the bridge backend that reaches this terminal."""
+    def worker_seat(self, spec: TerminalSpec) -> WorkerSeat:
+        """What the worker's configuration must say here."""
+
+    def start_worker(self, spec: TerminalSpec, fingerprint: str) -> Handle:
+        """Start the bridge worker with the configuration on disk, so that it outlives the agent and can be ended alone.
+
+        May be called while no terminal runs; then either the worker waits for the terminal, or LaunchError.
+        """

@@ -6,23 +6,28 @@ import errno
 import json
 import shutil
 import sys
+from collections.abc import Sequence
+
+import psutil
 
 from node_agent.files import private_folder, write_atomically
 from node_agent.process import Handle, Role, Slot
 from node_agent.protocol.messages import Reason
 from node_agent.protocol.sealing import Credentials
 from node_agent.roster import Candidate, Roster
-from node_agent.runtimes.base import LaunchError, TerminalSpec
+from node_agent.runtimes.base import Capabilities, LaunchError, TerminalSpec, Usage, WorkerSeat
+from node_agent.worker import Modules, start_worker, worker_command
 
 
 class SimulatedRuntime:
-    """Implements `base.Runtime`. `module` is what `python -m` runs as the terminal."""
+    """Implements `base.Runtime`. `modules` are what `python -m` runs as the terminal and its worker."""
 
     name = "simulated"
+    capabilities = Capabilities()
 
-    def __init__(self, roster: Roster, module: str = "mt5_bridge.simulated.terminal") -> None:
+    def __init__(self, roster: Roster, modules: Modules | None = None) -> None:
         self._roster = roster
-        self._module = module
+        self._modules = modules or Modules()
 
     def prepare(self, spec: TerminalSpec, credentials: Credentials) -> None:
         if any(character in credentials.password + credentials.server for character in "\r\n\0"):
@@ -67,22 +72,43 @@ class SimulatedRuntime:
         except OSError as error:
             raise _failure(error, "The terminal's folder cannot be removed") from error
 
-    def recover(self, spec: TerminalSpec) -> Handle | None:
-        self._roster.adopt([Candidate(self._slot(spec), tuple(self._command(spec)))])
-        return self.inspect(spec)
+    def recover(self, specs: Sequence[TerminalSpec]) -> list[Handle]:
+        terminals = [Candidate(self._slot(spec), tuple(self._command(spec))) for spec in specs]
+        workers = [
+            Candidate(Slot(Role.WORKER, spec.terminal_id), tuple(worker_command(spec.layout, self._modules.worker)))
+            for spec in specs
+        ]
+        return self._roster.adopt([*terminals, *workers])
+
+    def stats(self, spec: TerminalSpec) -> Usage | None:
+        handle = self.inspect(spec)
+        if handle is None:
+            return None
+        try:
+            process = psutil.Process(handle.pid)
+            times = process.cpu_times()
+            return Usage(process.memory_info().rss, times.user + times.system, 1)
+        except psutil.Error:
+            return None
 
     def forget_credentials(self, spec: TerminalSpec) -> None:
         spec.layout.startup.unlink(missing_ok=True)
 
-    def worker_backend(self, spec: TerminalSpec) -> tuple[str, dict[str, str]]:
-        return "simulated", {"ipc": f"unix:{spec.layout.ipc_socket}"}
+    def worker_seat(self, spec: TerminalSpec) -> WorkerSeat:
+        return WorkerSeat("simulated", {"ipc": f"unix:{spec.layout.ipc_socket}"})
+
+    def start_worker(self, spec: TerminalSpec, fingerprint: str) -> Handle:
+        try:
+            return start_worker(self._roster, spec.layout, spec.terminal_id, fingerprint, self._modules.worker)
+        except OSError as error:
+            raise _failure(error, "The bridge to the terminal cannot be started") from error
 
     def _slot(self, spec: TerminalSpec) -> Slot:
         return Slot(Role.TERMINAL, spec.terminal_id)
 
     def _command(self, spec: TerminalSpec) -> list[str]:
         folder, ipc = str(spec.layout.folder), f"unix:{spec.layout.ipc_socket}"
-        return [sys.executable, "-m", self._module, "--folder", folder, "--ipc", ipc]
+        return [sys.executable, "-m", self._modules.terminal, "--folder", folder, "--ipc", ipc]
 
 
 def _failure(error: OSError, sentence: str) -> LaunchError:

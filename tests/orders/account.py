@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from mt5_bridge.client import BridgeError, BridgeLost, MetaTrader5
+from tests.orders.door import GatewayDoor
 from tests.orders.faults import CutError, Fault, FaultPlan, LateError, Proxy, is_order, is_order_answer, message
 
 PASSWORD: Final = "farm-Secret-1"
@@ -22,7 +23,7 @@ SLOW_SECONDS: Final = 7.0
 
 
 class AccountLine:
-    """client -> proxy -> worker -> proxy -> terminal -> proxy -> broker; what dies is started again."""
+    """client, gateway, worker, terminal, broker, each behind a proxy of the one before; what dies is started again."""
 
     def __init__(self, folder: Path, login: int, broker: str, plan: FaultPlan) -> None:
         self.folder = folder
@@ -33,16 +34,17 @@ class AccountLine:
         self._lock = threading.Lock()
         self._closing = threading.Event()
         self.slowed = threading.Event()
+        self._door = GatewayDoor(folder, f"ter_{login:016}", folder / "c", folder / "token")
         self._proxies = self._open_proxies()
         self._write_files()
-        for role in ("terminal", "worker"):
+        for role in ("terminal", "worker", "gateway"):
             self._start(role)
         self._keeper = threading.Thread(target=self._keep, daemon=True)
         self._keeper.start()
 
     def client(self) -> MetaTrader5:
-        """A client behind the faulty link. Raises BridgeError, BridgeLost."""
-        return MetaTrader5(self._path("c"), token=TOKEN, scope="trade", epoch=1, principal="user:usr_1")
+        """A client behind the faulty link, with a fresh ticket. Raises BridgeError, BridgeLost."""
+        return self._door.client(self._tls_proxy)
 
     def connected(self) -> bool:
         """Whether everything up to the broker is connected."""
@@ -66,9 +68,10 @@ class AccountLine:
         return f"unix:{self.folder}/{name}"
 
     def _open_proxies(self) -> tuple[Proxy, ...]:
-        tcp = socket.create_server(("127.0.0.1", 0))
-        self._broker_proxy = f"127.0.0.1:{tcp.getsockname()[1]}"
+        tcp, tls = (socket.create_server(("127.0.0.1", 0)) for _ in range(2))
+        self._broker_proxy, self._tls_proxy = (f"127.0.0.1:{one.getsockname()[1]}" for one in (tcp, tls))
         return (
+            Proxy(tls, self._door.address, lambda: TlsEyes(self).pair, framed=False),
             Proxy(self._listen("c"), lambda: self._path("w"), lambda: ClientEyes(self).pair, framed=False),
             Proxy(self._listen("i"), lambda: self._path("t"), lambda: WorkerEyes(self).pair, framed=True),
             Proxy(tcp, lambda: self._broker, lambda: (self._terminal_asks, self._terminal_is_told), framed=True),
@@ -90,7 +93,7 @@ class AccountLine:
         (config / "servers.json").write_text(json.dumps({SERVER: self._broker_proxy}))
         (self.folder / "token").write_text(TOKEN)
         worker = {
-            "terminal_id": f"ter_{self.login}",
+            "terminal_id": f"ter_{self.login:016}",
             "epoch": 1,
             "listen": self._path("w"),
             "backend": "simulated",
@@ -114,8 +117,13 @@ class AccountLine:
                 self._path("t"),
             ],
             "worker": ["mt5_bridge.worker", "--config", str(self.folder / "worker.json")],
+            "gateway": ["node_agent.gateway", "--config", str(self._door.config)],
         }
-        self._children[role] = subprocess.Popen([sys.executable, "-m", *commands[role]], stdin=subprocess.DEVNULL)
+        # The gateway's log is on stdout and has a line for each refused hello of a broken link.
+        output = subprocess.DEVNULL if role == "gateway" else None
+        self._children[role] = subprocess.Popen(
+            [sys.executable, "-m", *commands[role]], stdin=subprocess.DEVNULL, stdout=output
+        )
 
     def kill(self, role: str) -> None:
         """End a process with no chance to tidy up."""
@@ -150,8 +158,29 @@ class AccountLine:
         return frame
 
 
+class TlsEyes:
+    """Between client and gateway. All is encrypted, so faults meet whatever goes through once a session is open."""
+
+    def __init__(self, line: AccountLine) -> None:
+        self._line = line
+        self.pair = (self._request, self._answer)
+
+    def _request(self, data: bytes) -> bytes:
+        match self._line.plan.draw(Fault.TLS_REQUEST_CUT, Fault.GATEWAY_KILLED):
+            case Fault.TLS_REQUEST_CUT:
+                raise CutError(data[: self._line.plan.part(len(data))])
+            case Fault.GATEWAY_KILLED:
+                self._line.kill_soon("gateway")
+        return data
+
+    def _answer(self, data: bytes) -> bytes:
+        if self._line.plan.draw(Fault.TLS_ANSWER_CUT):
+            raise CutError(data[: self._line.plan.part(len(data))])
+        return data
+
+
 class ClientEyes:
-    """Between client and worker. Bytes, not frames: an order is known by its name in them."""
+    """Between gateway and worker. Bytes, not frames: an order is known by its name in them."""
 
     def __init__(self, line: AccountLine) -> None:
         self._line = line

@@ -19,9 +19,12 @@ CHUNK = 65_536
 class Fault(StrEnum):
     """What may happen to an order on its way. The first word says where."""
 
-    CLIENT_REQUEST_CUT = "client: request cut mid-frame"
-    CLIENT_ANSWER_CUT = "client: answer cut mid-frame"
-    CLIENT_ANSWER_LOST = "client: answer lost"
+    TLS_REQUEST_CUT = "client: TLS stream to the gateway cut"
+    TLS_ANSWER_CUT = "client: TLS stream from the gateway cut"
+    GATEWAY_KILLED = "gateway killed between request and answer"
+    CLIENT_REQUEST_CUT = "gateway: request cut mid-frame"
+    CLIENT_ANSWER_CUT = "gateway: answer cut mid-frame"
+    CLIENT_ANSWER_LOST = "gateway: answer lost"
     KILLED_BEFORE_CLIENT_ANSWER = "worker killed between settling and answering"
     KILLED_JOURNALED = "worker killed between journal and check"
     KILLED_BEFORE_SEND = "worker killed between journal and send"
@@ -38,6 +41,9 @@ class Fault(StrEnum):
 
 
 SHARES: dict[Fault, float] = {
+    Fault.TLS_REQUEST_CUT: 0.003,
+    Fault.TLS_ANSWER_CUT: 0.003,
+    Fault.GATEWAY_KILLED: 0.0005,
     Fault.CLIENT_REQUEST_CUT: 0.004,
     Fault.CLIENT_ANSWER_CUT: 0.004,
     Fault.CLIENT_ANSWER_LOST: 0.004,

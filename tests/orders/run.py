@@ -46,6 +46,7 @@ class Share:
     orders: int
     seed: int
     scale: float
+    netting: bool
 
 
 @dataclass
@@ -103,7 +104,7 @@ def run_account(share: Share) -> Report:
     try:
         assert until(line.connected, READY_SECONDS), "the account's terminal was not connected in time"
         plan.on = True
-        source, lock = chains(share.orders), threading.Lock()
+        source, lock = chains(share.orders, netting=share.netting), threading.Lock()
         traders = [Trader(line, source, lock) for _ in range(TRADERS)]
         for trader in traders:
             trader.start()
@@ -157,9 +158,12 @@ def run(orders: int, *, seed: int, accounts: int, scale: float, folder: Path, br
             orders // accounts + (number < orders % accounts),
             chooser.randrange(2**32),
             scale,
+            netting=number % 2 == 1,
         )
         for number in range(accounts)
     ]
+    for share in shares:
+        _make_broker_moody(admin, share)
     begun = time.monotonic()
     report = Report(Verdict(), Counter())
     try:
@@ -174,6 +178,14 @@ def run(orders: int, *, seed: int, accounts: int, scale: float, folder: Path, br
         broker.kill()
     report.seconds = time.monotonic() - begun
     return report
+
+
+def _make_broker_moody(admin: BrokerAdmin, share: Share) -> None:
+    """Every other account nets; some orders are requoted, refused or filled in part."""
+    if share.netting:
+        admin.configure_account(share.login, margin_mode=0)
+    for number, kind in enumerate(("requote", "reject", "partial")):
+        admin.add_fault(kind, login=share.login, times=0, chance=0.01 * share.scale, seed=share.seed + number)
 
 
 def _kill_sometimes(broker: Broker, shares: list[Share], futures: list[Any], kills: int, report: Report) -> None:
@@ -199,6 +211,7 @@ def describe(report: Report) -> str:
         f"broker killed: {report.broker_kills}",
         *(f"{fault.value}: {report.happened[fault]}" for fault in Fault),
         "journal: " + ", ".join(f"{count} {state}" for state, count in sorted(verdict.states.items())),
+        f"filled in part: {verdict.in_part}",
         "settled from the books: " + ", ".join(f"{n} {state}" for state, n in sorted(verdict.settled_later.items())),
         "not done: " + ", ".join(f"{count} {reason}" for reason, count in verdict.reasons.most_common()),
         f"doubled {len(verdict.doubled)}, lost {len(verdict.lost)}, not settled {len(verdict.unsettled)}, "

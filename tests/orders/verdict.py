@@ -7,10 +7,14 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from tests.orders.workload import DEAL, MODIFY, PENDING, REMOVE, SLTP, STEPS, Chain
+from tests.orders.workload import ACTIONS, CLOSE_BY, DEAL, PENDING, STEPS, Chain
 
 CANCELED = 2
 BALANCE = 2
+DONE_PARTIAL = 10010
+CLOSE_BY_TYPE = 8
+DEALS = {DEAL: 1, PENDING: 0, CLOSE_BY: 2}
+"""How many deals an order of each action has."""
 
 
 @dataclass
@@ -19,6 +23,8 @@ class Verdict:
 
     wishes: int = 0
     attempts: int = 0
+    in_part: int = 0
+    """Orders filled in part."""
     states: Counter[str] = field(default_factory=Counter)
     settled_later: Counter[str] = field(default_factory=Counter)
     reasons: Counter[str] = field(default_factory=Counter)
@@ -36,6 +42,7 @@ class Verdict:
         """Add another account's counts."""
         self.wishes += other.wishes
         self.attempts += other.attempts
+        self.in_part += other.in_part
         for mine, theirs in (
             (self.states, other.states),
             (self.settled_later, other.settled_later),
@@ -65,6 +72,7 @@ def _count(journal: Sequence[dict[str, Any]], verdict: Verdict) -> None:
     for row in journal:
         state = row["state"]
         verdict.states[state] += 1
+        verdict.in_part += row["retcode"] == DONE_PARTIAL
         if state in {"journaled", "sent", "unknown"}:
             verdict.unsettled.append(f"{row['client_order_id']} is {state}")
         if row["text"] == "settled from the account's books" or row["code"] == "not_executed":
@@ -93,13 +101,13 @@ MOST_LOOKED_AT = 100
 def _judge_book(
     journal: Sequence[dict[str, Any]], orders: Sequence[Any], trades: Sequence[Any], verdict: Verdict
 ) -> None:
-    """Each order of the book belongs to one row that is done, and each such row has its order and its one deal."""
+    """Each order of the book belongs to one row that is done, and each such row has its order and its deals."""
     book = {order.ticket: order for order in orders}
     claimed: Counter[int] = Counter()
     deals = Counter(deal.order for deal in trades)
     for row in journal:
         request, ticket = row["request"], row["order"]
-        if row["state"] != "done" or request["action"] not in {DEAL, PENDING}:
+        if row["state"] != "done" or request["action"] not in DEALS:
             continue
         claimed[ticket] += 1
         order = book.get(ticket)
@@ -107,13 +115,16 @@ def _judge_book(
             verdict.lost.append(f"{row['client_order_id']} is done as {ticket}, the book does not have it")
         elif not _is_same(order, request):
             verdict.wrong.append(f"{row['client_order_id']} is done as {ticket}, which is another order")
-        if deals[ticket] != (request["action"] == DEAL):
+        if deals[ticket] != DEALS[request["action"]]:
             verdict.wrong.append(f"{row['client_order_id']} has {deals[ticket]} deals")
     verdict.wrong += [f"order {ticket} belongs to {count} rows" for ticket, count in claimed.items() if count > 1]
     verdict.doubled += [f"the book has {book[ticket]}, no row does" for ticket in book if ticket not in claimed]
 
 
 def _is_same(order: Any, request: dict[str, Any]) -> bool:
+    if request["action"] == CLOSE_BY:
+        pair = (request["position"], request["position_by"])
+        return bool(order.type == CLOSE_BY_TYPE and (order.position_id, order.position_by_id) == pair)
     return bool(
         order.symbol == request["symbol"]
         and order.type == request["type"]
@@ -126,12 +137,12 @@ def _is_same(order: Any, request: dict[str, Any]) -> bool:
 
 def _judge_marks(chains: Sequence[Chain], orders: Sequence[Any], verdict: Verdict) -> None:
     """Beside the journal: what the clients wished, counted in the book alone."""
-    marks = Counter(order.comment for order in orders)
+    marks = Counter(order.comment for order in orders if order.type != CLOSE_BY_TYPE)
     wanted: Counter[str] = Counter()
     for chain in chains:
         for step in range(chain.done):
-            if STEPS[chain.kind][step] in {DEAL, PENDING}:
-                wanted["same" if chain.kind == "same" else f"{chain.kind} {chain.number} {step}"] += 1
+            if ACTIONS[STEPS[chain.kind][step]] in {DEAL, PENDING}:
+                wanted[chain.mark_of(step)] += 1
         if chain.done == len(STEPS["pending"]) and chain.kind == "pending":
             _judge_removal(chain, orders, verdict)
     for mark in marks.keys() | wanted.keys():
@@ -142,9 +153,6 @@ def _judge_marks(chains: Sequence[Chain], orders: Sequence[Any], verdict: Verdic
 
 
 def _judge_removal(chain: Chain, orders: Sequence[Any], verdict: Verdict) -> None:
-    order = next((order for order in reversed(orders) if order.ticket == chain.ticket), None)
+    order = next((order for order in reversed(orders) if order.ticket == chain.tickets[0]), None)
     if order is None or order.state != CANCELED or order.price_open != 0.4:
         verdict.lost.append(f"pending {chain.number} is not changed and removed: {order}")
-
-
-assert {MODIFY, REMOVE, SLTP} <= {action for steps in STEPS.values() for action in steps}

@@ -121,6 +121,8 @@ def test_without_a_process_it_prepares_backs_off_or_loops() -> None:
     assert outcome(resting) == (Phase.BACKING_OFF, Reason.PROCESS_EXIT)
     looping = Restarts(count=5, recent=tuple(NOW - each for each in range(5)))
     assert outcome(replace(none, restarts=looping)) == (Phase.CRASH_LOOP, Reason.PROCESS_EXIT)
+    assert outcome(replace(resting, out_of_memory=True)) == (Phase.BACKING_OFF, Reason.OUT_OF_MEMORY)
+    assert outcome(replace(none, restarts=looping, out_of_memory=True)) == (Phase.CRASH_LOOP, Reason.OUT_OF_MEMORY)
     full = Problem(Reason.DISK_FULL, "The disk of the node is full.")
     assert outcome(replace(none, problem=full)) == (Phase.BACKING_OFF, Reason.DISK_FULL)
 

@@ -993,7 +993,7 @@ export interface components {
          * @description Why a terminal is not ready.
          * @enum {string}
          */
-        Reason: "bad_credentials" | "broker_unreachable" | "ipc_timeout" | "algo_trading_off" | "wrong_account" | "process_exit" | "out_of_memory" | "disk_full" | "live_update" | "template_broken";
+        Reason: "bad_credentials" | "broker_unreachable" | "ipc_timeout" | "algo_trading_off" | "wrong_account" | "process_exit" | "out_of_memory" | "disk_full" | "live_update" | "template_broken" | "lease_expired";
         /**
          * Scope
          * @description What a session may do. `trade` includes `read`.

@@ -16,7 +16,9 @@ import structlog
 import control_plane.agent_api.service
 import control_plane.identity.service
 import control_plane.ids
+import node_agent.roster
 import node_agent.sync
+from node_agent.process import Handle
 
 
 class Chance:
@@ -48,6 +50,16 @@ class TimeSource:
         return int(self.at() * 1e9)
 
 
+class ProcessTable:
+    """What the system says of processes; `births` is replaced by each world."""
+
+    def __init__(self) -> None:
+        self.births: Callable[[int], str | None] = lambda _pid: None
+
+    def is_alive(self, handle: Handle) -> bool:
+        return self.births(handle.pid) == handle.birth
+
+
 class _CheapHasher:
     def __init__(self, **_costs: int) -> None:
         pass
@@ -69,6 +81,7 @@ class _InlineThreads:
 
 CHANCE = Chance()
 TIME = TimeSource()
+PROCESSES = ProcessTable()
 
 
 class _VirtualDatetime(datetime):
@@ -88,10 +101,11 @@ def simulated_environment() -> Iterator[None]:
             (control_plane.agent_api.service, "to_thread", _InlineThreads),
             (node_agent.sync, "secrets", CHANCE),
             (node_agent.sync, "random", CHANCE),
+            (node_agent.roster, "is_alive", PROCESSES.is_alive),
             (jwt.api_jwt, "datetime", _VirtualDatetime),
         ):
             patches.enter_context(mock.patch.object(target, name, value))
         before = structlog.get_config()
-        structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL + 1))
+        structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
         patches.callback(lambda: structlog.configure(**before))
         yield

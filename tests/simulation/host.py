@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import random
 import sqlite3
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from node_agent.database import Database
 from node_agent.errors import StorageError
-from node_agent.process import Handle, Role, Slot
+from node_agent.process import Children, Ending, Handle, Role, Slot
 from tests.simulation.database import CrashError
 from tests.simulation.loop import SimProcess, VirtualLoop
 from tests.simulation.network import Weather
@@ -111,8 +111,8 @@ class Clocks:
 class OsProcess(SimProcess):
     """A process of a machine, known to its system by pid and birth."""
 
-    def __init__(self, host: Host, slot: Slot) -> None:
-        super().__init__(f"{host.name}/{slot.role.value}/{slot.id}", host.loop)
+    def __init__(self, host: Host, slot: Slot | None, name: str = "") -> None:
+        super().__init__(f"{host.name}/{name or slot}", host.loop)
         self.host = host
         self.slot = slot
         self.pid = host.machines.next_pid()
@@ -148,26 +148,19 @@ class Machines:
         process = self.processes.get(pid)
         return process.birth if process is not None and process.alive else None
 
-    def is_alive(self, handle: Handle) -> bool:
-        return self.birth_of(handle.pid) == handle.birth
 
+class SimChildren(Children):
+    """The engine of plain processes, for processes of this world."""
 
-class SimChildren:
-    """Stands in for `node_agent.process.Children`. `launch` makes the process of a slot."""
-
-    def __init__(self, host: Host, launch: Callable[[Slot, str], OsProcess]) -> None:
+    def __init__(self, host: Host) -> None:
+        super().__init__()
         self._host = host
-        self._launch = launch
-
-    def start(self, slot: Slot, command: Sequence[str], output: Path, fingerprint: str, now: float) -> Handle:
-        process = self._launch(slot, fingerprint)
-        return Handle(slot, process.pid, process.birth, now, fingerprint)
 
     def reap(self) -> None:
         """Nothing stays a zombie here."""
 
-    def exit_code(self, handle: Handle) -> int | None:
-        return None
+    def ending(self, handle: Handle) -> Ending:
+        return Ending()
 
     def stop(self, handle: Handle, grace: float) -> None:
         self.kill(handle)
@@ -198,6 +191,7 @@ class Host:
         self.disk = SimDisk(folder / "agent.sqlite3")
         self.files: dict[str, bytes] = {}
         """Small files of the agent, written atomically."""
+        self.terminal_folders: set[str] = set()
         self.journals: dict[str, list[dict[str, object]]] = {}
         """The workers' order journals by terminal id."""
 
@@ -210,7 +204,7 @@ class Host:
         return self.frozen_since is not None
 
     def of_role(self, role: Role) -> list[OsProcess]:
-        return [process for process in self.processes.values() if process.slot.role is role]
+        return [process for process in self.processes.values() if process.slot and process.slot.role is role]
 
     def freeze(self) -> None:
         """Suspended, or its virtual machine paused: nothing on it runs, its clocks are another matter."""

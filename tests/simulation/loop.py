@@ -116,6 +116,7 @@ class VirtualLoop(asyncio.BaseEventLoop):
         self.graveyard: list[object] = []
         """What killed processes left, kept until the end: letting go of a coroutine would run its `finally`."""
         self.failures: list[str] = []
+        self._clock_resolution = 1e-5  # seconds since 1970 are no finer in a float
         self._selector = _Selector(self)
         self.set_exception_handler(self._on_error)
 

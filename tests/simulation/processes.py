@@ -30,6 +30,7 @@ class TerminalProcess(OsProcess):
     ) -> None:
         super().__init__(host, slot)
         self.terminal_id = slot.owner
+        self.slot: Slot = slot
         self.broker = broker
         self.login = login
         self.password = password
@@ -83,6 +84,7 @@ class WorkerProcess(OsProcess):
 
     def __init__(self, host: Host, slot: Slot, epoch: int, login: int) -> None:
         super().__init__(host, slot)
+        self.slot: Slot = slot
         self.epoch = epoch
         self.login = login
         self.ready = False
@@ -92,7 +94,7 @@ class WorkerProcess(OsProcess):
         found = [
             process
             for process in self.host.of_role(Role.TERMINAL)
-            if isinstance(process, TerminalProcess) and process.slot.owner == self.slot.owner
+            if isinstance(process, TerminalProcess) and process.terminal_id == self.slot.owner
         ]
         return found[-1] if found else None
 
@@ -108,6 +110,8 @@ class Reporter:
         self.logged_in: Callable[[TerminalProcess], None] = lambda _process: None
         self.traded: Callable[[TerminalProcess, Deal, int, str], None] = lambda *_facts: None
         self.process_ended: Callable[[TerminalProcess], None] = lambda _process: None
+        self.stopping: Callable[[TerminalProcess, str], None] = lambda *_facts: None
+        """The farm itself is about to end a terminal: which, and why it says it does."""
 
 
 class SimBridge:

@@ -250,7 +250,7 @@ class SimAgent(OsProcess):
         probe = _ask(worker, terminal, desired, now)
         if record.saw(probe, desired):
             self._remember(record)
-        if probe.account is not None:
+        if probe.link is Link.AUTHORISED:
             self._collect(record, desired, worker)
 
     def _collect(self, record: TerminalRecord, desired: DesiredTerminal, worker: WorkerProcess) -> None:
@@ -399,6 +399,9 @@ def _ask(worker: WorkerProcess, terminal: TerminalProcess | None, desired: Desir
     if not terminal.logged_in:
         return Probe(Link.CONNECTING, now)
     positions = terminal.broker.accounts[terminal.login].positions
+    # Not with each look: the control plane's equity curve is not what is tested here, and costs most.
+    shown = positions != terminal.shown_positions
+    terminal.shown_positions = positions
     account = AccountSnapshot(
         login=terminal.login,
         server=SERVER,
@@ -420,6 +423,6 @@ def _ask(worker: WorkerProcess, terminal: TerminalProcess | None, desired: Desir
         server=desired.server,
         connected=True,
         trade_allowed=True,
-        account=account,
+        account=account if shown else None,
         quote_moved_at=now,
     )

@@ -49,6 +49,8 @@ class Broker:
     def __init__(self) -> None:
         self.accounts: dict[int, BrokerAccount] = {}
         self._tickets = 1000
+        self.open = True
+        """Whether the market is open, so that Expert Advisors trade."""
 
     def add(self, login: int, password: str) -> None:
         self.accounts[login] = BrokerAccount(login, password)

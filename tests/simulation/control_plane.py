@@ -20,7 +20,7 @@ from node_agent.protocol.tickets import Scope
 from tests.simulation.database import CrashError, MemoryDatabase
 from tests.simulation.loop import SimProcess, VirtualLoop
 
-_PERIODS = {"jobs": 4.0, "placement": 10.0, "node-leases": 10.0, "unsettled-orders": 30.0, "retention": 600.0}
+_PERIODS = {"jobs": 15.0, "placement": 20.0, "node-leases": 10.0, "unsettled-orders": 30.0, "retention": 600.0}
 """How often the loops run here: often enough for every interleaving, seldom enough for thousands of seeds."""
 _OTHER_PERIOD = 10.0
 

@@ -43,11 +43,20 @@ class CrashError(BaseException):
     """The process that runs this code dies here. No handler of the farm catches it."""
 
 
+class _KeptConnection(sqlite3.Connection):
+    """SQLAlchemy closes the connection of code that dies; the data must outlive that."""
+
+    def close(self) -> None:
+        """Only `discard` ends it."""
+
+
 class MemoryDatabase(Database):
     """One connection for the one thread. Triggers watch what must never be written, whoever writes it."""
 
     def __init__(self, image: bytes | None = None) -> None:
-        self._raw = sqlite3.connect(":memory:", check_same_thread=False, isolation_level=None)
+        self._raw = sqlite3.connect(
+            ":memory:", check_same_thread=False, isolation_level=None, factory=_KeptConnection
+        )
         if image is not None:
             self._raw.deserialize(image)
         self._raw.execute("PRAGMA foreign_keys=ON")
@@ -110,7 +119,7 @@ class MemoryDatabase(Database):
 
     def discard(self) -> None:
         self.engine.dispose()
-        self._raw.close()
+        sqlite3.Connection.close(self._raw)
 
 
 def template_image() -> bytes:

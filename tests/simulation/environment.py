@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import logging
 import random
+import warnings
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, tzinfo
 from typing import Any
@@ -105,7 +107,10 @@ def simulated_environment() -> Iterator[None]:
             (jwt.api_jwt, "datetime", _VirtualDatetime),
         ):
             patches.enter_context(mock.patch.object(target, name, value))
+        patches.enter_context(warnings.catch_warnings())
+        warnings.filterwarnings("ignore", "coroutine .* was never awaited", RuntimeWarning)  # its process was killed
         before = structlog.get_config()
         structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
         patches.callback(lambda: structlog.configure(**before))
         yield
+        gc.collect()

@@ -31,6 +31,7 @@ class Connection:
     owner: Owner
     account_id: str
     login: int
+    password: str
     removed: bool = False
 
 
@@ -75,9 +76,9 @@ class People:
             act()
 
     def settle(self) -> None:
-        """Everybody enters the password that the broker knows."""
+        """Whoever has not yet entered the password that the broker knows does so."""
         for connection in self.connections:
-            if not connection.removed:
+            if not connection.removed and connection.password != self._world.broker.accounts[connection.login].password:
                 self._enter_password(connection)
 
     def _try(self, what: str, work: Callable[[Farm], Any]) -> Any:
@@ -106,7 +107,7 @@ class People:
 
         account_id = self._try(f"connect {login}", connect)
         if account_id is not None:
-            self.connections.append(Connection(owner, account_id, login))
+            self.connections.append(Connection(owner, account_id, login, password))
 
     def _on_account(self, what: str, connection: Connection, work: Callable[[Farm, Any], None]) -> bool:
         def perform(farm: Farm) -> bool:
@@ -139,11 +140,12 @@ class People:
 
     def _enter_password(self, one: Connection) -> None:
         password = self._world.broker.accounts[one.login].password
-        self._on_account(
+        if self._on_account(
             "password of",
             one,
             lambda farm, sql: farm.accounts.change_password(sql, one.owner, one.account_id, password),
-        )
+        ):
+            one.password = password
 
     def _rival(self) -> None:
         """Somebody else connects the same login, rightly or not."""

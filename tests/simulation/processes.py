@@ -40,6 +40,8 @@ class TerminalProcess(OsProcess):
         self.report = report
         self.logged_in = False
         self.refused = False
+        self.shown_positions: int | None = None
+        """What the agent reported last."""
         self.spawn(self._live())
 
     @property
@@ -74,7 +76,7 @@ class TerminalProcess(OsProcess):
                     self.report.logged_in(self)
                 else:
                     self.refused = True
-            if self.logged_in and self.loop.now >= next_trade:
+            if self.logged_in and self.broker.open and self.loop.now >= next_trade:
                 next_trade = self.loop.now + chance.uniform(30.0, 150.0)
                 self.trade()
 

@@ -12,6 +12,8 @@ from collections.abc import Iterator
 from tests.simulation.environment import simulated_environment
 from tests.simulation.world import Result, play
 
+_CHUNK = 8
+
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
@@ -26,7 +28,7 @@ def main() -> int:
     faults: Counter[str] = Counter()
     events = played = 0
     broken: list[Result] = []
-    for result in _play_all(range(options.first, options.first + options.seeds), options.processes):
+    for result in play_all(list(range(options.first, options.first + options.seeds)), options.processes):
         played += 1
         events += result.events
         faults.update(result.faults)
@@ -40,19 +42,21 @@ def main() -> int:
     return 1 if broken else 0
 
 
-def _play_one(seed: int) -> Result:
+def play_quietly(seeds: list[int]) -> list[Result]:
+    """Results without their traces, which are long."""
     with simulated_environment():
-        result = play(seed)
-    result.trace.clear()
-    return result
+        results = [play(seed) for seed in seeds]
+    for result in results:
+        result.trace.clear()
+    return results
 
 
-def _play_all(seeds: range, processes: int) -> Iterator[Result]:
-    if processes <= 1:
-        yield from map(_play_one, seeds)
-        return
+def play_all(seeds: list[int], processes: int) -> Iterator[Result]:
+    """As they come, in no order."""
+    chunks = [seeds[start : start + _CHUNK] for start in range(0, len(seeds), _CHUNK)]
     with multiprocessing.get_context("fork").Pool(processes) as pool:
-        yield from pool.imap_unordered(_play_one, seeds, chunksize=4)
+        for results in pool.imap_unordered(play_quietly, chunks):
+            yield from results
 
 
 def _replay(seed: int) -> int:

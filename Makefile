@@ -7,10 +7,11 @@ PORTAL := control_plane/portal
 PIN := ../$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links
 PIN_WINDOWS := ../../$(BIN)/uv pip compile --quiet --python-platform x86_64-pc-windows-msvc --python-version 3.11 --only-binary :all: --generate-hashes --no-emit-index-url --no-emit-find-links
 N ?= 50000
+SEEDS ?= 2000
 FARM_EXTRAS := --extra simulated --extra agent --extra control --extra portal-build
 
 .DEFAULT_GOAL := help
-.PHONY: help setup portal demo test test-fast orders-test lint types format openapi lock wine clean conformance golden bench-replay bench-bridge
+.PHONY: help setup portal demo test test-fast orders-test lint types format openapi lock wine clean conformance golden bench-replay bench-bridge simulate
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -42,6 +43,9 @@ test-fast: setup ## Run the unit tests only
 
 orders-test: setup ## Send 50,000 orders through a faulty link (N=50000) and compare with the broker's book
 	@$(BIN)/python -m tests.orders.run --orders $(N)
+
+simulate: setup ## Play SEEDS=2000 farms through storms of faults in virtual time, or one with its trace: SEED=17
+	@$(BIN)/python -m tests.simulation.run $(if $(SEED),--seed $(SEED),--seeds $(SEEDS))
 
 conformance: setup ## Count what of the official API and its behaviour is proven
 	@$(BIN)/python -m tests.conformance.report

@@ -141,6 +141,7 @@ class World:
                 self.break_rule("not come to pass: " + "; ".join(missing))
                 return
             await asyncio.sleep(15.0)
+            self.people.settle()
         self.note("settled")
 
 

@@ -62,12 +62,15 @@ class TradeDesk:
         account: Account,
         mandate: Mandate,
         clock: Callable[[], float],
+        lease_over: Callable[[], bool] = lambda: False,
     ) -> None:
+        """`lease_over` says that nothing may be traded here any more, since another node may hold the terminal."""
         self._journal = journal
         self._executor = executor
         self._link = link
         self._account = account
         self._clock = clock
+        self._lease_over = lease_over
         self._watermark = journal.highest_ticket()
         self._broker_time = 0
         self._missed: set[str] = set()
@@ -143,6 +146,8 @@ class TradeDesk:
         if not self._link.linked:
             raise self._refuse(entry, State.NOT_EXECUTED, *_reason(terminal_lost()))
         self._journal.sent(entry.client_order_id, self._broker_time, self._watermark)
+        # Asked again as late as possible: the machine may have slept since the first time.
+        self._check_lease(entry)
         try:
             result = self._link.call("order_send", (dict(entry.request),))
         except (TypeError, SystemError) as error:
@@ -167,6 +172,7 @@ class TradeDesk:
         """Refuse what must not be sent. The account is compared on every trade."""
         if entry.epoch < self.mandate.epoch:
             raise self._refuse(entry, State.REFUSED, "stale_epoch", "the terminal has been assigned anew")
+        self._check_lease(entry)
         if not self._link.linked and not self._link.wrong_account:
             raise self._refuse(entry, State.NOT_EXECUTED, *_reason(terminal_lost()))
         account = self._link.call("account_info")
@@ -177,6 +183,12 @@ class TradeDesk:
         refusal = self.mandate.guard.refusal(entry.request, reduces=False)
         if refusal is not None and not self._reduces(entry.request):
             raise self._refuse(entry, State.REFUSED, *refusal)
+
+    def _check_lease(self, entry: Entry) -> None:
+        # Closing is refused as well: whoever holds the terminal now decides about its positions.
+        if self._lease_over():
+            text = "the node has lost touch with the farm for too long, so nothing is traded here"
+            raise self._refuse(entry, State.REFUSED, "guard_lease", text)
 
     def _has_no_broker(self) -> bool:
         terminal = self._link.call("terminal_info")

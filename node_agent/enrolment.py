@@ -74,6 +74,7 @@ async def enrol_node(layout: DataLayout, enrolment: EnrolmentFile, options: Enro
         sync_seconds=response.sync_seconds,
         timing=options.timing,
     )
+    layout.open_run_folder()
     write_atomically(layout.ca, response.ca_pem.encode())
     write_atomically(layout.gateway_files.certificate, response.gateway_certificate.encode())
     # Last: its presence means that the node is enrolled.

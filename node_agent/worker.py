@@ -23,6 +23,7 @@ class Modules:
     worker: str = "mt5_bridge.worker"
     bot: str = "mt5_bridge.strategies.runner"
     gateway: str = "node_agent.gateway"
+    watchdog: str = "node_agent.watchdog"
 
 
 def ensure_token(layout: TerminalLayout) -> None:
@@ -45,6 +46,7 @@ def write_worker_config(layout: TerminalLayout, desired: DesiredTerminal, seat: 
         "token_file": seat.inside(layout.token),
         "guard": desired.guard.model_dump(),
         "log_file": seat.inside(layout.logs / "bridge.log"),
+        "lease_file": seat.inside(layout.lease),
     }
     private_folder(layout.root)
     private_folder(layout.logs)

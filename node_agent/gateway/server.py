@@ -23,6 +23,8 @@ from mt5_bridge import auth
 from node_agent.gateway import hello
 from node_agent.gateway.admission import Admission
 from node_agent.gateway.configuration import GatewayConfig, Route, Routes, split_address
+from node_agent.gateway.door import Door
+from node_agent.gateway.endings import ending
 from node_agent.gateway.hello import RefusedError
 from node_agent.protocol.tickets import Ticket
 
@@ -31,7 +33,6 @@ _CHUNK = 256 * 1024
 _CLOSE_SECONDS = 2.0
 _STALLED_SECONDS = 60
 """A side that takes nothing for so long ends its session."""
-_MAX_STRANGERS = 128
 _DRAIN = 64 * 1024
 
 
@@ -42,7 +43,11 @@ class Conversation:
     sock: socket.socket
     since: float
     """time.monotonic() when it came."""
+    address: str = ""
+    """Where it comes from."""
     ticket: Ticket | None = None
+    opened: float = 0.0
+    """time.monotonic() when its ticket was redeemed."""
     worker: socket.socket | None = None
     thread: threading.Thread = field(default_factory=threading.Thread)
 
@@ -63,14 +68,14 @@ class GatewayServer:
         self._token_of = token_of
         self._lock = threading.Lock()
         self._conversations: set[Conversation] = set()
-        self._strangers = 0
+        self._door = Door(config.max_handshakes, config.max_handshakes_per_address)
         self._listener: socket.socket | None = None
         self._context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
 
     def listen(self) -> str:
         """Returns the address it listens on. Raises OSError when the port is taken, ssl.SSLError for a bad key."""
         self._context.minimum_version = ssl.TLSVersion.TLSv1_3
-        self._context.load_cert_chain(self._config.certificate, self._config.key)
+        self.load_certificate()
         host, port = split_address(self._config.listen)
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         self._listener = socket.create_server((host, port), family=family, backlog=128)
@@ -89,8 +94,12 @@ class GatewayServer:
         for conversation in self._all():
             conversation.thread.join(max(0.0, deadline - time.monotonic()))
 
+    def load_certificate(self) -> None:
+        """Show the certificate that is on disk, from the next handshake on. Raises OSError (also ssl.SSLError)."""
+        self._context.load_cert_chain(self._config.certificate, self._config.key)
+
     def end_stale_sessions(self, routes: Routes) -> None:
-        """End sessions whose terminal has gone or has a higher epoch, and strangers that take too long to greet."""
+        """End sessions that may not go on, and strangers that take too long to greet."""
         longest = 2 * self._config.hello_timeout + self._config.worker_timeout
         for conversation in self._all():
             ticket = conversation.ticket
@@ -98,9 +107,10 @@ class GatewayServer:
                 if time.monotonic() - conversation.since > longest:
                     conversation.cut()
                 continue
-            route = routes.terminals.get(ticket.terminal_id)
-            if route is None or route.epoch > ticket.epoch:
-                _log.info("session_fenced", terminal=ticket.terminal_id)
+            age = time.monotonic() - conversation.opened
+            reason = ending(ticket, age, routes, self._config.max_session_seconds)
+            if reason is not None:
+                _log.info("session_ended", terminal=ticket.terminal_id, principal=ticket.principal, reason=reason)
                 conversation.cut()
 
     def _all(self) -> list[Conversation]:
@@ -110,23 +120,22 @@ class GatewayServer:
     def _accept(self, listener: socket.socket) -> None:
         while True:
             try:
-                sock, _ = listener.accept()
+                sock, peer = listener.accept()
             except OSError as error:
                 if listener.fileno() < 0:
                     return  # closed
                 _log.warning("accept_failed", error=str(error))
                 time.sleep(0.2)  # out of file descriptors, most likely: let some close
                 continue
-            self._begin(sock)
+            self._begin(sock, peer[0])
 
-    def _begin(self, sock: socket.socket) -> None:
-        conversation = Conversation(sock, time.monotonic())
+    def _begin(self, sock: socket.socket, address: str) -> None:
+        if not self._door.enter(address):
+            sock.close()
+            return
+        conversation = Conversation(sock, time.monotonic(), address)
         conversation.thread = threading.Thread(target=self._serve, args=(conversation,), name="session", daemon=True)
         with self._lock:
-            if self._strangers >= _MAX_STRANGERS:
-                sock.close()
-                return
-            self._strangers += 1
             self._conversations.add(conversation)
         try:
             conversation.thread.start()
@@ -135,7 +144,7 @@ class GatewayServer:
             _log.warning("session_refused", code="busy")
             with self._lock:
                 self._conversations.discard(conversation)
-                self._strangers -= 1
+            self._door.leave(address)
             sock.close()
 
     def _serve(self, conversation: Conversation) -> None:
@@ -149,7 +158,8 @@ class GatewayServer:
         finally:
             with self._lock:
                 self._conversations.discard(conversation)
-                self._strangers -= conversation.ticket is None
+            if conversation.ticket is None:
+                self._door.leave(conversation.address)
             conversation.sock.close()
             if conversation.worker is not None:
                 conversation.worker.close()
@@ -168,15 +178,15 @@ class GatewayServer:
         try:
             self._open_session(conversation, client, ticket, route)
         finally:
-            self._admission.leave(ticket.terminal_id)
+            self._admission.leave(ticket)
 
     def _open_session(self, conversation: Conversation, client: ssl.SSLSocket, ticket: Ticket, route: Route) -> None:
         worker = self._reach_worker(ticket, route)
         conversation.worker = worker
         session_id = f"ses_{secrets.token_hex(8)}"
-        with self._lock:
-            conversation.ticket = ticket
-            self._strangers -= 1
+        conversation.opened = time.monotonic()
+        conversation.ticket = ticket
+        self._door.leave(conversation.address)
         log = _log.bind(session=session_id, terminal=ticket.terminal_id, scope=ticket.scope.value)
         log.info("session_opened", principal=ticket.principal)
         try:

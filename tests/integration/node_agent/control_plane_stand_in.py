@@ -115,6 +115,11 @@ class ControlPlaneStandIn:
         self.terminals: list[DesiredTerminal] = []
         self.node_known = True
         self.events_work = True
+        self.syncs_work = True
+        self.fence_seconds: float | None = None
+        self.revoked: list[str] = []
+        self.shown: list[str] = []
+        """Continuity tokens, as the agent showed them."""
         self._changed = threading.Condition()
         self._server = self._listen(folder)
         self.url = f"https://127.0.0.1:{self._server.server_address[1]}"
@@ -169,6 +174,16 @@ class ControlPlaneStandIn:
             return self._take(EventBatch.model_validate_json(body))
         return self._watch(int(query["generation"][0]))
 
+    def revoke(self, ticket_id: str) -> None:
+        """Sessions that were opened with the ticket should end."""
+        self.revoked.append(ticket_id)
+        self.want(*self.terminals)
+
+    def is_away(self, path: str) -> bool:
+        """Whether the exchange fails for now."""
+        works = self.events_work if path == EVENTS_PATH else self.syncs_work
+        return path in {EVENTS_PATH, SYNC_PATH, WATCH_PATH} and not works
+
     def _enroll(self, request: EnrollRequest) -> EnrollResponse:
         self.seen.enrolment = request
         csr = x509.load_pem_x509_csr(request.gateway_csr.encode())
@@ -188,16 +203,22 @@ class ControlPlaneStandIn:
     def _sync(self, request: SyncRequest) -> SyncResponse:
         with self._changed:
             self.seen.syncs.append(request)
+            self.shown.append(request.continuity)
             known = request.known_generation == self.generation
             now = datetime.datetime.now(datetime.UTC)
+            snapshot = DesiredSnapshot(
+                generation=self.generation, terminals=self.terminals, revoked_tickets=self.revoked
+            )
             return SyncResponse(
                 generation=self.generation,
-                desired=None if known else DesiredSnapshot(generation=self.generation, terminals=self.terminals),
+                desired=None if known else snapshot,
                 lease_seconds=45,
                 identity_expires_at=now + datetime.timedelta(days=1),
                 ticket_keys=self.ticket_keys,
                 sync_seconds=1.0,
                 server_time=now,
+                fence_seconds=self.fence_seconds,
+                continuity=f"token-{len(self.seen.syncs)}",
             )
 
     def _take(self, batch: EventBatch) -> EventAck:
@@ -235,7 +256,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         if not self.plane.node_known and url.path != ENROLL_PATH:
             self._send(401, json.dumps({"code": "node_unknown", "detail": "no such node"}).encode())
-        elif not self.plane.events_work and url.path == EVENTS_PATH:
+        elif self.plane.is_away(url.path):
             self._send(503, json.dumps({"code": "unavailable", "detail": "try later"}).encode())
         else:
             answer = self.plane.answer(url.path, parse_qs(url.query), body, self.headers.get("Authorization", ""))

@@ -7,20 +7,24 @@ delivery of events. What `supervisor.py`, `executor.py` and `monitor.py` do with
 from __future__ import annotations
 
 import asyncio
+import shutil
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
+from types import SimpleNamespace
 from typing import Any
 
+from node_agent.agent import Agent
 from node_agent.bridge import Target
-from node_agent.clock import as_datetime
+from node_agent.clock import SteadyClock, as_datetime
 from node_agent.collector import Collector
 from node_agent.config import Timing
+from node_agent.continuity import read_continuity
 from node_agent.errors import StorageError
 from node_agent.executor import PermanentLaunchError
 from node_agent.health import Thresholds, judge
 from node_agent.identity import NodeKeys
-from node_agent.layout import TerminalLayout
+from node_agent.lease import Stage, fences_itself
 from node_agent.observation import Link, Probe, Problem
 from node_agent.plan import Action, Limits, Verb, plan, terminal_fingerprint, wish_fingerprint, worker_fingerprint
 from node_agent.process import Handle, Role, Slot
@@ -32,7 +36,6 @@ from node_agent.protocol.messages import (
     ObservedTerminal,
     Phase,
     Reason,
-    SyncResponse,
 )
 from node_agent.protocol.sealing import Credentials, SealContext, SealError, unseal
 from node_agent.record import TerminalRecord
@@ -42,7 +45,10 @@ from node_agent.roster import ADOPTED, Exit, Roster
 from node_agent.runtimes.base import LaunchError
 from node_agent.spool import Spool
 from node_agent.state import StateStore
-from node_agent.sync import SyncLoop, deliver_events
+from node_agent.sync import Description, SyncLoop, deliver_events
+from node_agent.watchdog.keeper import SLOT as WATCHDOG_SLOT
+from node_agent.watchdog.keeper import WatchdogKeeper
+from node_agent.watchdog.lifeline import Lifeline
 from tests.simulation.broker import Broker
 from tests.simulation.host import Host, OsProcess, SimChildren
 from tests.simulation.network import Network, SimLink
@@ -51,7 +57,13 @@ from tests.simulation.processes import Reporter, SimBridge, TerminalProcess, Wor
 TIMING = Timing(tick=4.0, sync_floor=4.0, events=12.0)
 """The product's durations, but for what would only cost time here."""
 SERVER = "MT5Farm-Demo"
-_TOLD_STOPS = {Verb.STOP_TERMINAL, Verb.REFUSE_TERMINAL}
+_THRESHOLDS = Thresholds(
+    restart=TIMING.terminal_restart,
+    launch_grace=TIMING.launch_grace,
+    connect_grace=TIMING.connect_grace,
+    quote_fresh=TIMING.quote_fresh,
+    probe_late=TIMING.probe_late,
+)
 
 
 @dataclass(frozen=True)
@@ -71,6 +83,43 @@ class SimMonitor:
         """Nothing runs by itself here."""
 
 
+class AgentCore(Agent):
+    """The real agent's own answers to a sync and to a start, with simulated parts around them."""
+
+    def __init__(self, shell: SimAgent, link: SimLink) -> None:
+        host = shell.host
+        self._shell = shell
+        parts: Any = SimpleNamespace(layout=host.layout, clocks=host.clocks.moment)
+        self._settings = parts
+        self._state = shell.state
+        self._lifeline = shell.lifeline
+        self._supervisor = _stand_in(shell)
+        self._gateway = _stand_in(shell)
+        self._snapshot = self._state.snapshot()
+        self._ticket_keys = []
+        self._continuity = read_continuity(host.layout)
+        self._clock_offset = None
+        known = self._snapshot.generation if self._snapshot else 0
+        self._sync = SyncLoop(as_link(link), TIMING, host.clocks.moment, known, self._describe, self._apply)
+
+    @property
+    def sync(self) -> SyncLoop:
+        return self._sync
+
+    @property
+    def snapshot(self) -> DesiredSnapshot | None:
+        return self._snapshot
+
+    def begin(self) -> None:
+        """What `run` does with what an earlier agent left."""
+        if self._snapshot is not None:
+            self._lifeline.protect(self._snapshot.terminals)
+            self._supervisor.wish(self._snapshot)
+
+    def _describe(self) -> Description:
+        return Description(self._shell.node_report(), self._shell.observed(), self._continuity)
+
+
 class SimAgent(OsProcess):
     """Constructing it starts it. It lives until it is ended, and finds everything on its host's disk."""
 
@@ -88,37 +137,32 @@ class SimAgent(OsProcess):
         self.identity = identity
         self.broker = broker
         self.reporter = reporter
-        self.clock = host.clocks.wall
+        clocks = host.clocks.moment
         self.state = StateStore(host.disk)
         self.spool = Spool(host.disk)
-        self.collector = Collector(host.disk, self.clock)
-        self.children = SimChildren(host)
-        self.roster = Roster(self.state, self.children, self.clock)
-        self.snapshot = self.state.snapshot()
+        self.collector = Collector(host.disk, host.clocks.wall)
+        self.clock = SteadyClock(self.state.time_base(clocks()), clocks)
+        self.roster = Roster(self.state, SimChildren(host), self.clock)
+        self.lifeline = Lifeline(host.layout, self.roster, clocks)
+        self.watchdog = WatchdogKeeper(
+            host.layout, self.lifeline, self.roster, "watchdog", TIMING.gateway_restart, self.clock
+        )
         self.records: dict[str, TerminalRecord] = {}
         self.desired: dict[str, DesiredTerminal] | None = None
         self._wake = asyncio.Event()
         self._collected: dict[str, int] = {}
-        self.link = SimLink(network, host.weather, identity.node_id, identity.keys, self.clock)
-        known = self.snapshot.generation if self.snapshot else 0
-        self.sync = SyncLoop(self.link, TIMING, self.clock, known, self._report, self.observed, self._apply)
-        self._thresholds = Thresholds(
-            restart=TIMING.terminal_restart,
-            launch_grace=TIMING.launch_grace,
-            connect_grace=TIMING.connect_grace,
-            quote_fresh=TIMING.quote_fresh,
-            probe_late=TIMING.probe_late,
-        )
-        self.spawn(self._run(first_interval, watches))
+        link = SimLink(network, host.weather, identity.node_id, identity.keys, host.clocks.wall)
+        self.core = AgentCore(self, link)
+        self.sync = self.core.sync
+        self.spawn(self._run(link, first_interval, watches))
 
-    async def _run(self, first_interval: float, watches: bool) -> None:
+    async def _run(self, link: SimLink, first_interval: float, watches: bool) -> None:
         self._recover()
-        if self.snapshot is not None:
-            self.wish(self.snapshot)
+        self.core.begin()
         self.spawn(self._supervise())
         await asyncio.sleep(2.0)
         self.spawn(self.sync.run(first_interval))
-        self.spawn(deliver_events(self.link, self.spool, TIMING.events))
+        self.spawn(deliver_events(as_link(link), self.spool, TIMING.events))
         if watches:
             self.spawn(self.sync.watch())
 
@@ -130,7 +174,7 @@ class SimAgent(OsProcess):
                 with suppress(StorageError):
                     # One that cannot be written down is killed by the roster.
                     self.roster.enter(Handle(slot, process.pid, process.birth, self.clock(), ADOPTED))
-        for terminal_id in sorted({*self.host.terminal_folders, *self.roster.owners()}):
+        for terminal_id in sorted({*self.host.layout.terminals_on_disk(), *self.roster.owners()}):
             self._record(terminal_id)
 
     def wish(self, snapshot: DesiredSnapshot) -> None:
@@ -142,25 +186,18 @@ class SimAgent(OsProcess):
                 process.epoch = max(process.epoch, terminal.epoch)
         self._wake.set()
 
-    def _apply(self, response: SyncResponse) -> None:
-        if response.desired is not None:
-            self.snapshot = response.desired
-            with suppress(StorageError):
-                self.state.save_snapshot(response.desired)
-            self.wish(response.desired)
-
     def observed(self) -> list[ObservedTerminal]:
         desired = self.desired or {}
         return [
-            observed_terminal(record, desired.get(terminal_id), self.roster, self.clock())
+            observed_terminal(record, desired.get(terminal_id), self.roster, self.clock(), self.clock.dated)
             for terminal_id, record in sorted(self.records.items())
             if record.epoch > 0
         ]
 
-    def _report(self) -> NodeReport:
+    def node_report(self) -> NodeReport:
         return NodeReport(
             agent_version="0.1.0",
-            clock=as_datetime(self.clock()),
+            clock=as_datetime(self.host.clocks.wall()),
             cpu_count=2,
             load_1m=0.1,
             memory_total=1,
@@ -169,7 +206,12 @@ class SimAgent(OsProcess):
             gateway_address="127.0.0.1:4443",
             gateway_up=True,
             spooled_events=len(self.spool),
+            watchdog_up=self.watchdog.is_up(),
         )
+
+    def route(self, _keys: object, snapshot: DesiredSnapshot) -> None:
+        """What the gateway is told."""
+        self.host.routes = {each.terminal_id: each.epoch for each in snapshot.terminals if each.running}
 
     async def _supervise(self) -> None:
         while True:
@@ -182,7 +224,11 @@ class SimAgent(OsProcess):
     def tick(self) -> None:
         now = self.clock()
         for ended in self.roster.exits():
-            self._note_exit(ended, now)
+            if ended.handle.slot == WATCHDOG_SLOT:
+                self.watchdog.note_exit(ended)
+            else:
+                self._note_exit(ended, now)
+        self.watchdog.tick()
         if self.desired is None:
             return
         for terminal_id, record in self.records.items():
@@ -190,21 +236,25 @@ class SimAgent(OsProcess):
             if wanted is not None and not record.in_flight:
                 self._look(record, wanted, now)
         views = {terminal_id: record.view(self.roster) for terminal_id, record in self.records.items()}
-        for terminal_id, actions in plan(self.desired, views, now, Limits()).items():
+        for terminal_id, actions in plan(self.desired, views, now, Limits(), lease_over=self.lease_over()).items():
             record = self._record(terminal_id)
             record.in_flight = True
             self.spawn(self._carry_out(record, self.desired.get(terminal_id), actions))
         for terminal_id, record in self.records.items():
             self._judge(record, self.desired.get(terminal_id), now)
 
+    def lease_over(self) -> bool:
+        return self.lifeline.stage() is not Stage.HELD
+
     def _record(self, terminal_id: str) -> TerminalRecord:
         record = self.records.get(terminal_id)
         if record is None:
             now = self.clock()
-            layout = TerminalLayout(self.host.folder / terminal_id, self.host.folder)
-            record = TerminalRecord(
-                terminal_id, layout, self.state.memory(terminal_id), health_since=now, watched_since=now
-            )
+            memory = self.state.memory(terminal_id)
+            restarts = memory.restarts.plausible(TIMING.terminal_restart, now)
+            memory = memory.model_copy(update={"restarts": restarts})
+            layout = self.host.layout.terminal(terminal_id)
+            record = TerminalRecord(terminal_id, layout, memory, health_since=now, watched_since=now)
             wanted = (self.desired or {}).get(terminal_id)
             record.epoch = wanted.epoch if wanted else 0
             self.records[terminal_id] = record
@@ -224,7 +274,10 @@ class SimAgent(OsProcess):
         record = self.records.get(ended.handle.slot.owner)
         if record is None:
             return
-        if ended.handle.slot.role is Role.TERMINAL:
+        wanted = (self.desired or {}).get(record.terminal_id)
+        if ended.handle.slot.role is Role.TERMINAL and wanted and fences_itself(wanted) and self.lease_over():
+            record.terminal_gone()
+        elif ended.handle.slot.role is Role.TERMINAL:
             restarts = _after_exit(record.memory.restarts, TIMING.terminal_restart, ended.handle, now)
             record.memory = record.memory.model_copy(update={"restarts": restarts})
             record.terminal_gone()
@@ -296,7 +349,7 @@ class SimAgent(OsProcess):
                 if worker and terminal and terminal.logged_in and desired:
                     self._collect(record, desired, worker)
             case Verb.DESTROY:
-                self.host.terminal_folders.discard(terminal_id)
+                shutil.rmtree(record.layout.root, ignore_errors=True)
                 self.host.journals.pop(terminal_id, None)
                 self.state.forget_terminal(terminal_id)
             case Verb.START_TERMINAL:
@@ -304,6 +357,7 @@ class SimAgent(OsProcess):
                 self._start_terminal(desired)
             case Verb.START_WORKER:
                 assert desired is not None
+                self._check_lease(desired)
                 worker_slot = Slot(Role.WORKER, terminal_id)
                 self._enter(
                     worker_slot,
@@ -317,7 +371,8 @@ class SimAgent(OsProcess):
         credentials = self._open_credentials(desired)
         if self.host.disk.full:
             raise LaunchError(Reason.DISK_FULL, "The disk of the node is full.")
-        self.host.terminal_folders.add(desired.terminal_id)
+        self.host.layout.terminal(desired.terminal_id).root.mkdir(parents=True, exist_ok=True)
+        self._check_lease(desired)
         slot = Slot(Role.TERMINAL, desired.terminal_id)
         self._enter(
             slot,
@@ -333,6 +388,10 @@ class SimAgent(OsProcess):
             ),
             terminal_fingerprint(desired),
         )
+
+    def _check_lease(self, desired: DesiredTerminal) -> None:
+        if not self.lifeline.may_start(desired.terminal_id):
+            raise LaunchError(Reason.LEASE_EXPIRED, "The node has lost touch with the farm.")
 
     def _enter(self, slot: Slot, make: Callable[[], OsProcess], fingerprint: str) -> None:
         process = make()
@@ -373,12 +432,22 @@ class SimAgent(OsProcess):
             self.state.save_memory(record.terminal_id, record.memory)
 
     def _judge(self, record: TerminalRecord, desired: DesiredTerminal | None, now: float) -> None:
-        health = judge(desired, record.view(self.roster), now, self._thresholds)
+        health = judge(desired, record.view(self.roster), now, _THRESHOLDS, lease_over=self.lease_over())
         record.was_ready = record.was_ready or health.phase is Phase.READY
         if (health.phase, health.reason) != (record.health.phase, record.health.reason):
             record.health_since = now
             self.sync.nudge()
         record.health = health
+
+
+def as_link(link: SimLink) -> Any:
+    """It has the methods of `ControlLink`."""
+    return link
+
+
+def _stand_in(shell: SimAgent) -> Any:
+    """For the supervisor and the gateway's keeper: it is wished what should run."""
+    return shell
 
 
 def _as_monitor(monitor: SimMonitor) -> Any:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import gc
 import logging
 import random
 import warnings
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, tzinfo
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 from unittest import mock
 
 import jwt.api_jwt
@@ -18,9 +20,18 @@ import structlog
 import control_plane.agent_api.service
 import control_plane.identity.service
 import control_plane.ids
+import node_agent.agent
 import node_agent.roster
 import node_agent.sync
+import node_agent.watchdog.duty
+import node_agent.watchdog.keeper
+import node_agent.watchdog.lifeline
+from node_agent.layout import DataLayout
 from node_agent.process import Handle
+from node_agent.watchdog.fence_file import Fence, write_fence
+
+if TYPE_CHECKING:
+    from tests.simulation.host import Machines
 
 
 class Chance:
@@ -53,13 +64,24 @@ class TimeSource:
 
 
 class ProcessTable:
-    """What the system says of processes; `births` is replaced by each world."""
+    """What the system says of processes; each world puts its own machines here."""
 
-    def __init__(self) -> None:
-        self.births: Callable[[int], str | None] = lambda _pid: None
+    machines: Machines
+
+    sep = "/"
+
+    def getpid(self) -> int:
+        looking = self.machines.looking
+        return looking.pid if looking is not None else 0
+
+    def running_commands(self) -> list[tuple[int, list[str]]]:
+        return self.machines.commands()
+
+    def kill(self, pid: int) -> None:
+        self.machines.kill(pid)
 
     def is_alive(self, handle: Handle) -> bool:
-        return self.births(handle.pid) == handle.birth
+        return self.machines.birth_of(handle.pid) == handle.birth
 
 
 class _CheapHasher:
@@ -92,6 +114,23 @@ class _VirtualDatetime(datetime):
         return datetime.fromtimestamp(TIME.at(), tz or UTC)
 
 
+FULL_DISKS: set[Path] = set()
+"""Folders of hosts whose disk takes nothing more."""
+_SILENT = logging.Logger("silent", logging.CRITICAL)
+
+
+def _write_fence(path: Path, fence: Fence) -> None:
+    if path.parent in FULL_DISKS:
+        raise OSError(errno.ENOSPC, "No space left on device")
+    write_fence(path, fence)
+
+
+def _write_continuity(layout: DataLayout, token: str) -> None:
+    if layout.root in FULL_DISKS:
+        raise OSError(errno.ENOSPC, "No space left on device")
+    layout.continuity.write_text(token)  # the real one also waits for the disk, which costs only time here
+
+
 @contextlib.contextmanager
 def simulated_environment() -> Iterator[None]:
     """Everything random comes from CHANCE, and time from TIME."""
@@ -104,6 +143,14 @@ def simulated_environment() -> Iterator[None]:
             (node_agent.sync, "secrets", CHANCE),
             (node_agent.sync, "random", CHANCE),
             (node_agent.roster, "is_alive", PROCESSES.is_alive),
+            (node_agent.watchdog.duty, "is_alive", PROCESSES.is_alive),
+            (node_agent.watchdog.duty, "running_commands", PROCESSES.running_commands),
+            (node_agent.watchdog.duty, "_send_kill", PROCESSES.kill),
+            (node_agent.watchdog.duty, "os", PROCESSES),
+            (node_agent.watchdog.duty, "log", _SILENT),
+            (node_agent.watchdog.keeper, "random", CHANCE),
+            (node_agent.watchdog.lifeline, "write_fence", _write_fence),
+            (node_agent.agent, "write_continuity", _write_continuity),
             (jwt.api_jwt, "datetime", _VirtualDatetime),
         ):
             patches.enter_context(mock.patch.object(target, name, value))

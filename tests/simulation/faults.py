@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from node_agent.process import Role
+from tests.simulation.environment import FULL_DISKS
 from tests.simulation.host import OsProcess
 
 if TYPE_CHECKING:
@@ -245,9 +246,11 @@ def _disk_full(storm: Storm, kind: str) -> None:
     disk = storm.node().host.disk
     storm.happened(kind, disk.path.parent.name)
     disk.full = True
+    FULL_DISKS.add(disk.path.parent)
 
     def room() -> None:
         disk.full = False
+        FULL_DISKS.discard(disk.path.parent)
 
     storm.last(storm.span() / 2, room)
 

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from mt5_bridge.lease import Moment
 from node_agent.database import Database
 from node_agent.errors import StorageError
+from node_agent.layout import DataLayout
 from node_agent.process import Children, Ending, Handle, Role, Slot
+from node_agent.watchdog.duty import Duty
 from tests.simulation.database import CrashError
 from tests.simulation.loop import SimProcess, VirtualLoop
 from tests.simulation.network import Weather
@@ -75,12 +79,15 @@ class Clocks:
         self._since = loop.now
         self._wall = loop.now
         self._boot = 0.0
-        self._stopped_boot = False
-        self._stopped_at: float | None = None
+        self.boots = 1
 
     def wall(self) -> float:
         """Seconds since 1970, as this machine believes."""
         return self._wall + (self._loop.now - self._since) * self._rate
+
+    def moment(self) -> Moment:
+        """One reading, as the agent and the watchdog take it."""
+        return Moment(f"boot-{self.boots}", self.boot(), self.wall())
 
     def boot(self) -> float:
         """CLOCK_BOOTTIME."""
@@ -98,6 +105,7 @@ class Clocks:
     def reboot(self) -> None:
         self._settle()
         self._boot = 0.0
+        self.boots += 1
 
     def lose_boot_time(self, seconds: float) -> None:
         """A paused virtual machine: its own clock stood still, and the hypervisor sets the wall clock on waking."""
@@ -138,15 +146,49 @@ class Machines:
 
     def __init__(self) -> None:
         self.processes: dict[int, OsProcess] = {}
-        self._pid = 100
+        self.looking: OsProcess | None = None
+        """Whose code asks the system at the moment."""
+        self._pid = 100_000_000  # far above any real one, should a signal ever escape
 
     def next_pid(self) -> int:
         self._pid += 1
         return self._pid
 
+    def commands(self) -> list[tuple[int, list[str]]]:
+        """Command lines on the machine of whoever asks."""
+        assert self.looking is not None
+        host = self.looking.host
+        return [
+            (pid, [f"{host.layout.terminal(process.slot.owner).root}/startup.ini"])
+            for pid, process in host.processes.items()
+            if process.slot is not None and process.slot.owner
+        ]
+
+    def kill(self, pid: int) -> None:
+        """SIGKILL, sent by a watchdog."""
+        process = self.processes.get(pid)
+        if process is not None and process.alive and not process.stubborn:
+            process.host.fenced(process)
+            process.end()
+
     def birth_of(self, pid: int) -> str | None:
         process = self.processes.get(pid)
         return process.birth if process is not None and process.alive else None
+
+
+class Watchdog(OsProcess):
+    """The real watchdog's look, every two seconds."""
+
+    def __init__(self, host: Host, slot: Slot) -> None:
+        super().__init__(host, slot)
+        self._duty = Duty(host.folder, host.clocks.moment)
+        self.spawn(self._watch())
+
+    async def _watch(self) -> None:
+        while True:
+            self.host.machines.looking = self
+            self._duty.look()
+            await asyncio.sleep(2.0)
 
 
 class SimChildren(Children):
@@ -158,6 +200,11 @@ class SimChildren(Children):
 
     def reap(self) -> None:
         """Nothing stays a zombie here."""
+
+    def start(self, slot: Slot, command: Sequence[str], output: Path, fingerprint: str, now: float) -> Handle:
+        """The keeper starts the watchdog this way; terminals and workers are made by the agent itself."""
+        process = Watchdog(self._host, slot)
+        return Handle(slot, process.pid, process.birth, now, fingerprint)
 
     def ending(self, handle: Handle) -> Ending:
         return Ending()
@@ -184,20 +231,19 @@ class Host:
         self.broker_cut = False
         self.powered = True
         self.frozen_since: float | None = None
-        self.boots = 1
         self.processes: dict[int, OsProcess] = {}
         folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
         self.disk = SimDisk(folder / "agent.sqlite3")
-        self.files: dict[str, bytes] = {}
-        """Small files of the agent, written atomically."""
-        self.terminal_folders: set[str] = set()
+        self.layout = DataLayout(folder)
+        self.routes: dict[str, int] = {}
+        """Terminal id to epoch: what the gateway lets in."""
         self.journals: dict[str, list[dict[str, object]]] = {}
         """The workers' order journals by terminal id."""
 
     @property
     def boot_id(self) -> str:
-        return f"{self.name}-{self.boots}"
+        return f"{self.name}-{self.clocks.boots}"
 
     @property
     def frozen(self) -> bool:
@@ -226,6 +272,9 @@ class Host:
     def woke(self, process: OsProcess, slept: float) -> None:
         """Replaced by the world: what a process finds changed after `slept` seconds."""
 
+    def fenced(self, process: OsProcess) -> None:
+        """Replaced by the world: the watchdog kills a process."""
+
     def power_off(self) -> None:
         self.powered = False
         self.frozen_since = None
@@ -234,5 +283,4 @@ class Host:
 
     def power_on(self) -> None:
         self.powered = True
-        self.boots += 1
         self.clocks.reboot()

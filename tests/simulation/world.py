@@ -72,7 +72,7 @@ class World:
         self.counts: Counter[str] = Counter()
         self.trace: list[str] = []
         self.machines = Machines()
-        PROCESSES.births = self.machines.birth_of
+        PROCESSES.machines = self.machines
         self.broker = Broker()
         self.database = MemoryDatabase(_template())
         self.plane = ControlPlane(self.loop, self.database, folder / "farm", self.chance, self._settings())

@@ -78,7 +78,7 @@ class Storm:
 
 def _agent_killed(storm: Storm, kind: str) -> None:
     node = storm.node()
-    if node.agent is not None and node.agent.alive:
+    if node.agent is not None and node.agent.alive and _watched(node):
         storm.happened(kind, node.host.name)
         node.agent.end()
 
@@ -98,7 +98,9 @@ def _freeze(storm: Storm, kind: str, process: OsProcess | None, seconds: float) 
 
 
 def _agent_stopped(storm: Storm, kind: str) -> None:
-    _freeze(storm, kind, storm.node().agent, storm.span())
+    node = storm.node()
+    if _watched(node):
+        _freeze(storm, kind, node.agent, storm.span())
 
 
 def _process_of(storm: Storm, role: Role) -> OsProcess | None:
@@ -120,6 +122,19 @@ def _worker_killed(storm: Storm, kind: str) -> None:
 
 def _worker_hangs(storm: Storm, kind: str) -> None:
     _freeze(storm, kind, _process_of(storm, Role.WORKER), storm.span())
+
+
+def _watchdog_killed(storm: Storm, kind: str) -> None:
+    """Only beside an agent that is well: who loses both at once has no fence left."""
+    node = storm.node()
+    if node.agent is not None and node.agent.running:
+        for process in node.host.of_role(Role.WATCHDOG):
+            storm.happened(kind, process.name)
+            process.end()
+
+
+def _watched(node: Node) -> bool:
+    return any(process.running for process in node.host.of_role(Role.WATCHDOG))
 
 
 def _unkillable(storm: Storm, kind: str) -> None:
@@ -157,8 +172,9 @@ def _power_cut(storm: Storm, kind: str) -> None:
     node = storm.node()
     if not node.host.powered:
         return
-    storm.happened(kind, node.host.name)
-    node.host.power_off()
+    lost = storm.chance.random() < 0.5
+    storm.happened(kind, f"{node.host.name}{', newest writes lost' if lost else ''}")
+    node.host.power_off(lost)
 
     def back() -> None:
         storm.world.note(f"{node.host.name}: power is back")
@@ -166,6 +182,24 @@ def _power_cut(storm: Storm, kind: str) -> None:
         storm.world.start_agent(node)
 
     storm.last(storm.span(), back)
+
+
+def _cloned(storm: Storm, kind: str) -> None:
+    """Somebody starts a copy of a node's disk on another machine."""
+    world = storm.world
+    original = storm.chance.choice(world.nodes)
+    if world.clones:
+        return
+    storm.happened(kind, original.host.name)
+    clone = world.clone(original)
+    world.clones.append(clone)
+
+    def destroyed() -> None:
+        world.note(f"{clone.host.name}: destroyed")
+        clone.host.power_off(writes_lost=False)
+        world.clones.remove(clone)
+
+    storm.last(storm.span(), destroyed)
 
 
 def _cut(storm: Storm, kind: str, nodes: list[Node], up: bool, down: bool) -> None:
@@ -299,6 +333,8 @@ FAULTS: dict[str, Callable[[Storm, str], None]] = {
     "host suspended": _host_suspended,
     "machine paused": _machine_paused,
     "power cut": _power_cut,
+    "cloned node": _cloned,
+    "watchdog killed": _watchdog_killed,
     "link cut": _link_cut,
     "cut towards the farm": _up_cut,
     "cut towards the node": _down_cut,

@@ -30,6 +30,7 @@ class SimDisk(Database):
         self.on_crash: Callable[[], None] = lambda: None
         self._dies_in: int | None = None
         self._dies_after = False
+        self._safe = self._connection.serialize()
 
     def arm(self, transactions: int, after: bool) -> None:
         """The agent dies in the n-th transaction from now that writes: before its commit, or right after it."""
@@ -61,6 +62,18 @@ class SimDisk(Database):
             self._dies_in = None
             self.on_crash()
             raise CrashError
+
+    def reach_the_platter(self) -> None:
+        """What is written by now would outlive a power cut; what comes later may not."""
+        self._safe = self._connection.serialize()
+
+    def lose_power(self) -> None:
+        """Go back to what had reached the disk."""
+        self._connection.close()
+        for suffix in ("-wal", "-shm"):
+            self.path.with_name(self.path.name + suffix).unlink(missing_ok=True)
+        self.path.write_bytes(self._safe)
+        super().__init__(self.path)
 
     def copy_to(self, path: Path) -> SimDisk:
         target = sqlite3.connect(path)
@@ -275,11 +288,13 @@ class Host:
     def fenced(self, process: OsProcess) -> None:
         """Replaced by the world: the watchdog kills a process."""
 
-    def power_off(self) -> None:
+    def power_off(self, writes_lost: bool) -> None:
         self.powered = False
         self.frozen_since = None
         for process in list(self.processes.values()):
             process.end()
+        if writes_lost:
+            self.disk.lose_power()
 
     def power_on(self) -> None:
         self.powered = True

@@ -5,23 +5,30 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from pydantic import SecretStr
+from sqlalchemy.orm import Session
 
 from control_plane.accounts.schemas import ConnectAccount
+from control_plane.assignments.relocation import LeasePolicy
 from control_plane.brokers.service import add_server
 from control_plane.container import Farm
 from control_plane.errors import FarmError
+from control_plane.fleet.operations import By
 from control_plane.identity.owner import Owner
 from control_plane.identity.service import owner_of
+from control_plane.terminals import repository as terminals_repository
 from tests.simulation.agent import SERVER
 from tests.simulation.database import CrashError
 
 if TYPE_CHECKING:
-    from tests.simulation.world import World
+    from tests.simulation.world import Node, World
 
 _FIRST_LOGIN = 5001
+_FENCES_ITSELF = 0.5
+_BY = By("ops@example.com", "simulated")
 
 
 @dataclass
@@ -42,6 +49,7 @@ class People:
         self._owners: list[Owner] = []
         self.connections: list[Connection] = []
         self._passwords = 0
+        self.calm = False
 
     def arrive(self) -> None:
         world = self._world
@@ -59,6 +67,9 @@ class People:
             login = _FIRST_LOGIN + index
             world.broker.add(login, "secret-0")
             self._connect(self._owners[index % 2], login, "secret-0")
+        for connection in self.connections:
+            if self._chance.random() < _FENCES_ITSELF:
+                self._set_policy(connection, LeasePolicy.SELF_FENCE)
 
     async def act(self) -> None:
         """Somebody wants something every now and then."""
@@ -69,6 +80,13 @@ class People:
             (2, self._change_password),
             (1, self._rival),
             (1, self._connect_another),
+            (2, self._change_policy),
+            (2, self._drain),
+            (2, self._open_node),
+            (3, self._move),
+            (2, self._confirm_dead),
+            (1, self._lift_breaker),
+            (1, self._cordon),
         ]
         while True:
             await asyncio.sleep(self._chance.expovariate(1 / 60.0))
@@ -77,6 +95,13 @@ class People:
 
     def settle(self) -> None:
         """Whoever has not yet entered the password that the broker knows does so."""
+        self.calm = True
+        for node in self._world.nodes:
+            facts = self._node_row(node)
+            if facts is not None and facts[0] != "open":
+                self._on_node("open", node, lambda farm, sql, node_id: farm.operations.uncordon(sql, node_id, _BY))
+            if facts is not None and facts[1] == "locked":
+                self._on_node("unlock", node, lambda farm, sql, node_id: farm.operations.unlock(sql, node_id, _BY))
         for connection in self.connections:
             if not connection.removed and connection.password != self._world.broker.accounts[connection.login].password:
                 self._enter_password(connection)
@@ -88,7 +113,8 @@ class People:
         try:
             answer = self._world.plane.perform(work)
         except (FarmError, CrashError) as error:
-            self._world.note(f"{what}: {getattr(error, 'code', 'crashed')}")
+            if not self.calm:
+                self._world.note(f"{what}: {getattr(error, 'code', 'crashed')}")
             return None
         self._world.counts["wishes"] += 1
         self._world.note(what)
@@ -109,7 +135,7 @@ class People:
         if account_id is not None:
             self.connections.append(Connection(owner, account_id, login, password))
 
-    def _on_account(self, what: str, connection: Connection, work: Callable[[Farm, Any], None]) -> bool:
+    def _on_account(self, what: str, connection: Connection, work: Callable[[Farm, Session], None]) -> bool:
         def perform(farm: Farm) -> bool:
             with farm.database.write() as session:
                 work(farm, session)
@@ -153,6 +179,81 @@ class People:
             other = next(owner for owner in self._owners if owner != one.owner)
             right = self._world.broker.accounts[one.login].password
             self._connect(other, one.login, self._chance.choice((right, "guess")))
+
+    def _set_policy(self, one: Connection, policy: LeasePolicy) -> None:
+        def change(farm: Farm, sql: Session) -> None:
+            terminal = terminals_repository.of_account(sql, one.owner.tenant_id, one.account_id)
+            farm.assignments.set_lease_policy(sql, terminal, policy)
+
+        self._on_account(f"policy {policy.value} for", one, change)
+
+    def _change_policy(self) -> None:
+        if one := self._pick():
+            self._set_policy(one, self._chance.choice(list(LeasePolicy)))
+
+    def _node_row(self, node: Node) -> tuple[Any, ...] | None:
+        rows = self._world.database.query(
+            "SELECT availability, identity_state, state FROM nodes WHERE id = ?", node.identity.node_id
+        )
+        return rows[0] if rows else None
+
+    def _on_node(self, what: str, node: Node, work: Callable[[Farm, Session, str], Any]) -> bool:
+        def perform(farm: Farm) -> bool:
+            with farm.database.write() as session:
+                work(farm, session, node.identity.node_id)
+            return True
+
+        return bool(self._try(f"{what} {node.host.name}", perform))
+
+    def _any_node(self) -> Node:
+        return self._chance.choice(self._world.nodes)
+
+    def _drain(self) -> None:
+        within = timedelta(seconds=self._chance.choice((0.0, 30.0, 200.0)))
+        self._on_node(
+            "drain", self._any_node(), lambda farm, sql, node_id: farm.operations.drain(sql, node_id, within, _BY)
+        )
+
+    def _cordon(self) -> None:
+        self._on_node("cordon", self._any_node(), lambda farm, sql, node_id: farm.operations.cordon(sql, node_id, _BY))
+
+    def _open_node(self) -> None:
+        for node in self._world.nodes:
+            facts = self._node_row(node)
+            if facts is not None and facts[0] != "open":
+                self._on_node("open", node, lambda farm, sql, node_id: farm.operations.uncordon(sql, node_id, _BY))
+                return
+
+    def _move(self) -> None:
+        node, with_positions = self._any_node(), self._chance.random() < 0.5
+        held = self._world.database.query(
+            "SELECT terminal_id FROM assignments WHERE node_id = ? AND released_at IS NULL ORDER BY terminal_id",
+            node.identity.node_id,
+        )
+        if held:
+            terminal_id = str(self._chance.choice(held)[0])
+            self._on_node(
+                f"move {terminal_id[-4:]} away from",
+                node,
+                lambda farm, sql, node_id: farm.operations.move(
+                    sql, node_id, terminal_id, _BY, with_positions=with_positions
+                ),
+            )
+
+    def _confirm_dead(self) -> None:
+        """Only of a machine that is off. It may well be switched on again later."""
+        off = [node for node in self._world.nodes if not node.host.powered]
+        if off:
+            self._on_node(
+                "confirm dead",
+                self._chance.choice(off),
+                lambda farm, sql, node_id: farm.operations.confirm_dead(sql, node_id, _BY),
+            )
+
+    def _lift_breaker(self) -> None:
+        self._on_node(
+            "lift breaker", self._any_node(), lambda farm, sql, _node: farm.mass_loss.lift(sql, _BY.actor, _BY.reason)
+        )
 
     def _connect_another(self) -> None:
         login = _FIRST_LOGIN + len(self._world.broker.accounts)

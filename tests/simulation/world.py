@@ -17,6 +17,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from control_plane.container import Farm
+from node_agent.errors import StorageError
 from node_agent.identity import NodeKeys, make_keys
 from node_agent.process import Role
 from node_agent.protocol.messages import EnrollRequest
@@ -39,6 +40,8 @@ _CALM = 1_200.0
 """Seconds after the last fault within which what is desired must have come to pass."""
 _QUIET = 60.0
 """Seconds of calm before it is asked whether all has come to pass, so that what is shown is not older than the storm."""
+_FLUSHED = 90.0
+"""Seconds between two moments at which everything written has surely reached the disk."""
 _STARTS_AGAIN = 5.0
 
 
@@ -79,6 +82,7 @@ class World:
         self.network = Network(self.loop, self.plane, self.chance, self.counts)
         self.folder = folder
         self.nodes: list[Node] = []
+        self.clones: list[Node] = []
         self.ended: asyncio.Future[None] = self.loop.create_future()
         self.invariants = Invariants(self)
         self.reporter = Reporter()
@@ -121,6 +125,7 @@ class World:
 
     async def _story(self) -> None:
         self.plane.start()
+        self.loop.create_task(self._flush_disks())
         self.plane.crashed = self.storm.control_plane_crashed
         for index in range(self.scenario.nodes):
             self._add_node(f"node-{index + 1}")
@@ -144,6 +149,12 @@ class World:
             self.people.settle()
         self.note("settled")
 
+
+    async def _flush_disks(self) -> None:
+        while True:
+            await asyncio.sleep(_FLUSHED)
+            for node in self.nodes:
+                node.host.disk.reach_the_platter()
 
     def _add_node(self, name: str) -> None:
         host = Host(name, self.loop, self.machines, self.folder / name, self.chance)
@@ -170,20 +181,37 @@ class World:
         self.nodes.append(node)
         self.start_agent(node)
 
+    def clone(self, original: Node) -> Node:
+        """The same disk in another machine; what runs here does not run there."""
+        source, name = original.host, f"{original.host.name}-clone"
+        shutil.rmtree(self.folder / name, ignore_errors=True)
+        shutil.copytree(source.folder, self.folder / name, ignore=shutil.ignore_patterns("agent.sqlite3*", "watchdog.*"))
+        source.disk.copy_to(self.folder / name / "agent.sqlite3").close()
+        host = Host(name, self.loop, self.machines, self.folder / name, self.chance)
+        host.woke = self._woke
+        node = Node(host, original.identity)
+        self.start_agent(node)
+        return node
+
     def start_agent(self, node: Node) -> None:
         """What the machine's service manager does."""
         if not node.host.powered or (node.agent is not None and node.agent.alive):
             return
         node.host.disk.disarm()
-        node.agent = SimAgent(
-            node.host,
-            node.identity,
-            self.network,
-            self.broker,
-            self.reporter,
-            self.scenario.sync_seconds,
-            self.scenario.watches,
-        )
+        try:
+            node.agent = SimAgent(
+                node.host,
+                node.identity,
+                self.network,
+                self.broker,
+                self.reporter,
+                self.scenario.sync_seconds,
+                self.scenario.watches,
+            )
+        except StorageError as error:
+            self.note(f"{node.host.name}: agent does not start: {error}")
+            self.network.later(_STARTS_AGAIN, lambda: self.start_agent(node))
+            return
         if node.host.frozen:
             node.agent.freeze()
         agent = node.agent
@@ -201,7 +229,7 @@ class World:
     def terminals(self) -> list[TerminalProcess]:
         return [
             process
-            for node in self.nodes
+            for node in (*self.nodes, *self.clones)
             for process in node.host.of_role(Role.TERMINAL)
             if isinstance(process, TerminalProcess)
         ]

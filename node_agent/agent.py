@@ -16,7 +16,7 @@ from node_agent.clock import SteadyClock, as_datetime
 from node_agent.collector import Collector
 from node_agent.config import AgentConfig
 from node_agent.continuity import read_continuity, write_continuity
-from node_agent.control_link import ControlLink, farm_client
+from node_agent.control_link import ControlLink, farm_client, farm_context
 from node_agent.database import Database
 from node_agent.errors import StorageError
 from node_agent.executor import ExecutorParts
@@ -31,11 +31,13 @@ from node_agent.process import Children
 from node_agent.protocol.messages import NodeReport, SyncResponse, TicketKey
 from node_agent.resources import read_resources
 from node_agent.roster import Roster
-from node_agent.runtimes.installed import installed_engines, installed_runtimes
+from node_agent.runtimes.installed import NodeParts, installed_engines, installed_runtimes
 from node_agent.spool import Spool
 from node_agent.state import StateStore
 from node_agent.supervisor import Supervisor, Surroundings
 from node_agent.sync import Description, SyncLoop, deliver_events
+from node_agent.terminal.fetch import TemplateFetcher
+from node_agent.terminal.shelf import TemplateShelf
 from node_agent.version import agent_version
 from node_agent.watchdog.keeper import SLOT as WATCHDOG_SLOT
 from node_agent.watchdog.keeper import WatchdogKeeper
@@ -67,6 +69,10 @@ class Agent:
         self._database = Database(layout.database)
         self._state = StateStore(self._database)
         self._spool = Spool(self._database)
+
+        def wall() -> float:
+            return settings.clocks().wall
+
         steady = SteadyClock(self._state.time_base(settings.clocks()), settings.clocks)
         roster = Roster(self._state, Children(), steady, installed_engines())
         self._gateway = GatewayKeeper(config, layout, roster, modules.gateway, steady)
@@ -74,18 +80,22 @@ class Agent:
         self._watchdog = WatchdogKeeper(
             layout, self._lifeline, roster, modules.watchdog, config.timing.gateway_restart, steady
         )
+        fetch = TemplateFetcher(
+            config.control_plane_url, farm_context(settings.ca_pem), config.node_id, settings.keys, wall
+        )
+        self._shelf = TemplateShelf(layout.templates, fetch)
         parts = ExecutorParts(
             layout=layout,
             roster=roster,
             state=self._state,
-            runtimes=installed_runtimes(roster, settings.modules),
+            runtimes=installed_runtimes(NodeParts(config, layout, roster, settings.modules, self._shelf, steady)),
             keys=settings.keys,
             modules=settings.modules,
             timing=config.timing,
             connect=connect_worker,
             may_start=self._lifeline.may_start,
         )
-        collector = Collector(self._database, lambda: settings.clocks().wall)
+        collector = Collector(self._database, wall)
         monitors = MonitorParts(connect_worker, collector, steady, steady.dated, config.timing.probe)
         surroundings = Surroundings(
             keepers={GATEWAY_SLOT: self._gateway, WATCHDOG_SLOT: self._watchdog},
@@ -96,7 +106,7 @@ class Agent:
         )
         self._supervisor = Supervisor(parts, monitors, surroundings)
         client = farm_client(config.control_plane_url, settings.ca_pem)
-        self._link = ControlLink(client, config.node_id, settings.keys, lambda: settings.clocks().wall)
+        self._link = ControlLink(client, config.node_id, settings.keys, wall)
         self._snapshot = self._state.snapshot()
         known = self._snapshot.generation if self._snapshot else 0
         self._sync = SyncLoop(self._link, config.timing, settings.clocks, known, self._describe, self._apply)
@@ -222,4 +232,5 @@ class Agent:
             problems=problems,
             watchdog_up=self._watchdog.is_up(),
             clock_offset_ms=None if self._clock_offset is None else round(self._clock_offset * 1000),
+            templates=self._shelf.held(),
         )

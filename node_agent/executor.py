@@ -110,7 +110,8 @@ class Executor:
         runtime = self._runtime(desired)
         spec = self.spec(desired.terminal_id, desired)
         credentials = self._open_credentials(desired)
-        private_folder(spec.layout.root)
+        if not spec.layout.root.is_dir():
+            private_folder(spec.layout.root)
         write_atomically(spec.layout.runtime, runtime.name.encode())
         runtime.prepare(spec, credentials)
         try:
@@ -164,7 +165,8 @@ class Executor:
         layout = self._parts.layout.terminal(terminal_id)
         if desired is None:
             return TerminalSpec(terminal_id, "", None, layout, "")
-        return TerminalSpec(terminal_id, desired.server, desired.server_address, layout, terminal_fingerprint(desired))
+        fingerprint = terminal_fingerprint(desired)
+        return TerminalSpec(terminal_id, desired.server, desired.server_address, layout, fingerprint, desired.template)
 
     def recover(self, terminal_ids: Iterable[str]) -> list[Handle]:
         """What runs of these terminals and was missing in the roster.

@@ -81,6 +81,11 @@ class TerminalLayout:
     def worker_socket(self) -> Path:
         return self.sockets / f"{self._short}.w"
 
+    @property
+    def run(self) -> Path:
+        """What of the run folder the terminal's container may write to."""
+        return self.sockets / f"{self._short}.d"
+
     def bot(self, bot_id: str) -> BotLayout:
         return BotLayout(self.bots / bot_id)
 
@@ -218,6 +223,11 @@ class DataLayout:
     @property
     def terminals(self) -> Path:
         return self.root / "terminals"
+
+    @property
+    def templates(self) -> Path:
+        """Terminal templates, each under its digest."""
+        return self.root / "templates"
 
     @cached_property
     def run(self) -> Path:

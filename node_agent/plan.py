@@ -61,7 +61,9 @@ class Limits:
 
 def terminal_fingerprint(desired: DesiredTerminal) -> str:
     """What a terminal process must be restarted for."""
-    return _digest(desired.login, desired.server, desired.server_address, desired.credentials_version, desired.runtime)
+    parts = desired.login, desired.server, desired.server_address, desired.credentials_version, desired.runtime
+    # Without a template as it always was: what an older agent has started is not to be replaced for a new one's sake.
+    return _digest(*parts) if desired.template is None else _digest(*parts, desired.template.sha256)
 
 
 def worker_fingerprint(desired: DesiredTerminal) -> str:
@@ -75,7 +77,8 @@ def bot_fingerprint(desired: DesiredTerminal, bot: DesiredBot) -> str:
 
 def wish_fingerprint(desired: DesiredTerminal) -> str:
     """What must change before a start that failed for good is tried again."""
-    return _digest(desired.epoch, desired.credentials_version, desired.runtime)
+    template = desired.template.sha256 if desired.template else ""
+    return _digest(desired.epoch, desired.credentials_version, desired.runtime, template)
 
 
 def _digest(*parts: object) -> str:

@@ -26,6 +26,7 @@ from node_agent.protocol.messages import (
     ENROLL_PATH,
     EVENTS_PATH,
     SYNC_PATH,
+    TEMPLATES_PATH,
     WATCH_PATH,
     DesiredSnapshot,
     DesiredTerminal,
@@ -120,6 +121,11 @@ class ControlPlaneStandIn:
         self.revoked: list[str] = []
         self.shown: list[str] = []
         """Continuity tokens, as the agent showed them."""
+        self.templates: dict[str, bytes] = {}
+        self.template_requests: list[str] = []
+        """The range that each request for a template asked for."""
+        self.most_template_bytes = 1 << 30
+        """Each answer breaks off after so many."""
         self._changed = threading.Condition()
         self._server = self._listen(folder)
         self.url = f"https://127.0.0.1:{self._server.server_address[1]}"
@@ -183,6 +189,19 @@ class ControlPlaneStandIn:
         """Whether the exchange fails for now."""
         works = self.events_work if path == EVENTS_PATH else self.syncs_work
         return path in {EVENTS_PATH, SYNC_PATH, WATCH_PATH} and not works
+
+    def template(self, path: str, header: str, ranges: str) -> tuple[int, dict[str, str], bytes]:
+        """Status, headers and bytes."""
+        assert self.seen.enrolment is not None
+        key = Ed25519PublicKey.from_public_bytes(from_text(self.seen.enrolment.identity_key))
+        assert verify_request(key, header, "GET", path, b"").node_id == NODE_ID
+        self.template_requests.append(ranges)
+        content = self.templates[path.rpartition("/")[2]]
+        first = int(ranges.removeprefix("bytes=").removesuffix("-") or 0) if ranges else 0
+        headers = {"Content-Length": str(len(content) - first)}
+        if ranges:
+            headers["Content-Range"] = f"bytes {first}-{len(content) - 1}/{len(content)}"
+        return 206 if ranges else 200, headers, content[first : first + self.most_template_bytes]
 
     def _enroll(self, request: EnrollRequest) -> EnrollResponse:
         self.seen.enrolment = request
@@ -254,7 +273,9 @@ class _Handler(http.server.BaseHTTPRequestHandler):
     def _serve(self) -> None:
         url = urlsplit(self.path)
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-        if not self.plane.node_known and url.path != ENROLL_PATH:
+        if url.path.startswith(TEMPLATES_PATH):
+            self._send_template(url.path)
+        elif not self.plane.node_known and url.path != ENROLL_PATH:
             self._send(401, json.dumps({"code": "node_unknown", "detail": "no such node"}).encode())
         elif self.plane.is_away(url.path):
             self._send(503, json.dumps({"code": "unavailable", "detail": "try later"}).encode())
@@ -268,6 +289,16 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         self.wfile.write(body)
+
+    def _send_template(self, path: str) -> None:
+        signature, ranges = self.headers.get("Authorization", ""), self.headers.get("Range", "")
+        status, headers, content = self.plane.template(path, signature, ranges)
+        self.send_response(status)
+        for name, value in headers.items():
+            self.send_header(name, value)
+        self.end_headers()
+        self.wfile.write(content)
+        self.close_connection = len(content) != int(headers["Content-Length"])
 
     def log_message(self, *_: Any) -> None:
         """Quiet."""

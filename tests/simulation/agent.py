@@ -27,6 +27,7 @@ from node_agent.identity import NodeKeys
 from node_agent.lease import Stage, fences_itself
 from node_agent.observation import Link, Probe, Problem
 from node_agent.plan import Action, Limits, Verb, plan, terminal_fingerprint, wish_fingerprint, worker_fingerprint
+from node_agent.probation import Probation
 from node_agent.process import Handle, Role, Slot
 from node_agent.protocol.messages import (
     AccountSnapshot,
@@ -95,7 +96,10 @@ class AgentCore(Agent):
         self._lifeline = shell.lifeline
         self._supervisor = _stand_in(shell)
         self._gateway = _stand_in(shell)
-        self._snapshot = self._state.snapshot()
+        boot = host.clocks.moment().boot
+        self._snapshot = self._state.snapshot(boot)
+        self._probation = Probation(self._state.used_in_other_start(boot))
+        self._held_back = None
         self._ticket_keys = []
         self._continuity = read_continuity(host.layout)
         self._clock_offset = None

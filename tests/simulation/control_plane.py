@@ -20,7 +20,16 @@ from node_agent.protocol.tickets import Scope
 from tests.simulation.database import CrashError, MemoryDatabase
 from tests.simulation.loop import SimProcess, VirtualLoop
 
-_PERIODS = {"jobs": 15.0, "placement": 20.0, "node-leases": 10.0, "unsettled-orders": 30.0, "retention": 600.0}
+_PERIODS = {
+    "jobs": 30.0,
+    "placement": 25.0,
+    "node-leases": 12.0,
+    "relocation": 14.0,
+    "drains": 20.0,
+    "quarantine": 120.0,
+    "unsettled-orders": 300.0,
+    "retention": 600.0,
+}
 """How often the loops run here: often enough for every interleaving, seldom enough for thousands of seeds."""
 _OTHER_PERIOD = 10.0
 
@@ -108,11 +117,17 @@ class ControlPlane:
         await asyncio.sleep(self.chance.uniform(0.0, min(period, 10.0)))
         while True:
             try:
+                loop._wake.clear()  # noqa: SLF001 - as the real loop does
                 self.perform(lambda _farm: loop.step())
             except CrashError:
                 return
             except Exception as error:  # noqa: BLE001 - as the real loop does, but here it is a finding
                 self.wrong(f"loop {loop.name}: {error!r}")
-            await asyncio.sleep(period)
+            await self._pause(loop, period)
+
+    async def _pause(self, loop: Loop, period: float) -> None:
+        until = self.loop.now + period
+        while self.loop.now < until and not loop._wake.is_set():  # noqa: SLF001
+            await asyncio.sleep(min(2.0, until - self.loop.now) if loop.name == "jobs" else period)
 
 

@@ -86,7 +86,8 @@ class SimDisk(Database):
 class Clocks:
     """Both clocks of a machine, drifting. A suspended machine counts on in `boot`, a paused virtual one only in `wall`."""
 
-    def __init__(self, loop: VirtualLoop, drift: float) -> None:
+    def __init__(self, name: str, loop: VirtualLoop, drift: float) -> None:
+        self._name = name
         self._loop = loop
         self._rate = 1.0 + drift
         self._since = loop.now
@@ -100,7 +101,7 @@ class Clocks:
 
     def moment(self) -> Moment:
         """One reading, as the agent and the watchdog take it."""
-        return Moment(f"boot-{self.boots}", self.boot(), self.wall())
+        return Moment(f"{self._name}-{self.boots}", self.boot(), self.wall())
 
     def boot(self) -> float:
         """CLOCK_BOOTTIME."""
@@ -239,7 +240,7 @@ class Host:
         self.loop = loop
         self.machines = machines
         self.chance = chance
-        self.clocks = Clocks(loop, chance.uniform(-0.01, 0.01))
+        self.clocks = Clocks(name, loop, chance.uniform(-0.01, 0.01))
         self.weather = Weather()
         self.broker_cut = False
         self.powered = True
@@ -256,7 +257,7 @@ class Host:
 
     @property
     def boot_id(self) -> str:
-        return f"{self.name}-{self.clocks.boots}"
+        return self.clocks.moment().boot
 
     @property
     def frozen(self) -> bool:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import heapq
+import inspect
 from collections.abc import Callable, Coroutine
 from contextvars import Context, ContextVar, copy_context
 from typing import Any, TypeVar
@@ -126,6 +127,13 @@ class VirtualLoop(asyncio.BaseEventLoop):
     def run_soon(self, handles: list[asyncio.Handle]) -> None:
         self._ready.extend(handles)
 
+    def abandon(self) -> None:
+        """Let go of tasks that never began, without the warning that they deserve elsewhere."""
+        for task in asyncio.all_tasks(self):
+            coroutine = task.get_coro()
+            if inspect.iscoroutine(coroutine) and inspect.getcoroutinestate(coroutine) == inspect.CORO_CREATED:
+                coroutine.close()
+
     def call_at(
         self, when: float, callback: Callable[..., object], *args: Any, context: Context | None = None
     ) -> asyncio.TimerHandle:
@@ -159,5 +167,5 @@ class VirtualLoop(asyncio.BaseEventLoop):
 
     def _on_error(self, _loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         error = context.get("exception")
-        if error is not None:
+        if isinstance(error, Exception):  # not the death of a process
             self.failures.append(repr(error))

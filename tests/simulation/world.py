@@ -102,6 +102,7 @@ class World:
             self.loop.run_until_complete(self._live())
             self.invariants.broken.extend(f"unexpected error: {failure}" for failure in self.loop.failures)
         finally:
+            self.loop.abandon()
             self.loop.close()
             self.database.discard()
         broken = list(dict.fromkeys(self.invariants.broken))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from types import SimpleNamespace
@@ -20,13 +20,14 @@ from node_agent.clock import SteadyClock, as_datetime
 from node_agent.collector import Collector
 from node_agent.config import Timing
 from node_agent.continuity import read_continuity
+from node_agent.database import Database
 from node_agent.errors import StorageError
 from node_agent.executor import PermanentLaunchError
 from node_agent.health import Thresholds, judge
 from node_agent.identity import NodeKeys
 from node_agent.lease import Stage, fences_itself
 from node_agent.observation import Link, Probe, Problem
-from node_agent.plan import Action, Limits, Verb, plan, terminal_fingerprint, wish_fingerprint, worker_fingerprint
+from node_agent.plan import WEDGE_LIMIT, Action, Limits, Verb, plan, terminal_fingerprint, wish_fingerprint, worker_fingerprint
 from node_agent.probation import Probation
 from node_agent.process import Handle, Role, Slot
 from node_agent.protocol.messages import (
@@ -71,6 +72,19 @@ _THRESHOLDS = Thresholds(
 class NodeIdentity:
     node_id: str
     keys: NodeKeys
+
+
+class WatchedSpool(Spool):
+    """Tells what leaves it."""
+
+    def __init__(self, disk: Database, reporter: Reporter) -> None:
+        super().__init__(disk)
+        self._reporter = reporter
+
+    def remove(self, event_ids: Iterable[str]) -> None:
+        leaving = set(event_ids)
+        self._reporter.spool_removed([event for event in self.oldest() if event.event_id in leaving])
+        super().remove(leaving)
 
 
 @dataclass
@@ -143,7 +157,7 @@ class SimAgent(OsProcess):
         self.reporter = reporter
         clocks = host.clocks.moment
         self.state = StateStore(host.disk)
-        self.spool = Spool(host.disk)
+        self.spool = WatchedSpool(host.disk, reporter)
         self.collector = Collector(host.disk, host.clocks.wall)
         self.clock = SteadyClock(self.state.time_base(clocks()), clocks)
         self.roster = Roster(self.state, SimChildren(host), self.clock)
@@ -155,7 +169,7 @@ class SimAgent(OsProcess):
         self.desired: dict[str, DesiredTerminal] | None = None
         self._wake = asyncio.Event()
         self._collected: dict[str, int] = {}
-        link = SimLink(network, host.weather, identity.node_id, identity.keys, host.clocks.wall)
+        link = SimLink(network, host, identity.node_id, identity.keys, reporter)
         self.core = AgentCore(self, link)
         self.sync = self.core.sync
         self.spawn(self._run(link, first_interval, watches))
@@ -345,6 +359,7 @@ class SimAgent(OsProcess):
             case Verb.STOP_TERMINAL | Verb.REFUSE_TERMINAL:
                 process = self._terminal(terminal_id)
                 if process is not None:
+                    process.wedged = len(record.wedges) >= WEDGE_LIMIT
                     self.reporter.stopping(process, action.verb.value)
                 self.roster.stop(Slot(Role.TERMINAL, terminal_id), 1.0)
             case Verb.COLLECT:
@@ -389,6 +404,7 @@ class SimAgent(OsProcess):
                 desired.epoch,
                 self.identity.node_id,
                 self.reporter,
+                terminal_fingerprint(desired),
             ),
             terminal_fingerprint(desired),
         )

@@ -19,6 +19,7 @@ from control_plane.db.migrate import upgrade
 _BROKEN = "sim_broken"
 _TRIGGERS = f"""
 CREATE TABLE IF NOT EXISTS {_BROKEN} (what TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS sim_locks (node_id TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS sim_released (assignment_id TEXT NOT NULL);
 CREATE TRIGGER IF NOT EXISTS sim_epoch_lowered BEFORE UPDATE OF last_epoch ON terminals
 WHEN NEW.last_epoch < OLD.last_epoch
@@ -30,6 +31,16 @@ CREATE TRIGGER IF NOT EXISTS sim_capacity AFTER INSERT ON assignments
 WHEN (SELECT count(*) FROM assignments WHERE node_id = NEW.node_id AND released_at IS NULL)
    > (SELECT slots FROM nodes WHERE id = NEW.node_id)
 BEGIN INSERT INTO {_BROKEN} VALUES ('node ' || NEW.node_id || ' holds more terminals than it has slots'); END;
+CREATE TRIGGER IF NOT EXISTS sim_unfit_node BEFORE INSERT ON assignments
+WHEN EXISTS (SELECT 1 FROM nodes WHERE id = NEW.node_id
+             AND (availability <> 'open' OR identity_state <> 'trusted' OR state <> 'online'))
+BEGIN INSERT INTO {_BROKEN} VALUES ('a place on a node that takes none: ' || NEW.node_id); END;
+CREATE TRIGGER IF NOT EXISTS sim_unwanted BEFORE INSERT ON assignments
+WHEN EXISTS (SELECT 1 FROM terminals WHERE id = NEW.terminal_id AND (intent <> 'running' OR hold <> 'none'))
+BEGIN INSERT INTO {_BROKEN} VALUES ('a place for a terminal that should not run: ' || NEW.terminal_id); END;
+CREATE TRIGGER IF NOT EXISTS sim_locked AFTER UPDATE OF identity_state ON nodes
+WHEN NEW.identity_state = 'locked' AND OLD.identity_state <> 'locked'
+BEGIN INSERT INTO sim_locks VALUES (NEW.id); END;
 CREATE TRIGGER IF NOT EXISTS sim_revived BEFORE UPDATE OF released_at ON assignments
 WHEN OLD.released_at IS NOT NULL
 BEGIN INSERT INTO {_BROKEN} VALUES ('released assignment ' || OLD.id || ' changed again'); END;
@@ -93,14 +104,18 @@ class MemoryDatabase(Database):
     def broken(self) -> list[str]:
         return [row[0] for row in self.query(f"SELECT what FROM {_BROKEN}")]  # noqa: S608 - our own constant
 
-    def take_released(self) -> list[tuple[str, str, int]]:
-        """Terminal, node and epoch of the assignments released since the last call."""
+    def ever_locked(self) -> bool:
+        return bool(self.query("SELECT 1 FROM sim_locks LIMIT 1"))
+
+    def take_released(self) -> list[tuple[str, str, int, str]]:
+        """Terminal, node, epoch and proof of the assignments released since the last call."""
         rows = self.query(
-            "SELECT a.terminal_id, a.node_id, a.epoch FROM assignments a JOIN sim_released r ON r.assignment_id = a.id"
+            "SELECT a.terminal_id, a.node_id, a.epoch, a.ended_by FROM assignments a "
+            "JOIN sim_released r ON r.assignment_id = a.id"
         )
         if rows:
             self._raw.execute("DELETE FROM sim_released")
-        return [(str(terminal), str(node), int(epoch)) for terminal, node, epoch in rows]
+        return [(str(terminal), str(node), int(epoch), str(proof)) for terminal, node, epoch, proof in rows]
 
     def abort(self) -> None:
         """What the database does with the transaction of a process that died."""

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from tests.simulation.world import Node, World
 
 Undo = Callable[[], None]
+_TWO_REPORTS = 60.0
+"""Seconds after which the control plane knows what the node says of itself."""
 
 
 class Storm:
@@ -131,6 +133,28 @@ def _watchdog_killed(storm: Storm, kind: str) -> None:
         for process in node.host.of_role(Role.WATCHDOG):
             storm.happened(kind, process.name)
             process.end()
+
+
+def _watchdog_broken(storm: Storm, kind: str) -> None:
+    """The node says that it has no watchdog; later its agent hangs, so that nothing fences there."""
+    node = storm.node()
+    agent = node.agent
+    if agent is None or not agent.running:
+        return
+    storm.happened(kind, node.host.name)
+    node.host.watchdog_broken = True
+    for process in node.host.of_role(Role.WATCHDOG):
+        process.end()
+
+    def hang() -> None:
+        if agent.running and node.host.watchdog_broken:
+            _freeze(storm, kind, agent, storm.chance.uniform(300.0, 600.0))
+
+    def mend() -> None:
+        node.host.watchdog_broken = False
+
+    storm.world.network.later(_TWO_REPORTS, hang)
+    storm.last(700.0, mend)
 
 
 def _watched(node: Node) -> bool:
@@ -335,6 +359,7 @@ FAULTS: dict[str, Callable[[Storm, str], None]] = {
     "power cut": _power_cut,
     "cloned node": _cloned,
     "watchdog killed": _watchdog_killed,
+    "no watchdog": _watchdog_broken,
     "link cut": _link_cut,
     "cut towards the farm": _up_cut,
     "cut towards the node": _down_cut,

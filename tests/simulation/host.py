@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import random
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
@@ -14,6 +15,7 @@ from node_agent.database import Database
 from node_agent.errors import StorageError
 from node_agent.layout import DataLayout
 from node_agent.process import Children, Ending, Handle, Role, Slot
+from node_agent.protocol.messages import DesiredTerminal
 from node_agent.watchdog.duty import Duty
 from tests.simulation.database import CrashError
 from tests.simulation.loop import SimProcess, VirtualLoop
@@ -217,6 +219,8 @@ class SimChildren(Children):
 
     def start(self, slot: Slot, command: Sequence[str], output: Path, fingerprint: str, now: float) -> Handle:
         """The keeper starts the watchdog this way; terminals and workers are made by the agent itself."""
+        if self._host.watchdog_broken:
+            raise OSError(errno.ENOEXEC, "Exec format error")
         process = Watchdog(self._host, slot)
         return Handle(slot, process.pid, process.birth, now, fingerprint)
 
@@ -250,6 +254,10 @@ class Host:
         self.folder = folder
         self.disk = SimDisk(folder / "agent.sqlite3")
         self.layout = DataLayout(folder)
+        self.told: dict[str, DesiredTerminal] = {}
+        """The newest snapshot that the control plane's answers brought, whatever the agent made of it."""
+        self.watchdog_broken = False
+        """No watchdog can be started here."""
         self.routes: dict[str, int] = {}
         """Terminal id to epoch: what the gateway lets in."""
         self.journals: dict[str, list[dict[str, object]]] = {}

@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Callable
 from contextvars import Context
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import httpx
 
@@ -32,6 +32,10 @@ from node_agent.protocol.messages import (
 from tests.simulation.control_plane import ControlPlane
 from tests.simulation.database import CrashError
 from tests.simulation.loop import VirtualLoop
+
+if TYPE_CHECKING:
+    from tests.simulation.host import Host
+    from tests.simulation.processes import Reporter
 
 _TIMEOUT = 15.0
 _WATCH_TIMEOUT = 40.0
@@ -124,24 +128,31 @@ class Network:
 class SimLink:
     """Stands in for `node_agent.control_link.ControlLink`: the same requests, signed the same way, no HTTP."""
 
-    def __init__(
-        self, network: Network, weather: Weather, node_id: str, keys: NodeKeys, clock: Callable[[], float]
-    ) -> None:
+    def __init__(self, network: Network, host: Host, node_id: str, keys: NodeKeys, reporter: Reporter) -> None:
         self._network = network
-        self._weather = weather
+        self._host = host
+        self._weather = host.weather
         self._node_id = node_id
         self._keys = keys
-        self._clock = clock
+        self._clock = host.clocks.wall
+        self._reporter = reporter
 
     async def sync(self, request: SyncRequest) -> SyncResponse:
         body = request.model_dump_json().encode()
         signature = self._sign("POST", SYNC_PATH, body)
-        return await self._ask(lambda farm: farm.agent_api.sync(signature, SYNC_PATH, body), SyncResponse)
+        answer: SyncResponse = await self._ask(
+            lambda farm: farm.agent_api.sync(signature, SYNC_PATH, body), SyncResponse
+        )
+        if answer.desired is not None:
+            self._host.told = {each.terminal_id: each for each in answer.desired.terminals}
+        return answer
 
     async def events(self, batch: EventBatch) -> EventAck:
         body = batch.model_dump_json().encode()
         signature = self._sign("POST", EVENTS_PATH, body)
-        return await self._ask(lambda farm: farm.agent_api.events(signature, EVENTS_PATH, body), EventAck)
+        ack: EventAck = await self._ask(lambda farm: farm.agent_api.events(signature, EVENTS_PATH, body), EventAck)
+        self._reporter.events_rejected(ack.rejected)
+        return ack
 
     async def watch(self, generation: int) -> WatchResponse:
         signature = self._sign("GET", WATCH_PATH, b"")

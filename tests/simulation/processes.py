@@ -6,7 +6,9 @@ import asyncio
 from collections.abc import Callable
 from typing import Any
 
+from mt5_bridge.lease import LeaseGuard
 from node_agent.process import Role, Slot
+from node_agent.protocol.messages import Event
 from tests.simulation.broker import Broker, Deal
 from tests.simulation.host import Host, OsProcess
 
@@ -27,6 +29,7 @@ class TerminalProcess(OsProcess):
         epoch: int,
         node_id: str,
         report: Reporter,
+        started_for: str,
     ) -> None:
         super().__init__(host, slot)
         self.terminal_id = slot.owner
@@ -40,6 +43,10 @@ class TerminalProcess(OsProcess):
         self.report = report
         self.logged_in = False
         self.refused = False
+        self.wedged = False
+        """Its worker hung so often that the agent may restart it."""
+        self.started_for = started_for
+        """Fingerprint of the wish that it was started for."""
         self.shown_positions: int | None = None
         """What the agent reported last."""
         self.spawn(self._live())
@@ -74,8 +81,9 @@ class TerminalProcess(OsProcess):
                 if self.broker.lets_in(self.login, self.password):
                     self.refused, self.logged_in = False, True
                     self.report.logged_in(self)
-                else:
+                elif not self.refused:
                     self.refused = True
+                    self.report.refused(self)
             if self.logged_in and self.broker.open and self.loop.now >= next_trade:
                 next_trade = self.loop.now + chance.uniform(30.0, 150.0)
                 self.trade()
@@ -90,6 +98,7 @@ class WorkerProcess(OsProcess):
         self.epoch = epoch
         self.login = login
         self.ready = False
+        self.lease = LeaseGuard(host.layout.terminal(slot.owner).lease, host.clocks.moment)
         self.spawn(self._start())
 
     def terminal(self) -> TerminalProcess | None:
@@ -110,10 +119,13 @@ class Reporter:
 
     def __init__(self) -> None:
         self.logged_in: Callable[[TerminalProcess], None] = lambda _process: None
+        self.refused: Callable[[TerminalProcess], None] = lambda _process: None
         self.traded: Callable[[TerminalProcess, Deal, int, str], None] = lambda *_facts: None
         self.process_ended: Callable[[TerminalProcess], None] = lambda _process: None
         self.stopping: Callable[[TerminalProcess, str], None] = lambda *_facts: None
         """The farm itself is about to end a terminal: which, and why it says it does."""
+        self.spool_removed: Callable[[list[Event]], None] = lambda _events: None
+        self.events_rejected: Callable[[dict[str, str]], None] = lambda _reasons: None
 
 
 class SimBridge:

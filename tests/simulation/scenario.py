@@ -16,6 +16,8 @@ class Scenario:
     accounts: int
     storm: float
     sync_seconds: float
+    lost_after: float
+    fence: float
     watches: bool
     pace: float
     """Mean time between two faults."""
@@ -27,6 +29,7 @@ CLONED = "cloned node"
 _HIDE_THE_ORIGINAL = frozenset(
     {
         "agent stopped",
+        "no watchdog",
         "host suspended",
         "machine paused",
         "power cut",
@@ -60,6 +63,8 @@ def draw(seed: int, kinds: tuple[str, ...]) -> Scenario:
         accounts=accounts,
         storm=chance.uniform(300.0, 700.0) * min(1.0, 3.5 / nodes),
         sync_seconds=chance.choice((10.0, 20.0, 22.0)) if nodes < 4 else 22.0,
+        lost_after=chance.choice((120.0, 300.0)),
+        fence=chance.choice((90.0, 240.0)),
         watches=chance.random() < 0.25,
         pace=chance.choice((12.0, 25.0, 50.0)),
         faults=tuple(sorted(faults)),

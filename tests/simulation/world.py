@@ -14,15 +14,18 @@ from pathlib import Path
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from cryptography.x509.oid import NameOID
 
 from control_plane.container import Farm
 from node_agent.errors import StorageError
 from node_agent.identity import NodeKeys, make_keys
 from node_agent.process import Role
+from node_agent.protocol.encoding import from_text
 from node_agent.protocol.messages import EnrollRequest
 from tests.simulation.agent import NodeIdentity, SimAgent
 from tests.simulation.broker import Broker
+from tests.simulation.clients import Clients
 from tests.simulation.control_plane import ControlPlane
 from tests.simulation.database import MemoryDatabase, template_image
 from tests.simulation.environment import CHANCE, PROCESSES, TIME
@@ -83,19 +86,39 @@ class World:
         self.folder = folder
         self.nodes: list[Node] = []
         self.clones: list[Node] = []
+        self.ever_cloned = False
+        self._ticket_keys: dict[str, Ed25519PublicKey] = {}
         self.ended: asyncio.Future[None] = self.loop.create_future()
         self.invariants = Invariants(self)
         self.reporter = Reporter()
         self.reporter.logged_in = self.invariants.logged_in
+        self.reporter.refused = self.invariants.refused
         self.reporter.traded = self.invariants.traded
+        self.reporter.spool_removed = self.invariants.spool_removed
+        self.reporter.events_rejected = self.invariants.events_rejected
         self.reporter.stopping = self.invariants.stopping
         self.plane.wrong = self.break_rule
         self.plane.committed = self.invariants.database_changed
         self.people = People(self)
+        self.clients = Clients(self)
         self.storm = Storm(self)
 
     def _settings(self) -> dict[str, float]:
-        return {"sync_seconds": self.scenario.sync_seconds}
+        scenario = self.scenario
+        return {
+            "sync_seconds": scenario.sync_seconds,
+            "lost_after_seconds": scenario.lost_after,
+            "fence_seconds": scenario.fence,
+        }
+
+    def ticket_keys(self) -> dict[str, Ed25519PublicKey]:
+        """What every gateway has been told long ago."""
+        if self.plane.farm is not None and not self._ticket_keys:
+            self._ticket_keys = {
+                each.kid: Ed25519PublicKey.from_public_bytes(from_text(each.key))
+                for each in self.plane.farm.tickets.public_keys()
+            }
+        return self._ticket_keys
 
     def run(self) -> Result:
         try:
@@ -132,7 +155,8 @@ class World:
             self._add_node(f"node-{index + 1}")
         self.people.arrive()
         await asyncio.sleep(40.0)
-        tasks = [self.loop.create_task(self.people.act()), self.loop.create_task(self.storm.rage())]
+        stirring = (self.people.act(), self.clients.trade(), self.storm.rage())
+        tasks = [self.loop.create_task(each) for each in stirring]
         await asyncio.sleep(self.scenario.storm)
         for task in tasks:
             task.cancel()
@@ -160,6 +184,7 @@ class World:
     def _add_node(self, name: str) -> None:
         host = Host(name, self.loop, self.machines, self.folder / name, self.chance)
         host.woke = self._woke
+        host.fenced = self.invariants.fenced
         keys, csr = _keys(len(self.nodes))
 
         def enrol(farm: Farm) -> str:
@@ -184,6 +209,7 @@ class World:
 
     def clone(self, original: Node) -> Node:
         """The same disk in another machine; what runs here does not run there."""
+        self.ever_cloned = True
         source, name = original.host, f"{original.host.name}-clone"
         shutil.rmtree(self.folder / name, ignore_errors=True)
         shutil.copytree(source.folder, self.folder / name, ignore=shutil.ignore_patterns("agent.sqlite3*", "watchdog.*"))

@@ -7,7 +7,7 @@ import random
 import shutil
 import tempfile
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
 
@@ -263,8 +263,10 @@ class World:
 
 
 def play(seed: int, faults: tuple[str, ...] = ()) -> Result:
-    """Run one seed from the beginning. Call inside `simulated_environment`."""
+    """Run one seed from the beginning, with these faults instead of its own. Call inside `simulated_environment`."""
     scenario = draw(seed, tuple(FAULTS))
+    if faults:
+        scenario = replace(scenario, faults=faults)
     folder = Path(tempfile.mkdtemp(prefix="m5sim", dir=_memory_folder()))
     try:
         return World(scenario, folder).run()

@@ -11,10 +11,10 @@ SEEDS ?= 2000
 FARM_EXTRAS := --extra simulated --extra agent --extra control --extra portal-build
 
 .DEFAULT_GOAL := help
-.PHONY: help setup portal demo test test-fast orders-test lint types format openapi lock wine clean conformance golden bench-replay bench-bridge simulate
+.PHONY: help setup portal demo test test-fast orders-test lint types format openapi lock wine clean conformance golden bench-replay bench-bridge simulate simulate-mutants
 
 help: ## Show this list
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
 
 $(SETUP): requirements/dev.txt requirements/installer.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed; set PYTHON=/path/to/python3"; exit 1; }
@@ -46,6 +46,9 @@ orders-test: setup ## Send 50,000 orders through a faulty link (N=50000) and com
 
 simulate: setup ## Play SEEDS=2000 farms through storms of faults in virtual time, or one with its trace: SEED=17
 	@$(BIN)/python -m tests.simulation.run $(if $(SEED),--seed $(SEED),--seeds $(SEEDS))
+
+simulate-mutants: setup ## Plant known bugs in the farm's code and count how many the simulation catches
+	@$(BIN)/python -m tests.simulation.mutants.run $(MUTANTS)
 
 conformance: setup ## Count what of the official API and its behaviour is proven
 	@$(BIN)/python -m tests.conformance.report

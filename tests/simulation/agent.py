@@ -27,7 +27,16 @@ from node_agent.health import Thresholds, judge
 from node_agent.identity import NodeKeys
 from node_agent.lease import Stage, fences_itself
 from node_agent.observation import Link, Probe, Problem
-from node_agent.plan import WEDGE_LIMIT, Action, Limits, Verb, plan, terminal_fingerprint, wish_fingerprint, worker_fingerprint
+from node_agent.plan import (
+    WEDGE_LIMIT,
+    Action,
+    Limits,
+    Verb,
+    plan,
+    terminal_fingerprint,
+    wish_fingerprint,
+    worker_fingerprint,
+)
 from node_agent.probation import Probation
 from node_agent.process import Handle, Role, Slot
 from node_agent.protocol.messages import (

@@ -147,4 +147,4 @@ def _check_epoch(session: Session) -> None:
         _session=SimpleNamespace(epoch=session.ticket.epoch),
         _terminal=SimpleNamespace(desk=SimpleNamespace(mandate=SimpleNamespace(epoch=session.worker.epoch))),
     )
-    BridgeService._check_epoch(service)  # noqa: SLF001 - the only way to it without a terminal
+    BridgeService._check_epoch(service)

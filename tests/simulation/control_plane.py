@@ -5,14 +5,14 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Callable
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from unittest import mock
 
 import control_plane.container
-from control_plane.access.port import Target, TerminalDoor
+from control_plane.access.port import Target, TerminalDoor, TerminalSession
 from control_plane.config import Settings
 from control_plane.container import Farm, build_farm
 from control_plane.loops import Loop
@@ -32,6 +32,8 @@ _PERIODS = {
 }
 """How often the loops run here: often enough for every interleaving, seldom enough for thousands of seeds."""
 _OTHER_PERIOD = 10.0
+_NOTICED = 2.0
+"""Seconds after which the outbox's worker notices that it was woken."""
 
 
 class TrueClock:
@@ -47,10 +49,8 @@ class TrueClock:
 class NoDoor:
     """No terminal can be reached through a gateway from here; simulated clients go there themselves."""
 
-    @contextmanager
-    def session(self, target: Target, scope: Scope, principal: str) -> Any:
+    def session(self, target: Target, scope: Scope, principal: str) -> AbstractContextManager[TerminalSession]:
         raise NotImplementedError
-        yield
 
     def close_idle(self) -> None:
         """Nothing is open."""
@@ -84,7 +84,7 @@ class ControlPlane:
 
     def start(self) -> None:
         self.process = SimProcess("control-plane", self.loop)
-        with mock.patch.object(control_plane.container, "open_database", lambda _settings: self.database):
+        with mock.patch.object(control_plane.container, "open_database", return_value=self.database):
             self.farm = build_farm(self.settings, clock=self.clock, door=self.door)
         for each in self.farm.loops:
             if each.name != "idle-sessions":
@@ -109,7 +109,7 @@ class ControlPlane:
             self.crashed()
             raise
         finally:
-            if not self.database._raw.in_transaction:  # noqa: SLF001 - our own class
+            if not self.database._raw.in_transaction:
                 self.committed()
 
     async def _run(self, loop: Loop) -> None:
@@ -117,7 +117,7 @@ class ControlPlane:
         await asyncio.sleep(self.chance.uniform(0.0, min(period, 10.0)))
         while True:
             try:
-                loop._wake.clear()  # noqa: SLF001 - as the real loop does
+                loop._wake.clear()
                 self.perform(lambda _farm: loop.step())
             except CrashError:
                 return
@@ -126,8 +126,10 @@ class ControlPlane:
             await self._pause(loop, period)
 
     async def _pause(self, loop: Loop, period: float) -> None:
-        until = self.loop.now + period
-        while self.loop.now < until and not loop._wake.is_set():  # noqa: SLF001
-            await asyncio.sleep(min(2.0, until - self.loop.now) if loop.name == "jobs" else period)
-
-
+        if loop.name != "jobs":
+            await asyncio.sleep(period)
+            return
+        for _ in range(int(period / _NOTICED)):
+            if loop._wake.is_set():
+                return
+            await asyncio.sleep(_NOTICED)

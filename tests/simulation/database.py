@@ -65,9 +65,7 @@ class MemoryDatabase(Database):
     """One connection for the one thread. Triggers watch what must never be written, whoever writes it."""
 
     def __init__(self, image: bytes | None = None) -> None:
-        self._raw = sqlite3.connect(
-            ":memory:", check_same_thread=False, isolation_level=None, factory=_KeptConnection
-        )
+        self._raw = sqlite3.connect(":memory:", check_same_thread=False, isolation_level=None, factory=_KeptConnection)
         if image is not None:
             self._raw.deserialize(image)
         self._raw.execute("PRAGMA foreign_keys=ON")
@@ -102,7 +100,7 @@ class MemoryDatabase(Database):
         return self._raw.execute(sql, parameters).fetchall()
 
     def broken(self) -> list[str]:
-        return [row[0] for row in self.query(f"SELECT what FROM {_BROKEN}")]  # noqa: S608 - our own constant
+        return [row[0] for row in self.query(f"SELECT what FROM {_BROKEN}")]
 
     def ever_locked(self) -> bool:
         return bool(self.query("SELECT 1 FROM sim_locks LIMIT 1"))
@@ -142,7 +140,7 @@ def template_image() -> bytes:
     database = MemoryDatabase()
     with tempfile.TemporaryDirectory() as folder:
         upgrade(database, Path(folder))
-    database._raw.executescript(_TRIGGERS)  # noqa: SLF001 - built here
+    database._raw.executescript(_TRIGGERS)
     image = database.image()
     database.discard()
     return image

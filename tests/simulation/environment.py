@@ -116,7 +116,7 @@ class _VirtualDatetime(datetime):
 
 FULL_DISKS: set[Path] = set()
 """Folders of hosts whose disk takes nothing more."""
-_SILENT = logging.Logger("silent", logging.CRITICAL)
+_SILENT = logging.getLogger("tests.simulation.silent")
 
 
 def _write_fence(path: Path, fence: Fence) -> None:

@@ -86,7 +86,7 @@ class SimDisk(Database):
 
 
 class Clocks:
-    """Both clocks of a machine, drifting. A suspended machine counts on in `boot`, a paused virtual one only in `wall`."""
+    """Both clocks of a machine, drifting. A suspended one counts on in `boot`, a paused virtual one only in `wall`."""
 
     def __init__(self, name: str, loop: VirtualLoop, drift: float) -> None:
         self._name = name
@@ -143,6 +143,8 @@ class OsProcess(SimProcess):
         self.birth = f"{host.boot_id}:{self.pid}"
         self.stubborn = False
         """Stuck in the kernel: outlives KILL for a while."""
+        self.on_end: Callable[[], None] = lambda: None
+        """What the world does when this process is no more."""
         host.processes[self.pid] = self
         host.machines.processes[self.pid] = self
 
@@ -151,10 +153,7 @@ class OsProcess(SimProcess):
         if self.alive:
             self.kill()
             self.host.processes.pop(self.pid, None)
-            self.ended()
-
-    def ended(self) -> None:
-        """What the world notices when this process is no more."""
+            self.on_end()
 
 
 class Machines:
@@ -184,7 +183,7 @@ class Machines:
         """SIGKILL, sent by a watchdog."""
         process = self.processes.get(pid)
         if process is not None and process.alive and not process.stubborn:
-            process.host.fenced(process)
+            process.host.on_fence(process)
             process.end()
 
     def birth_of(self, pid: int) -> str | None:
@@ -258,6 +257,10 @@ class Host:
         """The newest snapshot that the control plane's answers brought, whatever the agent made of it."""
         self.watchdog_broken = False
         """No watchdog can be started here."""
+        self.on_wake: Callable[[OsProcess, float], None] = lambda *_facts: None
+        """What a process finds changed after so many seconds."""
+        self.on_fence: Callable[[OsProcess], None] = lambda _process: None
+        """The watchdog is about to kill it."""
         self.routes: dict[str, int] = {}
         """Terminal id to epoch: what the gateway lets in."""
         self.journals: dict[str, list[dict[str, object]]] = {}
@@ -288,14 +291,8 @@ class Host:
             self.clocks.lose_boot_time(slept)
             self.clocks.correct()
         for process in list(self.processes.values()):
-            self.woke(process, slept)
+            self.on_wake(process, slept)
             process.thaw()
-
-    def woke(self, process: OsProcess, slept: float) -> None:
-        """Replaced by the world: what a process finds changed after `slept` seconds."""
-
-    def fenced(self, process: OsProcess) -> None:
-        """Replaced by the world: the watchdog kills a process."""
 
     def power_off(self, writes_lost: bool) -> None:
         self.powered = False

@@ -155,7 +155,9 @@ class Invariants:
                 lacking.append(f"{short} is shown as {state}")
             elif phase != Phase.READY or seen_epoch != epoch:
                 lacking.append(f"{short} runs and is shown as {phase}")
-        lacking += [f"{node.host.name} has events to deliver" for node in world.nodes if node.agent and node.agent.spool]
+        lacking += [
+            f"{node.host.name} has events to deliver" for node in world.nodes if node.agent and node.agent.spool
+        ]
         return lacking + self._trade_log([row[1] for row in rows])
 
     def _trade_log(self, logins: list[int]) -> list[str]:

@@ -1,7 +1,7 @@
 """An event loop with virtual time, whose tasks belong to processes that can be frozen, thawed and killed.
 
-A killed process runs no further line of code, not even a `finally`: as after SIGKILL or a power cut. A frozen one (SIGSTOP,
-a paused virtual machine) goes on where it stood, however late.
+A killed process runs no further line of code, not even a `finally`: as after SIGKILL or a power cut. A frozen one
+(SIGSTOP, a paused virtual machine) goes on where it stood, however late.
 """
 
 from __future__ import annotations
@@ -9,11 +9,14 @@ from __future__ import annotations
 import asyncio
 import heapq
 import inspect
+from collections import deque
 from collections.abc import Callable, Coroutine
+from concurrent.futures import Executor
 from contextvars import Context, ContextVar, copy_context
-from typing import Any, TypeVar
+from typing import Any, TypeVar, TypeVarTuple, Unpack
 
 _Result = TypeVar("_Result")
+_Arguments = TypeVarTuple("_Arguments")
 
 
 class SimProcess:
@@ -86,6 +89,7 @@ class _Handle(asyncio.Handle):
 
 class _TimerHandle(asyncio.TimerHandle):
     _context: Context
+    _scheduled: bool
 
     def _run(self) -> None:
         _step(self, self._context, super()._run)
@@ -119,6 +123,9 @@ class VirtualLoop(asyncio.BaseEventLoop):
         self.failures: list[str] = []
         self._clock_resolution = 1e-5  # seconds since 1970 are no finer in a float
         self._selector = _Selector(self)
+        # What the base class runs, and does not show to type checkers.
+        self._ready: deque[asyncio.Handle]
+        self._scheduled: list[asyncio.TimerHandle]
         self.set_exception_handler(self._on_error)
 
     def time(self) -> float:
@@ -135,14 +142,23 @@ class VirtualLoop(asyncio.BaseEventLoop):
                 coroutine.close()
 
     def call_at(
-        self, when: float, callback: Callable[..., object], *args: Any, context: Context | None = None
+        self,
+        when: float,
+        callback: Callable[[Unpack[_Arguments]], object],
+        *args: *_Arguments,
+        context: Context | None = None,
     ) -> asyncio.TimerHandle:
         timer = _TimerHandle(when, callback, args, self, context)
         heapq.heappush(self._scheduled, timer)
-        timer._scheduled = True  # noqa: SLF001 - as the base class does
+        timer._scheduled = True
         return timer
 
-    def run_in_executor(self, _executor: Any, func: Callable[..., _Result], *args: Any) -> asyncio.Future[_Result]:
+    def run_in_executor(
+        self,
+        executor: Executor | None,
+        func: Callable[[Unpack[_Arguments]], _Result],
+        *args: *_Arguments,
+    ) -> asyncio.Future[_Result]:
         """In this thread and at once: the simulation has one thread."""
         future: asyncio.Future[_Result] = self.create_future()
         try:

@@ -156,9 +156,7 @@ class SimLink:
 
     async def watch(self, generation: int) -> WatchResponse:
         signature = self._sign("GET", WATCH_PATH, b"")
-        node = await self._ask(
-            lambda farm: farm.agent_api.authenticate_watch(signature, WATCH_PATH), object
-        )
+        node = await self._ask(lambda farm: farm.agent_api.authenticate_watch(signature, WATCH_PATH), object)
         done: asyncio.Future[WatchResponse] = self._network.loop.create_future()
 
         async def wait(farm: Farm) -> None:
@@ -184,5 +182,5 @@ class SimLink:
             answer = await self._network.exchange(self._weather, work)
         except FarmError as error:
             problem = {"code": error.code, "detail": error.detail}
-            return control_link._read(httpx.Response(error.status, json=problem), kind)  # noqa: SLF001
+            return control_link._read(httpx.Response(error.status, json=problem), kind)
         return answer

@@ -67,9 +67,6 @@ class TerminalProcess(OsProcess):
         self.report.traded(self, deal, self.epoch if epoch is None else epoch, order_id)
         return deal
 
-    def ended(self) -> None:
-        self.report.process_ended(self)
-
     async def _live(self) -> None:
         chance = self.host.chance
         next_trade = self.loop.now + chance.uniform(20.0, 90.0)
@@ -90,7 +87,7 @@ class TerminalProcess(OsProcess):
 
 
 class WorkerProcess(OsProcess):
-    """The bridge worker: reaches the terminal beside it, refuses sessions of an older epoch, keeps the order journal."""
+    """The bridge worker: reaches the terminal beside it, and refuses sessions of an older epoch."""
 
     def __init__(self, host: Host, slot: Slot, epoch: int, login: int) -> None:
         super().__init__(host, slot)
@@ -121,7 +118,6 @@ class Reporter:
         self.logged_in: Callable[[TerminalProcess], None] = lambda _process: None
         self.refused: Callable[[TerminalProcess], None] = lambda _process: None
         self.traded: Callable[[TerminalProcess, Deal, int, str], None] = lambda *_facts: None
-        self.process_ended: Callable[[TerminalProcess], None] = lambda _process: None
         self.stopping: Callable[[TerminalProcess, str], None] = lambda *_facts: None
         """The farm itself is about to end a terminal: which, and why it says it does."""
         self.spool_removed: Callable[[list[Event]], None] = lambda _events: None

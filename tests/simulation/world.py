@@ -1,4 +1,4 @@
-"""One seed: a whole farm in virtual time, a storm of faults and wishes, then calm in which everything must come right."""
+"""One seed: a whole farm in virtual time, a storm of faults and wishes, then calm in which all must come right."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ START = 1_772_442_000.0
 _CALM = 1_200.0
 """Seconds after the last fault within which what is desired must have come to pass."""
 _QUIET = 60.0
-"""Seconds of calm before it is asked whether all has come to pass, so that what is shown is not older than the storm."""
+"""Seconds of calm before it is asked whether all has come to pass: what is shown must not be older than the storm."""
 _FLUSHED = 90.0
 """Seconds between two moments at which everything written has surely reached the disk."""
 _STARTS_AGAIN = 5.0
@@ -174,7 +174,6 @@ class World:
             self.people.settle()
         self.note("settled")
 
-
     async def _flush_disks(self) -> None:
         while True:
             await asyncio.sleep(_FLUSHED)
@@ -183,8 +182,8 @@ class World:
 
     def _add_node(self, name: str) -> None:
         host = Host(name, self.loop, self.machines, self.folder / name, self.chance)
-        host.woke = self._woke
-        host.fenced = self.invariants.fenced
+        host.on_wake = self._woke
+        host.on_fence = self.invariants.fenced
         keys, csr = _keys(len(self.nodes))
 
         def enrol(farm: Farm) -> str:
@@ -212,10 +211,12 @@ class World:
         self.ever_cloned = True
         source, name = original.host, f"{original.host.name}-clone"
         shutil.rmtree(self.folder / name, ignore_errors=True)
-        shutil.copytree(source.folder, self.folder / name, ignore=shutil.ignore_patterns("agent.sqlite3*", "watchdog.*"))
+        shutil.copytree(
+            source.folder, self.folder / name, ignore=shutil.ignore_patterns("agent.sqlite3*", "watchdog.*")
+        )
         source.disk.copy_to(self.folder / name / "agent.sqlite3").close()
         host = Host(name, self.loop, self.machines, self.folder / name, self.chance)
-        host.woke = self._woke
+        host.on_wake = self._woke
         node = Node(host, original.identity)
         self.start_agent(node)
         return node
@@ -242,7 +243,7 @@ class World:
         if node.host.frozen:
             node.agent.freeze()
         agent = node.agent
-        agent.ended = lambda: self._agent_ended(node)  # type: ignore[method-assign]
+        agent.on_end = lambda: self._agent_ended(node)
         node.host.disk.on_crash = agent.end
 
     def _agent_ended(self, node: Node) -> None:

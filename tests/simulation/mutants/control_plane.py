@@ -5,21 +5,29 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+from sqlalchemy import select
+
+from control_plane.accounts.model import Account
 from control_plane.agent_api import intake, service, snapshot
 from control_plane.agent_api.intake import Intake
 from control_plane.assignments import relocation
+from control_plane.assignments import repository as assignments_repository
 from control_plane.assignments import service as assignments
+from control_plane.assignments.model import Assignment
 from control_plane.assignments.relocation import LeasePolicy, Proof
 from control_plane.assignments.service import Assignments
+from control_plane.brokers.model import BrokerServer
 from control_plane.fleet import mass_loss
 from control_plane.fleet import service as fleet
 from control_plane.fleet.mass_loss import MassLoss
+from control_plane.fleet.model import Node
 from control_plane.fleet.service import Fleet
 from control_plane.fleet.state import BreakerState, Continuity, NodeState
 from control_plane.placement.decision import Candidate
 from control_plane.reconcile import drains
 from control_plane.reconcile.node_leases import NodeLeases
 from control_plane.terminals import repository as terminals
+from control_plane.terminals.model import Terminal
 from control_plane.terminals.state import GONE_PHASES
 from control_plane.trading.service import TradeLog
 from control_plane.vault.service import Vault
@@ -50,7 +58,7 @@ def _node_is_not_told(right: Any) -> Any:
     def fence(self: Assignments, session: Any, placement: Any, proof: Proof) -> None:
         node_id = placement.assignment.node_id
         right(self, session, placement, proof)
-        node = session.get(fleet.Node, node_id)
+        node = session.get(Node, node_id)
         session.flush()
         session.refresh(node)
         node.generation -= 1
@@ -65,7 +73,7 @@ def _one_slot_too_many(right: Any) -> Any:
 def _wish_counts_at_once(right: Any) -> Any:
     def set_policy(self: Assignments, session: Any, terminal: Any, policy: LeasePolicy) -> None:
         right(self, session, terminal, policy)
-        living = assignments.repository.alive(session, terminal.tenant_id, terminal.id)
+        living = assignments_repository.alive(session, terminal.tenant_id, terminal.id)
         if living is not None:
             living.lease_policy = policy
 
@@ -75,7 +83,7 @@ def _wish_counts_at_once(right: Any) -> Any:
 def _policy_believed_before_it_is_known(right: Any) -> Any:
     def take(self: Intake, session: Any, node: Any, sync: Any) -> None:
         right(self, session, node, sync)
-        for placement in intake.assignments_repository.of_node(session, node.id):
+        for placement in assignments_repository.of_node(session, node.id):
             placement.assignment.lease_policy = placement.terminal.lease_policy
 
     return take
@@ -116,7 +124,8 @@ def _late_message_proves_a_copy(right: Any) -> Any:
 
 def _only_the_newest_token(right: Any) -> Any:
     def judge(known: Continuity, shown: str, *, speaks: bool) -> Continuity | None:
-        return right(replace(known, acknowledged="never"), shown, speaks=speaks)
+        judged: Continuity | None = right(replace(known, acknowledged="never"), shown, speaks=speaks)
+        return judged
 
     return judge
 
@@ -143,7 +152,7 @@ def _acknowledged_in_vain(_right: Any) -> Any:
 
 def _only_the_living_epoch_may_tell(right: Any) -> Any:
     def known(session: Any, node_id: str, account_ids: set[str]) -> Any:
-        living = {each.assignment.terminal_id for each in intake.assignments_repository.of_node(session, node_id)}
+        living = {each.assignment.terminal_id for each in assignments_repository.of_node(session, node_id)}
         return {key: account for key, account in right(session, node_id, account_ids).items() if key[1] in living}
 
     return known
@@ -152,15 +161,14 @@ def _only_the_living_epoch_may_tell(right: Any) -> Any:
 def _stopped_ones_wait_too(right: Any) -> Any:
     def waiting(session: Any) -> list[Any]:
         query = (
-            terminals.select(terminals.Terminal, terminals.Account, terminals.BrokerServer)
-            .join(terminals.Account, terminals.Account.id == terminals.Terminal.account_id)
-            .join(terminals.BrokerServer, terminals.BrokerServer.name == terminals.Account.server)
+            select(Terminal, Account, BrokerServer)
+            .join(Account, Account.id == Terminal.account_id)
+            .join(BrokerServer, BrokerServer.name == Account.server)
             .outerjoin(
-                terminals.Assignment,
-                (terminals.Assignment.terminal_id == terminals.Terminal.id)
-                & terminals.Assignment.released_at.is_(None),
+                Assignment,
+                (Assignment.terminal_id == Terminal.id) & Assignment.released_at.is_(None),
             )
-            .where(terminals.Terminal.intent != "deleted", terminals.Assignment.id.is_(None))
+            .where(Terminal.intent != "deleted", Assignment.id.is_(None))
         )
         return [terminals.Waiting(*row) for row in session.execute(query)]
 
@@ -173,7 +181,7 @@ def _every_node_fits(right: Any) -> Any:
 
 def _same_password_version(right: Any) -> Any:
     def put(self: Vault, session: Any, tenant_id: str, account_id: str, password: str) -> int:
-        known = assignments.Vault.open_credentials(self, session, tenant_id, account_id) if password else None
+        known = Vault.open_credentials(self, session, tenant_id, account_id) if password else None
         return 0 if known is not None else int(right(self, session, tenant_id, account_id, password))
 
     return put
@@ -221,8 +229,16 @@ MUTANTS = (
         ("no watchdog",),
     ),
     Mutant("the breaker is ignored", ((MassLoss, "is_frozen", always(False)),), ("all links cut",)),
-    Mutant("the breaker tolerates everything", ((mass_loss, "judge_breaker", always(BreakerState.CLOSED)),), ("all links cut",)),
-    Mutant("silent counts as lost", ((NodeLeases, "_judge", _lost_in_no_time), (relocation, "_unfenced", always(None))), _SILENCE),
+    Mutant(
+        "the breaker tolerates everything",
+        ((mass_loss, "judge_breaker", always(BreakerState.CLOSED)),),
+        ("all links cut",),
+    ),
+    Mutant(
+        "silent counts as lost",
+        ((NodeLeases, "_judge", _lost_in_no_time), (relocation, "_unfenced", always(None))),
+        _SILENCE,
+    ),
     Mutant("released as soon as it is revoked", ((Assignments, "revoke", _released_at_once),)),
     Mutant("released on an answer to an old snapshot", ((Intake, "take_observations", _any_generation_will_do),)),
     Mutant("stopping counts as stopped", ((intake, "GONE_PHASES", constant(GONE_PHASES | {Phase.STOPPING})),)),
@@ -231,11 +247,25 @@ MUTANTS = (
     Mutant("an epoch is given out twice", ((Assignments, "_place", _same_epoch_again),)),
     Mutant("one slot too many", ((assignments, "_candidate", _one_slot_too_many),)),
     Mutant("placed wherever it is", ((assignments, "_candidate", _every_node_fits),)),
-    Mutant("cordons are ignored", ((assignments, "_candidate", lambda right: lambda node, used: replace(right(node, used), accepting=True)),)),
-    Mutant("a full node has room", ((Candidate, "free", lambda _right: property(lambda self: 1)), (assignments, "_still_fits", always(True)))),
-    Mutant("the fenced node is not told", ((Assignments, "fence", _node_is_not_told),), ("link cut", "cut towards the farm", "agent stopped", "power cut")),
+    Mutant(
+        "cordons are ignored",
+        ((assignments, "_candidate", lambda right: lambda node, used: replace(right(node, used), accepting=True)),),
+    ),
+    Mutant(
+        "a full node has room",
+        ((Candidate, "free", lambda _right: property(lambda self: 1)), (assignments, "_still_fits", always(True))),
+    ),
+    Mutant(
+        "the fenced node is not told",
+        ((Assignments, "fence", _node_is_not_told),),
+        ("link cut", "cut towards the farm", "agent stopped", "power cut"),
+    ),
     Mutant("a wished policy counts at once", ((Assignments, "set_lease_policy", _wish_counts_at_once),), _SILENCE),
-    Mutant("a policy counts before the node knows it", ((Intake, "take_observations", _policy_believed_before_it_is_known),), (*_SILENCE, "cut towards the node")),
+    Mutant(
+        "a policy counts before the node knows it",
+        ((Intake, "take_observations", _policy_believed_before_it_is_known),),
+        (*_SILENCE, "cut towards the node"),
+    ),
     Mutant("an old report counts", ((Fleet, "hear", _no_look_at_the_order),), _LATE),
     Mutant("a late message proves a copy", ((Fleet, "hear", _late_message_proves_a_copy),), _LATE),
     Mutant("only the newest token counts", ((fleet, "judge_continuity", _only_the_newest_token),)),
@@ -246,13 +276,29 @@ MUTANTS = (
     Mutant("no change raises the generation", ((Fleet, "desired_changed", always(None)),)),
     Mutant("what leaves is still desired", ((snapshot, "is_leaving", always(False)),)),
     Mutant("what is stopped is still desired", ((snapshot, "should_run", always(True)),)),
-    Mutant("one login runs in two terminals", ((assignments.terminals_repository, "runs_elsewhere", always(False)),)),
+    Mutant("one login runs in two terminals", ((terminals, "runs_elsewhere", always(False)),)),
     Mutant("events are acknowledged and dropped", ((Intake, "take_events", _acknowledged_in_vain),)),
     Mutant("only the first event of a batch is stored", ((Intake, "take_events", _first_event_only),)),
-    Mutant("late events of a former place are refused", ((intake.assignments_repository, "accounts_ever_on", _only_the_living_epoch_may_tell),)),
+    Mutant(
+        "late events of a former place are refused",
+        ((assignments_repository, "accounts_ever_on", _only_the_living_epoch_may_tell),),
+    ),
     Mutant("deals are stored twice", ((TradeLog, "record_deal", _deals_twice),)),
     Mutant("stopped terminals get places", ((terminals, "waiting", _stopped_ones_wait_too),)),
     Mutant("a new password is not stored", ((Vault, "put_credentials", _same_password_version),)),
     Mutant("drains never move anything", ((drains, "drain_steps", always({})), (Assignments, "revoke", always(None)))),
-    Mutant("the snapshot is never sent again", ((service, "build_snapshot", lambda right: lambda session, vault, node, now: right(session, vault, node, now).model_copy(update={"terminals": []})),)),
+    Mutant(
+        "the snapshot is never sent again",
+        (
+            (
+                service,
+                "build_snapshot",
+                lambda right: (
+                    lambda session, vault, node, now: right(session, vault, node, now).model_copy(
+                        update={"terminals": []}
+                    )
+                ),
+            ),
+        ),
+    ),
 )

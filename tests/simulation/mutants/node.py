@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-import mt5_bridge.lease
 import node_agent.agent
 import node_agent.health
 import node_agent.lease
@@ -14,13 +13,12 @@ import node_agent.sync
 import node_agent.watchdog.duty
 import node_agent.watchdog.lifeline
 import tests.simulation.agent
-from mt5_bridge.lease import LeaseGuard, Moment
+from mt5_bridge.lease import Moment
 from mt5_bridge.service import BridgeService
 from node_agent.agent import Agent
 from node_agent.clock import SteadyClock
 from node_agent.collector import Collector
 from node_agent.errors import StorageError
-from node_agent.gateway.admission import Admission
 from node_agent.lease import Stage
 from node_agent.observation import TerminalView
 from node_agent.plan import Action, Verb
@@ -196,7 +194,7 @@ def _never_gives_up(right: Any) -> Any:
 
 def _adds_up_for_ever(right: Any) -> Any:
     def after_exit(self: Restarts, policy: Any, started_at: float, now: float, jitter: float) -> Restarts:
-        after = right(self, policy, started_at, now, jitter)
+        after: Restarts = right(self, policy, started_at, now, jitter)
         return replace(after, not_before=now + 3 * (after.not_before - now) + 4000.0)
 
     return after_exit
@@ -218,33 +216,96 @@ def _old_generation_again(right: Any) -> Any:
 
 MUTANTS = (
     Mutant("the lease counts from the answer", ((Agent, "_apply", _lease_from_receive_time),), (*_HANGING, *_SILENCE)),
-    Mutant("fenced half as late again", ((node_agent.lease, "stage", _fence_takes_half_as_long_again), (node_agent.watchdog.duty, "stage", _fence_takes_half_as_long_again), (node_agent.watchdog.lifeline, "stage", _fence_takes_half_as_long_again)), (*_SILENCE, *_HANGING)),
-    Mutant("a pause of the machine is not seen", ((node_agent.lease, "age", _monotonic_clock_only),), ("machine paused",)),
-    Mutant("a clock set back lengthens the lease", ((node_agent.lease, "age", _wall_clock_only),), ("clock steps", "link cut", "cut towards the farm")),
+    Mutant(
+        "fenced half as late again",
+        (
+            (node_agent.lease, "stage", _fence_takes_half_as_long_again),
+            (node_agent.watchdog.duty, "stage", _fence_takes_half_as_long_again),
+            (node_agent.watchdog.lifeline, "stage", _fence_takes_half_as_long_again),
+        ),
+        (*_SILENCE, *_HANGING),
+    ),
+    Mutant(
+        "a pause of the machine is not seen", ((node_agent.lease, "age", _monotonic_clock_only),), ("machine paused",)
+    ),
+    Mutant(
+        "a clock set back lengthens the lease",
+        ((node_agent.lease, "age", _wall_clock_only),),
+        ("clock steps", "link cut", "cut towards the farm"),
+    ),
     Mutant("the watchdog kills nothing", ((Duty, "_kill_all", always(None)),), _HANGING),
-    Mutant("the watchdog does not know what was started later", ((Lifeline, "_entered", _sees_what_is_told_only), (Duty, "_sweep", always(None))), (*_HANGING, "terminal killed")),
+    Mutant(
+        "the watchdog does not know what was started later",
+        ((Lifeline, "_entered", _sees_what_is_told_only), (Duty, "_sweep", always(None))),
+        (*_HANGING, "terminal killed"),
+    ),
     Mutant("the watchdog never reads the lease again", ((Duty, "_reload", _never_reads_again),)),
-    Mutant("the watchdog knows one terminal only", ((node_agent.watchdog.lifeline, "fencing", _first_terminal_only), (Duty, "_sweep", always(None))), _HANGING),
+    Mutant(
+        "the watchdog knows one terminal only",
+        ((node_agent.watchdog.lifeline, "fencing", _first_terminal_only), (Duty, "_sweep", always(None))),
+        _HANGING,
+    ),
     Mutant("the agent never fences", ((Lifeline, "stage", always(Stage.HELD)),), (*_SILENCE, "terminal killed")),
-    Mutant("neither agent nor watchdog fence", ((node_agent.watchdog.duty, "stage", always(Stage.HELD)), (Lifeline, "stage", always(Stage.HELD))), _SILENCE),
-    Mutant("a lost lease stops what should keep running", ((tests.simulation.agent, "plan", _lost_lease_stops_all),), _SILENCE),
+    Mutant(
+        "neither agent nor watchdog fence",
+        ((node_agent.watchdog.duty, "stage", always(Stage.HELD)), (Lifeline, "stage", always(Stage.HELD))),
+        _SILENCE,
+    ),
+    Mutant(
+        "a lost lease stops what should keep running",
+        ((tests.simulation.agent, "plan", _lost_lease_stops_all),),
+        _SILENCE,
+    ),
     Mutant("everything fences itself", ((node_agent.plan, "fences_itself", always(True)),), _SILENCE),
     Mutant("what is not desired is left alone", ((node_agent.plan, "_plan_terminal", _leaves_what_is_not_desired),)),
     Mutant("removed without being stopped", ((node_agent.plan, "_plan_terminal", _removes_without_stopping),)),
     Mutant("started beside the old one", ((node_agent.plan, "_keep_terminal", _starts_beside_a_running_one),)),
-    Mutant("reported as stopped while it stops", ((tests.simulation.agent, "judge", _stopped_while_something_is_in_flight),)),
-    Mutant("a stop is believed without looking", ((Roster, "_let_go", _stop_always_works),), ("unkillable terminal", "bus wiped")),
-    Mutant("events leave the spool before they are stored", ((node_agent.sync, "_deliver_batch", _leaves_the_spool_first),)),
-    Mutant("deals are marked as seen before they are spooled", ((Collector, "collect_deals", _cursor_before_the_spool),), ("agent dies writing",)),
+    Mutant(
+        "reported as stopped while it stops",
+        ((tests.simulation.agent, "judge", _stopped_while_something_is_in_flight),),
+    ),
+    Mutant(
+        "a stop is believed without looking",
+        ((Roster, "_let_go", _stop_always_works),),
+        ("unkillable terminal", "bus wiped"),
+    ),
+    Mutant(
+        "events leave the spool before they are stored", ((node_agent.sync, "_deliver_batch", _leaves_the_spool_first),)
+    ),
+    Mutant(
+        "deals are marked as seen before they are spooled",
+        ((Collector, "collect_deals", _cursor_before_the_spool),),
+        ("agent dies writing",),
+    ),
     Mutant("deals of the past are never looked for", ((Collector, "collect_deals", _yesterday_is_never_looked_at),)),
-    Mutant("the first snapshot is kept for ever", ((StateStore, "save_snapshot", _keeps_the_first_snapshot),), ("agent killed", "agent dies writing")),
-    Mutant("what could not be written is acknowledged", ((StateStore, "save_snapshot", _acknowledges_what_was_not_written),), ("disk full", "agent killed")),
+    Mutant(
+        "the first snapshot is kept for ever",
+        ((StateStore, "save_snapshot", _keeps_the_first_snapshot),),
+        ("agent killed", "agent dies writing"),
+    ),
+    Mutant(
+        "what could not be written is acknowledged",
+        ((StateStore, "save_snapshot", _acknowledges_what_was_not_written),),
+        ("disk full", "agent killed"),
+    ),
     Mutant("a snapshot of another start counts", ((StateStore, "snapshot", _whatever_start_it_was),), _REBOOTS),
     Mutant("no probation after a start", ((Probation, "is_over", always(True)),), ("cloned node",)),
-    Mutant("the token is never written down", ((node_agent.agent, "write_continuity", _continuity_shown_unsaved),), ("agent killed",)),
+    Mutant(
+        "the token is never written down",
+        ((node_agent.agent, "write_continuity", _continuity_shown_unsaved),),
+        ("agent killed",),
+    ),
     Mutant("a refused password is tried for ever", ((TerminalView, "held", _never_gives_up),)),
     Mutant("the back-off never ends", ((Restarts, "after_exit", _adds_up_for_ever),), ("terminal killed",)),
-    Mutant("the back-off follows the wall clock", ((SteadyClock, "__call__", _wall_clock),), ("clock steps", "terminal killed", "worker killed")),
+    Mutant(
+        "the back-off follows the wall clock",
+        ((SteadyClock, "__call__", _wall_clock),),
+        ("clock steps", "terminal killed", "worker killed"),
+    ),
     Mutant("the node believes it knows what it does not", ((SyncLoop, "_sync", _old_generation_again),)),
-    Mutant("the bridge serves sessions of an older epoch", ((BridgeService, "_check_epoch", always(None)), (node_agent.plan, "worker_fingerprint", always("same"))), ("terminal killed", "bus wiped")),
+    Mutant(
+        "the bridge serves sessions of an older epoch",
+        ((BridgeService, "_check_epoch", always(None)), (node_agent.plan, "worker_fingerprint", always("same"))),
+        ("terminal killed", "bus wiped"),
+    ),
 )

@@ -226,8 +226,8 @@ def _cloned(storm: Storm, kind: str) -> None:
     storm.last(storm.span(), destroyed)
 
 
-def _cut(storm: Storm, kind: str, nodes: list[Node], up: bool, down: bool) -> None:
-    seconds = storm.span()
+def _cut(storm: Storm, kind: str, nodes: list[Node], up: bool, down: bool, least: float = 0.0) -> None:
+    seconds = least + storm.span()
     storm.happened(kind, f"{', '.join(node.host.name for node in nodes)} for {seconds:.0f} s")
     for node in nodes:
         node.host.weather.up_cut |= up
@@ -253,7 +253,7 @@ def _down_cut(storm: Storm, kind: str) -> None:
 
 
 def _all_cut(storm: Storm, kind: str) -> None:
-    _cut(storm, kind, storm.world.nodes, up=True, down=True)
+    _cut(storm, kind, storm.world.nodes, up=True, down=True, least=storm.chance.choice((0.0, 250.0)))
 
 
 def _weather(storm: Storm, kind: str, **present: float) -> None:

@@ -25,6 +25,7 @@ class Scenario:
     """Kinds of fault that happen in this seed: a few each time, so that they meet in all combinations."""
 
 
+_MANY = 3
 CLONED = "cloned node"
 _HIDE_THE_ORIGINAL = frozenset(
     {
@@ -61,10 +62,10 @@ def draw(seed: int, kinds: tuple[str, ...]) -> Scenario:
         nodes=nodes,
         slots=max(2, -(-accounts // max(1, nodes - 1))),
         accounts=accounts,
-        storm=chance.uniform(300.0, 700.0) * min(1.0, 3.5 / nodes),
+        storm=chance.uniform(300.0, 700.0) * (0.8 if nodes > _MANY else 1.0),
         sync_seconds=chance.choice((10.0, 20.0, 22.0)) if nodes < 4 else 22.0,
-        lost_after=chance.choice((120.0, 300.0)),
-        fence=chance.choice((90.0, 240.0)),
+        lost_after=chance.choice((75.0, 120.0, 300.0)),
+        fence=chance.choice((60.0, 90.0, 240.0)),
         watches=chance.random() < 0.25,
         pace=chance.choice((12.0, 25.0, 50.0)),
         faults=tuple(sorted(faults)),

@@ -89,24 +89,6 @@ def _policy_believed_before_it_is_known(right: Any) -> Any:
     return take
 
 
-def _any_generation_will_do(right: Any) -> Any:
-    def take(self: Intake, session: Any, node: Any, sync: Any) -> None:
-        right(self, session, node, sync.model_copy(update={"known_generation": node.generation}))
-
-    return take
-
-
-def _other_epoch_means_gone(right: Any) -> Any:
-    def gone(placement: Any, seen: Any) -> bool:
-        return bool(right(placement, None if seen and seen.epoch != placement.assignment.epoch else seen))
-
-    return gone
-
-
-def _absence_means_gone(right: Any) -> Any:
-    return lambda placement, seen: seen is None or right(placement, seen)
-
-
 def _no_look_at_the_order(right: Any) -> Any:
     def hear(self: Fleet, caller: Any, sync: Any) -> bool:
         caller.node.sequence = -1
@@ -240,10 +222,7 @@ MUTANTS = (
         _SILENCE,
     ),
     Mutant("released as soon as it is revoked", ((Assignments, "revoke", _released_at_once),)),
-    Mutant("released on an answer to an old snapshot", ((Intake, "take_observations", _any_generation_will_do),)),
     Mutant("stopping counts as stopped", ((intake, "GONE_PHASES", constant(GONE_PHASES | {Phase.STOPPING})),)),
-    Mutant("another epoch means gone", ((intake, "_is_gone", _other_epoch_means_gone),)),
-    Mutant("not reported means gone", ((intake, "_is_gone", _absence_means_gone),)),
     Mutant("an epoch is given out twice", ((Assignments, "_place", _same_epoch_again),)),
     Mutant("one slot too many", ((assignments, "_candidate", _one_slot_too_many),)),
     Mutant("placed wherever it is", ((assignments, "_candidate", _every_node_fits),)),

@@ -31,9 +31,10 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seeds", type=int, default=60, help="seeds to try for each mutant")
     parser.add_argument("--processes", type=int, default=2)
+    parser.add_argument("--skip", type=int, default=0, help="so many of the first")
     parser.add_argument("--only", default="", help="mutants whose name contains this")
     options = parser.parse_args()
-    chosen = [index for index, mutant in enumerate(MUTANTS) if options.only in mutant.name]
+    chosen = [index for index, mutant in enumerate(MUTANTS) if options.only in mutant.name][options.skip :]
     started, missed = time.monotonic(), []
     with multiprocessing.get_context("fork").Pool(options.processes, maxtasksperchild=4) as pool:
         jobs = [(MUTANTS[index], pool.apply_async(hunt, (index, options.seeds))) for index in chosen]

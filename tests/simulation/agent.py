@@ -8,25 +8,20 @@ from __future__ import annotations
 
 import asyncio
 import shutil
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
-from types import SimpleNamespace
 from typing import Any
 
-from node_agent.agent import Agent
 from node_agent.bridge import Target
 from node_agent.clock import SteadyClock, as_datetime
 from node_agent.collector import Collector
-from node_agent.config import Timing
-from node_agent.continuity import read_continuity
-from node_agent.database import Database
 from node_agent.errors import StorageError
 from node_agent.executor import PermanentLaunchError
 from node_agent.health import Thresholds, judge
 from node_agent.identity import NodeKeys
 from node_agent.lease import Stage, fences_itself
-from node_agent.observation import Link, Probe, Problem
+from node_agent.observation import Link, Problem
 from node_agent.plan import (
     WEDGE_LIMIT,
     Action,
@@ -37,10 +32,8 @@ from node_agent.plan import (
     wish_fingerprint,
     worker_fingerprint,
 )
-from node_agent.probation import Probation
 from node_agent.process import Handle, Role, Slot
 from node_agent.protocol.messages import (
-    AccountSnapshot,
     DesiredSnapshot,
     DesiredTerminal,
     NodeReport,
@@ -54,20 +47,17 @@ from node_agent.report import observed_terminal
 from node_agent.restarts import RestartPolicy, Restarts
 from node_agent.roster import ADOPTED, Exit, Roster
 from node_agent.runtimes.base import LaunchError
-from node_agent.spool import Spool
 from node_agent.state import StateStore
-from node_agent.sync import Description, SyncLoop, deliver_events
+from node_agent.sync import deliver_events
 from node_agent.watchdog.keeper import SLOT as WATCHDOG_SLOT
 from node_agent.watchdog.keeper import WatchdogKeeper
 from node_agent.watchdog.lifeline import Lifeline
+from tests.simulation.agent_core import TIMING, AgentCore, WatchedSpool, as_link, ask
 from tests.simulation.broker import Broker
 from tests.simulation.host import Host, OsProcess, SimChildren
 from tests.simulation.network import Network, SimLink
 from tests.simulation.processes import Reporter, SimBridge, TerminalProcess, WorkerProcess
 
-TIMING = Timing(tick=4.0, sync_floor=4.0, events=12.0)
-"""The product's durations, but for what would only cost time here."""
-SERVER = "MT5Farm-Demo"
 _THRESHOLDS = Thresholds(
     restart=TIMING.terminal_restart,
     launch_grace=TIMING.launch_grace,
@@ -83,19 +73,6 @@ class NodeIdentity:
     keys: NodeKeys
 
 
-class WatchedSpool(Spool):
-    """Tells what leaves it."""
-
-    def __init__(self, disk: Database, reporter: Reporter) -> None:
-        super().__init__(disk)
-        self._reporter = reporter
-
-    def remove(self, event_ids: Iterable[str]) -> None:
-        leaving = set(event_ids)
-        self._reporter.spool_removed([event for event in self.oldest() if event.event_id in leaving])
-        super().remove(leaving)
-
-
 @dataclass
 class SimMonitor:
     """Only what the records look at."""
@@ -105,46 +82,6 @@ class SimMonitor:
 
     def stop(self) -> None:
         """Nothing runs by itself here."""
-
-
-class AgentCore(Agent):
-    """The real agent's own answers to a sync and to a start, with simulated parts around them."""
-
-    def __init__(self, shell: SimAgent, link: SimLink) -> None:
-        host = shell.host
-        self._shell = shell
-        parts: Any = SimpleNamespace(layout=host.layout, clocks=host.clocks.moment)
-        self._settings = parts
-        self._state = shell.state
-        self._lifeline = shell.lifeline
-        self._supervisor = _stand_in(shell)
-        self._gateway = _stand_in(shell)
-        boot = host.clocks.moment().boot
-        self._snapshot = self._state.snapshot(boot)
-        self._probation = Probation(self._state.used_in_other_start(boot))
-        self._held_back = None
-        self._ticket_keys = []
-        self._continuity = read_continuity(host.layout)
-        self._clock_offset = None
-        known = self._snapshot.generation if self._snapshot else 0
-        self._sync = SyncLoop(as_link(link), TIMING, host.clocks.moment, known, self._describe, self._apply)
-
-    @property
-    def sync(self) -> SyncLoop:
-        return self._sync
-
-    @property
-    def snapshot(self) -> DesiredSnapshot | None:
-        return self._snapshot
-
-    def begin(self) -> None:
-        """What `run` does with what an earlier agent left."""
-        if self._snapshot is not None:
-            self._lifeline.protect(self._snapshot.terminals)
-            self._supervisor.wish(self._snapshot)
-
-    def _describe(self) -> Description:
-        return Description(self._shell.node_report(), self._shell.observed(), self._continuity)
 
 
 class SimAgent(OsProcess):
@@ -327,7 +264,7 @@ class SimAgent(OsProcess):
                 record.monitor.busy_since = now
             return
         record.monitor.busy_since = None
-        probe = _ask(worker, terminal, desired, now)
+        probe = ask(worker, terminal, desired, now)
         if record.saw(probe, desired):
             self._remember(record)
         if probe.link is Link.AUTHORISED:
@@ -469,58 +406,9 @@ class SimAgent(OsProcess):
         record.health = health
 
 
-def as_link(link: SimLink) -> Any:
-    """It has the methods of `ControlLink`."""
-    return link
-
-
-def _stand_in(shell: SimAgent) -> Any:
-    """For the supervisor and the gateway's keeper: it is wished what should run."""
-    return shell
-
-
 def _as_monitor(monitor: SimMonitor) -> Any:
     return monitor
 
 
 def _after_exit(restarts: Restarts, policy: RestartPolicy, handle: Handle, now: float) -> Restarts:
     return restarts.after_exit(policy, handle.started_at, now, 0.0)
-
-
-def _ask(worker: WorkerProcess, terminal: TerminalProcess | None, desired: DesiredTerminal, now: float) -> Probe:
-    if not worker.ready:
-        return Probe(Link.NO_WORKER, now)
-    if terminal is None or terminal.frozen:
-        return Probe(Link.NO_TERMINAL, now)
-    if terminal.refused:
-        return Probe(Link.REFUSED, now)
-    if not terminal.logged_in:
-        return Probe(Link.CONNECTING, now)
-    positions = terminal.broker.accounts[terminal.login].positions
-    # Not with each look: the control plane's equity curve is not what is tested here, and costs most.
-    shown = positions != terminal.shown_positions
-    terminal.shown_positions = positions
-    account = AccountSnapshot(
-        login=terminal.login,
-        server=SERVER,
-        currency="USD",
-        balance=10_000.0,
-        credit=0.0,
-        profit=0.0,
-        equity=10_000.0,
-        margin=0.0,
-        margin_free=10_000.0,
-        positions=positions,
-        broker_time=int(now),
-        taken_at=as_datetime(now),
-    )
-    return Probe(
-        Link.AUTHORISED,
-        now,
-        login=terminal.login,
-        server=desired.server,
-        connected=True,
-        trade_allowed=True,
-        account=account if shown else None,
-        quote_moved_at=now,
-    )

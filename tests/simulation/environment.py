@@ -117,6 +117,7 @@ class _VirtualDatetime(datetime):
 FULL_DISKS: set[Path] = set()
 """Folders of hosts whose disk takes nothing more."""
 _SILENT = logging.getLogger("tests.simulation.silent")
+_SILENT.setLevel(logging.CRITICAL)
 
 
 def _write_fence(path: Path, fence: Fence) -> None:

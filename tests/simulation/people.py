@@ -20,7 +20,7 @@ from control_plane.fleet.operations import By
 from control_plane.identity.owner import Owner
 from control_plane.identity.service import owner_of
 from control_plane.terminals import repository as terminals_repository
-from tests.simulation.agent import SERVER
+from tests.simulation.agent_core import SERVER
 from tests.simulation.database import CrashError
 
 if TYPE_CHECKING:

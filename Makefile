@@ -11,7 +11,7 @@ SEEDS ?= 2000
 FARM_EXTRAS := --extra simulated --extra agent --extra control --extra portal-build
 
 .DEFAULT_GOAL := help
-.PHONY: help setup portal demo test test-fast orders-test lint types format openapi lock wine clean conformance golden bench-replay bench-bridge simulate simulate-mutants
+.PHONY: help setup portal demo test test-fast orders-test lint types format openapi lock wine clean conformance golden bench-replay bench-bridge bench-engine simulate simulate-mutants
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -61,6 +61,9 @@ bench-replay: setup ## Measure the memory and time of long replays against their
 
 bench-bridge: setup ## Measure the bridge beside raw TCP and other ways, each row against its goal
 	@$(BIN)/python -m tests.benchmarks.bridge $(BENCH)
+
+bench-engine: setup ## Measure ticks a second through the simulated engine beside another simulator's
+	@$(BIN)/python -m tests.benchmarks.engine $(BENCH)
 
 lint: setup portal ## Check style, import directions and that generated files are current
 	@$(BIN)/ruff check .

@@ -19,7 +19,6 @@ from node_agent.config import AgentConfig
 from node_agent.continuity import read_continuity, write_continuity
 from node_agent.control_link import ControlLink, farm_client, farm_context
 from node_agent.database import Database
-from node_agent.errors import StorageError
 from node_agent.executor import ExecutorParts
 from node_agent.gateway.certificate import install_certificate, renewal_request
 from node_agent.gateway.keeper import SLOT as GATEWAY_SLOT
@@ -29,9 +28,10 @@ from node_agent.layout import DataLayout
 from node_agent.lease import Stage
 from node_agent.monitor import MonitorParts
 from node_agent.pressure import Headroom, judge_headroom
+from node_agent.probation import Probation
 from node_agent.process import Children
 from node_agent.protocol.keys import TicketKey
-from node_agent.protocol.messages import NodeReport, SyncResponse
+from node_agent.protocol.messages import DesiredSnapshot, NodeReport, SyncResponse
 from node_agent.resources import read_resources
 from node_agent.roster import Roster
 from node_agent.runtimes.installed import NodeParts, installed_engines, installed_runtimes
@@ -114,7 +114,10 @@ class Agent:
         self._supervisor = Supervisor(parts, monitors, surroundings)
         client = farm_client(config.control_plane_url, settings.ca_pem)
         self._link = ControlLink(client, config.node_id, settings.keys, wall)
-        self._snapshot = self._state.snapshot()
+        boot = settings.clocks().boot
+        self._snapshot = self._state.snapshot(boot)
+        self._probation = Probation(self._state.used_in_other_start(boot))
+        self._held_back: DesiredSnapshot | None = None
         known = self._snapshot.generation if self._snapshot else 0
         self._sync = SyncLoop(self._link, config.timing, settings.clocks, known, self._describe, self._apply)
         self._ticket_keys: list[TicketKey] = []
@@ -176,29 +179,31 @@ class Agent:
         self._sync.nudge()
 
     def _apply(self, response: SyncResponse, sent_at: Moment) -> None:
-        """Take in what the control plane wants."""
+        """Take in what the control plane wants. Raises StorageError, then the answer does not count as received."""
         now = self._settings.clocks()
         half_way = now.wall - age(sent_at, now) / 2
         self._clock_offset = half_way - response.server_time.timestamp()
+        wanted = response.desired or self._held_back
+        if not self._probation.is_over(sent_at, max(response.lease_seconds, 2 * response.sync_seconds)):
+            self._held_back, wanted = wanted, None
         # First, so that nothing of a new snapshot is started before the watchdog knows of it.
-        wanted = None if response.desired is None else response.desired.terminals
-        self._lifeline.renew(sent_at, response.fence_seconds, wanted)
+        self._lifeline.renew(sent_at, response.fence_seconds, None if wanted is None else wanted.terminals)
         self._keep_continuity(response.continuity)
         if response.gateway_certificate:
             self._install(response.gateway_certificate)
         self._ticket_keys = response.ticket_keys
-        if response.desired is not None:
-            self._snapshot = response.desired
-            try:
-                self._state.save_snapshot(response.desired)
-            except StorageError as error:
-                # Acted upon all the same; only a restart without the control plane would miss it.
-                _log.error("snapshot_not_saved", error=str(error))
-            self._supervisor.wish(response.desired)
-            needed = {each.template.sha256 for each in response.desired.terminals if each.template}
+        if wanted is not None:
+            self._snapshot = wanted
+            self._supervisor.wish(wanted)
+            needed = {each.template.sha256 for each in wanted.terminals if each.template}
             self._tidying = asyncio.create_task(asyncio.to_thread(self._tidy_templates, needed))
         if self._snapshot is not None:
             self._gateway.route(self._ticket_keys, self._snapshot)
+        if wanted is not None:
+            # Acted upon even where it cannot be written down, but then not acknowledged: the control plane must not
+            # believe that a terminal is gone for good while an older snapshot could bring it back after a crash.
+            self._state.save_snapshot(wanted, now.boot)
+            self._held_back = None
 
     def _keep_continuity(self, token: str) -> None:
         """Shown only once it lies on disk: a node that shows an older token than it should is taken for a copy."""

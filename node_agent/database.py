@@ -18,7 +18,7 @@ CREATE TABLE IF NOT EXISTS handle (
     PRIMARY KEY (role, owner, bot_id)
 );
 CREATE TABLE IF NOT EXISTS terminal (terminal_id TEXT PRIMARY KEY, memory TEXT NOT NULL);
-CREATE TABLE IF NOT EXISTS snapshot (one INTEGER PRIMARY KEY CHECK (one = 1), body TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS snapshot (one INTEGER PRIMARY KEY CHECK (one = 1), body TEXT NOT NULL, boot TEXT);
 CREATE TABLE IF NOT EXISTS time_base (
     one INTEGER PRIMARY KEY CHECK (one = 1), boot TEXT NOT NULL, seconds REAL NOT NULL
 );
@@ -61,6 +61,8 @@ class Database:
         """To the tables of an agent older than this one, whose processes may still run."""
         if "body" not in {row[1] for row in self._connection.execute("PRAGMA table_info(handle)")}:
             self._connection.execute("ALTER TABLE handle ADD COLUMN body TEXT")
+        if "boot" not in {row[1] for row in self._connection.execute("PRAGMA table_info(snapshot)")}:
+            self._connection.execute("ALTER TABLE snapshot ADD COLUMN boot TEXT")
 
     @contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from mt5_bridge.lease import Moment
 from node_agent.database import Database
+from node_agent.errors import StorageError
 from node_agent.handles import handle_from_data, handle_to_data
 from node_agent.process import Handle, Role, Slot
 from node_agent.protocol.messages import DesiredSnapshot
@@ -76,19 +77,32 @@ class StateStore:
             ).fetchall()
         return [_handle(*row) for row in rows]
 
-    def save_snapshot(self, snapshot: DesiredSnapshot) -> None:
+    def save_snapshot(self, snapshot: DesiredSnapshot, boot: str) -> None:
+        """`boot` names the present start of the machine."""
         with self._database.transaction() as sql:
-            sql.execute("INSERT OR REPLACE INTO snapshot VALUES (1, ?)", (snapshot.model_dump_json(),))
+            sql.execute(
+                "INSERT OR REPLACE INTO snapshot (one, body, boot) VALUES (1, ?, ?)", (snapshot.model_dump_json(), boot)
+            )
 
-    def snapshot(self) -> DesiredSnapshot | None:
-        """None before the first sync, and for one of another version: then nothing is known to be unwanted."""
+    def snapshot(self, boot: str) -> DesiredSnapshot | None:
+        """None before the first sync of this start of the machine, and for one of another version: then nothing is
+        known to be wanted or unwanted.
+        """
         with self._database.transaction() as sql:
-            row = sql.execute("SELECT body FROM snapshot").fetchone()
+            row = sql.execute("SELECT body, boot FROM snapshot").fetchone()
+        if row is None or _other_start(row[1], boot):
+            return None
         try:
-            return None if row is None else DesiredSnapshot.model_validate_json(row[0])
+            return DesiredSnapshot.model_validate_json(row[0])
         except ValidationError:
             _log.warning("snapshot_unreadable", advice="the next sync brings a new one")
             return None
+
+    def used_in_other_start(self, boot: str) -> bool:
+        """Whether the control plane was last heard here in another start of the machine, or on another machine."""
+        with self._database.transaction() as sql:
+            row = sql.execute("SELECT boot FROM snapshot").fetchone()
+        return row is not None and _other_start(row[0], boot)
 
     def time_base(self, now: Moment) -> float:
         """What `Moment.elapsed` lacks to seconds since 1970, the same for all agents of one start of the machine."""
@@ -96,9 +110,14 @@ class StateStore:
             row = sql.execute("SELECT boot, seconds FROM time_base").fetchone()
             if row is not None and row[0] == now.boot and now.boot:
                 return float(row[1])
-            seconds = now.wall - now.elapsed
-            sql.execute("INSERT OR REPLACE INTO time_base VALUES (1, ?, ?)", (now.boot, seconds))
-            return seconds
+        seconds = now.wall - now.elapsed
+        try:
+            with self._database.transaction() as sql:
+                sql.execute("INSERT OR REPLACE INTO time_base VALUES (1, ?, ?)", (now.boot, seconds))
+        except StorageError as error:
+            # A full disk must not keep the agent from starting; the next one may count a little differently.
+            _log.error("time_base_not_saved", error=str(error))
+        return seconds
 
     def save_memory(self, terminal_id: str, memory: TerminalMemory) -> None:
         with self._database.transaction() as sql:
@@ -151,3 +170,8 @@ def _handle(
     if body is None:  # written by an agent that knew plain processes only
         return Handle(Slot(Role(role), owner, bot_id), pid, birth, started_at, fingerprint)
     return handle_from_data(json.loads(body))
+
+
+def _other_start(saved: str | None, present: str) -> bool:
+    """Unknown on systems that do not name their starts, and in files of older agents."""
+    return bool(saved) and bool(present) and saved != present

@@ -15,9 +15,9 @@ from contextlib import suppress
 
 import structlog
 
+from mt5_bridge.client import BridgeError
 from node_agent.bots.launch import bot_command
 from node_agent.bots.report import read_status
-from mt5_bridge.client import BridgeError
 from node_agent.bridge import Target
 from node_agent.config import Timing
 from node_agent.errors import AgentError, StorageError

@@ -1,0 +1,377 @@
+"""The storm: faults of every kind, each of which ends at the latest when calm comes."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from node_agent.process import Role
+from tests.simulation.environment import FULL_DISKS
+from tests.simulation.host import OsProcess
+
+if TYPE_CHECKING:
+    from tests.simulation.world import Node, World
+
+Undo = Callable[[], None]
+_TWO_REPORTS = 60.0
+"""Seconds after which the control plane knows what the node says of itself."""
+
+
+class Storm:
+    """Brings the faults of the scenario, one after the other, many at the same time."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+        self.chance = world.chance
+        self._undo: dict[int, Undo] = {}
+        self._number = 0
+        self._calm = False
+
+    async def rage(self) -> None:
+        while True:
+            await asyncio.sleep(self.chance.expovariate(1 / self.world.scenario.pace))
+            kind = self.chance.choice(self.world.scenario.faults)
+            FAULTS[kind](self, kind)
+
+    def calm(self) -> None:
+        """End every fault that still lasts."""
+        self._calm = True
+        for undo in list(self._undo.values()):
+            undo()
+        self._undo.clear()
+        self.world.database.disarm()
+        for node in self.world.nodes:
+            node.host.disk.disarm()
+
+    def happened(self, kind: str, what: str) -> None:
+        self.world.counts[kind] += 1
+        self.world.note(f"FAULT {kind}: {what}")
+
+    def last(self, seconds: float, undo: Undo) -> None:
+        """Let a fault end after a time."""
+        self._number += 1
+        number = self._number
+        self._undo[number] = undo
+
+        def end() -> None:
+            if self._undo.pop(number, None) is not None:
+                undo()
+
+        self.world.network.later(seconds, end)
+
+    def node(self) -> Node:
+        return self.chance.choice(self.world.nodes)
+
+    def span(self) -> float:
+        """Short, longer than a lease, or longer than it takes to be lost."""
+        low, high = self.chance.choice(((3.0, 40.0), (40.0, 200.0), (250.0, 600.0)))
+        return self.chance.uniform(low, high)
+
+    def control_plane_crashed(self) -> None:
+        self.world.note("control plane crashed")
+        self.last(self.span() / 3, self._start_control_plane)
+
+    def _start_control_plane(self) -> None:
+        if not self.world.plane.up:
+            self.world.note("control plane starts")
+            self.world.plane.start()
+
+
+def _agent_killed(storm: Storm, kind: str) -> None:
+    node = storm.node()
+    if node.agent is not None and node.agent.alive and _watched(node):
+        storm.happened(kind, node.host.name)
+        node.agent.end()
+
+
+def _agent_dies_writing(storm: Storm, kind: str) -> None:
+    node = storm.node()
+    storm.happened(kind, node.host.name)
+    node.host.disk.arm(storm.chance.randint(1, 6), storm.chance.random() < 0.5)
+
+
+def _freeze(storm: Storm, kind: str, process: OsProcess | None, seconds: float) -> None:
+    if process is None or not process.alive:
+        return
+    storm.happened(kind, f"{process.name} for {seconds:.0f} s")
+    process.freeze()
+    storm.last(seconds, process.thaw)
+
+
+def _agent_stopped(storm: Storm, kind: str) -> None:
+    node = storm.node()
+    if _watched(node):
+        _freeze(storm, kind, node.agent, storm.span())
+
+
+def _process_of(storm: Storm, role: Role) -> OsProcess | None:
+    found = storm.node().host.of_role(role)
+    return storm.chance.choice(found) if found else None
+
+
+def _terminal_killed(storm: Storm, kind: str) -> None:
+    if process := _process_of(storm, Role.TERMINAL):
+        storm.happened(kind, process.name)
+        process.end()
+
+
+def _worker_killed(storm: Storm, kind: str) -> None:
+    if process := _process_of(storm, Role.WORKER):
+        storm.happened(kind, process.name)
+        process.end()
+
+
+def _worker_hangs(storm: Storm, kind: str) -> None:
+    _freeze(storm, kind, _process_of(storm, Role.WORKER), storm.span())
+
+
+def _watchdog_killed(storm: Storm, kind: str) -> None:
+    """Only beside an agent that is well: who loses both at once has no fence left."""
+    node = storm.node()
+    if node.agent is not None and node.agent.running:
+        for process in node.host.of_role(Role.WATCHDOG):
+            storm.happened(kind, process.name)
+            process.end()
+
+
+def _watchdog_broken(storm: Storm, kind: str) -> None:
+    """The node says that it has no watchdog; later its agent hangs, so that nothing fences there."""
+    node = storm.node()
+    agent = node.agent
+    if agent is None or not agent.running:
+        return
+    storm.happened(kind, node.host.name)
+    node.host.watchdog_broken = True
+    for process in node.host.of_role(Role.WATCHDOG):
+        process.end()
+
+    def hang() -> None:
+        if agent.running and node.host.watchdog_broken:
+            _freeze(storm, kind, agent, storm.chance.uniform(300.0, 600.0))
+
+    def mend() -> None:
+        node.host.watchdog_broken = False
+
+    storm.world.network.later(_TWO_REPORTS, hang)
+    storm.last(700.0, mend)
+
+
+def _watched(node: Node) -> bool:
+    return any(process.running for process in node.host.of_role(Role.WATCHDOG))
+
+
+def _unkillable(storm: Storm, kind: str) -> None:
+    process = _process_of(storm, Role.TERMINAL)
+    if process is None:
+        return
+    storm.happened(kind, process.name)
+    process.stubborn = True
+
+    def give_in() -> None:
+        process.stubborn = False
+
+    storm.last(storm.span(), give_in)
+
+
+def _host_sleeps(storm: Storm, kind: str, boot_time_stands: bool) -> None:
+    host = storm.node().host
+    if not host.powered or host.frozen:
+        return
+    seconds = storm.span()
+    storm.happened(kind, f"{host.name} for {seconds:.0f} s")
+    host.freeze()
+    storm.last(seconds, lambda: host.thaw(boot_time_stands) if host.frozen else None)
+
+
+def _host_suspended(storm: Storm, kind: str) -> None:
+    _host_sleeps(storm, kind, boot_time_stands=False)
+
+
+def _machine_paused(storm: Storm, kind: str) -> None:
+    _host_sleeps(storm, kind, boot_time_stands=True)
+
+
+def _power_cut(storm: Storm, kind: str) -> None:
+    node = storm.node()
+    if not node.host.powered:
+        return
+    lost = storm.chance.random() < 0.5
+    storm.happened(kind, f"{node.host.name}{', newest writes lost' if lost else ''}")
+    node.host.power_off(lost)
+
+    def back() -> None:
+        storm.world.note(f"{node.host.name}: power is back")
+        node.host.power_on()
+        storm.world.start_agent(node)
+
+    storm.last(storm.span(), back)
+
+
+def _cloned(storm: Storm, kind: str) -> None:
+    """Somebody starts a copy of a node's disk on another machine."""
+    world = storm.world
+    original = storm.chance.choice(world.nodes)
+    if world.clones:
+        return
+    storm.happened(kind, original.host.name)
+    clone = world.clone(original)
+    world.clones.append(clone)
+
+    def destroyed() -> None:
+        world.note(f"{clone.host.name}: destroyed")
+        clone.host.power_off(writes_lost=False)
+        world.clones.remove(clone)
+
+    storm.last(storm.span(), destroyed)
+
+
+def _cut(storm: Storm, kind: str, nodes: list[Node], up: bool, down: bool, least: float = 0.0) -> None:
+    seconds = least + storm.span()
+    storm.happened(kind, f"{', '.join(node.host.name for node in nodes)} for {seconds:.0f} s")
+    for node in nodes:
+        node.host.weather.up_cut |= up
+        node.host.weather.down_cut |= down
+
+    def mend() -> None:
+        for node in nodes:
+            node.host.weather.up_cut = node.host.weather.down_cut = False
+
+    storm.last(seconds, mend)
+
+
+def _link_cut(storm: Storm, kind: str) -> None:
+    _cut(storm, kind, [storm.node()], up=True, down=True)
+
+
+def _up_cut(storm: Storm, kind: str) -> None:
+    _cut(storm, kind, [storm.node()], up=True, down=False)
+
+
+def _down_cut(storm: Storm, kind: str) -> None:
+    _cut(storm, kind, [storm.node()], up=False, down=True)
+
+
+def _all_cut(storm: Storm, kind: str) -> None:
+    _cut(storm, kind, storm.world.nodes, up=True, down=True, least=storm.chance.choice((0.0, 250.0)))
+
+
+def _weather(storm: Storm, kind: str, **present: float) -> None:
+    weather = storm.node().host.weather
+    storm.happened(kind, str(present))
+    for name, value in present.items():
+        setattr(weather, name, value)
+
+    def clear() -> None:
+        for name in present:
+            setattr(weather, name, 0.0)
+
+    storm.last(storm.span(), clear)
+
+
+def _lossy(storm: Storm, kind: str) -> None:
+    _weather(storm, kind, loss=storm.chance.uniform(0.1, 0.5))
+
+
+def _out_of_order(storm: Storm, kind: str) -> None:
+    _weather(storm, kind, slow=storm.chance.uniform(0.2, 0.6))
+
+
+def _doubling(storm: Storm, kind: str) -> None:
+    _weather(storm, kind, double=storm.chance.uniform(0.2, 0.8))
+
+
+def _broker_cut(storm: Storm, kind: str) -> None:
+    host = storm.node().host
+    storm.happened(kind, host.name)
+    host.broker_cut = True
+
+    def mend() -> None:
+        host.broker_cut = False
+
+    storm.last(storm.span() / 2, mend)
+
+
+def _clock_steps(storm: Storm, kind: str) -> None:
+    host = storm.node().host
+    seconds = storm.chance.choice((-1, 1)) * storm.chance.choice((5.0, 45.0, 400.0, 90_000.0))
+    storm.happened(kind, f"{host.name} by {seconds:.0f} s")
+    host.clocks.step(seconds)
+    storm.last(storm.span(), host.clocks.correct)
+
+
+def _disk_full(storm: Storm, kind: str) -> None:
+    disk = storm.node().host.disk
+    storm.happened(kind, disk.path.parent.name)
+    disk.full = True
+    FULL_DISKS.add(disk.path.parent)
+
+    def room() -> None:
+        disk.full = False
+        FULL_DISKS.discard(disk.path.parent)
+
+    storm.last(storm.span() / 2, room)
+
+
+def _plane_dies_working(storm: Storm, kind: str) -> None:
+    if storm.world.plane.up:
+        storm.happened(kind, "")
+        storm.world.database.arm(storm.chance.randint(1, 60))
+
+
+def _plane_killed(storm: Storm, kind: str) -> None:
+    if storm.world.plane.up:
+        storm.happened(kind, "")
+        storm.world.plane.crash()
+        storm.control_plane_crashed()
+
+
+def _plane_hangs(storm: Storm, kind: str) -> None:
+    process = storm.world.plane.process
+    if process is None or not process.running:
+        return
+    seconds = storm.span()
+    storm.happened(kind, f"for {seconds:.0f} s")
+    process.freeze()
+    storm.last(seconds, process.thaw)
+
+
+def _bus_wiped(storm: Storm, kind: str) -> None:
+    farm = storm.world.plane.farm
+    if farm is None:
+        return
+    storm.happened(kind, "")
+    bus = farm.bus
+    vars(bus)["publish"] = lambda _change: None
+    storm.last(storm.span(), lambda: vars(bus).pop("publish", None))
+
+
+FAULTS: dict[str, Callable[[Storm, str], None]] = {
+    "agent killed": _agent_killed,
+    "agent dies writing": _agent_dies_writing,
+    "agent stopped": _agent_stopped,
+    "terminal killed": _terminal_killed,
+    "worker killed": _worker_killed,
+    "worker hangs": _worker_hangs,
+    "unkillable terminal": _unkillable,
+    "host suspended": _host_suspended,
+    "machine paused": _machine_paused,
+    "power cut": _power_cut,
+    "cloned node": _cloned,
+    "watchdog killed": _watchdog_killed,
+    "no watchdog": _watchdog_broken,
+    "link cut": _link_cut,
+    "cut towards the farm": _up_cut,
+    "cut towards the node": _down_cut,
+    "all links cut": _all_cut,
+    "lossy link": _lossy,
+    "late and out of order": _out_of_order,
+    "doubled messages": _doubling,
+    "broker cut": _broker_cut,
+    "clock steps": _clock_steps,
+    "disk full": _disk_full,
+    "control plane dies working": _plane_dies_working,
+    "control plane killed": _plane_killed,
+    "control plane hangs": _plane_hangs,
+    "bus wiped": _bus_wiped,
+}

@@ -10,7 +10,7 @@ N ?= 50000
 FARM_EXTRAS := --extra simulated --extra agent --extra control --extra portal-build
 
 .DEFAULT_GOAL := help
-.PHONY: help setup portal demo test test-fast orders-test lint types format openapi lock wine clean conformance golden bench-replay bench-bridge bench-node
+.PHONY: help setup portal demo test test-fast orders-test lint types format openapi lock wine clean conformance golden bench-replay bench-bridge bench-node bench-engine
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -57,6 +57,9 @@ bench-bridge: setup ## Measure the bridge beside raw TCP and other ways, each ro
 
 bench-node: setup ## Measure how fast a node mends itself and what its agent costs, each against its goal
 	@$(BIN)/python -m tests.benchmarks.node $(BENCH)
+
+bench-engine: setup ## Measure ticks a second through the simulated engine beside another simulator's
+	@$(BIN)/python -m tests.benchmarks.engine $(BENCH)
 
 lint: setup portal ## Check style, import directions and that generated files are current
 	@$(BIN)/ruff check .

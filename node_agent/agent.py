@@ -195,8 +195,7 @@ class Agent:
         if wanted is not None:
             self._snapshot = wanted
             self._supervisor.wish(wanted)
-            needed = {each.template.sha256 for each in wanted.terminals if each.template}
-            self._tidying = asyncio.create_task(asyncio.to_thread(self._tidy_templates, needed))
+            self._tidy_soon({each.template.sha256 for each in wanted.terminals if each.template})
         if self._snapshot is not None:
             self._gateway.route(self._ticket_keys, self._snapshot)
         if wanted is not None:
@@ -243,6 +242,9 @@ class Agent:
             install_certificate(self._settings.layout.gateway_files, certificate)
         except (OSError, ValueError) as error:
             _log.error("certificate_not_installed", error=str(error))
+
+    def _tidy_soon(self, wanted: set[str]) -> None:
+        self._tidying = asyncio.create_task(asyncio.to_thread(self._tidy_templates, wanted))
 
     def _tidy_templates(self, wanted: set[str]) -> None:
         try:

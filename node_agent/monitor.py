@@ -27,6 +27,8 @@ _AUTHORISATION_FAILED = -6
 _NO_IPC = range(-10004, -9999)
 _FOREIGN = -1
 _SILENT = "hello_timeout"
+_FIRST_ROUNDS = 10
+_FIRST_INTERVAL = 0.25
 _LOOK_AGAIN_SECONDS = 60.0
 """The history is read at least so often, although the number of its deals stays the same."""
 
@@ -184,7 +186,9 @@ class Monitor:
                     more = self._wake.is_set()
                     self._round_done.notify_all()
             if not more:
-                self._wake.wait(self._parts.interval)
+                # A second look soon, since it takes two to see a quote move.
+                hurry = self._quotes.moved_at is None and self._rounds < _FIRST_ROUNDS
+                self._wake.wait(min(self._parts.interval, _FIRST_INTERVAL) if hurry else self._parts.interval)
         self._drop_bridge()
 
     def _round(self) -> None:

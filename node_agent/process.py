@@ -265,6 +265,23 @@ def _signal(handle: Handle, number: signal.Signals) -> None:
 
 def running_commands() -> Iterator[tuple[int, list[str]]]:
     """Command lines of this user's processes, to find children whose handle was lost in a crash."""
+    return _commands_of_proc() if Path("/proc/self/cmdline").exists() else _commands_of_psutil()
+
+
+def _commands_of_proc() -> Iterator[tuple[int, list[str]]]:
+    """In a tenth of the time, since this stands between a killed agent and its successor's first look."""
+    own = Path("/proc/self").stat().st_uid
+    for folder in Path("/proc").iterdir():
+        if not folder.name.isdecimal():
+            continue
+        try:
+            if folder.stat().st_uid == own and (line := (folder / "cmdline").read_bytes()):
+                yield int(folder.name), line.rstrip(b"\0").decode(errors="replace").split("\0")
+        except OSError:
+            continue  # it has ended
+
+
+def _commands_of_psutil() -> Iterator[tuple[int, list[str]]]:
     own = psutil.Process().username()
     for process in psutil.process_iter(["cmdline", "username", "status"]):
         facts = process.info

@@ -76,6 +76,9 @@ class AgentCore(Agent):
             self._lifeline.protect(self._snapshot.terminals)
             self._supervisor.wish(self._snapshot)
 
+    def _tidy_soon(self, wanted: set[str]) -> None:
+        """There are no templates here."""
+
     def _describe(self) -> Description:
         return Description(self._shell.node_report(), self._shell.observed(), self._continuity)
 

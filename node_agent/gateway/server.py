@@ -1,16 +1,10 @@
-"""Listens with TLS 1.3 and carries bytes between admitted clients and their workers, one thread for each session.
-
-A thread that waits for both sides of its session at once passes a small frame on with two system calls and without an
-event loop between, and encrypts large answers while other sessions run.
-"""
+"""Listens with TLS 1.3 and opens sessions between admitted clients and their workers, one thread for each session."""
 
 from __future__ import annotations
 
 import secrets
-import select
 import socket
 import ssl
-import struct
 import threading
 import time
 from collections.abc import Callable
@@ -22,6 +16,7 @@ import structlog
 from mt5_bridge import auth
 from node_agent.gateway import hello
 from node_agent.gateway.admission import Admission
+from node_agent.gateway.carrying import carry_both_ways
 from node_agent.gateway.configuration import GatewayConfig, Route, Routes, split_address
 from node_agent.gateway.door import Door
 from node_agent.gateway.endings import ending
@@ -29,10 +24,7 @@ from node_agent.gateway.hello import RefusedError
 from node_agent.protocol.tickets import Ticket
 
 _log = structlog.get_logger(__name__)
-_CHUNK = 256 * 1024
 _CLOSE_SECONDS = 2.0
-_STALLED_SECONDS = 60
-"""A side that takes nothing for so long ends its session."""
 _DRAIN = 64 * 1024
 
 
@@ -191,7 +183,6 @@ class GatewayServer:
         log.info("session_opened", principal=ticket.principal)
         try:
             client.sendall(hello.accepted(ticket, session_id))
-            _wait_in_the_kernel(client, worker)
             carry_both_ways(client, worker)
         finally:
             log.info("session_closed")
@@ -212,41 +203,6 @@ class GatewayServer:
             worker.close()
             raise
         return worker
-
-
-def carry_both_ways(client: ssl.SSLSocket, worker: socket.socket) -> None:
-    """Until either side ends. A slow reader slows its writer, so that little is held in memory. Raises OSError."""
-    waiting = select.poll()
-    waiting.register(client, select.POLLIN)
-    waiting.register(worker, select.POLLIN)
-    ours = worker.fileno()
-    buffer = memoryview(bytearray(_CHUNK))
-    while True:
-        for descriptor, _ in waiting.poll():
-            if descriptor == ours:
-                size = worker.recv_into(buffer)
-                if not size:
-                    return
-                # Python's own sendall of TLS costs more than the encryption of a small frame.
-                sent = client.send(buffer[:size])
-                if sent < size:
-                    client.sendall(buffer[sent:size])
-                continue
-            size = client.recv_into(buffer)
-            if not size:
-                return
-            worker.sendall(buffer[:size])
-            while client.pending():  # decrypted already, so the system does not tell of it
-                worker.sendall(buffer[: client.recv_into(buffer)])
-
-
-def _wait_in_the_kernel(client: socket.socket, worker: socket.socket) -> None:
-    """Bound every send without the extra system calls of Python's own time-outs."""
-    client.settimeout(None)
-    worker.settimeout(None)
-    if number := getattr(socket, "TCP_USER_TIMEOUT", None):
-        client.setsockopt(socket.IPPROTO_TCP, number, _STALLED_SECONDS * 1000)
-    worker.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack("ll", _STALLED_SECONDS, 0))
 
 
 def _prepare(connection: socket.socket) -> None:

@@ -13,7 +13,17 @@ from typing import Final
 
 from mt5_bridge.client import BridgeError, BridgeLost, MetaTrader5
 from tests.orders.door import GatewayDoor
-from tests.orders.faults import CutError, Fault, FaultPlan, LateError, Proxy, is_order, is_order_answer, message
+from tests.orders.faults import (
+    CutError,
+    Fault,
+    FaultPlan,
+    LateError,
+    Proxy,
+    is_order,
+    is_order_answer,
+    is_order_frame,
+    message,
+)
 
 PASSWORD: Final = "farm-Secret-1"
 SERVER: Final = "MT5Farm-Demo"
@@ -180,7 +190,7 @@ class TlsEyes:
 
 
 class ClientEyes:
-    """Between gateway and worker. Bytes, not frames: an order is known by its name in them."""
+    """Between gateway and worker. Chunks, which begin with a frame whenever a client waits for each answer."""
 
     def __init__(self, line: AccountLine) -> None:
         self._line = line
@@ -188,7 +198,7 @@ class ClientEyes:
         self.pair = (self._request, self._answer)
 
     def _request(self, data: bytes) -> bytes:
-        self._ordered = b"order_send" in data
+        self._ordered = is_order_frame(data)
         if self._ordered and self._line.plan.draw(Fault.CLIENT_REQUEST_CUT):
             raise CutError(data[: self._line.plan.part(len(data))])
         return data

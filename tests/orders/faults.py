@@ -11,7 +11,10 @@ from collections.abc import Callable, Mapping
 from enum import StrEnum
 from typing import Any
 
-from mt5_bridge.simulated.link import HEADER_SIZE, LinkError, connect, frame_length, unpack
+from mt5_bridge.codec import CodecError
+from mt5_bridge.simulated.link import HEADER_SIZE, LinkError, connect, frame_length, unpack, unwrapped
+from mt5_bridge.structs import OrderSendResult
+from mt5_bridge.transport import FRAME, ORDER
 
 CHUNK = 65_536
 
@@ -62,6 +65,10 @@ SHARES: dict[Fault, float] = {
     Fault.BROKER_SLOW: 0.0003,
 }
 """Share of the orders that meet the fault, in a run of many thousand."""
+
+
+SURE = 20.0
+"""A fault that is expected so often and never happens was not offered its chance."""
 
 
 class FaultPlan:
@@ -197,4 +204,12 @@ def is_order(said: tuple[Any, ...]) -> bool:
 
 def is_order_answer(said: tuple[Any, ...]) -> bool:
     """Whether this is the answer to a trade request."""
-    return isinstance(said[2], tuple) and said[2][:2] == ("s", "OrderSendResult")
+    try:
+        return type(unwrapped(said[2])) is OrderSendResult
+    except (CodecError, LinkError):
+        return False  # an error, or a part of an array
+
+
+def is_order_frame(data: bytes) -> bool:
+    """Whether a client's frame, as it goes from the gateway to the worker, is a trade request."""
+    return len(data) >= FRAME.size and FRAME.unpack_from(data)[1] == ORDER

@@ -25,7 +25,7 @@ from mt5_bridge.client import BridgeError, BridgeLost
 from mt5_bridge.simulated.admin import BrokerAdmin
 from mt5_bridge.simulated.link import LinkError
 from tests.orders.account import PASSWORD, AccountLine
-from tests.orders.faults import SHARES, Fault, FaultPlan
+from tests.orders.faults import SHARES, SURE, Fault, FaultPlan
 from tests.orders.verdict import Verdict, judge
 from tests.orders.workload import Trader, chains
 
@@ -57,6 +57,14 @@ class Report:
     happened: Counter[Fault]
     broker_kills: int = 0
     seconds: float = 0.0
+
+    def missing(self, scale: float) -> list[Fault]:
+        """Faults that must have happened in a run of this length, and have not."""
+        return [
+            fault
+            for fault, share in SHARES.items()
+            if share * scale * self.verdict.wishes >= SURE and not self.happened[fault]
+        ]
 
 
 class Broker:
@@ -243,7 +251,9 @@ def main() -> int:
             broker_kills=max(1, options.orders // 10_000),
         )
     print(describe(report))
-    return 0 if report.verdict.sound else 1
+    missing = report.missing(options.faults)
+    print(f"faults that never happened although they should have: {len(missing)}", *missing, sep="\n")
+    return 0 if report.verdict.sound and not missing else 1
 
 
 if __name__ == "__main__":

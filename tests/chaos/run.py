@@ -82,7 +82,7 @@ def describe(report: Report) -> str:
             lines.append(f"| {fault.name} | {len(fault.recoveries)} | {median:.1f} s | {worst:.1f} s |")
     count = report.count
     lines += [
-        f"orders {count.orders_sent}, deals at the broker {count.deals_broker}, in the trade log {count.deals_recorded}",
+        f"orders {count.orders_sent}; deals at the broker {count.deals_broker}, recorded {count.deals_recorded}",
         f"orders by a stale holder {len(report.stale)}, events lost {count.lost}, doubled {count.duplicated}, "
         f"not settled {count.unsettled}",
         *(count.notes + report.stale + report.complaints)[:20],

@@ -21,6 +21,7 @@ from control_plane.bots.routes import router as bots_router
 from control_plane.brokers import repository as brokers_repository
 from control_plane.brokers.routes import router as brokers_router
 from control_plane.container import Farm
+from control_plane.fleet.routes import router as fleet_router
 from control_plane.http import FarmDep
 from control_plane.identity.routes import router as identity_router
 from control_plane.middleware import BodyLimit, BrowserSecurity, ForgeryGuard, RequestLog
@@ -79,6 +80,7 @@ _API_ROUTERS = (
     trading_router,
     bots_router,
     stream_router,
+    fleet_router,
 )
 
 

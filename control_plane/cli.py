@@ -4,26 +4,25 @@ from __future__ import annotations
 
 import importlib.util
 import json
-import os
 import sys
-from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 from pydantic import ValidationError
 
+from control_plane.audit.service import Deed
 from control_plane.brokers.service import add_server
-from control_plane.config import Settings
-from control_plane.container import Farm, build_farm
-from control_plane.errors import ConfigurationError
+from control_plane.errors import ConfigurationError, FarmError
 from control_plane.fleet import repository as fleet_repository
+from control_plane.fleet.commands import nodes, this_person
+from control_plane.identity.state import Role
 from control_plane.logs import configure_logs
+from control_plane.opening import Data, open_farm
 
 app = typer.Typer(name="mt5farm", help="The control plane of a farm of MetaTrader 5 terminals.", no_args_is_help=True)
 broker_servers = typer.Typer(help="The directory of broker servers.", no_args_is_help=True)
 app.add_typer(broker_servers, name="broker-server")
-
-Data = Annotated[Path, typer.Option("--data", help="Folder of everything the control plane keeps.")]
+app.add_typer(nodes, name="nodes")
 
 
 @app.command()
@@ -41,7 +40,7 @@ def serve(
 
     configure_logs()
     listen = {"port": port, "host": host, "agent_port": agent_port, "agent_host": agent_host}
-    serve_farm(_open(data, **listen, sync_seconds=sync_seconds, remember=True))
+    serve_farm(open_farm(data, **listen, sync_seconds=sync_seconds, remember=True))
 
 
 @app.command("enroll-token")
@@ -51,7 +50,7 @@ def enroll_token(
     url: Annotated[str | None, typer.Option(help="Address of the agent API, if not the one last served.")] = None,
 ) -> None:
     """Print a one-time token that lets one node enrol within 15 minutes, as JSON for `mt5farm-agent enroll`."""
-    farm = _open(data)
+    farm = open_farm(data)
     with farm.database.write() as session:
         token = farm.fleet.issue_token(session, farm.identity.bootstrap(session).id, name)
     farm.stop()
@@ -66,11 +65,25 @@ def add_broker_server(
     simulated_address: Annotated[str | None, typer.Option(help="host:port of a simulated broker.")] = None,
 ) -> None:
     """Add a broker server to the directory, or correct it."""
-    farm = _open(data)
+    farm = open_farm(data)
     with farm.database.write() as session:
         add_server(session, farm.clock, name, company, simulated_address)
         # Terminals of this server may have to log in elsewhere, so every node looks again.
         fleet_repository.raise_all_generations(session)
+    farm.stop()
+
+
+@app.command("set-role")
+def set_role(
+    data: Data,
+    email: Annotated[str, typer.Argument(help="Who.")],
+    role: Annotated[Role, typer.Argument(help="`owner` and `ops` run the fleet.")],
+) -> None:
+    """Give a user another role."""
+    farm = open_farm(data)
+    with farm.database.write() as session:
+        user = farm.identity.set_role(session, email, role)
+        farm.audit.record(session, user.tenant_id, Deed(this_person(), "set_role", user.id, role))
     farm.stop()
 
 
@@ -80,32 +93,6 @@ def openapi() -> None:
     from control_plane.app import openapi_document
 
     print(json.dumps(openapi_document(), indent=2, sort_keys=True))
-
-
-def _open(data: Path, *, remember: bool = False, **given: Any) -> Farm:
-    """The farm in a data folder. What `serve` was last given is remembered there for the other commands."""
-    chosen = {key: value for key, value in given.items() if value is not None}
-    memory = data / "served.json"
-    settings = Settings(data=data, **chosen) if remember else Settings(data=data, **_remembered(memory), **chosen)
-    farm = build_farm(settings)
-    if remember:
-        _remember(memory, settings)
-    return farm
-
-
-def _remembered(memory: Path) -> dict[str, Any]:
-    try:
-        found = json.loads(memory.read_text())
-    except (OSError, ValueError):
-        return {}  # nothing is served yet, or the file is damaged: the next `serve` writes it anew
-    return found if isinstance(found, dict) else {}
-
-
-def _remember(memory: Path, settings: Settings) -> None:
-    """Whole or not at all: a full disk must not leave a half that nobody can read."""
-    draft = memory.with_name(f".{memory.name}.{os.getpid()}")
-    draft.write_text(json.dumps({"agent_host": settings.agent_host, "agent_port": settings.agent_port}))
-    draft.replace(memory)
 
 
 def _register_demo() -> None:
@@ -125,6 +112,9 @@ def main() -> None:
     except ConfigurationError as error:
         print(f"mt5farm: {error}", file=sys.stderr)
         sys.exit(2)
+    except FarmError as error:
+        print(f"mt5farm: {error.detail}", file=sys.stderr)
+        sys.exit(1)
     except ValidationError as error:
         first = error.errors()[0]
         print(f"mt5farm: setting {'.'.join(map(str, first['loc']))}: {first['msg']}", file=sys.stderr)

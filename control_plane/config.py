@@ -34,6 +34,8 @@ class Settings(BaseSettings):
     lease_seconds: float = Field(default=45.0, gt=0)
     lost_after_seconds: float = Field(default=300.0, gt=0)
     """Silence after which a node counts as lost."""
+    fence_seconds: float = Field(default=240.0, gt=0)
+    """How long a terminal that fences itself may live on after its node's last answered sync. Below `lost_after`."""
     order_settle_seconds: float = Field(default=2.0, gt=0)
     """How often orders with an unknown outcome are looked at again."""
 

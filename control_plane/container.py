@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 
 from control_plane.access.bridge import BridgeDoor
@@ -13,6 +14,7 @@ from control_plane.accounts.service import Accounts
 from control_plane.agent_api.intake import Intake
 from control_plane.agent_api.service import AgentApi
 from control_plane.assignments.service import Assignments
+from control_plane.audit.service import Audit
 from control_plane.bots.service import Bots
 from control_plane.bus.memory import MemoryBus
 from control_plane.bus.port import Bus
@@ -22,13 +24,19 @@ from control_plane.config import Settings
 from control_plane.db.engine import Database, sqlite_url
 from control_plane.db.migrate import upgrade
 from control_plane.errors import ConfigurationError
+from control_plane.fleet.listening import Listening
+from control_plane.fleet.mass_loss import MassLoss
+from control_plane.fleet.operations import Operations
 from control_plane.fleet.service import Fleet
 from control_plane.identity.service import Identity
 from control_plane.jobs.service import Outbox, run_next
 from control_plane.jobs.state import JobKind
 from control_plane.loops import Loop
+from control_plane.reconcile.drains import Drains
 from control_plane.reconcile.node_leases import NodeLeases
 from control_plane.reconcile.placement import Placement
+from control_plane.reconcile.quarantine import Quarantine
+from control_plane.reconcile.relocation import Relocation
 from control_plane.reconcile.retention import Retention
 from control_plane.reconcile.unsettled_orders import UnsettledOrders
 from control_plane.stream.service import LiveUpdates
@@ -59,6 +67,9 @@ class Farm:
     fleet: Fleet
     accounts: Accounts
     assignments: Assignments
+    operations: Operations
+    mass_loss: MassLoss
+    audit: Audit
     bots: Bots
     market: Market
     desk: OrderDesk
@@ -98,8 +109,15 @@ def build_farm(settings: Settings, *, clock: Clock | None = None, door: Terminal
     bus = MemoryBus()
     used_door = door or BridgeDoor(keys.tickets, keys.authority.pem)
     identity = Identity(database, clock)
-    fleet = Fleet(bus, clock)
-    assignments = Assignments(fleet, keys.vault, bus, clock)
+    audit = Audit(clock)
+    fleet = Fleet(audit, bus, clock)
+    outbox = Outbox(clock, lambda: jobs.wake())  # noqa: PLW0108 - the loop is made below, since it places terminals
+    assignments = Assignments(fleet, keys.vault, outbox, bus, clock)
+    operations = Operations(fleet, assignments, audit, clock)
+    lease = timedelta(seconds=settings.lease_seconds)
+    listening, mass_loss = Listening(clock, lease), MassLoss(audit, clock, lease)
+    leases = NodeLeases(database, fleet, mass_loss, listening, bus, clock, settings)
+    relocation = Relocation(database, assignments, mass_loss, audit, listening, settings)
     placement = Placement(database, assignments)
     jobs = Loop("jobs", 1.0, lambda: _run_jobs(database, clock, placement))
     trade_log = TradeLog(bus, clock)
@@ -119,8 +137,11 @@ def build_farm(settings: Settings, *, clock: Clock | None = None, door: Terminal
         door=used_door,
         identity=identity,
         fleet=fleet,
-        accounts=Accounts(keys.vault, fleet, Outbox(clock, jobs.wake), bus, clock),
+        accounts=Accounts(keys.vault, fleet, assignments, outbox, bus, clock),
         assignments=assignments,
+        operations=operations,
+        mass_loss=mass_loss,
+        audit=audit,
         bots=bots,
         market=market,
         desk=OrderDesk(database, used_door, market, trade_log, clock),
@@ -139,7 +160,10 @@ def build_farm(settings: Settings, *, clock: Clock | None = None, door: Terminal
         loops=(
             jobs,
             Loop("placement", 5.0, placement.run_once),
-            Loop("node-leases", 5.0, NodeLeases(database, fleet, bus, clock, settings).run_once),
+            Loop("node-leases", 5.0, leases.run_once),
+            Loop("relocation", 5.0, relocation.run_once),
+            Loop("drains", 5.0, Drains(database, assignments, clock).run_once),
+            Loop("quarantine", 30.0, Quarantine(database, operations).run_once),
             Loop("unsettled-orders", settings.order_settle_seconds, settlement.run_once),
             Loop("retention", 600.0, Retention(database, clock).run_once),
             Loop("idle-sessions", 20.0, used_door.close_idle),

@@ -7,6 +7,7 @@ from typing import Annotated
 from fastapi import Depends, Header, Request
 
 from control_plane.container import Farm
+from control_plane.errors import ForbiddenError
 from control_plane.identity.model import User
 from control_plane.identity.owner import Owner
 from control_plane.identity.service import owner_of
@@ -44,4 +45,12 @@ def get_owner(user: UserDep) -> Owner:
     return owner_of(user)
 
 
+def get_operator(user: UserDep, farm: FarmDep) -> str:
+    """The e-mail address of a user who runs the fleet. Raises ForbiddenError for everybody else."""
+    if not farm.identity.runs_the_fleet(user):
+        raise ForbiddenError("This is for the operator's team.", code="role_required")
+    return user.email
+
+
+OperatorDep = Annotated[str, Depends(get_operator)]
 OwnerDep = Annotated[Owner, Depends(get_owner)]

@@ -155,7 +155,7 @@ class BridgeDoor:
             slot.session = None
 
     def _dial(self, target: Target, scope: Scope, principal: str) -> BridgeSession:
-        ticket, _ = self._tickets.issue(target, scope, principal)
+        ticket = self._tickets.issue(target, scope, principal).text
         try:
             client = self._connect(target.gateway_address, ticket=ticket, ca=self._ca_pem, server_name=target.node_id)
         except (BridgeError, OSError, EOFError) as error:

@@ -33,6 +33,8 @@ class Target:
     node_id: str
     gateway_address: str
     epoch: int
+    access_epoch: int = 0
+    """Of the terminal; sessions of a lower one end."""
 
 
 class TerminalSession(Protocol):

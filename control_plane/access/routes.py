@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Path, Query
 
 from control_plane.access.port import Target
 from control_plane.access.schemas import BarList, IssueTicket, SymbolList, TicketOut
@@ -24,15 +24,37 @@ def issue_ticket(account_id: str, wish: IssueTicket, farm: FarmDep, owner: Owner
     """A permission to open one session with the terminal; valid once and for 60 s."""
     with farm.database.read() as session:
         target = assigned_target(require_view(session, owner, account_id))
-    text, expires_at = farm.tickets.issue(target, wish.scope, f"user:{owner.user_id}")
+    issued = farm.tickets.issue(target, wish.scope, f"user:{owner.user_id}")
     return TicketOut(
-        ticket=text,
-        expires_at=expires_at,
+        ticket_id=issued.ticket_id,
+        ticket=issued.text,
+        expires_at=issued.expires_at,
         gateway=target.gateway_address,
         server_name=target.node_id,
         ca_pem=farm.authority.pem,
         terminal_id=target.terminal_id,
     )
+
+
+@router.delete(
+    "/accounts/{account_id}/tickets/{ticket_id}", status_code=204, responses=problem_responses(401, 403, 404, 422, 429)
+)
+def revoke_ticket(
+    account_id: str,
+    ticket_id: Annotated[str, Path(pattern=r"^tik_[0-9a-z]{16,32}$")],
+    farm: FarmDep,
+    owner: OwnerDep,
+) -> None:
+    """End the session that was opened with this ticket, within seconds; an unused ticket opens none any more."""
+    with farm.database.write() as session:
+        farm.accounts.revoke_ticket(session, owner, account_id, ticket_id)
+
+
+@router.post("/accounts/{account_id}/end-sessions", status_code=204, responses=problem_responses(401, 403, 404))
+def end_sessions(account_id: str, farm: FarmDep, owner: OwnerDep) -> None:
+    """End all sessions with the terminal, within seconds. Tickets issued before open none any more."""
+    with farm.database.write() as session:
+        farm.accounts.end_access(session, owner, account_id)
 
 
 @router.get("/accounts/{account_id}/symbols", responses=problem_responses(401, 404, 409))

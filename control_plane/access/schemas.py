@@ -16,6 +16,8 @@ class IssueTicket(BaseModel):
 class TicketOut(BaseModel):
     """Everything a script needs to open one session; valid once and for 60 s."""
 
+    ticket_id: str
+    """By which the session can be ended later."""
     ticket: str
     expires_at: datetime
     gateway: str

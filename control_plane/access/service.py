@@ -17,9 +17,14 @@ from control_plane.access.port import (
 )
 from control_plane.accounts.repository import AccountView
 from control_plane.accounts.service import require_view
+from control_plane.assignments.model import Assignment
+from control_plane.assignments.state import is_leaving
 from control_plane.clock import Clock
 from control_plane.errors import ConflictError, FarmError
+from control_plane.fleet.model import Node
+from control_plane.fleet.state import IdentityState
 from control_plane.identity.owner import Owner
+from control_plane.terminals.model import Terminal
 from control_plane.terminals.service import present_terminal
 from control_plane.terminals.state import ANSWERING_PHASES
 from node_agent.protocol.tickets import Scope
@@ -36,7 +41,15 @@ def assigned_target(view: AccountView) -> Target:
     """How to reach the terminal. Raises ConflictError while it has no place on a node."""
     if view.assignment is None or view.node is None:
         raise not_ready("The terminal has no place on a node yet.")
-    return Target(view.terminal.id, view.node.id, view.node.gateway_address, view.assignment.epoch)
+    if is_leaving(view.assignment.state):
+        raise not_ready("The terminal is moving to another node.")
+    if view.node.identity_state != IdentityState.TRUSTED:
+        raise not_ready("The terminal's node is not trusted at the moment.")
+    return target_of(view.terminal, view.assignment, view.node)
+
+
+def target_of(terminal: Terminal, assignment: Assignment, node: Node) -> Target:
+    return Target(terminal.id, node.id, node.gateway_address, assignment.epoch, terminal.access_epoch)
 
 
 def answering_target(session: Session, owner: Owner, account_id: str, clock: Clock) -> Target:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -19,6 +20,15 @@ from node_agent.protocol.messages import TicketKey
 from node_agent.protocol.tickets import Scope, Ticket
 
 _KEY_NAME = "ticket-1"
+
+
+@dataclass(frozen=True)
+class IssuedTicket:
+    """A ticket, and the id by which its session can be ended."""
+
+    ticket_id: str
+    text: str = field(repr=False)
+    expires_at: datetime
 
 
 class TicketIssuer:
@@ -39,8 +49,7 @@ class TicketIssuer:
         """What gateways verify tickets with."""
         return [TicketKey(kid=_KEY_NAME, key=_public_text(self._key))]
 
-    def issue(self, target: Target, scope: Scope, principal: str) -> tuple[str, datetime]:
-        """A ticket and when it expires."""
+    def issue(self, target: Target, scope: Scope, principal: str) -> IssuedTicket:
         now = self._clock.now()
         ticket = Ticket(
             ticket_id=new_id("tik"),
@@ -49,9 +58,10 @@ class TicketIssuer:
             epoch=target.epoch,
             scope=scope,
             principal=principal,
+            access_epoch=target.access_epoch,
         )
         text = tickets.issue(self._key, _KEY_NAME, ticket, now.timestamp())
-        return text, now + timedelta(seconds=tickets.LIFETIME_SECONDS)
+        return IssuedTicket(ticket.ticket_id, text, now + timedelta(seconds=tickets.LIFETIME_SECONDS))
 
 
 def _public_text(key: Ed25519PrivateKey) -> str:

@@ -49,6 +49,13 @@ def owned(session: Session, owner: Owner, account_id: str) -> Account | None:
     return session.scalars(query).one_or_none()
 
 
+def all_owned(session: Session, owner: Owner) -> list[Account]:
+    query = select(Account).where(
+        Account.tenant_id == owner.tenant_id, Account.user_id == owner.user_id, Account.deleted_at.is_(None)
+    )
+    return list(session.scalars(query.order_by(Account.id)))
+
+
 def with_login(session: Session, owner: Owner, server: str, login: int) -> Account | None:
     query = select(Account).where(
         Account.tenant_id == owner.tenant_id,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from fastapi import APIRouter, Response
 
 from control_plane.accounts import repository
-from control_plane.accounts.schemas import AccountOut, ChangeCredentials, ConnectAccount
+from control_plane.accounts.schemas import AccountOut, ChangeCredentials, ConnectAccount, SetLeasePolicy
 from control_plane.accounts.service import present_account, require_view
 from control_plane.http import FarmDep, OwnerDep
 from control_plane.identity.owner import Owner
@@ -68,6 +68,14 @@ def undeploy_account(account_id: str, farm: FarmDep, owner: OwnerDep, response: 
     with farm.database.write() as session:
         farm.accounts.undeploy(session, owner, account_id)
     return _accepted(farm, owner, account_id, response)
+
+
+@router.put("/accounts/{account_id}/lease-policy", responses=problem_responses(401, 403, 404, 415, 422))
+def set_lease_policy(account_id: str, wish: SetLeasePolicy, farm: FarmDep, owner: OwnerDep) -> AccountOut:
+    """What becomes of the terminal when its node loses touch with the farm: it runs on, or stops to start elsewhere."""
+    with farm.database.write() as session:
+        farm.accounts.set_lease_policy(session, owner, account_id, wish.policy)
+    return _present(farm, owner, account_id)
 
 
 @router.delete("/accounts/{account_id}", status_code=202, responses=problem_responses(401, 403, 404))

@@ -7,6 +7,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, Field, SecretStr, StringConstraints
 
+from control_plane.assignments.relocation import LeasePolicy
 from control_plane.terminals.schemas import TerminalOut
 
 Label = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=60)]
@@ -22,6 +23,10 @@ class ConnectAccount(BaseModel):
 
 class ChangeCredentials(BaseModel):
     password: BrokerPassword
+
+
+class SetLeasePolicy(BaseModel):
+    policy: LeasePolicy
 
 
 class SnapshotOut(BaseModel):

@@ -6,17 +6,21 @@ from datetime import datetime
 
 from sqlalchemy.orm import Session
 
+from control_plane.access import repository as access_repository
+from control_plane.access.model import LONGEST_SESSION, RevokedTicket
 from control_plane.accounts import repository
 from control_plane.accounts.model import Account, AccountSnapshotRow
 from control_plane.accounts.repository import AccountView
 from control_plane.accounts.schemas import AccountOut, ConnectAccount, SnapshotOut
 from control_plane.assignments import repository as assignments_repository
+from control_plane.assignments.relocation import LeasePolicy
+from control_plane.assignments.service import Assignments
 from control_plane.bots import repository as bots_repository
 from control_plane.brokers.service import require_server
 from control_plane.bus.port import Bus, Change, Topic
 from control_plane.clock import Clock
 from control_plane.db.engine import after_commit
-from control_plane.errors import ConflictError, NotFoundError
+from control_plane.errors import ConflictError, NotFoundError, TooManyRequestsError
 from control_plane.fleet.service import Fleet
 from control_plane.identity.owner import Owner
 from control_plane.ids import new_id
@@ -29,11 +33,16 @@ from control_plane.terminals.service import present_terminal
 from control_plane.terminals.state import Hold, Intent, change_intent
 from control_plane.vault.service import Vault
 
+_MOST_REVOKED = 100
+
 
 class Accounts:
-    def __init__(self, vault: Vault, fleet: Fleet, outbox: Outbox, bus: Bus, clock: Clock) -> None:
+    def __init__(
+        self, vault: Vault, fleet: Fleet, assignments: Assignments, outbox: Outbox, bus: Bus, clock: Clock
+    ) -> None:
         self._vault = vault
         self._fleet = fleet
+        self._assignments = assignments
         self._outbox = outbox
         self._bus = bus
         self._clock = clock
@@ -87,7 +96,46 @@ class Accounts:
                 code="account_runs_elsewhere",
             )
         self._vault.put_credentials(session, owner.tenant_id, account.id, password)
-        self._desired_changed(session, account)
+        self._end_access(session, account)
+
+    def end_access(self, session: Session, owner: Owner, account_id: str) -> None:
+        """End all sessions with the terminal, and let no ticket that was issued before open another one."""
+        self._end_access(session, require_account(session, owner, account_id))
+
+    def end_access_of_user(self, session: Session, owner: Owner) -> None:
+        """The same for everything that the user owns."""
+        for account in repository.all_owned(session, owner):
+            self._end_access(session, account)
+
+    def revoke_ticket(self, session: Session, owner: Owner, account_id: str, ticket_id: str) -> None:
+        """End the session that was opened with one ticket, or let it open none.
+
+        Raises TooManyRequestsError: nodes are told of every one of them with every change.
+        """
+        account = require_account(session, owner, account_id)
+        terminal = _terminal_of(session, account)
+        assignment = assignments_repository.alive(session, account.tenant_id, terminal.id)
+        if assignment is None:
+            return  # without a place there is no session
+        if access_repository.count_revoked(session, terminal.id, self._clock.now()) >= _MOST_REVOKED:
+            raise TooManyRequestsError("Too many tickets were revoked one by one; end all sessions instead.")
+        access_repository.revoke_ticket(
+            session,
+            RevokedTicket(
+                terminal_id=terminal.id,
+                ticket_id=ticket_id,
+                tenant_id=account.tenant_id,
+                node_id=assignment.node_id,
+                expires_at=self._clock.now() + LONGEST_SESSION,
+            ),
+        )
+        self._fleet.desired_changed(session, assignment.node_id)
+
+    def set_lease_policy(self, session: Session, owner: Owner, account_id: str, policy: LeasePolicy) -> None:
+        """What becomes of the terminal when its node loses touch with the farm."""
+        account = require_account(session, owner, account_id)
+        self._assignments.set_lease_policy(session, _terminal_of(session, account), policy)
+        self._announce(session, account)
 
     def deploy(self, session: Session, owner: Owner, account_id: str) -> None:
         account = require_account(session, owner, account_id)
@@ -105,6 +153,10 @@ class Accounts:
         terminal = self._set_intent(session, account, Intent.DELETED)
         if assignments_repository.alive(session, owner.tenant_id, terminal.id) is None:
             self._vault.erase_credentials(session, owner.tenant_id, account.id)
+
+    def _end_access(self, session: Session, account: Account) -> None:
+        _terminal_of(session, account).access_epoch += 1
+        self._desired_changed(session, account)
 
     def _set_intent(self, session: Session, account: Account, intent: Intent) -> Terminal:
         terminal = _terminal_of(session, account)

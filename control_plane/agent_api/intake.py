@@ -11,7 +11,7 @@ from control_plane.accounts.model import Account
 from control_plane.assignments import repository as assignments_repository
 from control_plane.assignments.repository import Placement
 from control_plane.assignments.service import Assignments
-from control_plane.assignments.state import AssignmentState, may_become
+from control_plane.assignments.state import AssignmentState, is_leaving, may_become
 from control_plane.bots.service import Bots
 from control_plane.bus.port import Bus, Change, Topic
 from control_plane.clock import Clock
@@ -46,7 +46,13 @@ class Intake:
     def take_observations(self, session: Session, node: Node, sync: SyncRequest) -> None:
         reported = {each.terminal_id: each for each in sync.terminals}
         knows_all = sync.known_generation == node.generation
-        for placement in assignments_repository.of_node(session, node.id):
+        placements = assignments_repository.of_node(session, node.id)
+        held = {placement.terminal.id for placement in placements}
+        node.strays = sum(each.terminal_id not in held and each.phase not in GONE_PHASES for each in sync.terminals)
+        for placement in placements:
+            if knows_all:
+                # Whichever snapshot the node acts on, it is this one or a later one.
+                placement.assignment.lease_policy = placement.terminal.lease_policy
             seen = reported.get(placement.terminal.id)
             if seen is not None and seen.epoch == placement.assignment.epoch:
                 self._observe(session, placement, seen)
@@ -133,6 +139,6 @@ def _is_gone(placement: Placement, seen: ObservedTerminal | None) -> bool:
     Under no epoch: one that still runs under an older epoch trades as well.
     """
     terminal = placement.terminal
-    if should_run(Intent(terminal.intent), Hold(terminal.hold)):
+    if should_run(Intent(terminal.intent), Hold(terminal.hold)) and not is_leaving(placement.assignment.state):
         return False
     return seen is None or seen.phase in GONE_PHASES

@@ -9,6 +9,7 @@ import structlog
 from anyio import to_thread
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PublicKey
+from sqlalchemy.orm import Session
 
 from control_plane.access.tickets import TicketIssuer
 from control_plane.agent_api.intake import Intake
@@ -21,7 +22,7 @@ from control_plane.db.engine import Database
 from control_plane.errors import InvalidInputError, invalid_field
 from control_plane.fleet import repository
 from control_plane.fleet.model import Node
-from control_plane.fleet.service import IDENTITY_LIFETIME, Fleet
+from control_plane.fleet.service import IDENTITY_LIFETIME, Fleet, locked_error
 from control_plane.fleet.state import NodeState
 from control_plane.ids import new_id
 from control_plane.vault.service import Vault
@@ -37,6 +38,7 @@ from node_agent.protocol.messages import (
 )
 
 WATCH_SECONDS = 25.0
+_SECOND_LIFE = "Two machines used this identity: one of them showed a token that the other had replaced."
 _log = structlog.get_logger(__name__)
 
 
@@ -111,37 +113,66 @@ class AgentApi:
     def sync(self, header: str, path: str, body: bytes) -> SyncResponse:
         """Observations in, desired snapshot out, in one transaction."""
         with self._database.write() as session:
-            node = self._fleet.authenticate(session, header, "POST", path, body)
+            caller = self._fleet.authenticate(session, header, "POST", path, body, hold=True)
             request = SyncRequest.model_validate_json(body)
-            was_silent = node.state != NodeState.ONLINE
-            self._fleet.hear(node, request.boot_id, request.sequence)
-            if was_silent:
-                self._intake.announce_return(session, node)
-            node.report = request.report.model_dump(mode="json")
-            node.gateway_address = _usable_address(request.report.gateway_address, node.gateway_address)
-            self._intake.take_observations(session, node, request)
-            session.flush()
-            session.refresh(node, ["generation"])
-            known = request.known_generation == node.generation
-            return SyncResponse(
-                generation=node.generation,
-                desired=None if known else build_snapshot(session, self._vault, node),
-                lease_seconds=self._settings.lease_seconds,
-                identity_expires_at=node.identity_expires_at,
-                ticket_keys=self._tickets.public_keys(),
-                sync_seconds=self._settings.sync_seconds,
-                server_time=self._clock.now(),
-            )
+            was_silent = caller.node.state != NodeState.ONLINE
+            if self._fleet.hear(caller, request):
+                self._take(session, caller.node, request, was_silent=was_silent)
+                return self._answer(session, caller.node, request)
+            self._fleet.lock(session, caller.node, _SECOND_LIFE)
+        _log.error("identity_locked", node=caller.node.id, boot=request.boot_id)
+        raise locked_error()
+
+    def _take(self, session: Session, node: Node, request: SyncRequest, *, was_silent: bool) -> None:
+        if was_silent:
+            self._intake.announce_return(session, node)
+        node.report = request.report.model_dump(mode="json")
+        node.gateway_address = _usable_address(request.report.gateway_address, node.gateway_address)
+        self._intake.take_observations(session, node, request)
+        session.flush()
+        session.refresh(node, ["generation"])
+
+    def _answer(self, session: Session, node: Node, request: SyncRequest) -> SyncResponse:
+        known = request.known_generation == node.generation
+        now = self._clock.now()
+        desired = None if known else build_snapshot(session, self._vault, node, now)
+        certificate = self._renew_certificate(node, request.gateway_csr)
+        self._fleet.grant_lease(node, self._settings.fence_seconds)
+        return SyncResponse(
+            generation=node.generation,
+            desired=desired,
+            lease_seconds=self._settings.lease_seconds,
+            identity_expires_at=node.identity_expires_at,
+            ticket_keys=self._tickets.public_keys(),
+            sync_seconds=self._settings.sync_seconds,
+            server_time=now,
+            continuity=node.continuity_newest or "",
+            fence_seconds=self._settings.fence_seconds,
+            gateway_certificate=certificate,
+        )
+
+    def _renew_certificate(self, node: Node, csr: str) -> str:
+        """A new certificate with the node's name for the key of its request; empty when it asks for none."""
+        if not csr:
+            return ""
+        try:
+            certificate = self._authority.issue_for_request(csr, [node.id])
+        except InvalidInputError as error:
+            # The old certificate still works; the terminals' news must not wait for a new one.
+            _log.warning("certificate_not_renewed", node=node.id, error=error.detail)
+            return ""
+        _log.info("certificate_renewed", node=node.id)
+        return certificate
 
     def events(self, header: str, path: str, body: bytes) -> EventAck:
         with self._database.write() as session:
-            node = self._fleet.authenticate(session, header, "POST", path, body)
+            node = self._fleet.authenticate(session, header, "POST", path, body).node
             batch = EventBatch.model_validate_json(body)
             return self._intake.take_events(session, node, batch.events)
 
     def authenticate_watch(self, header: str, path: str) -> Node:
         with self._database.write() as session:
-            return self._fleet.authenticate(session, header, "GET", path, b"")
+            return self._fleet.authenticate(session, header, "GET", path, b"").node
 
     async def watch(self, node: Node, known_generation: int) -> WatchResponse:
         """Waits until the node's generation is above `known_generation`, at most 25 s."""

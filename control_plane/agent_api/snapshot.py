@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
+from datetime import datetime
 
 import structlog
 from sqlalchemy.orm import Session
 
+from control_plane.access import repository as access_repository
 from control_plane.assignments import repository as assignments_repository
+from control_plane.assignments.relocation import LeasePolicy
 from control_plane.assignments.repository import Placement
+from control_plane.assignments.state import is_leaving
 from control_plane.bots import repository as bots_repository
 from control_plane.bots.model import Bot
 from control_plane.fleet.model import Node
@@ -22,13 +26,17 @@ from node_agent.protocol.sealing import Credentials, SealContext, seal
 _log = structlog.get_logger(__name__)
 
 
-def build_snapshot(session: Session, vault: Vault, node: Node) -> DesiredSnapshot:
+def build_snapshot(session: Session, vault: Vault, node: Node, now: datetime) -> DesiredSnapshot:
     placements = assignments_repository.of_node(session, node.id)
     bots: dict[str, list[Bot]] = defaultdict(list)
     for bot in bots_repository.running_of_accounts(session, [each.account.id for each in placements]):
         bots[bot.account_id].append(bot)
     terminals = [_terminal(session, vault, node, each, bots[each.account.id]) for each in placements]
-    return DesiredSnapshot(generation=node.generation, terminals=[each for each in terminals if each is not None])
+    return DesiredSnapshot(
+        generation=node.generation,
+        terminals=[each for each in terminals if each is not None],
+        revoked_tickets=access_repository.revoked_tickets(session, node.id, now),
+    )
 
 
 def _terminal(
@@ -48,7 +56,7 @@ def _terminal(
         account_id=account.id,
         tenant_id=account.tenant_id,
         epoch=assignment.epoch,
-        running=should_run(Intent(terminal.intent), Hold(terminal.hold)),
+        running=should_run(Intent(terminal.intent), Hold(terminal.hold)) and not is_leaving(assignment.state),
         runtime=assignment.runtime,
         login=account.login,
         server=account.server,
@@ -57,6 +65,8 @@ def _terminal(
         credentials_version=opened.version,
         guard=Guard(),
         bots=[_bot(bot) for bot in bots],
+        lease_policy=LeasePolicy(terminal.lease_policy).value,
+        access_epoch=terminal.access_epoch,
     )
 
 

@@ -7,6 +7,7 @@ from datetime import datetime
 from sqlalchemy import ForeignKey, Index, String, UniqueConstraint, text
 from sqlalchemy.orm import Mapped, mapped_column
 
+from control_plane.assignments.relocation import LeasePolicy
 from control_plane.db.base import Base
 from control_plane.db.types import UtcDateTime
 
@@ -37,3 +38,7 @@ class Assignment(Base):
     reserved_at: Mapped[datetime] = mapped_column(UtcDateTime)
     released_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     """Set exactly when `state` becomes released."""
+    lease_policy: Mapped[str] = mapped_column(String(16), default=LeasePolicy.KEEP_RUNNING)
+    """`self_fence` only while every snapshot that the node may hold of this assignment says so."""
+    ended_by: Mapped[str] = mapped_column(String(16), default="")
+    """The proof on which it was released; empty while it lives."""

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sqlalchemy import select
+from sqlalchemy import Select, select
 from sqlalchemy.orm import Session
 
 from control_plane.accounts.model import Account
 from control_plane.assignments.model import Assignment
+from control_plane.assignments.state import AssignmentState
 from control_plane.brokers.model import BrokerServer
 from control_plane.terminals.model import Terminal
 
@@ -34,15 +35,30 @@ def alive(session: Session, tenant_id: str, terminal_id: str) -> Assignment | No
 
 def of_node(session: Session, node_id: str) -> list[Placement]:
     """All that a node holds, of all tenants."""
-    query = (
+    return [Placement(*row) for row in session.execute(_living().where(Assignment.node_id == node_id))]
+
+
+def of_terminal(session: Session, terminal_id: str) -> Placement | None:
+    """The place of a terminal of any tenant."""
+    row = session.execute(_living().where(Assignment.terminal_id == terminal_id)).one_or_none()
+    return None if row is None else Placement(*row)
+
+
+def revoked(session: Session) -> list[Placement]:
+    """Everything that is on its way from one node to another, of all tenants."""
+    query = _living().where(Assignment.state == AssignmentState.REVOKED)
+    return [Placement(*row) for row in session.execute(query)]
+
+
+def _living() -> Select[Assignment, Terminal, Account, BrokerServer]:
+    return (
         select(Assignment, Terminal, Account, BrokerServer)
         .join(Terminal, Terminal.id == Assignment.terminal_id)
         .join(Account, Account.id == Terminal.account_id)
         .join(BrokerServer, BrokerServer.name == Account.server)
-        .where(Assignment.node_id == node_id, Assignment.released_at.is_(None))
+        .where(Assignment.released_at.is_(None))
         .order_by(Assignment.terminal_id)
     )
-    return [Placement(*row) for row in session.execute(query)]
 
 
 def accounts_ever_on(session: Session, node_id: str, account_ids: set[str]) -> dict[tuple[str, str, int], Account]:

@@ -6,16 +6,22 @@ from sqlalchemy.orm import Session
 
 from control_plane.assignments import repository
 from control_plane.assignments.model import Assignment
+from control_plane.assignments.relocation import LeasePolicy, Proof
 from control_plane.assignments.state import AssignmentState, change
+from control_plane.brokers.model import BrokerServer
 from control_plane.bus.port import Bus, Change, Topic
 from control_plane.clock import Clock
 from control_plane.db.engine import after_commit
 from control_plane.fleet import repository as fleet_repository
+from control_plane.fleet.model import Node
 from control_plane.fleet.service import Fleet
-from control_plane.fleet.state import NodeState
+from control_plane.fleet.state import Availability, IdentityState, NodeState
 from control_plane.ids import new_id
+from control_plane.jobs.service import Outbox
+from control_plane.jobs.state import JobKind
 from control_plane.placement.decision import Candidate, Demand, Unplaced, place
 from control_plane.terminals import repository as terminals_repository
+from control_plane.terminals.model import Terminal
 from control_plane.terminals.repository import Waiting
 from control_plane.terminals.state import Intent
 from control_plane.vault.service import Vault
@@ -24,9 +30,10 @@ _STILL_ELSEWHERE = "Waiting: the same MT5 account still runs in another terminal
 
 
 class Assignments:
-    def __init__(self, fleet: Fleet, vault: Vault, bus: Bus, clock: Clock) -> None:
+    def __init__(self, fleet: Fleet, vault: Vault, outbox: Outbox, bus: Bus, clock: Clock) -> None:
         self._fleet = fleet
         self._vault = vault
+        self._outbox = outbox
         self._bus = bus
         self._clock = clock
 
@@ -35,14 +42,53 @@ class Assignments:
         return sum(self._place(session, waiting) for waiting in terminals_repository.waiting(session))
 
     def release(self, session: Session, placement: repository.Placement) -> None:
-        """The terminal is proven to be gone from its node, so that its slot is free and its login may run elsewhere."""
+        """The agent has confirmed the stop, so that the slot is free and the login may run elsewhere."""
+        self._end(session, placement, Proof.CONFIRMED)
+
+    def revoke(self, session: Session, placement: repository.Placement, note: str) -> None:
+        """Take the terminal away from its node. It gets another place once the agent has confirmed the stop."""
+        assignment, terminal = placement.assignment, placement.terminal
+        assignment.state = change(AssignmentState(assignment.state), AssignmentState.REVOKED)
+        terminal.avoid_node_id = assignment.node_id
+        terminal.placement_note = note
+        self._fleet.desired_changed(session, assignment.node_id)
+        self._announce(session, placement.account.user_id, placement.account.id)
+
+    def fence(self, session: Session, placement: repository.Placement, proof: Proof) -> None:
+        """The terminal is proven to be dead although its node did not confirm it."""
+        assignment = placement.assignment
+        state = AssignmentState(assignment.state)
+        if state is not AssignmentState.REVOKED:
+            state = change(state, AssignmentState.SUSPECT)
+        assignment.state = change(state, AssignmentState.FENCED)
+        placement.terminal.avoid_node_id = assignment.node_id
+        self._end(session, placement, proof)
+
+    def set_lease_policy(self, session: Session, terminal: Terminal, policy: LeasePolicy) -> None:
+        """What becomes of the terminal when its node loses touch.
+
+        Protection that is given up counts as given up at once; protection that is asked for counts when the node knows.
+        """
+        if terminal.lease_policy == policy:
+            return
+        terminal.lease_policy = policy
+        assignment = repository.alive(session, terminal.tenant_id, terminal.id)
+        if assignment is None:
+            return
+        if policy is LeasePolicy.KEEP_RUNNING:
+            assignment.lease_policy = policy
+        self._fleet.desired_changed(session, assignment.node_id)
+
+    def _end(self, session: Session, placement: repository.Placement, proof: Proof) -> None:
         assignment, terminal, account = placement.assignment, placement.terminal, placement.account
         assignment.state = change(AssignmentState(assignment.state), AssignmentState.RELEASED)
-        assignment.released_at = self._clock.now()
+        assignment.released_at, assignment.ended_by = self._clock.now(), proof
         terminal.placement_note = ""
         if terminal.intent == Intent.DELETED:
             self._vault.erase_credentials(session, terminal.tenant_id, account.id)
         self._fleet.desired_changed(session, assignment.node_id)
+        # The slot may be what others wait for, and the terminal itself may need a new place.
+        self._outbox.put(session, JobKind.PLACE_TERMINAL, terminal.id)
         self._announce(session, account.user_id, account.id)
 
     def _place(self, session: Session, waiting: Waiting) -> bool:
@@ -50,14 +96,15 @@ class Assignments:
         if terminals_repository.runs_elsewhere(session, account):
             self._note(session, waiting, _STILL_ELSEWHERE)
             return False
-        answer = place(Demand(simulated=waiting.server.simulated_address is not None), _candidates(session))
+        answer = place(demand_of(terminal, waiting.server), candidates(session))
         if isinstance(answer, Unplaced):
             self._note(session, waiting, answer.explanation)
             return False
         node = fleet_repository.lock_node(session, answer.node_id)
-        if node is None or fleet_repository.used_slots(session).get(node.id, 0) >= node.slots:
-            return False  # another control plane took the last slot; the loop asks again
+        if node is None or not _still_fits(node, fleet_repository.used_slots(session)):
+            return False  # another control plane took the last slot, or an operator the node; the loop asks again
         terminal.last_epoch += 1
+        terminal.avoid_node_id = None
         session.add(
             Assignment(
                 id=new_id("asg"),
@@ -68,6 +115,8 @@ class Assignments:
                 runtime=answer.runtime,
                 state=AssignmentState.RESERVED,
                 reserved_at=self._clock.now(),
+                # No snapshot that names this epoch has been made yet, so all of them will say this.
+                lease_policy=terminal.lease_policy,
             )
         )
         session.flush()
@@ -84,16 +133,28 @@ class Assignments:
         after_commit(session, lambda: self._bus.publish(Change(Topic.ACCOUNT, account_id, user_id, account_id)))
 
 
-def _candidates(session: Session) -> list[Candidate]:
+def demand_of(terminal: Terminal, server: BrokerServer) -> Demand:
+    return Demand(simulated=server.simulated_address is not None, avoid_node_id=terminal.avoid_node_id)
+
+
+def candidates(session: Session) -> list[Candidate]:
+    """All nodes as placement sees them."""
     used = fleet_repository.used_slots(session)
-    return [
-        Candidate(
-            node_id=node.id,
-            name=node.name,
-            online=node.state == NodeState.ONLINE,
-            runtimes=frozenset(node.runtimes),
-            slots=node.slots,
-            used=used.get(node.id, 0),
-        )
-        for node in fleet_repository.nodes(session)
-    ]
+    return [_candidate(node, used.get(node.id, 0)) for node in fleet_repository.nodes(session)]
+
+
+def _candidate(node: Node, used: int) -> Candidate:
+    return Candidate(
+        node_id=node.id,
+        name=node.name,
+        online=node.state == NodeState.ONLINE and node.identity_state == IdentityState.TRUSTED,
+        accepting=node.availability == Availability.OPEN,
+        runtimes=frozenset(node.runtimes),
+        slots=node.slots,
+        used=used + node.strays,
+    )
+
+
+def _still_fits(node: Node, used: dict[str, int]) -> bool:
+    candidate = _candidate(node, used.get(node.id, 0))
+    return candidate.online and candidate.accepting and candidate.free > 0

@@ -34,6 +34,11 @@ _ALLOWED: dict[AssignmentState, frozenset[AssignmentState]] = {
 }
 
 
+def is_leaving(state: str) -> bool:
+    """Whether the node has to stop the terminal whatever its user wants."""
+    return state == AssignmentState.REVOKED
+
+
 def may_become(present: AssignmentState, wanted: AssignmentState) -> bool:
     return wanted in _ALLOWED[present]
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from control_plane.access import model as access
 from control_plane.accounts import model as accounts
 from control_plane.assignments import model as assignments
+from control_plane.audit import model as audit
 from control_plane.bots import model as bots
 from control_plane.brokers import model as brokers
 from control_plane.db.base import Base
@@ -14,5 +16,5 @@ from control_plane.terminals import model as terminals
 from control_plane.trading import model as trading
 from control_plane.vault import model as vault
 
-MODULES = (accounts, assignments, bots, brokers, fleet, identity, jobs, terminals, trading, vault)
+MODULES = (access, accounts, assignments, audit, bots, brokers, fleet, identity, jobs, terminals, trading, vault)
 METADATA = Base.metadata

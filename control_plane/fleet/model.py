@@ -10,6 +10,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from control_plane.db.base import Base
 from control_plane.db.types import UtcDateTime
+from control_plane.fleet.state import Availability, IdentityState
 
 
 class Node(Base):
@@ -36,6 +37,44 @@ class Node(Base):
     generation: Mapped[int] = mapped_column(BigInteger)
     """Rises in the same transaction as anything that changes what this node should run."""
     report: Mapped[dict[str, Any]] = mapped_column(JSON)
+    silent_since: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    """From when on its silence counts; None while it is heard."""
+    strays: Mapped[int] = mapped_column(default=0)
+    """Terminals that it reports and should not have, such as those moved away while it was silent."""
+    lease_granted_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    """When the last sync was answered."""
+    fence_due_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    """By when its `self_fence` terminals are dead if it never hears of us again; never moved to an earlier time."""
+    continuity_newest: Mapped[str | None] = mapped_column(String(64), default="")
+    """Token given with the last answer; None after an unlock: whichever the node shows next is believed."""
+    continuity_acknowledged: Mapped[str] = mapped_column(String(64), default="")
+    signed_at: Mapped[int] = mapped_column(BigInteger, default=0)
+    """When the last accepted sync was signed, by the node's clock, seconds since 1970."""
+    identity_state: Mapped[str] = mapped_column(String(16), default=IdentityState.TRUSTED)
+    identity_note: Mapped[str] = mapped_column(String(300), default="")
+    availability: Mapped[str] = mapped_column(String(16), default=Availability.OPEN)
+    """What is wished of the node; `state` is what is observed."""
+    availability_note: Mapped[str] = mapped_column(String(300), default="")
+    """Who wants it so, and why."""
+    drain_started_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    drain_deadline: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    drain_total: Mapped[int] = mapped_column(default=0)
+    """How many terminals the node had when its drain began."""
+    declared_dead_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    """When an operator said that it is dead; None once it is heard again."""
+
+
+class RelocationBreaker(Base):
+    """One row: whether terminals of lost nodes may be moved."""
+
+    __tablename__ = "relocation_breaker"
+
+    name: Mapped[str] = mapped_column(String(16), primary_key=True)
+    state: Mapped[str] = mapped_column(String(16))
+    changed_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    note: Mapped[str] = mapped_column(String(300))
+    lifted_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    lifted_by: Mapped[str] = mapped_column(String(254))
 
 
 class EnrolmentToken(Base):

@@ -8,7 +8,8 @@ from sqlalchemy import delete, func, select, update
 from sqlalchemy.orm import Session
 
 from control_plane.assignments.model import Assignment
-from control_plane.fleet.model import EnrolmentToken, Node, SeenRequest
+from control_plane.fleet.model import EnrolmentToken, Node, RelocationBreaker, SeenRequest
+from control_plane.fleet.state import Availability, NodeState
 
 
 def node(session: Session, node_id: str) -> Node | None:
@@ -16,12 +17,39 @@ def node(session: Session, node_id: str) -> Node | None:
 
 
 def lock_node(session: Session, node_id: str) -> Node | None:
-    """The node, held until the transaction ends where the database can (SQLite holds everything anyway)."""
-    return session.scalars(select(Node).where(Node.id == node_id).with_for_update()).one_or_none()
+    """The node as it is now, held until the transaction ends where the database can (SQLite holds everything)."""
+    query = select(Node).where(Node.id == node_id).with_for_update()
+    return session.scalars(query, execution_options={"populate_existing": True}).one_or_none()
 
 
 def nodes(session: Session) -> list[Node]:
     return list(session.scalars(select(Node).order_by(Node.id)))
+
+
+def nodes_after(session: Session, after_id: str | None, limit: int) -> list[Node]:
+    """In the order they were enrolled."""
+    query = select(Node).order_by(Node.id).limit(limit)
+    return list(session.scalars(query if after_id is None else query.where(Node.id > after_id)))
+
+
+def lost_nodes(session: Session) -> list[str]:
+    """Ids of lost nodes that still hold something."""
+    query = (
+        select(Node.id)
+        .join(Assignment, (Assignment.node_id == Node.id) & Assignment.released_at.is_(None))
+        .where(Node.state == NodeState.LOST)
+        .distinct()
+        .order_by(Node.id)
+    )
+    return list(session.scalars(query))
+
+
+def with_availability(session: Session, availability: Availability) -> list[Node]:
+    return list(session.scalars(select(Node).where(Node.availability == availability).order_by(Node.id)))
+
+
+def breaker(session: Session, name: str) -> RelocationBreaker | None:
+    return session.get(RelocationBreaker, name)
 
 
 def last_heard_at(session: Session) -> datetime | None:

@@ -4,28 +4,43 @@ from __future__ import annotations
 
 import hashlib
 import secrets
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from sqlalchemy.orm import Session
 
+from control_plane.assignments.relocation import NodeFacts, fence_due
+from control_plane.audit.service import THE_FARM, Audit, Deed
 from control_plane.bus.port import Bus, Change, Topic
 from control_plane.clock import Clock
 from control_plane.db.engine import after_commit
-from control_plane.errors import ConflictError, UnauthorisedError
+from control_plane.errors import ConflictError, ForbiddenError, UnauthorisedError
 from control_plane.fleet import repository
 from control_plane.fleet.model import EnrolmentToken, Node, SeenRequest
-from control_plane.fleet.state import NodeState
+from control_plane.fleet.state import Continuity, IdentityState, NodeState, change_identity, judge_continuity
 from control_plane.ids import new_id
 from node_agent.protocol import identity
 from node_agent.protocol.encoding import from_text
+from node_agent.protocol.messages import SyncRequest
 
 TOKEN_LIFETIME = timedelta(minutes=15)
 IDENTITY_LIFETIME = timedelta(hours=24)
+FIRST_PROTOCOL = "1.0"
+"""Its agents know of no continuity."""
+
+
+@dataclass(frozen=True)
+class Caller:
+    """The node that signed a request, and when, by its own clock (seconds since 1970)."""
+
+    node: Node
+    signed_at: int
 
 
 class Fleet:
-    def __init__(self, bus: Bus, clock: Clock) -> None:
+    def __init__(self, audit: Audit, bus: Bus, clock: Clock) -> None:
+        self._audit = audit
         self._bus = bus
         self._clock = clock
 
@@ -54,11 +69,17 @@ class Fleet:
             raise UnauthorisedError("This enrolment token has expired; make a new one.", code="token_expired")
         raise UnauthorisedError("The farm does not know this enrolment token.", code="token_unknown")
 
-    def authenticate(self, session: Session, header: str, method: str, target: str, body: bytes) -> Node:
-        """The node that signed a request. Raises UnauthorisedError; accepts each signature once."""
+    def authenticate(
+        self, session: Session, header: str, method: str, target: str, body: bytes, *, hold: bool = False
+    ) -> Caller:
+        """Who signed a request; each signature counts once. `hold` keeps the node's row until the transaction ends.
+
+        Raises UnauthorisedError, or ForbiddenError for an identity that is locked or revoked.
+        """
         now = self._clock.now()
         try:
-            node = repository.node(session, identity.claimed_node(header))
+            fetch = repository.lock_node if hold else repository.node
+            node = fetch(session, identity.claimed_node(header))
             if node is None:
                 raise UnauthorisedError("The farm does not know this node; enrol it again.", code="node_unknown")
             key = Ed25519PublicKey.from_public_bytes(from_text(node.identity_key))
@@ -67,26 +88,61 @@ class Fleet:
             raise UnauthorisedError(
                 f"The request is not signed as it must be: {error}.", code="bad_signature"
             ) from error
+        _check_trust(node)
         if node.identity_expires_at <= now:
             raise UnauthorisedError("The node's identity has expired; enrol it again.", code="identity_expired")
         if repository.request_was_seen(session, signed.token_id):
             raise UnauthorisedError("This signed request was sent before.", code="request_replayed")
         lifetime = timedelta(seconds=identity.LIFETIME_SECONDS + 2 * identity.CLOCK_SKEW_SECONDS)
         session.add(SeenRequest(token_id=signed.token_id, expires_at=now + lifetime))
-        return node
+        return Caller(node, signed.signed_at)
 
-    def hear(self, node: Node, boot_id: str, sequence: int) -> None:
-        """A sync has come. Raises when its order shows an old message or a second machine with the same keys."""
-        if boot_id == node.superseded_boot_id and boot_id != node.boot_id:
-            raise ConflictError("A newer start of this node has already reported.", code="boot_superseded")
-        if boot_id == node.boot_id and sequence <= node.sequence:
+    def hear(self, caller: Caller, sync: SyncRequest) -> bool:
+        """A sync has come. False, and nothing is taken from it, when it shows that a second machine has the same keys.
+
+        Raises ConflictError when its order shows an old message.
+        """
+        node = caller.node
+        if sync.boot_id == node.boot_id and sync.sequence <= node.sequence:
             raise ConflictError("A newer report of this node has already arrived.", code="sequence_outdated")
-        if boot_id != node.boot_id:
+        speaks = sync.protocol != FIRST_PROTOCOL
+        known = Continuity(node.continuity_newest, node.continuity_acknowledged)
+        continuity = judge_continuity(known, sync.continuity, speaks=speaks)
+        superseded = sync.boot_id == node.superseded_boot_id and sync.boot_id != node.boot_id
+        if superseded and not speaks:
+            raise ConflictError("A newer start of this node has already reported.", code="boot_superseded")
+        if continuity is None or superseded:
+            # A message that was under way for long, from before the node started anew or went on, proves nothing.
+            if caller.signed_at <= node.signed_at:
+                raise ConflictError("A newer report of this node has already arrived.", code="sequence_outdated")
+            return False
+        if sync.boot_id != node.boot_id:
             node.superseded_boot_id = node.boot_id
+        node.boot_id, node.sequence, node.signed_at = sync.boot_id, sync.sequence, caller.signed_at
+        node.continuity_newest = secrets.token_hex(16) if speaks else continuity.newest
+        node.continuity_acknowledged = continuity.acknowledged
+        self._mark_heard(node)
+        return True
+
+    def _mark_heard(self, node: Node) -> None:
         now = self._clock.now()
-        node.boot_id, node.sequence, node.last_seen_at = boot_id, sequence, now
-        node.state = NodeState.ONLINE
+        node.state, node.last_seen_at, node.silent_since = NodeState.ONLINE, now, None
+        node.declared_dead_at = None
         node.identity_expires_at = now + IDENTITY_LIFETIME
+
+    def lock(self, session: Session, node: Node, note: str) -> None:
+        """Nothing that is signed with this identity is believed until an operator unlocks it."""
+        node.identity_state = change_identity(IdentityState(node.identity_state), IdentityState.LOCKED)
+        node.identity_note = note
+        self._audit.record(session, node.tenant_id, Deed(THE_FARM, "lock", node.id, note))
+
+    def grant_lease(self, node: Node, fence_seconds: float) -> None:
+        """To be called last in the transaction of a sync's answer, so that our lease never starts before the node's."""
+        now = self._clock.now()
+        node.lease_granted_at = now
+        due = fence_due(now, fence_seconds)
+        # An answer that never arrives must not shorten what an earlier one allowed.
+        node.fence_due_at = due if node.fence_due_at is None else max(node.fence_due_at, due)
 
     def forgive_absence(self, session: Session, since: datetime) -> None:
         """Time in which nobody could be heard does not count against the nodes' identities.
@@ -101,6 +157,31 @@ class Fleet:
         """Must be called in the transaction that changes what the node should run."""
         repository.raise_generation(session, node_id)
         after_commit(session, lambda: self._bus.publish(Change(Topic.GENERATION, node_id)))
+
+
+def node_facts(node: Node, *, lost: bool, powered_off: bool = False) -> NodeFacts:
+    """What relocation has to know of a node."""
+    return NodeFacts(
+        lost=lost,
+        locked=node.identity_state == IdentityState.LOCKED,
+        watchdog_up=node.report.get("watchdog_up") is True,
+        fence_due_at=node.fence_due_at,
+        powered_off=powered_off,
+    )
+
+
+def locked_error() -> ForbiddenError:
+    """The answer to every request of an identity that two machines have used."""
+    return ForbiddenError(
+        "Two machines use this node's identity, so it is locked. An operator has to look.", code="identity_locked"
+    )
+
+
+def _check_trust(node: Node) -> None:
+    if node.identity_state == IdentityState.LOCKED:
+        raise locked_error()
+    if node.identity_state == IdentityState.REVOKED:
+        raise ForbiddenError("The node's identity was revoked; enrol it again.", code="identity_revoked")
 
 
 def _hash(token: str) -> str:

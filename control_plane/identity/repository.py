@@ -32,6 +32,10 @@ def delete_session(session: Session, secret_hash: str) -> None:
     session.execute(delete(UserSession).where(UserSession.secret_hash == secret_hash))
 
 
+def delete_sessions_of(session: Session, user_id: str) -> None:
+    session.execute(delete(UserSession).where(UserSession.user_id == user_id))
+
+
 def failures_since(session: Session, email_hash: str, since: datetime) -> tuple[int, datetime | None]:
     """How many sign-ins failed for an address, and when the last one did."""
     query = select(func.count(), func.max(SignInFailure.at)).where(

@@ -7,7 +7,7 @@ from fastapi import APIRouter, Request, Response
 from control_plane.http import SESSION_COOKIE, FarmDep, UserDep
 from control_plane.identity.model import User
 from control_plane.identity.schemas import SignIn, SignUp, UserOut
-from control_plane.identity.service import SESSION_LIFETIME, SignedIn
+from control_plane.identity.service import SESSION_LIFETIME, SignedIn, owner_of
 from control_plane.problems import problem_responses
 
 router = APIRouter(tags=["identity"])
@@ -31,6 +31,15 @@ def sign_in(wish: SignIn, farm: FarmDep, response: Response) -> UserOut:
 def sign_out(request: Request, farm: FarmDep, response: Response) -> None:
     """End the session, if there is one."""
     farm.identity.sign_out(request.cookies.get(SESSION_COOKIE))
+    response.delete_cookie(SESSION_COOKIE, path="/")
+
+
+@router.post("/auth/sign-out-everywhere", status_code=204, responses=problem_responses(401, 403))
+def sign_out_everywhere(farm: FarmDep, user: UserDep, response: Response) -> None:
+    """End all sessions of this user: in browsers, and with terminals."""
+    with farm.database.write() as session:
+        farm.identity.sign_out_everywhere(session, user.id)
+        farm.accounts.end_access_of_user(session, owner_of(user))
     response.delete_cookie(SESSION_COOKIE, path="/")
 
 

@@ -15,15 +15,14 @@ from sqlalchemy.orm import Session
 
 from control_plane.clock import Clock
 from control_plane.db.engine import Database
-from control_plane.errors import ConflictError, TooManyRequestsError, UnauthorisedError, invalid_field
+from control_plane.errors import ConflictError, NotFoundError, TooManyRequestsError, UnauthorisedError, invalid_field
 from control_plane.identity import repository
 from control_plane.identity.model import SignInFailure, Tenant, User, UserSession
 from control_plane.identity.owner import Owner
-from control_plane.identity.state import FAILURE_WINDOW, Role, sign_in_wait
+from control_plane.identity.state import FAILURE_WINDOW, OPERATOR, OPS_ROLES, Role, sign_in_wait
 from control_plane.ids import new_id
 
 SESSION_LIFETIME = timedelta(days=14)
-_OPERATOR = "operator"
 _PARALLEL_HASHES = 4
 
 
@@ -47,9 +46,9 @@ class Identity:
 
     def bootstrap(self, session: Session) -> Tenant:
         """The operator's own tenant, made at the first start."""
-        tenant = repository.tenant_by_kind(session, _OPERATOR)
+        tenant = repository.tenant_by_kind(session, OPERATOR)
         if tenant is None:
-            tenant = Tenant(id=new_id("ten"), kind=_OPERATOR, name=_OPERATOR, created_at=self._clock.now())
+            tenant = Tenant(id=new_id("ten"), kind=OPERATOR, name=OPERATOR, created_at=self._clock.now())
             session.add(tenant)
             session.flush()
         return tenant
@@ -99,6 +98,24 @@ class Identity:
         if secret is not None:
             with self._database.write() as session:
                 repository.delete_session(session, _hash(secret))
+
+    def runs_the_fleet(self, user: User) -> bool:
+        """Whether this is one of the operator's own people, in a role that may touch nodes."""
+        with self._database.read() as session:
+            operator = repository.tenant_by_kind(session, OPERATOR)
+        return operator is not None and user.tenant_id == operator.id and user.role in OPS_ROLES
+
+    def set_role(self, session: Session, email: str, role: Role) -> User:
+        """Raises NotFoundError."""
+        user = repository.user_by_email(session, email.lower())
+        if user is None:
+            raise NotFoundError("There is no user with this e-mail address.", code="user_not_found")
+        user.role = role
+        return user
+
+    def sign_out_everywhere(self, session: Session, user_id: str) -> None:
+        """End every session of a user, the present one included."""
+        repository.delete_sessions_of(session, user_id)
 
     def authenticate(self, secret: str | None) -> User:
         """The user of a session secret. Raises UnauthorisedError."""

@@ -10,12 +10,20 @@ _FREE_FAILURES = 5
 _LONGEST_WAIT = timedelta(minutes=2)
 
 
+OPERATOR = "operator"
+"""Kind of the tenant to whom the farm belongs."""
+
+
 class Role(StrEnum):
     TRADER = "trader"
     SUPPORT = "support"
     OPS = "ops"
     BROKER_ADMIN = "broker_admin"
     OWNER = "owner"
+
+
+OPS_ROLES = frozenset({Role.OWNER, Role.OPS})
+"""Who runs the fleet."""
 
 
 def sign_in_wait(failures: int, last_failure: datetime | None, now: datetime) -> timedelta:

@@ -19,6 +19,9 @@ class Candidate:
     runtimes: frozenset[str]
     slots: int
     used: int
+    """Slots that are reserved, and what still runs there without a reservation."""
+    accepting: bool = True
+    """Operators let it take new terminals."""
 
     @property
     def free(self) -> int:
@@ -31,6 +34,8 @@ class Demand:
 
     simulated: bool
     """The broker is a simulated one, so the terminal must be, too."""
+    avoid_node_id: str | None = None
+    """The node that it has just been moved away from: taken only when no other can."""
 
 
 @dataclass(frozen=True)
@@ -55,11 +60,18 @@ def place(demand: Demand, candidates: Sequence[Candidate]) -> Placed | Unplaced:
     online = [(candidate, runtime) for candidate, runtime in fitting if candidate.online]
     if not online:
         return Unplaced("Waiting for a node to be heard of again.")
-    free = [(candidate, runtime) for candidate, runtime in online if candidate.free > 0]
+    accepting = [(candidate, runtime) for candidate, runtime in online if candidate.accepting]
+    if not accepting:
+        return Unplaced("Waiting for a node that takes new terminals: all are cordoned, draining or quarantined.")
+    free = [(candidate, runtime) for candidate, runtime in accepting if candidate.free > 0]
     if not free:
         return Unplaced("Waiting for capacity: all nodes are full.")
-    chosen, runtime = min(free, key=lambda each: (-each[0].free, each[0].node_id))
+    chosen, runtime = min(free, key=lambda each: _preference(demand, each[0]))
     return Placed(chosen.node_id, runtime, f"Placed on {chosen.name}: {chosen.free} of {chosen.slots} slots were free.")
+
+
+def _preference(demand: Demand, candidate: Candidate) -> tuple[bool, int, str]:
+    return candidate.node_id == demand.avoid_node_id, -candidate.free, candidate.node_id
 
 
 def _runtime(demand: Demand, candidate: Candidate) -> str | None:

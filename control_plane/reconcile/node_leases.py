@@ -14,34 +14,48 @@ from control_plane.clock import Clock
 from control_plane.config import Settings
 from control_plane.db.engine import Database, after_commit
 from control_plane.fleet import repository
+from control_plane.fleet.listening import Listening
+from control_plane.fleet.mass_loss import MassLoss
 from control_plane.fleet.model import Node
 from control_plane.fleet.service import Fleet
-from control_plane.fleet.state import NodeState, judge_silence
+from control_plane.fleet.state import NodeState, judge_silence, worsen
 
 _log = structlog.get_logger(__name__)
 
 
 class NodeLeases:
-    def __init__(self, database: Database, fleet: Fleet, bus: Bus, clock: Clock, settings: Settings) -> None:
+    def __init__(
+        self,
+        database: Database,
+        fleet: Fleet,
+        mass_loss: MassLoss,
+        listening: Listening,
+        bus: Bus,
+        clock: Clock,
+        settings: Settings,
+    ) -> None:
         self._database = database
         self._fleet = fleet
+        self._mass_loss = mass_loss
+        self._listening = listening
         self._bus = bus
         self._clock = clock
         self._lease = timedelta(seconds=settings.lease_seconds)
         self._lost_after = timedelta(seconds=settings.lost_after_seconds)
-        self._listening_since = clock.now()
         self._last_round: datetime | None = None
 
     def run_once(self) -> None:
+        now = self._listening.tick()
         self._forgive_own_absence()
         with self._database.read() as session:
-            now = self._clock.now()
             changed = [node.id for node in repository.nodes(session) if self._judge(node, now) != node.state]
         for node_id in changed:
             with self._database.write() as session:
                 node = repository.lock_node(session, node_id)
                 if node is not None:
                     self._apply(session, node, self._judge(node, self._clock.now()))
+        with self._database.write() as session:
+            self._mass_loss.update(session)
 
     def _forgive_own_absence(self) -> None:
         """After this process was down (the first round) or its machine asleep (a gap between two rounds)."""
@@ -54,13 +68,15 @@ class NodeLeases:
                     self._fleet.forgive_absence(session, since)
 
     def _judge(self, node: Node, now: datetime) -> NodeState:
-        return judge_silence(node.last_seen_at, self._listening_since, now, self._lease, self._lost_after)
+        judged = judge_silence(node.last_seen_at, self._listening.since, now, self._lease, self._lost_after)
+        return worsen(NodeState(node.state), judged)
 
     def _apply(self, session: Session, node: Node, state: NodeState) -> None:
         if node.state == state:
             return
         _log.warning("node_state_changed", node=node.id, before=node.state, after=state)
         node.state = state
+        node.silent_since = node.silent_since or max(node.last_seen_at, self._listening.since)
         for placement in assignments_repository.of_node(session, node.id):
             assignment, account = placement.assignment, placement.account
             if state is NodeState.LOST and may_become(AssignmentState(assignment.state), AssignmentState.SUSPECT):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 
+from control_plane.access import repository as access_repository
 from control_plane.bots import repository as bots_repository
 from control_plane.clock import Clock
 from control_plane.db.engine import Database
@@ -24,6 +25,7 @@ class Retention:
     def run_once(self) -> None:
         now = self._clock.now()
         with self._database.write() as session:
+            access_repository.delete_expired_tickets(session, now)
             fleet_repository.delete_expired_requests(session, now)
             identity_repository.delete_stale(session, now, now - FAILURE_WINDOW)
             jobs_repository.delete_done(session, now - _JOBS_KEPT)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import structlog
 
 from control_plane.access.port import Target, TerminalDoor
-from control_plane.access.service import ask
+from control_plane.access.service import ask, target_of
 from control_plane.accounts.model import Account
 from control_plane.assignments import repository as assignments_repository
 from control_plane.clock import Clock
@@ -72,7 +72,7 @@ class UnsettledOrders:
             node = None if assignment is None else fleet_repository.node(session, assignment.node_id)
         if assignment is None or node is None:
             return None
-        return Target(terminal.id, node.id, node.gateway_address, assignment.epoch)
+        return target_of(terminal, assignment, node)
 
     def _write(self, order: Order, account: Account, known: OpenOrder, news: Outcome | None) -> None:
         with self._database.write() as session:

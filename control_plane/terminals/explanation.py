@@ -53,6 +53,10 @@ class TerminalFacts:
     reason: Reason | None
     node_answers: bool
     placement_note: str
+    moving: bool = False
+    """It is being taken away from its node; the note says why."""
+    fences: bool = False
+    """Its node ends it when it loses touch."""
 
 
 def explain(facts: TerminalFacts) -> str:
@@ -63,10 +67,20 @@ def explain(facts: TerminalFacts) -> str:
     if not facts.assigned:
         return facts.placement_note or "Waiting for a place on a node."
     if not facts.node_answers:
-        return "The node is silent at the moment; the terminal probably keeps running. Shown is its last state."
+        return _explain_silence(facts)
+    return facts.placement_note if facts.moving else _explain_phase(facts)
+
+
+def _explain_phase(facts: TerminalFacts) -> str:
     if facts.reason is not None and facts.phase is not Phase.READY:
         return _REASONS[facts.reason]
     return _PHASES[facts.phase]
+
+
+def _explain_silence(facts: TerminalFacts) -> str:
+    if facts.fences:
+        return "The node is silent; the terminal stops there and starts on another node once that is certain."
+    return "The node is silent at the moment; the terminal probably keeps running. Shown is its last state."
 
 
 def _explain_stop(facts: TerminalFacts) -> str:

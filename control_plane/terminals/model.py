@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from sqlalchemy import ForeignKey, String
+from sqlalchemy import BigInteger, ForeignKey, String
 from sqlalchemy.orm import Mapped, mapped_column
 
+from control_plane.assignments.relocation import LeasePolicy
 from control_plane.db.base import Base
 from control_plane.db.types import UtcDateTime
 
@@ -27,6 +28,11 @@ class Terminal(Base):
     """Why the terminal runs where it runs, or why it waits."""
     changed_at: Mapped[datetime] = mapped_column(UtcDateTime)
     created_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    lease_policy: Mapped[str] = mapped_column(String(16), default=LeasePolicy.KEEP_RUNNING)
+    access_epoch: Mapped[int] = mapped_column(default=0)
+    """Rises when every permission given out before must end; never lowered."""
+    avoid_node_id: Mapped[str | None] = mapped_column(String(40))
+    """The node that it was moved away from; another one is preferred for its next place."""
 
 
 class TerminalObservation(Base):
@@ -44,3 +50,8 @@ class TerminalObservation(Base):
     last_answer_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     restarts: Mapped[int]
     reported_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    flat: Mapped[bool | None]
+    """No positions and no pending orders; None when the node does not know."""
+    memory: Mapped[int | None] = mapped_column(BigInteger)
+    """Bytes."""
+    build: Mapped[int | None]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from sqlalchemy import func, or_, select
@@ -34,6 +35,12 @@ def observation(session: Session, tenant_id: str, terminal_id: str) -> TerminalO
         TerminalObservation.tenant_id == tenant_id, TerminalObservation.terminal_id == terminal_id
     )
     return session.scalars(query).one_or_none()
+
+
+def observations(session: Session, terminal_ids: Collection[str]) -> dict[str, TerminalObservation]:
+    """By terminal id, of all tenants."""
+    query = select(TerminalObservation).where(TerminalObservation.terminal_id.in_(terminal_ids))
+    return {row.terminal_id: row for row in session.scalars(query)}
 
 
 def waiting(session: Session) -> list[Waiting]:

@@ -6,6 +6,7 @@ from datetime import datetime
 
 from pydantic import BaseModel
 
+from control_plane.assignments.relocation import LeasePolicy
 from control_plane.terminals.state import Hold, Intent
 from node_agent.protocol.messages import Phase, Reason
 
@@ -23,3 +24,5 @@ class TerminalOut(BaseModel):
     last_answer_at: datetime | None
     node_name: str | None
     epoch: int
+    lease_policy: LeasePolicy
+    """What becomes of it when its node loses touch with the farm."""

@@ -7,6 +7,8 @@ from datetime import datetime
 from sqlalchemy.orm import Session
 
 from control_plane.assignments.model import Assignment
+from control_plane.assignments.relocation import LeasePolicy
+from control_plane.assignments.state import is_leaving
 from control_plane.fleet.model import Node
 from control_plane.fleet.state import NodeState
 from control_plane.terminals import repository
@@ -31,6 +33,7 @@ def observe(session: Session, terminal: Terminal, seen: ObservedTerminal, now: d
     row.epoch, row.phase, row.reason = seen.epoch, seen.phase, seen.reason
     row.detail, row.since = seen.detail[:_DETAIL_LIMIT], seen.since
     row.last_answer_at, row.restarts, row.reported_at = seen.last_answer_at, seen.restarts, now
+    row.flat, row.memory, row.build = seen.flat, seen.memory, seen.build
     return changed
 
 
@@ -54,6 +57,8 @@ def present_terminal(
         reason=reason,
         node_answers=node is None or node.state == NodeState.ONLINE,
         placement_note=terminal.placement_note,
+        moving=assignment is not None and is_leaving(assignment.state),
+        fences=assignment is not None and assignment.lease_policy == LeasePolicy.SELF_FENCE,
     )
     return TerminalOut(
         id=terminal.id,
@@ -67,6 +72,7 @@ def present_terminal(
         last_answer_at=observation.last_answer_at if observation else None,
         node_name=node.name if node else None,
         epoch=assignment.epoch if assignment else terminal.last_epoch,
+        lease_policy=LeasePolicy(terminal.lease_policy),
     )
 
 

@@ -37,6 +37,9 @@ ANSWERING_PHASES = frozenset({Phase.READY, Phase.DEGRADED})
 GONE_PHASES = frozenset({Phase.ABSENT, Phase.STOPPED})
 """Phases that prove that no terminal process runs."""
 
+IDLE_PHASES = GONE_PHASES | {Phase.FAILED, Phase.CRASH_LOOP}
+"""Phases in which no terminal process runs, nor is about to without a person."""
+
 
 def change_intent(present: Intent, wanted: Intent) -> Intent:
     """The new intent; asking for the present one again changes nothing. Raises ConflictError."""

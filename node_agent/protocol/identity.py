@@ -25,6 +25,8 @@ class IdentityError(Exception):
 class SignedRequest:
     node_id: str
     token_id: str
+    signed_at: int
+    """Seconds since 1970, by the clock of whoever signed."""
 
 
 def sign_request(key: Ed25519PrivateKey, node_id: str, method: str, path: str, body: bytes, now: float) -> str:
@@ -74,4 +76,4 @@ def verify_request(key: Ed25519PublicKey, header: str, method: str, path: str, b
     expected = (method.upper(), path, hashlib.sha256(body).hexdigest())
     if (claims.get("htm"), claims.get("htp"), claims.get("bdy")) != expected:
         raise IdentityError("the node token was made for another request")
-    return SignedRequest(node_id=claims["iss"], token_id=claims["jti"])
+    return SignedRequest(node_id=claims["iss"], token_id=claims["jti"], signed_at=int(claims["iat"]))

@@ -198,7 +198,7 @@ class TestTenancy:
         self, world: World, trader: Trader, node: NodePlayer, method: str, path: str
     ) -> None:
         account, _ = world.ready_account(world.trader("owner@example.com"), node)
-        concrete = path.removeprefix("/api/v1").format(account_id=account, ticket=1)
+        concrete = path.removeprefix("/api/v1").format(account_id=account, ticket=1, ticket_id=TICKET)
         response = trader.request(method, concrete + _query(path), BODIES.get(path), key="k")
         assert (response.status_code, response.json()["code"]) == (404, "account_not_found")
 
@@ -232,11 +232,13 @@ BOT = {
     "timeframe": "M1",
     "volume": 0.1,
 }
+TICKET = "tik_00000000000000000000000000"
 _ACCOUNT = "/api/v1/accounts/{account_id}"
 BODIES: dict[str, dict[str, Any]] = {
     f"{_ACCOUNT}/credentials": {"password": "x"},
     f"{_ACCOUNT}/orders": {"symbol": "EURUSD", "side": "buy", "volume": 0.1},
     f"{_ACCOUNT}/tickets": {"scope": "trade"},
+    f"{_ACCOUNT}/lease-policy": {"policy": "self_fence"},
 }
 
 

@@ -81,7 +81,9 @@ def test_silence_counts_only_while_somebody_listened(silent: int, listened: int)
         phase=st.sampled_from(Phase),
         reason=st.none() | st.sampled_from(Reason),
         node_answers=st.booleans(),
-        placement_note=st.sampled_from(["", "Waiting for capacity: all nodes are full."]),
+        placement_note=st.just("Waiting for capacity: all nodes are full."),
+        moving=st.booleans(),
+        fences=st.booleans(),
     )
 )
 def test_every_state_has_words(facts: TerminalFacts) -> None:

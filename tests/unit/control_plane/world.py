@@ -31,6 +31,7 @@ from node_agent.protocol.identity import sign_request
 from node_agent.protocol.messages import (
     ENROLL_PATH,
     EVENTS_PATH,
+    PROTOCOL_VERSION,
     SYNC_PATH,
     AccountSnapshot,
     BotPhase,
@@ -255,6 +256,10 @@ class NodePlayer:
         self.welcome = EnrollResponse.model_validate_json(response.content)
         self.node_id = self.welcome.node_id
         self.boot_id, self.sequence, self.generation = "boot-1", 0, 0
+        self.protocol, self.continuity = PROTOCOL_VERSION, ""
+        self.clock_ahead = 0.0
+        """Seconds; requests are signed on real time, which tests do not wait for."""
+        self.report = report()
         self.desired: list[DesiredTerminal] = []
 
     def enroll_request(self, **changes: Any) -> EnrollRequest:
@@ -272,7 +277,9 @@ class NodePlayer:
         return EnrollRequest(**{**fields, **changes})
 
     def sign(self, method: str, path: str, body: bytes) -> str:
-        return sign_request(self.identity, self.node_id, method, path, body, datetime.now(UTC).timestamp())
+        return sign_request(
+            self.identity, self.node_id, method, path, body, datetime.now(UTC).timestamp() + self.clock_ahead
+        )
 
     def post(self, path: str, body: bytes, signature: str | None = None) -> httpx.Response:
         headers = {**JSON, "Authorization": signature or self.sign("POST", path, body)}
@@ -284,8 +291,10 @@ class NodePlayer:
             boot_id=self.boot_id,
             sequence=self.sequence,
             known_generation=self.generation,
-            report=report(),
+            report=self.report,
             terminals=terminals,
+            protocol=self.protocol,
+            continuity=self.continuity,
         )
         return request.model_dump_json().encode()
 
@@ -293,7 +302,7 @@ class NodePlayer:
         response = self.post(SYNC_PATH, self.sync_body(list(terminals)))
         assert response.status_code == 200, response.text
         answer = SyncResponse.model_validate_json(response.content)
-        self.generation = answer.generation
+        self.generation, self.continuity = answer.generation, answer.continuity
         if answer.desired is not None:
             self.desired = answer.desired.terminals
         return answer
@@ -324,19 +333,20 @@ def certificate_request() -> str:
     return request.public_bytes(serialization.Encoding.PEM).decode()
 
 
-def report() -> NodeReport:
-    return NodeReport(
-        agent_version="0.1.0",
-        clock=START,
-        cpu_count=2,
-        load_1m=0.1,
-        memory_total=1,
-        memory_available=1,
-        disk_free=1,
-        gateway_address="127.0.0.1:4443",
-        gateway_up=True,
-        spooled_events=0,
-    )
+def report(**changes: Any) -> NodeReport:
+    fields: dict[str, Any] = {
+        "agent_version": "0.1.0",
+        "clock": START,
+        "cpu_count": 2,
+        "load_1m": 0.1,
+        "memory_total": 1,
+        "memory_available": 1,
+        "disk_free": 1,
+        "gateway_address": "127.0.0.1:4443",
+        "gateway_up": True,
+        "spooled_events": 0,
+    }
+    return NodeReport(**{**fields, **changes})
 
 
 def snapshot(login: int = 5001, equity: float = 10_000.0, taken_at: datetime = START) -> AccountSnapshot:
@@ -426,6 +436,13 @@ class World:
         """One round of every background loop, in this thread."""
         for loop in self.farm.loops:
             loop.step()
+
+    def let_pass(self, seconds: float) -> None:
+        """Time passes while the loops run, as it does in life; a single long step would be a pause of the farm."""
+        end = self.clock.now() + timedelta(seconds=seconds)
+        while self.clock.now() < end:
+            self.clock.advance(seconds=min(30.0, (end - self.clock.now()).total_seconds()))
+            self.run_loops()
 
     def ready_account(self, trader: Trader, node: NodePlayer, login: int = 5001) -> tuple[str, DesiredTerminal]:
         """A connected account whose terminal its node has reported as ready."""

@@ -152,7 +152,10 @@ def test_an_older_report_is_not_taken_for_the_present(node: NodePlayer) -> None:
     assert node.post(SYNC_PATH, late).json()["code"] == "sequence_outdated"
 
 
-def test_a_second_machine_with_the_same_keys_does_not_alternate_with_the_first(node: NodePlayer) -> None:
+def test_a_second_machine_with_the_same_keys_and_an_agent_of_1_0_does_not_alternate_with_the_first(
+    node: NodePlayer,
+) -> None:
+    node.protocol = "1.0"
     node.sync()
     node.boot_id, node.sequence = "boot-2", 0
     node.sync()

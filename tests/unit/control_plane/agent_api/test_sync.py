@@ -241,8 +241,7 @@ class TestObservations:
 
     def test_a_silent_node_is_said_to_be_silent(self, world: World, trader: Trader, node: NodePlayer) -> None:
         account, wanted = world.ready_account(trader, node)
-        world.clock.advance(seconds=50)
-        world.run_loops()
+        world.let_pass(50)
         assert "node is silent" in str(terminal_of(trader, account)["explanation"])
         node.make_ready(wanted)
         assert terminal_of(trader, account)["explanation"] == "Connected and ready to trade."
@@ -252,8 +251,7 @@ class TestObservations:
     ) -> None:
         _, wanted = world.ready_account(trader, node)
         world.node(name="node-2")
-        world.clock.advance(seconds=310)
-        world.run_loops()
+        world.let_pass(310)
         with world.farm.database.read() as session:
             row = session.query(Assignment).one()
         assert (row.state, row.node_id) == ("suspect", node.node_id)

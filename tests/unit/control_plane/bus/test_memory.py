@@ -90,8 +90,7 @@ class TestLiveUpdates:
 
     def test_a_silent_node_that_is_heard_again_is_told(self, world: World, trader: Trader, node: NodePlayer) -> None:
         _, wanted = world.ready_account(trader, node)
-        world.clock.advance(seconds=50)
-        world.run_loops()
+        world.let_pass(50)
         owner = Owner(trader.user["tenant_id"], trader.user["id"])
         (frame,) = asyncio.run(self.frames(world, owner, lambda: node.make_ready(wanted), 1))
         assert "Connected and ready" in frame

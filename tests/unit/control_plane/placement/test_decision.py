@@ -17,6 +17,7 @@ candidates = st.lists(
         runtimes=st.frozensets(st.sampled_from(RUNTIMES)),
         slots=st.integers(0, 5),
         used=st.integers(0, 6),
+        accepting=st.booleans(),
     ),
     unique_by=lambda each: each.node_id,
     max_size=6,
@@ -25,7 +26,7 @@ candidates = st.lists(
 
 def can_take(candidate: Candidate, simulated: bool) -> bool:
     wanted = {"simulated"} if simulated else {"wine_container", "windows_process"}
-    return candidate.online and candidate.free > 0 and bool(candidate.runtimes & wanted)
+    return candidate.online and candidate.accepting and candidate.free > 0 and bool(candidate.runtimes & wanted)
 
 
 @given(candidates, st.booleans())
@@ -55,8 +56,23 @@ def test_a_terminal_that_waits_is_told_why() -> None:
     full = Candidate("nod_1", "a", True, frozenset({"simulated"}), 1, 1)
     silent = Candidate("nod_2", "b", False, frozenset({"simulated"}), 1, 0)
     real = Candidate("nod_3", "c", True, frozenset({"windows_process"}), 1, 0)
+    cordoned = Candidate("nod_4", "d", True, frozenset({"simulated"}), 1, 0, accepting=False)
     demand = Demand(simulated=True)
     assert place(demand, []) == Unplaced("Waiting for the first node to be enrolled.")
     assert place(demand, [real]) == Unplaced("Waiting for a node that can run this kind of terminal.")
     assert place(demand, [silent]) == Unplaced("Waiting for a node to be heard of again.")
-    assert place(demand, [full, silent]) == Unplaced("Waiting for capacity: all nodes are full.")
+    assert place(demand, [cordoned, silent]) == Unplaced(
+        "Waiting for a node that takes new terminals: all are cordoned, draining or quarantined."
+    )
+    assert place(demand, [full, silent, cordoned]) == Unplaced("Waiting for capacity: all nodes are full.")
+
+
+@given(candidates, st.booleans(), st.data())
+def test_the_node_it_was_moved_away_from_is_the_last_resort(
+    nodes: list[Candidate], simulated: bool, data: st.DataObject
+) -> None:
+    avoided = data.draw(st.sampled_from([node.node_id for node in nodes] or ["none"]))
+    answer = place(Demand(simulated, avoid_node_id=avoided), nodes)
+    able = {node.node_id for node in nodes if can_take(node, simulated)}
+    if isinstance(answer, Placed) and answer.node_id == avoided:
+        assert able == {avoided}

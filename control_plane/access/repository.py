@@ -1,0 +1,30 @@
+"""All SQL of tickets."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from sqlalchemy import delete, func, select
+from sqlalchemy.orm import Session
+
+from control_plane.access.model import RevokedTicket
+
+
+def revoked_tickets(session: Session, node_id: str, now: datetime) -> list[str]:
+    """Ids of the tickets whose sessions at this node must not live, of all tenants."""
+    query = select(RevokedTicket.ticket_id).where(RevokedTicket.node_id == node_id, RevokedTicket.expires_at > now)
+    return list(session.scalars(query.order_by(RevokedTicket.ticket_id)))
+
+
+def count_revoked(session: Session, terminal_id: str, now: datetime) -> int:
+    query = select(func.count()).select_from(RevokedTicket)
+    return session.scalar(query.where(RevokedTicket.terminal_id == terminal_id, RevokedTicket.expires_at > now)) or 0
+
+
+def revoke_ticket(session: Session, row: RevokedTicket) -> None:
+    """Once is enough; a ticket that is revoked again stays revoked for as long as the newer row says."""
+    session.merge(row)
+
+
+def delete_expired_tickets(session: Session, now: datetime) -> None:
+    session.execute(delete(RevokedTicket).where(RevokedTicket.expires_at <= now))

@@ -1,0 +1,100 @@
+"""The breaker: when many nodes fall silent at once, the fault is ours, and nothing is moved."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from sqlalchemy.orm import Session
+
+from control_plane.audit.service import THE_FARM, Audit, Deed
+from control_plane.clock import Clock
+from control_plane.errors import ConflictError
+from control_plane.fleet import repository
+from control_plane.fleet.model import Node, RelocationBreaker
+from control_plane.fleet.state import BreakerState, IdentityState, NodeState, judge_breaker, tolerated_losses
+from control_plane.identity import repository as identity_repository
+from control_plane.identity.state import OPERATOR
+
+BREAKER = "relocation"
+
+
+@dataclass(frozen=True)
+class Losses:
+    """The silent part of the fleet. Nodes that the farm or an operator has given up do not count."""
+
+    silent_since: tuple[datetime, ...]
+    heard: int
+
+    @property
+    def tolerated(self) -> int:
+        return tolerated_losses(self.heard + len(self.silent_since))
+
+
+class MassLoss:
+    def __init__(self, audit: Audit, clock: Clock, lease: timedelta) -> None:
+        self._audit = audit
+        self._clock = clock
+        self._lease = lease
+
+    def losses(self, session: Session) -> Losses:
+        """Silence is counted at once, also where no round has judged it yet, since that only makes us more careful."""
+        now = self._clock.now()
+        counted = [node for node in repository.nodes(session) if _counts(node)]
+        silent = [since for node in counted if (since := self._silent_since(node, now)) is not None]
+        return Losses(tuple(silent), len(counted) - len(silent))
+
+    def is_frozen(self, session: Session) -> bool:
+        """Whether relocation must not happen in this transaction."""
+        return self._judge(session, repository.breaker(session, BREAKER)) is BreakerState.OPEN
+
+    def update(self, session: Session) -> None:
+        """Write the breaker's state down and say when it changes."""
+        row = self._row(session)
+        state = self._judge(session, row)
+        if row.state == state:
+            return
+        losses = self.losses(session)
+        note = f"{len(losses.silent_since)} of {len(losses.silent_since) + losses.heard} nodes are silent."
+        row.state, row.note, row.changed_at = state, note, self._clock.now()
+        action = "freeze_relocation" if state is BreakerState.OPEN else "thaw_relocation"
+        self._record(session, Deed(THE_FARM, action, BREAKER, note))
+
+    def lift(self, session: Session, actor: str, reason: str) -> None:
+        """The nodes that are silent now are really gone, says an operator. Raises ConflictError if not frozen."""
+        row = self._row(session)
+        if self._judge(session, row) is not BreakerState.OPEN:
+            raise ConflictError("Relocation is not frozen.", code="breaker_closed")
+        now = self._clock.now()
+        row.state, row.changed_at, row.note = BreakerState.CLOSED, now, reason
+        row.lifted_at, row.lifted_by = now, actor
+        self._record(session, Deed(actor, "lift_breaker", BREAKER, reason))
+
+    def _record(self, session: Session, deed: Deed) -> None:
+        """The fleet belongs to the operator."""
+        operator = identity_repository.tenant_by_kind(session, OPERATOR)
+        assert operator is not None, "the operator's tenant is made at the first start"
+        self._audit.record(session, operator.id, deed)
+
+    def _judge(self, session: Session, row: RelocationBreaker | None) -> BreakerState:
+        losses = self.losses(session)
+        return judge_breaker(losses.silent_since, losses.heard, None if row is None else row.lifted_at)
+
+    def _silent_since(self, node: Node, now: datetime) -> datetime | None:
+        if node.state != NodeState.ONLINE:
+            return node.silent_since or node.last_seen_at
+        return node.last_seen_at if now - node.last_seen_at > self._lease else None
+
+    def _row(self, session: Session) -> RelocationBreaker:
+        row = repository.breaker(session, BREAKER)
+        if row is None:
+            row = RelocationBreaker(
+                name=BREAKER, state=BreakerState.CLOSED, changed_at=self._clock.now(), note="", lifted_by=""
+            )
+            session.add(row)
+            session.flush()
+        return row
+
+
+def _counts(node: Node) -> bool:
+    return node.identity_state == IdentityState.TRUSTED and node.declared_dead_at is None

@@ -1,0 +1,163 @@
+"""What operators do to nodes. Every deed is written down with who did it and why, in the same transaction."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+
+from sqlalchemy.orm import Session
+
+from control_plane.assignments import repository as assignments_repository
+from control_plane.assignments.relocation import LeasePolicy, Proof
+from control_plane.assignments.repository import Placement
+from control_plane.assignments.service import Assignments, demand_of
+from control_plane.assignments.state import is_leaving
+from control_plane.audit.service import Audit, Deed
+from control_plane.clock import Clock
+from control_plane.errors import ConflictError, NotFoundError, invalid_field
+from control_plane.fleet import repository
+from control_plane.fleet.drains import Room, is_idle
+from control_plane.fleet.model import Node
+from control_plane.fleet.service import Fleet
+from control_plane.fleet.state import Availability, IdentityState, NodeState, change_availability, change_identity
+from control_plane.terminals import repository as terminals_repository
+
+MOVED_BY_HAND = "Moving to another node, as the operator asked."
+LONGEST_DRAIN = timedelta(days=7)
+
+
+@dataclass(frozen=True)
+class By:
+    """Who does it, and why."""
+
+    actor: str
+    reason: str
+
+
+class Operations:
+    """All methods raise NotFoundError for what does not exist and ConflictError for what cannot be done now."""
+
+    def __init__(self, fleet: Fleet, assignments: Assignments, audit: Audit, clock: Clock) -> None:
+        self._fleet = fleet
+        self._assignments = assignments
+        self._audit = audit
+        self._clock = clock
+
+    def cordon(self, session: Session, node_id: str, by: By) -> None:
+        """The node keeps what it has and gets nothing new."""
+        self._wish(session, node_id, Availability.CORDONED, "cordon", by)
+
+    def uncordon(self, session: Session, node_id: str, by: By) -> None:
+        """The node takes terminals again; ends a drain or a quarantine as well."""
+        self._wish(session, node_id, Availability.OPEN, "uncordon", by)
+
+    def drain(self, session: Session, node_id: str, within: timedelta, by: By) -> None:
+        """Move everything away: flat terminals now, the others when flat, and all that is left at the deadline."""
+        if not timedelta(0) <= within <= LONGEST_DRAIN:
+            raise invalid_field("within_seconds", "A drain may take between 0 s and 7 days.")
+        node = self._wish(session, node_id, Availability.DRAINING, "drain", by)
+        now = self._clock.now()
+        if node.drain_started_at is None:
+            node.drain_started_at = now
+            node.drain_total = len(assignments_repository.of_node(session, node_id))
+        node.drain_deadline = now + within
+
+    def cancel_drain(self, session: Session, node_id: str, by: By) -> None:
+        """What has left stays away, what is left stays. The node is cordoned until somebody opens it."""
+        node = require_node(session, node_id)
+        if node.availability != Availability.DRAINING:
+            raise ConflictError("The node is not being drained.", code="not_draining")
+        self._wish(session, node_id, Availability.CORDONED, "cancel_drain", by)
+
+    def confirm_dead(self, session: Session, node_id: str, by: By) -> int:
+        """A person vouches that no terminal of this node runs any more, so that all of them start elsewhere.
+
+        Returns how many. Refused while the node is heard. Should it come back, it is told to stop all of them.
+        """
+        node = require_node(session, node_id)
+        if node.state == NodeState.ONLINE:
+            raise ConflictError("The node answers, so it is not dead; drain it instead.", code="node_answers")
+        placements = assignments_repository.of_node(session, node_id)
+        for placement in placements:
+            self._assignments.fence(session, placement, Proof.OPERATOR)
+        node.declared_dead_at = self._clock.now()
+        self._record(session, node, "confirm_dead", by)
+        return len(placements)
+
+    def unlock(self, session: Session, node_id: str, by: By) -> None:
+        """One of the two machines is gone for good, says a person. The next that calls is believed to be the node."""
+        node = require_node(session, node_id)
+        if node.identity_state != IdentityState.LOCKED:
+            raise ConflictError("The node's identity is not locked.", code="not_locked")
+        node.identity_state = change_identity(IdentityState(node.identity_state), IdentityState.TRUSTED)
+        node.identity_note = ""
+        node.continuity_newest, node.continuity_acknowledged, node.superseded_boot_id = None, "", ""
+        self._record(session, node, "unlock", by)
+
+    def revoke_identity(self, session: Session, node_id: str, by: By) -> None:
+        """Nothing that is signed with the node's key is believed any more; the machine would have to enrol anew."""
+        node = require_node(session, node_id)
+        if node.identity_state == IdentityState.REVOKED:
+            raise ConflictError("The node's identity was revoked before.", code="already_revoked")
+        node.identity_state = change_identity(IdentityState(node.identity_state), IdentityState.REVOKED)
+        node.identity_note = by.reason
+        self._record(session, node, "revoke_identity", by)
+
+    def move(self, session: Session, node_id: str, terminal_id: str, by: By, *, with_positions: bool) -> None:
+        """Stop one terminal here and start it on another node. It is away for some ten seconds."""
+        node = require_node(session, node_id)
+        placement = require_placement(session, node_id, terminal_id)
+        if is_leaving(placement.assignment.state):
+            return
+        if node.state != NodeState.ONLINE:
+            raise ConflictError("The node is silent, so it cannot confirm the stop.", code="node_silent")
+        seen = terminals_repository.observations(session, [terminal_id]).get(terminal_id)
+        if not with_positions and not is_idle(placement, seen):
+            raise ConflictError(
+                "The account may have open positions or orders, which nobody would look after meanwhile.",
+                code="not_flat",
+            )
+        if not Room(session, node_id).claim(demand_of(placement.terminal, placement.server)):
+            raise ConflictError("No other node can take the terminal now.", code="no_room", retryable=True)
+        self._assignments.revoke(session, placement, MOVED_BY_HAND)
+        self._record(session, node, "move", By(by.actor, f"{terminal_id}: {by.reason}"))
+
+    def set_lease_policy(self, session: Session, node_id: str, terminal_id: str, policy: LeasePolicy, by: By) -> None:
+        """On behalf of the account's owner."""
+        node = require_node(session, node_id)
+        placement = require_placement(session, node_id, terminal_id)
+        self._assignments.set_lease_policy(session, placement.terminal, policy)
+        self._record(session, node, "set_lease_policy", By(by.actor, f"{terminal_id}: {policy}. {by.reason}"))
+
+    def quarantine(self, session: Session, node_id: str, by: By) -> None:
+        """Like a cordon, because terminals keep failing there."""
+        self._wish(session, node_id, Availability.QUARANTINED, "quarantine", by)
+
+    def _wish(self, session: Session, node_id: str, wanted: Availability, action: str, by: By) -> Node:
+        node = require_node(session, node_id)
+        node.availability = change_availability(Availability(node.availability), wanted)
+        node.availability_note = f"{by.actor}: {by.reason}"[:300]
+        if wanted is not Availability.DRAINING:
+            node.drain_started_at = node.drain_deadline = None
+            node.drain_total = 0
+        self._record(session, node, action, by)
+        return node
+
+    def _record(self, session: Session, node: Node, action: str, by: By) -> None:
+        self._audit.record(session, node.tenant_id, Deed(by.actor, action, node.id, by.reason))
+
+
+def require_node(session: Session, node_id: str, *, hold: bool = True) -> Node:
+    """Held until the transaction ends, unless it is only looked at. Raises NotFoundError."""
+    node = repository.lock_node(session, node_id) if hold else repository.node(session, node_id)
+    if node is None:
+        raise NotFoundError("There is no such node.", code="node_not_found")
+    return node
+
+
+def require_placement(session: Session, node_id: str, terminal_id: str) -> Placement:
+    """Raises NotFoundError for a terminal that is not on this node."""
+    placement = assignments_repository.of_terminal(session, terminal_id)
+    if placement is None or placement.assignment.node_id != node_id:
+        raise NotFoundError("This node does not hold such a terminal.", code="terminal_not_here")
+    return placement

@@ -69,6 +69,14 @@ class Node:
         return [self.agent.pid, *(row["pid"] for row in self.processes())]
 
 
+class Trader(FarmClient):
+    """The owner of all accounts."""
+
+    def set_lease_policy(self, account_id: str, policy: str) -> None:
+        """What becomes of the account's terminal when its node is lost."""
+        self._http.put(f"/accounts/{account_id}/lease-policy", json={"policy": policy}).raise_for_status()
+
+
 class ChaosFarm:
     """`accounts` accounts with a bot each, on `nodes` nodes that would each hold them all."""
 
@@ -80,7 +88,7 @@ class ChaosFarm:
         self.services: dict[str, Service] = {}
         self.nodes: list[Node] = []
         self.url = f"http://127.0.0.1:{self._port}"
-        self.client = FarmClient(self.url, meanwhile=lambda: time.sleep(0.2))
+        self.client = Trader(self.url, meanwhile=lambda: time.sleep(0.2))
         self.logins: dict[int, str] = {}
         """Account ids by login."""
         self.policies: dict[str, str] = {}
@@ -143,7 +151,7 @@ class ChaosFarm:
             account = self.client.connect(f"{policy} {number}", login, PASSWORD, SERVER)
             self.logins[login] = account["id"]
             self.policies[account["id"]] = policy
-            self.set_policy(account["id"], policy)
+            self.client.set_lease_policy(account["id"], policy)
             bot = {
                 "account_id": account["id"],
                 "name": f"bot {number}",
@@ -162,9 +170,6 @@ class ChaosFarm:
 
     def _control(self, *arguments: str) -> str:
         return _run("control_plane.cli", *arguments, "--data", str(self.folder / "control"))
-
-    def set_policy(self, account_id: str, policy: str) -> None:
-        """What becomes of the account's terminal when its node is lost."""
 
     def whole(self) -> bool:
         """Whether all terminals are ready and all bots run, as the control plane knows, and the processes agree."""

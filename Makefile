@@ -10,7 +10,7 @@ N ?= 50000
 FARM_EXTRAS := --extra simulated --extra agent --extra control --extra portal-build
 
 .DEFAULT_GOAL := help
-.PHONY: help setup portal demo test test-fast orders-test lint types format openapi lock wine clean conformance golden bench-replay bench-bridge
+.PHONY: help setup portal demo test test-fast orders-test lint types format openapi lock wine clean conformance golden bench-replay bench-bridge bench-engine
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -54,6 +54,9 @@ bench-replay: setup ## Measure the memory and time of long replays against their
 
 bench-bridge: setup ## Measure the bridge beside raw TCP and other ways, each row against its goal
 	@$(BIN)/python -m tests.benchmarks.bridge $(BENCH)
+
+bench-engine: setup ## Measure ticks a second through the simulated engine beside another simulator's
+	@$(BIN)/python -m tests.benchmarks.engine $(BENCH)
 
 lint: setup portal ## Check style, import directions and that generated files are current
 	@$(BIN)/ruff check .

@@ -2,18 +2,19 @@
 
 `parse` gives the arguments in one plain form (dates as whole seconds, numbers as int and float, a trade request as one
 dict) or raises: RejectedError where the package answers with an error value and `last_error()`, TypeError and
-SystemError where the package raises. Arguments are checked before the link (rule A5). Rule numbers are those of the
-behaviour notes that the conformance tests follow.
+SystemError where the package raises. Arguments are checked before the link (rule A5). Of several wrong ones the first
+in the package's own order is told, which is not that of the caller. Rule numbers are those of the behaviour notes that
+the conformance tests follow.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from datetime import datetime
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from mt5_bridge.contract import FUNCTIONS, Style
-from mt5_bridge.scalars import Parameter, Slot, date, text, unsigned
+from mt5_bridge.scalars import MAX_SYMBOL, Parameter, Slot, UnreadableDateError, c_name, date, text, unsigned
 
 INVALID_PARAMS: Final = -2
 NO_CONNECTION: Final = (-10004, "No IPC connection")
@@ -28,8 +29,11 @@ Kwargs = Mapping[str, Any]
 Parsed = tuple[Args, dict[str, Any]]
 
 _FALSE_ON_ERROR: Final = frozenset({"initialize", "login", "symbol_select", "symbols_get"})
-_HEAP_TYPE: Final = 1 << 9
 _ORDINALS: Final = ("1st", "2nd", "3rd")
+_MAX_PATH: Final = 257
+_MAX_WORD: Final = 253
+_MAX_GROUP: Final = 1997
+"""UTF-16 units of a path, of a password or server name, of a group filter."""
 
 
 class RejectedError(Exception):
@@ -106,120 +110,153 @@ def _positional(function: str, args: Args) -> Args:
     if not fewest <= len(args) <= len(slots):
         raise _invalid(function, "Invalid arguments")  # A6
     used = slots[: len(args)]
-    if any(slot is Slot.SYMBOL and not text(value) for slot, value in zip(used, args, strict=True)):
-        raise _invalid(function, "Invalid arguments")  # A6, A9
     if function.startswith("order_calc_"):
         args = (_any_int(function, args[0]), *args[1:])
-    return tuple(_converted(function, slot, value) for slot, value in zip(used, args, strict=True))
+    # Numbers are read before any symbol or date is looked at.
+    plain = [_number(function, slot, value) for slot, value in zip(used, args, strict=True)]
+    if any(slot is Slot.SYMBOL and not text(value) for slot, value in zip(used, plain, strict=True)):
+        raise _invalid(function, "Invalid arguments")  # A6, A9
+    if Slot.DATE in used:
+        dates = _dates(function, tuple(value for slot, value in zip(used, plain, strict=True) if slot is Slot.DATE))
+        dates.settle(function)
+        seconds = iter(dates.seconds)
+        plain = [next(seconds) if slot is Slot.DATE else value for slot, value in zip(used, plain, strict=True)]
+    return tuple(str(value) if slot is Slot.SYMBOL else value for slot, value in zip(used, plain, strict=True))
 
 
 def _any_int(function: str, value: object) -> int:
     """The first argument of order_calc_*: an int of any size, of which 32 bits are used."""
     if not isinstance(value, int):
-        name = "None" if value is None else _c_name(type(value))
+        name = "None" if value is None else c_name(type(value))
         raise _system_error(function, "Invalid arguments") from TypeError(f"argument 1 must be int, not {name}")
     return (int(value) + 2**31) % 2**32 - 2**31
 
 
-def _c_name(kind: type) -> str:
-    """A type's name as C code sees it: with its module for types written in C, but for the built-in ones."""
-    in_python = bool(kind.__flags__ & _HEAP_TYPE)
-    return kind.__name__ if in_python or kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__name__}"
-
-
-def _converted(function: str, slot: Slot, value: object) -> Any:
+def _number(function: str, slot: Slot, value: object) -> Any:
+    """A numeric slot's value; other slots' as it is."""
     try:
-        return slot.convert(value)
-    except OverflowError as error:
-        # A date overflows only after the call: last_error() is then the call's own.
-        raise _system_error(function, "" if slot is Slot.DATE else "Invalid arguments") from error  # C2
-    except TypeError as error:
+        return slot.number(value)
+    except Exception as error:  # whatever the value's own methods raise
         raise _system_error(function, "Invalid arguments") from error  # A7
-    except ValueError as error:
-        raise _invalid(function, "Invalid arguments") from error
+
+
+class _Dates(NamedTuple):
+    """Seconds of date arguments. A date that overflows is noticed only when the function returns (C2)."""
+
+    seconds: tuple[float, ...]
+    overflow: OverflowError | None
+
+    def settle(self, function: str, last_error: str = "") -> None:
+        """Raise what is overdue; `last_error` is what the call leaves in last_error(), '' for what it would have."""
+        if self.overflow is not None:
+            raise _system_error(function, last_error) from self.overflow
+
+
+def _dates(function: str, values: Args) -> _Dates:
+    found = _Dates((), None)
+    for value in values:
+        if isinstance(value, datetime):  # its methods fail where an exception is overdue
+            found.settle(function, "Invalid arguments")
+        try:
+            found = _Dates((*found.seconds, date(value)), found.overflow)
+        except OverflowError as error:
+            found = _Dates((*found.seconds, -1), error)
+        except UnreadableDateError as error:
+            raise _system_error(function, "Invalid arguments") from error.__cause__
+        except TypeError as error:
+            found.settle(function, "Invalid arguments")
+            raise _invalid(function, "Invalid arguments") from error
+    return found
 
 
 def _initialize(function: str, args: Args, kwargs: Kwargs) -> Parsed:
     if len(args) > 1:
         raise _invalid(function, "Invalid number of arguments")  # B6
-    if args and not text(args[0], 258):
+    if args and not text(args[0], _MAX_PATH):
         raise _invalid_position(function, 0)
-    known = _known(function, kwargs, {"path": 258, "password": 253, "server": 253})
+    known: dict[str, Any] = {}
     if "login" in kwargs:
         known["login"] = _keyword_int(function, "login", kwargs["login"])
+    known |= _known(function, kwargs, {"server": _MAX_WORD, "password": _MAX_WORD})
     if "timeout" in kwargs:
         known["timeout"] = _keyword_int(function, "timeout", kwargs["timeout"])
+    known |= _known(function, kwargs, {"path": _MAX_PATH})
     if "portable" in kwargs:
-        known["portable"] = bool(kwargs["portable"])
+        try:
+            known["portable"] = bool(kwargs["portable"])
+        except Exception as error:  # whatever the value's own method raises
+            raise _system_error(function, "") from error
     return args, known
 
 
 def _login(function: str, args: Args, kwargs: Kwargs) -> Parsed:
     if len(args) > 3:
         raise _invalid(function, "Invalid number of arguments")
-    login = args[0] if args else kwargs.get("login")
-    if args and not isinstance(login, int):
-        raise _invalid_position(function, 0)
-    if not isinstance(login, int) or not login:
-        raise _invalid_name(function, "login")  # B11
-    try:
-        unsigned(login, 64)
-    except OverflowError as error:
-        text_ = "Invalid 1st unnamed argument" if args else 'Invalid "login" argument'
-        raise _system_error(function, text_) from error
+    login = _login_of(function, args[0], "Invalid 1st unnamed argument") if args else 0
     for position, value in enumerate(args[1:], start=1):
-        if not text(value, 253):
+        if not text(value, _MAX_WORD):
             raise _invalid_position(function, position)
-    known = _known(function, kwargs, {"server": 253, "password": 253})
-    known |= dict(zip(("password", "server"), args[1:], strict=False))
+    if "login" in kwargs:  # keywords beat positions
+        login = _login_of(function, kwargs["login"], 'Invalid "login" argument')
+    known: dict[str, Any] = dict(zip(("password", "server"), map(str, args[1:]), strict=False))
+    known |= _known(function, kwargs, {"server": _MAX_WORD, "password": _MAX_WORD})
     if "timeout" in kwargs:
         known["timeout"] = _keyword_int(function, "timeout", kwargs["timeout"])
-    return (int(login),), known
+    if not login:
+        raise _invalid_name(function, "login")  # B11
+    return (login,), known
+
+
+def _login_of(function: str, value: object, message: str) -> int:
+    if not isinstance(value, int):
+        raise _invalid(function, message)
+    try:
+        return unsigned(value, 64)
+    except OverflowError as error:
+        raise _system_error(function, message) from error
 
 
 def _symbols_get(function: str, args: Args, kwargs: Kwargs) -> Parsed:
     if len(args) > 1:
         raise _invalid(function, "Invalid number of arguments")  # D5
-    if args:
-        if not text(args[0], None):
-            raise _invalid_position(function, 0)
-        return (), {"group": str(args[0])}
-    return (), _known(function, kwargs, {"group": None})
+    if args and not text(args[0], _MAX_GROUP):
+        raise _invalid_position(function, 0)
+    known = {"group": str(args[0])} if args else {}
+    return (), known | _known(function, kwargs, {"group": _MAX_GROUP})
 
 
 def _open_get(function: str, args: Args, kwargs: Kwargs) -> Parsed:
     if args:
         raise _invalid(function, "Unnamed arguments not allowed")  # W1
-    known = _known(function, kwargs, {"symbol": 29})
-    if "ticket" in kwargs:
-        known["ticket"] = _keyword_int(function, "ticket", kwargs["ticket"])
-    return (), known | _known(function, kwargs, {"group": None})
+    if "ticket" in kwargs:  # the first of the three is taken, and the others are not looked at
+        return (), {"ticket": _keyword_int(function, "ticket", kwargs["ticket"])}
+    limits = {"symbol": MAX_SYMBOL} if "symbol" in kwargs else {"group": _MAX_GROUP}
+    return (), _known(function, kwargs, limits)
 
 
 def _history_get(function: str, args: Args, kwargs: Kwargs) -> Parsed:
-    if args:
-        if len(args) != 2:
-            raise _invalid(function, "Invalid arguments")
-        dates = tuple(_history_date(function, value) for value in args)
-        return dates, _known(function, kwargs, {"group": None})
-    for name in ("ticket", "position"):  # ticket beats position (W4)
-        if name in kwargs:
-            return (), {name: _keyword_int(function, name, kwargs[name])}
-    raise _invalid(function, "Invalid arguments")
-
-
-def _history_date(function: str, value: object) -> int:
-    if not isinstance(value, int | float | datetime):
+    by_number = [name for name in ("ticket", "position") if name in kwargs]  # ticket beats position (W4)
+    if len(args) == 2:
+        return _history_between(function, args, kwargs)
+    if not by_number:
         raise _invalid(function, "Invalid arguments")
+    if args:
+        raise _invalid(function, "Unnamed arguments not allowed")
+    return (), {by_number[0]: _keyword_int(function, by_number[0], kwargs[by_number[0]])}
+
+
+def _history_between(function: str, args: Args, kwargs: Kwargs) -> Parsed:
+    dates = _dates(function, args)
     try:
-        return date(value)
-    except OverflowError as error:
-        raise _system_error(function, "") from error
-    except ValueError as error:
-        raise _invalid(function, "Invalid arguments") from error
+        known = _known(function, kwargs, {"group": _MAX_GROUP})
+    except RejectedError as rejected:
+        dates.settle(function, rejected.error[1])
+        raise
+    dates.settle(function)
+    return dates.seconds, known
 
 
-_REQUEST: Final[tuple[Parameter, ...]] = (
+REQUEST: Final[tuple[Parameter, ...]] = (
     Parameter("action", 32),
     Parameter("magic", 64),
     Parameter("order", 64),
@@ -243,13 +280,13 @@ _REQUEST: Final[tuple[Parameter, ...]] = (
 def _request(function: str, args: Args, kwargs: Kwargs) -> Parsed:
     if args and kwargs:
         raise _invalid(function, "Unnamed arguments not allowed")  # I1
-    if len(args) > 1:
+    if len(args) > 1 or not (args or kwargs):
         raise _invalid(function, "Invalid number of arguments")
     if args and not isinstance(args[0], dict):
         raise _invalid(function, "Invalid arguments")
     given: Mapping[Any, Any] = args[0] if args else kwargs
     request: dict[str, Any] = {}
-    for parameter in _REQUEST:  # unknown keys are ignored (I2)
+    for parameter in REQUEST:  # unknown keys are ignored (I2)
         if parameter.name not in given:
             continue
         try:
@@ -274,7 +311,7 @@ _PARSERS: Final[dict[str, Callable[[str, Args, Kwargs], Parsed]]] = {
 }
 
 
-def _known(function: str, kwargs: Kwargs, limits: Mapping[str, int | None]) -> dict[str, Any]:
+def _known(function: str, kwargs: Kwargs, limits: Mapping[str, int]) -> dict[str, Any]:
     """The text keywords that the function knows; unknown keywords are ignored (A4)."""
     found: dict[str, Any] = {}
     for name, limit in limits.items():
@@ -314,7 +351,7 @@ def _system_error(function: str, last_error: str) -> SystemError:
     return error
 
 
-def left_by(error: SystemError) -> tuple[int, str] | None:
-    """What last_error() says after a SystemError of `parse`; None for what the call itself would have left."""
+def left_by(error: SystemError, otherwise: tuple[int, str]) -> tuple[int, str]:
+    """What last_error() says after a SystemError of `parse`; `otherwise` is what the call itself would have left."""
     notes = getattr(error, "__notes__", [])
-    return (INVALID_PARAMS, notes[0]) if notes else None
+    return (INVALID_PARAMS, notes[0]) if notes else otherwise

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import hmac
 import json
 import socket
@@ -16,6 +17,7 @@ MAX_LINE: Final = 4096
 TIMEOUT_SECONDS: Final = 5.0
 AGENT: Final = "agent"
 """The principal of the node's agent, the only one that may configure a worker."""
+BOT_PREFIX: Final = "bot:"
 
 
 class HelloError(Exception):
@@ -57,12 +59,19 @@ def _well_formed(hello: Hello) -> bool:
     return type(hello.epoch) is int and hello.token.isascii()
 
 
+def bot_token(token: str, principal: str) -> str:
+    """The token of one bot, made of the worker's: it opens sessions as `principal` (`bot:<id>`) and as nobody else."""
+    return hmac.new(token.encode(), principal.encode(), hashlib.sha256).hexdigest()
+
+
 def check_hello(hello: Hello, token: str, epoch: int) -> None:
     """Whether the worker of this epoch should talk to the client. Raises HelloError bad_token or stale_epoch.
 
-    The agent may come with a higher epoch, to raise the worker's by configuration.
+    A bot comes with a token of its own, everyone else with the worker's. The agent may come with a higher epoch, to
+    raise the worker's by configuration.
     """
-    if not hmac.compare_digest(hello.token.encode(), token.encode()):
+    expected = bot_token(token, hello.principal) if hello.principal.startswith(BOT_PREFIX) else token
+    if not hmac.compare_digest(hello.token.encode(), expected.encode()):
         raise HelloError("bad_token", "the token is not this worker's")
     if hello.epoch < epoch:
         raise HelloError("stale_epoch", "the terminal has been assigned anew since this permission was given")

@@ -10,6 +10,7 @@ from mt5_bridge.contract import CONSTANTS
 
 _DEAL = CONSTANTS["TRADE_ACTION_DEAL"]
 _PENDING = CONSTANTS["TRADE_ACTION_PENDING"]
+_OPENING = frozenset({_DEAL, _PENDING})
 
 
 @dataclass(frozen=True)
@@ -26,7 +27,7 @@ class Guard:
         `reduces` says that it can only make an existing position smaller. Such requests, changes of stops and removals
         of orders always pass: a limit must never lock a trader into a position.
         """
-        if reduces or request.get("action") not in {_DEAL, _PENDING}:
+        if reduces or request.get("action") not in _OPENING:
             return None
         symbol, volume = str(request.get("symbol", "")), float(request.get("volume", 0.0))
         if not self.trading:

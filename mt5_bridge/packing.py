@@ -21,6 +21,7 @@ from mt5_bridge.structs import STRUCT_CLASSES, Struct
 HEADER: Final = struct.Struct("<BI")
 _CODES: Final = {int: "q", float: "d", bool: "?"}
 _NESTED: Final = "TradeRequest"
+_REQUEST: Final = STRUCT_CLASSES[_NESTED]
 MAX_STRUCTS: Final = 1 << 20
 _new: Final[Callable[..., Any]] = tuple.__new__  # the rows have the right length already
 
@@ -48,25 +49,22 @@ class Layout:
         packed = self._numbers + self._texts
         self._restore = _picker([packed.index(index) for index in range(len(fields))])
         self._packed = packed
-        self._make = partial(_new, self.cls)
+        self._made: Callable[[Any], Struct] = partial(_new, self.cls)
         self._one_header = HEADER.pack(number, 1)
         self._one_size = HEADER.size + self._one.size
 
     def pack(self, rows: Sequence[tuple[Any, ...]]) -> bytes | None:
         """The structs as bytes; None when one of their values does not fit."""
+        if len(rows) == 1:
+            return self.pack_one(rows[0])
         if self.nested:
             rows = [(*row[:-1], *row[-1]) for row in rows]
-        texts: Sequence[str]
         try:
-            if len(rows) == 1:
-                numbers = self._one.pack(*self._pick_numbers(rows[0]))
-                texts = self._pick_texts(rows[0])
-            else:
-                columns = list(zip(*rows, strict=True))
-                numbers = struct.pack(
-                    self._format(len(rows)), *chain.from_iterable([columns[index] for index in self._numbers])
-                )
-                texts = list(chain.from_iterable([columns[index] for index in self._texts]))
+            columns = list(zip(*rows, strict=True))
+            numbers = struct.pack(
+                self._format(len(rows)), *chain.from_iterable([columns[index] for index in self._numbers])
+            )
+            texts = list(chain.from_iterable([columns[index] for index in self._texts]))
             joined = "\0".join(texts)
             if texts and joined.count("\0") != len(texts) - 1:
                 return None
@@ -76,47 +74,44 @@ class Layout:
 
     def pack_one(self, row: tuple[Any, ...]) -> bytes | None:
         """One struct as bytes; None when one of its values does not fit."""
-        if self._texts:
-            return self.pack((row,))
         try:
-            return self._one_header + self._one.pack(*row)
-        except struct.error:
+            if self.nested:
+                row = (*row[:-1], *row[-1])
+            if not self._texts:
+                return self._one_header + self._one.pack(*row)
+            joined = "\0".join(self._pick_texts(row))
+            if len(row) != len(self._packed) or joined.count("\0") >= len(self._texts):
+                return None
+            return self._one_header + self._one.pack(*self._pick_numbers(row)) + joined.encode()
+        except (struct.error, TypeError, ValueError, IndexError):
             return None
 
     def unpack_one(self, data: bytes) -> Struct:
         """The struct that `pack_one` packed. Raises PackingError, struct.error, UnicodeError."""
-        if self._texts:
-            return self.unpack(data, 1)[0]
-        if len(data) != self._one_size:
+        numbers = self._one.unpack_from(data, HEADER.size)
+        if not self._texts:
+            if len(data) != self._one_size:
+                raise PackingError("not a packed struct")
+            return self._made(numbers)
+        texts = str(data[self._one_size :], "utf-8").split("\0")
+        if len(texts) != len(self._texts):
             raise PackingError("not a packed struct")
-        made: Struct = self._make(self._one.unpack_from(data, HEADER.size))
-        return made
+        row = self._restore((*numbers, *texts))
+        return self._made((*row[: self.own], _new(_REQUEST, row[self.own :])) if self.nested else row)
 
     def unpack(self, data: bytes, count: int) -> tuple[Struct, ...]:
         """The structs that follow a header. Raises PackingError, struct.error, UnicodeError."""
-        rows = (self._row(data),) if count == 1 else self._rows(data, count)
+        if count == 1:
+            return (self.unpack_one(data),)
+        rows = self._rows(data, count)
         if self.nested:
-            own, request = self.own, STRUCT_CLASSES[_NESTED]
-            rows = [(*row[:own], _new(request, row[own:])) for row in rows]
-        return tuple(map(self._make, rows))
-
-    def _row(self, data: bytes) -> tuple[Any, ...]:
-        one = self._one
-        numbers = one.unpack_from(data, HEADER.size)
-        rest = data[HEADER.size + one.size :]
-        if not self._texts:
-            if rest:
-                raise PackingError("not packed structs")
-            return numbers
-        texts = str(rest, "utf-8").split("\0")
-        if len(texts) != len(self._texts):
-            raise PackingError("not packed structs")
-        return self._restore((*numbers, *texts))
+            own = self.own
+            rows = [(*row[:own], _new(_REQUEST, row[own:])) for row in rows]
+        return tuple(map(self._made, rows))
 
     def _rows(self, data: bytes, count: int) -> Iterable[tuple[Any, ...]]:
-        packing = struct.Struct(self._format(count))
-        numbers = packing.unpack_from(data, HEADER.size)
-        rest = data[HEADER.size + packing.size :]
+        numbers = struct.unpack_from(self._format(count), data, HEADER.size)  # unlike Struct, it remembers formats
+        rest = data[HEADER.size + count * self._one.size :]
         texts = str(rest, "utf-8").split("\0") if self._texts else []
         if len(texts) != len(self._texts) * count or (rest and not self._texts):
             raise PackingError("not packed structs")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import operator
 from dataclasses import dataclass
 from datetime import datetime
@@ -10,52 +9,80 @@ from enum import Enum
 from typing import Any, Final
 
 MAX_SYMBOL: Final = 29
-"""Characters of a symbol or comment that the package accepts (A9)."""
+"""UTF-16 units of a symbol or comment that the package accepts (A9)."""
+_HEAP_TYPE: Final = 1 << 9
 
 
-def text(value: object, limit: int | None = MAX_SYMBOL) -> bool:
-    """Whether the package accepts the value as text."""
-    return isinstance(value, str) and (limit is None or len(value) <= limit)
+class UnreadableDateError(Exception):
+    """A datetime that has no timestamp; the cause says why."""
+
+
+def text(value: object, limit: int = MAX_SYMBOL) -> bool:
+    """Whether the package accepts the value as text. Letters beyond U+FFFF count twice."""
+    if not isinstance(value, str):
+        return False
+    if value.isascii() or len(value) * 2 <= limit:
+        return len(value) <= limit
+    return len(value.encode("utf-16-le", "surrogatepass")) <= limit * 2
+
+
+def c_name(kind: type) -> str:
+    """A type's name as C code sees it: with its module for types written in C, but for the built-in ones."""
+    in_python = bool(kind.__flags__ & _HEAP_TYPE)
+    return kind.__name__ if in_python or kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__name__}"
 
 
 def c_int(value: Any) -> int:
     """A C int: anything with __index__. TypeError for floats and texts, OverflowError beyond 32 bits."""
-    number = operator.index(value)
-    if not -(2**31) <= number < 2**31:
-        raise OverflowError("Python int too large to convert to C int")
+    number = int(operator.index(value))
+    if not _fits(number):
+        raise OverflowError("Python int too large to convert to C long")
     return number
 
 
 def c_double(value: Any) -> float:
     """A C double: ints and objects with __float__ are taken, texts are not (TypeError)."""
     if isinstance(value, str | bytes) or not (hasattr(value, "__float__") or hasattr(value, "__index__")):
-        raise TypeError(f"must be real number, not {type(value).__name__}")
+        raise TypeError(f"must be real number, not {c_name(type(value))}")
     return float(value)
 
 
 def unsigned(value: int, bits: int) -> int:
-    """An unsigned C integer. OverflowError for what does not fit (A8)."""
+    """An unsigned C integer of 32 or 64 bits. OverflowError for what does not fit (A8)."""
+    # Python converts to the two widths in different functions, which have words of their own.
     if value < 0:
-        raise OverflowError("can't convert negative int to unsigned")
+        raise OverflowError(
+            "can't convert negative int to unsigned" if bits > 32 else "can't convert negative value to unsigned int"
+        )
     if value >= 2**bits:
-        raise OverflowError("Python int too large to convert to C unsigned long")
+        raise OverflowError(
+            "int too big to convert" if bits > 32 else "Python int too large to convert to C unsigned long"
+        )
     return int(value)
 
 
-def date(value: object) -> int:
-    """Whole seconds since 1970 of a date argument (C2).
+def date(value: object) -> float:
+    """Whole seconds since 1970 of a date argument (C2): an int within 32 bits, a float beyond.
 
-    A naive datetime is local time of this machine. ValueError for other types, OverflowError beyond 32 bits.
+    A naive datetime is local time of this machine. Floats and datetimes may have any size, ints may not: OverflowError
+    beyond 32 bits. TypeError for other types, UnreadableDateError for a datetime without a timestamp.
     """
+    if isinstance(value, int):
+        return c_int(value)
     if isinstance(value, datetime):
-        seconds = int(value.timestamp())
-    elif isinstance(value, int | float) and math.isfinite(value):
-        seconds = int(value)
-    else:
-        raise ValueError("not a date")
-    if not -(2**31) <= seconds < 2**31:
-        raise OverflowError("Python int too large to convert to C long")
-    return seconds
+        try:
+            value = value.timestamp()
+        except (OSError, ValueError, OverflowError) as error:
+            raise UnreadableDateError from error
+    if not isinstance(value, float):
+        raise TypeError("not a date")
+    # What no 64-bit integer can hold becomes the smallest one, as a processor converts it; so does nan.
+    seconds = int(value) if abs(value) < 2**63 else -(2**63)
+    return seconds if _fits(seconds) else float(seconds)
+
+
+def _fits(number: int) -> bool:
+    return -(2**31) <= number < 2**31
 
 
 class Slot(Enum):
@@ -67,19 +94,16 @@ class Slot(Enum):
     DATE = "date"
     TRUTH = "truth"
 
-    def convert(self, value: Any) -> Any:
-        """The plain value. Raises TypeError, OverflowError or ValueError as the C conversion fails."""
+    def number(self, value: Any) -> Any:
+        """A numeric slot's plain value, another slot's as it is. Raises what the value's own methods raise."""
         match self:
-            case Slot.SYMBOL:
-                return str(value)
             case Slot.INT:
                 return c_int(value)
             case Slot.FLOAT:
                 return c_double(value)
-            case Slot.DATE:
-                return date(value)
             case Slot.TRUTH:
                 return bool(value)
+        return value
 
 
 @dataclass(frozen=True)
@@ -105,6 +129,6 @@ class Parameter:
             raise TypeError(self.name)
         if self.signed:
             if not -(2**63) <= value < 2**63:
-                raise OverflowError("Python int too large to convert to C long")
+                raise OverflowError("int too big to convert")
             return int(value)
         return unsigned(value, self.bits)

@@ -12,13 +12,14 @@ from typing import Any, Final
 from rpyc.core.service import Service
 
 from mt5_bridge import transport
-from mt5_bridge.arguments import SUCCESS, RejectedError, parse
+from mt5_bridge.arguments import SUCCESS, RejectedError, left_by, parse
 from mt5_bridge.auth import AGENT
 from mt5_bridge.codec import CodecError, decode, encode
 from mt5_bridge.contract import FUNCTIONS, Scope, Style
 from mt5_bridge.executor import Executor
 from mt5_bridge.guard import parse_guard
 from mt5_bridge.journal import Journal
+from mt5_bridge.order_packing import unpack_order
 from mt5_bridge.refusals import RefusedError, terminal_lost
 from mt5_bridge.scalars import MAX_SYMBOL
 from mt5_bridge.sessions import Session as Wire
@@ -74,6 +75,7 @@ class BridgeService(Service):  # type: ignore[misc]  # rpyc has no types
         super().__init__()
         self._terminal = terminal
         self._session = session
+        self._sender = Sender(session.principal, session.epoch)
         self._calls: dict[bytes, Parsed] = {}
         self._farm: dict[str, Callable[..., Any]] = {
             "farm.describe": self._describe,
@@ -122,6 +124,17 @@ class BridgeService(Service):  # type: ignore[misc]  # rpyc has no types
         except Exception as error:  # noqa: BLE001 - told to the client, or logged
             return (transport.pack_answer(self._failure(function, error)),)
 
+    def order(self, body: bytes) -> Iterable[transport.Buffer]:
+        """Answer a call of order_send whose request is packed."""
+        try:
+            self._check_epoch()
+            self._check_scope("order_send")
+            request, order_id = unpack_order(body)
+            value, error = self._terminal.desk.send(self._sender, request, _checked_id(order_id) if order_id else None)
+            return transport.pack_value(value, error)
+        except Exception as error:  # noqa: BLE001 - told to the client, or logged
+            return (transport.pack_answer(self._failure("order_send", error)),)
+
     def answer_without_terminal(self, body: bytes) -> Iterable[transport.Buffer] | None:
         """The answer to what the bridge knows by itself, None when the terminal has to be asked."""
         try:
@@ -130,10 +143,10 @@ class BridgeService(Service):  # type: ignore[misc]  # rpyc has no types
             function = ""
         return None if function in FORWARDED or function in self._streaming else self.answer(body)
 
-    def expired(self, body: bytes, waited: float) -> Iterable[transport.Buffer] | None:
+    def expired(self, kind: int, body: bytes, waited: float) -> Iterable[transport.Buffer] | None:
         """The refusal of a call that has waited longer than its deadline."""
         try:
-            function = transport.unpack_call(body)[0]
+            function = "order_send" if kind == transport.ORDER else transport.unpack_call(body)[0]
         except CodecError:
             return None
         if function in FUNCTIONS and waited > FUNCTIONS[function].deadline:
@@ -149,7 +162,9 @@ class BridgeService(Service):  # type: ignore[misc]  # rpyc has no types
                 return "refused", (error.code, error.message), *SUCCESS
             case CodecError():
                 return "refused", ("malformed_call", str(error)), *SUCCESS
-            case TypeError() | SystemError() | ValueError() | OverflowError():
+            case SystemError():
+                return "raise", _described(error), *left_by(error, SUCCESS)
+            case TypeError() | ValueError() | OverflowError():
                 return "raise", _described(error), *SUCCESS
         log.error("call of %s failed", function[:40], exc_info=error)
         return "refused", ("terminal_lost", "the call failed inside the bridge"), *SUCCESS
@@ -168,8 +183,7 @@ class BridgeService(Service):  # type: ignore[misc]  # rpyc has no types
             return own(*args, **kwargs), SUCCESS
         args, kwargs = parse(function, args, kwargs)
         if function == "order_send":
-            sender = Sender(self._session.principal, self._session.epoch)
-            return self._terminal.desk.send(sender, args[0], _order_id(options))
+            return self._terminal.desk.send(self._sender, args[0], _order_id(options))
         if body is not None and len(body) <= _REMEMBERED_BYTES:
             if len(self._calls) >= _REMEMBERED_CALLS:
                 self._calls.clear()
@@ -183,6 +197,9 @@ class BridgeService(Service):  # type: ignore[misc]  # rpyc has no types
             return
         if function not in FORWARDED:
             raise RefusedError("not_allowed", f"{function[:40]} cannot be called through the bridge")
+        self._check_scope(function)
+
+    def _check_scope(self, function: str) -> None:
         if FUNCTIONS[function].scope is Scope.TRADE and self._session.scope is not Scope.TRADE:
             raise RefusedError("read_only_ticket", "this session may read and not trade")
 
@@ -275,6 +292,7 @@ class SessionHandler:
         self._connection: transport.ServedConnection | None = None
         self.opened = service.opened
         self.call = service.answer
+        self.order = service.order
         self.call_without_terminal = service.answer_without_terminal
         self.expired = service.expired
 
@@ -321,8 +339,10 @@ def _pairs(value: Any) -> dict[str, Any]:
 
 def _order_id(options: dict[str, Any]) -> str | None:
     order_id = options.get("client_order_id")
-    if order_id is None:
-        return None
+    return None if order_id is None else _checked_id(order_id)
+
+
+def _checked_id(order_id: Any) -> str:
     if not isinstance(order_id, str) or not 0 < len(order_id) <= MAX_ORDER_ID or not order_id.isprintable():
         raise CodecError(f"client_order_id must be 1 to {MAX_ORDER_ID} printable characters")
     return order_id

@@ -16,13 +16,17 @@ from collections.abc import Callable, Iterable
 from contextlib import suppress
 from typing import Final, Protocol
 
-from mt5_bridge.transport import CALL, FLUSHER, FRAME, REQUEST_LIMIT, RPYC, Buffer
+from mt5_bridge.transport import CALL, FLUSHER, FRAME, ORDER, REQUEST_LIMIT, RPYC, Buffer
 
 log = logging.getLogger(__name__)
 
+_READ: Final = frozenset({RPYC, CALL, ORDER})
 _READ_SIZE: Final = 1 << 14
 _LARGE: Final = 1 << 18
 """Bytes from which a thread sends an answer, for the most part without the interpreter's lock."""
+_SLICE: Final = 1 << 22
+_SMALL_SLICE: Final = 1 << 15
+_PAUSE_SECONDS: Final = 1e-4
 _MOST_PARTS: Final = 32
 _MOST_BYTES: Final = 1 << 20
 _STALLED_SECONDS: Final = 60.0
@@ -44,12 +48,16 @@ class Handler(Protocol):
         """The answer to a CALL frame. On the terminal's thread."""
         ...
 
+    def order(self, body: bytes) -> Iterable[Buffer]:
+        """The answer to an ORDER frame. On the terminal's thread."""
+        ...
+
     def call_without_terminal(self, body: bytes) -> Iterable[Buffer] | None:
         """The answer to a CALL frame, None when it needs the terminal. On the thread that stands in."""
         ...
 
-    def expired(self, body: bytes, waited: float) -> Iterable[Buffer] | None:
-        """The refusal of a CALL frame that has waited for its turn for too long, else None."""
+    def expired(self, kind: int, body: bytes, waited: float) -> Iterable[Buffer] | None:
+        """The refusal of a CALL or ORDER frame that has waited for its turn for too long, else None."""
         ...
 
     def rpyc(self, session: Session, body: bytes) -> None:
@@ -132,10 +140,10 @@ class Session:
         if len(data) < FRAME.size:
             return None
         length, kind = FRAME.unpack_from(data)
-        if kind not in {CALL, RPYC} or not 0 < length <= REQUEST_LIMIT:
+        if kind not in _READ or not 0 < length <= REQUEST_LIMIT:
             raise ValueError(f"refused a frame of {length} bytes")
         end = FRAME.size + length
-        following = end if kind == CALL else end + len(FLUSHER)
+        following = end + len(FLUSHER) if kind == RPYC else end
         if len(data) < following:
             return None
         self.inbox = data[following:] if len(data) > following else b""
@@ -162,6 +170,7 @@ class SessionLoop:
         self._serving = threading.Lock()
         self._swept = time.monotonic()
         self._left = False
+        self._answered = 0
         self.timer: Callable[[float], float | None] | None = None
         """Called before each wait with time.monotonic(); says in how many seconds it wants to be called again."""
 
@@ -250,15 +259,28 @@ class SessionLoop:
         try:
             session.sock.settimeout(_STALLED_SECONDS)
             while session.outbox:
-                rest = session.outbox[0]
-                while rest:
-                    rest = rest[session.sock.send(rest) :]
+                self._send_politely(session.sock, session.outbox[0])
                 session.outbox.popleft()
         except (OSError, IndexError):
             session.broken = True
         finally:
             self._returned.append(session)
             self.wake()
+
+    def _send_politely(self, sock: socket.socket, rest: memoryview) -> None:
+        """All of `rest`; while other sessions are answered in small slices, and with a pause after each.
+
+        Sender and receiver of a large answer can keep two processors busy, and a kernel that does not preempt itself
+        lets nobody in before a slice is copied: a short call would wait for milliseconds.
+        """
+        answered, size = self._answered, _SLICE
+        while rest:
+            rest = rest[sock.send(rest[:size]) :]
+            if answered == self._answered:
+                size = _SLICE
+                continue
+            answered, size = self._answered, _SMALL_SLICE
+            time.sleep(_PAUSE_SECONDS)
 
     def _take_back(self) -> None:
         """Sessions whose large answer has gone out are served by the loop again."""
@@ -352,11 +374,14 @@ class SessionLoop:
 
     def _answer(self, session: Session, kind: int, body: bytes) -> None:
         session.parked, session.busy = None, True
+        self._answered += 1
         try:
-            if kind == RPYC:
-                session.handler.rpyc(session, body)
-            else:
+            if kind == CALL:
                 session.send(session.handler.call(body))
+            elif kind == ORDER:
+                session.send(session.handler.order(body))
+            else:
+                session.handler.rpyc(session, body)
         finally:
             session.busy = False
         if session.aside:
@@ -381,7 +406,8 @@ class SessionLoop:
             if session.parked is None:
                 continue
             kind, body = session.parked
-            refusal = session.handler.expired(body, time.monotonic() - session.since) if kind == CALL else None
+            waited = time.monotonic() - session.since
+            refusal = None if kind == RPYC else session.handler.expired(kind, body, waited)
             if refusal is not None:
                 session.parked = None
                 self.watch(session, selectors.EVENT_READ)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import namedtuple
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, ClassVar, Final, NoReturn, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Final, NoReturn, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -45,9 +45,9 @@ class Struct(tuple[Any, ...]):
             raise TypeError(f"{cls.__name__}() takes a {len(cls.field_names)}-sequence ({len(values)}-sequence given)")
         return super().__new__(cls, values)
 
-    def __getattr__(self, name: str) -> Any:
-        # Only reached for names that are no field: the fields are descriptors of the subclass.
-        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+    if TYPE_CHECKING:  # the fields; a real __getattr__ would slow down every reading of one
+
+        def __getattr__(self, name: str) -> Any: ...
 
     def __setattr__(self, name: str, value: object) -> NoReturn:
         self.__delattr__(name)

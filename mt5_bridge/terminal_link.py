@@ -90,10 +90,6 @@ class TerminalLink:
             self._lose(error)
         return value, error
 
-    def last_error(self) -> tuple[int, str]:
-        """The terminal's last_error(). On the executor's thread only."""
-        return self._backend.last_error()
-
     def check(self) -> None:
         """Make the link if there is none, else see whether it is sound. From the housekeeping thread."""
         self.needs_check.clear()

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import logging
-import secrets
+import os
 import sqlite3
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, Final
 
 from mt5_bridge.arguments import SUCCESS
@@ -25,6 +26,7 @@ UNCERTAIN: Final = frozenset(CONSTANTS[f"TRADE_RETCODE_{name}"] for name in ("ER
 """Return codes that do not say whether the broker has executed the order."""
 NOT_SENT: Final = frozenset({-2, -3, -5, -6, -7, -8, -10004})
 """Codes of last_error() after None that say that nothing was sent."""
+_DEADLINE: Final = FUNCTIONS["order_send"].deadline
 _TICKETS: Final = {"TradeOrder": "ticket", "TradePosition": "ticket", "TradeDeal": "order"}
 _LAST_SECOND: Final = 2**31 - 1
 _HISTORY_MARGIN_SECONDS: Final = 60
@@ -62,12 +64,15 @@ class TradeDesk:
         account: Account,
         mandate: Mandate,
         clock: Callable[[], float],
+        lease_over: Callable[[], bool] = lambda: False,
     ) -> None:
+        """`lease_over` says that nothing may be traded here any more, since another node may hold the terminal."""
         self._journal = journal
         self._executor = executor
         self._link = link
         self._account = account
         self._clock = clock
+        self._lease_over = lease_over
         self._watermark = journal.highest_ticket()
         self._broker_time = 0
         self._missed: set[str] = set()
@@ -87,7 +92,7 @@ class TradeDesk:
 
         Raises RefusedError, and what the package raises.
         """
-        order_id = client_order_id or f"auto-{secrets.token_hex(16)}"
+        order_id = client_order_id or f"auto-{os.urandom(16).hex()}"
         try:
             entry, new = self._journal.add(order_id, sender.principal, sender.epoch, request)
         except sqlite3.Error as error:
@@ -96,7 +101,7 @@ class TradeDesk:
         if not new:
             return self._recorded(entry, request), SUCCESS
         try:
-            return self._executor.run("order_send", FUNCTIONS["order_send"].deadline, lambda: self._execute(entry))
+            return self._executor.run("order_send", _DEADLINE, partial(self._execute, entry))
         except (BusyError, DeadlineError) as error:
             code = "busy" if isinstance(error, BusyError) else "deadline"
             raise self._refuse(
@@ -135,23 +140,25 @@ class TradeDesk:
 
     def _execute(self, entry: Entry) -> tuple[Any, tuple[int, str]]:
         self._check(entry)
-        if not self._link.connected and self._has_no_broker():
+        link, symbol = self._link, entry.request.get("symbol")
+        if not link.connected and self._has_no_broker():
             return self._answer_without_broker(entry)
-        tick = self._link.call("symbol_info_tick", (entry.request["symbol"],)) if entry.request.get("symbol") else None
+        tick = link.ask("symbol_info_tick", (symbol,), {})[0] if symbol else None
         # Not the highest time seen: a broker's clock may go back, in autumn or after a crash.
         self._broker_time = self._broker_time if tick is None else tick.time
-        if not self._link.linked:
+        if not link.linked:
             raise self._refuse(entry, State.NOT_EXECUTED, *_reason(terminal_lost()))
         self._journal.sent(entry.client_order_id, self._broker_time, self._watermark)
+        # Asked again as late as possible: the machine may have slept since the first time.
+        self._check_lease(entry)
         try:
-            result = self._link.call("order_send", (dict(entry.request),))
+            result, (error_code, error_text) = link.ask("order_send", (dict(entry.request),), {})
         except (TypeError, SystemError) as error:
             self._record(entry, State.REFUSED, None, "invalid", type(error).__name__)
             raise
         except Exception:
             self._record(entry, State.UNKNOWN, None, "", "the terminal's link broke during the send")
             raise
-        error_code, error_text = self._link.last_error()
         if result is None:
             state = State.REFUSED if error_code in NOT_SENT else State.UNKNOWN
             self._record(entry, state, None, str(error_code) if state is State.REFUSED else "", error_text)
@@ -167,6 +174,7 @@ class TradeDesk:
         """Refuse what must not be sent. The account is compared on every trade."""
         if entry.epoch < self.mandate.epoch:
             raise self._refuse(entry, State.REFUSED, "stale_epoch", "the terminal has been assigned anew")
+        self._check_lease(entry)
         if not self._link.linked and not self._link.wrong_account:
             raise self._refuse(entry, State.NOT_EXECUTED, *_reason(terminal_lost()))
         account = self._link.call("account_info")
@@ -177,6 +185,12 @@ class TradeDesk:
         refusal = self.mandate.guard.refusal(entry.request, reduces=False)
         if refusal is not None and not self._reduces(entry.request):
             raise self._refuse(entry, State.REFUSED, *refusal)
+
+    def _check_lease(self, entry: Entry) -> None:
+        # Closing is refused as well: whoever holds the terminal now decides about its positions.
+        if self._lease_over():
+            text = "the node has lost touch with the farm for too long, so nothing is traded here"
+            raise self._refuse(entry, State.REFUSED, "guard_lease", text)
 
     def _has_no_broker(self) -> bool:
         terminal = self._link.call("terminal_info")

@@ -15,6 +15,7 @@ are ours, so one connection carries both, and a stock RPyC client never sees one
     MANY 5     the same, a tuple of structs of one kind
     ROWS 6     one byte for the dtype, then the rows of an array, which go straight into the client's array
     TICKS 7    nobody's answer: new ticks of a symbol (`tick_stream.py`)
+    ORDER 8    a CALL of order_send whose request is packed (`order_packing.py`)
 
 Calls of one connection are answered in their order. TICKS frames may come at any time between answers.
 """
@@ -38,9 +39,9 @@ from rpyc.core.stream import SocketStream
 
 from mt5_bridge.codec import CodecError, decode, encode
 from mt5_bridge.packing import PackingError, layout_of, unpack, unpack_one
-from mt5_bridge.structs import RATES_DTYPE, TICKS_DTYPE
+from mt5_bridge.structs import RATES_DTYPE, TICKS_DTYPE, Struct
 
-RPYC, CALL, VALUE, ONE, MANY, ROWS, TICKS = 0, 2, 3, 4, 5, 6, 7
+RPYC, CALL, VALUE, ONE, MANY, ROWS, TICKS, ORDER = 0, 2, 3, 4, 5, 6, 7, 8
 FRAME: Final = struct.Struct("!LB")
 FLUSHER: Final = b"\n"
 SUCCESS: Final = (1, "Success")
@@ -287,9 +288,9 @@ def unpack_answer(kind: int, body: Body) -> tuple[str, Any, int, str]:
     try:
         if kind == ROWS:
             return "ok", body, 1, "Success"
-        assert type(body) is bytes
         if kind == ONE:
-            return "ok", unpack_one(body), 1, "Success"
+            return "ok", unpack_struct(body), *SUCCESS
+        assert type(body) is bytes
         if kind == MANY:
             return "ok", unpack(body), *SUCCESS
         if kind == VALUE:
@@ -305,6 +306,15 @@ def unpack_answer(kind: int, body: Body) -> tuple[str, Any, int, str]:
     except Exception as error:  # whatever brine makes of bytes that are none
         raise CodecError("not an answer") from error
     raise CodecError("not an answer")
+
+
+def unpack_struct(body: Body) -> Struct:
+    """The struct of a ONE frame. Raises CodecError."""
+    assert type(body) is bytes
+    try:
+        return unpack_one(body)
+    except PackingError as error:
+        raise CodecError(str(error)) from error
 
 
 def check_header(data: Buffer, start: int) -> tuple[int, int]:

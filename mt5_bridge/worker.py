@@ -23,6 +23,7 @@ from mt5_bridge.backends import Backend, open_backend
 from mt5_bridge.contract import FUNCTIONS
 from mt5_bridge.executor import WEDGED_EXIT_CODE, Executor
 from mt5_bridge.journal import Journal
+from mt5_bridge.lease import LeaseGuard
 from mt5_bridge.service import BridgeService, Session, SessionHandler, Terminal
 from mt5_bridge.sessions import SessionLoop
 from mt5_bridge.terminal_link import Account, TerminalLink
@@ -55,7 +56,8 @@ class Worker:
         self._backend = backend
         executor = Executor(on_wedged=_die_wedged, loop=self._loop)
         link = TerminalLink(self._backend, executor, account, time.monotonic)
-        desk = TradeDesk(journal, executor, link, account, Mandate(config.epoch, config.guard), time.time)
+        over = _never if config.lease_file is None else LeaseGuard(config.lease_file).over
+        desk = TradeDesk(journal, executor, link, account, Mandate(config.epoch, config.guard), time.time, over)
         board = TickBoard(partial(_ask_for_ticks, executor, link), self._loop)
         self._terminal = Terminal(
             config.terminal_id, config.backend, account, executor, link, desk, journal, board, time.monotonic()
@@ -162,6 +164,10 @@ class Worker:
         self._waking.close()
         self._wake.close()
         self._terminal.journal.close()
+
+
+def _never() -> bool:
+    return False
 
 
 def _ask_for_ticks(executor: Executor, link: TerminalLink, function: str, args: tuple[Any, ...]) -> Any:

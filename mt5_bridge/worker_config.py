@@ -33,6 +33,8 @@ class WorkerConfig:
     token_file: Path
     guard: Guard
     log_file: Path
+    lease_file: Path | None = None
+    """Names the end of the permission to trade, see `lease`; while the file does not exist there is no end."""
 
 
 def load_object(path: Path) -> dict[str, Any]:
@@ -77,6 +79,9 @@ def load_worker_config(path: Path) -> WorkerConfig:
         raise ConfigError(str(error)) from error
     if not listen.loopback:
         raise ConfigError("a worker listens on a Unix socket or on loopback only; the gateway is the edge")
+    lease = data.get("lease_file")
+    if lease is not None and not isinstance(lease, str):
+        raise ConfigError("lease_file must be a path")
     return WorkerConfig(
         terminal_id=required(data, "terminal_id", str),
         epoch=required(data, "epoch", int),
@@ -89,4 +94,5 @@ def load_worker_config(path: Path) -> WorkerConfig:
         token_file=Path(required(data, "token_file", str)),
         guard=guard,
         log_file=Path(required(data, "log_file", str)),
+        lease_file=None if lease is None else Path(lease),
     )

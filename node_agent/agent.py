@@ -4,33 +4,44 @@ from __future__ import annotations
 
 import asyncio
 import signal
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 
 import structlog
 
+from mt5_bridge.lease import Moment, age, read_clocks
 from node_agent.bridge import connect_worker
-from node_agent.clock import Clock, as_datetime, system_clock
+from node_agent.clock import SteadyClock, as_datetime
 from node_agent.collector import Collector
 from node_agent.config import AgentConfig
-from node_agent.control_link import ControlLink, farm_client
+from node_agent.continuity import read_continuity, write_continuity
+from node_agent.control_link import ControlLink, farm_client, farm_context
 from node_agent.database import Database
 from node_agent.errors import StorageError
 from node_agent.executor import ExecutorParts
+from node_agent.gateway.certificate import install_certificate, renewal_request
+from node_agent.gateway.keeper import SLOT as GATEWAY_SLOT
 from node_agent.gateway.keeper import GatewayKeeper
 from node_agent.identity import NodeKeys
 from node_agent.layout import DataLayout
+from node_agent.lease import Stage
 from node_agent.monitor import MonitorParts
 from node_agent.process import Children
 from node_agent.protocol.messages import NodeReport, SyncResponse, TicketKey
 from node_agent.resources import read_resources
 from node_agent.roster import Roster
-from node_agent.runtimes.installed import installed_engines, installed_runtimes
+from node_agent.runtimes.installed import NodeParts, installed_engines, installed_runtimes
 from node_agent.spool import Spool
 from node_agent.state import StateStore
-from node_agent.supervisor import Supervisor
-from node_agent.sync import SyncLoop, deliver_events
+from node_agent.supervisor import Supervisor, Surroundings
+from node_agent.sync import Description, SyncLoop, deliver_events
+from node_agent.terminal.fetch import TemplateFetcher
+from node_agent.terminal.shelf import TemplateShelf
 from node_agent.version import agent_version
+from node_agent.watchdog.keeper import SLOT as WATCHDOG_SLOT
+from node_agent.watchdog.keeper import WatchdogKeeper
+from node_agent.watchdog.lifeline import Lifeline
 from node_agent.worker import Modules
 
 _log = structlog.get_logger(__name__)
@@ -46,7 +57,7 @@ class AgentSettings:
     keys: NodeKeys
     ca_pem: str
     modules: Modules = field(default_factory=Modules)
-    clock: Clock = system_clock
+    clocks: Callable[[], Moment] = read_clocks
 
 
 class Agent:
@@ -54,32 +65,54 @@ class Agent:
 
     def __init__(self, settings: AgentSettings) -> None:
         self._settings = settings
-        config, layout, clock = settings.config, settings.layout, settings.clock
+        config, layout, modules = settings.config, settings.layout, settings.modules
         self._database = Database(layout.database)
         self._state = StateStore(self._database)
         self._spool = Spool(self._database)
-        roster = Roster(self._state, Children(), clock, installed_engines())
-        self._gateway = GatewayKeeper(config, layout, roster, settings.modules.gateway, clock)
+
+        def wall() -> float:
+            return settings.clocks().wall
+
+        steady = SteadyClock(self._state.time_base(settings.clocks()), settings.clocks)
+        roster = Roster(self._state, Children(), steady, installed_engines())
+        self._gateway = GatewayKeeper(config, layout, roster, modules.gateway, steady)
+        self._lifeline = Lifeline(layout, roster, settings.clocks)
+        self._watchdog = WatchdogKeeper(
+            layout, self._lifeline, roster, modules.watchdog, config.timing.gateway_restart, steady
+        )
+        fetch = TemplateFetcher(
+            config.control_plane_url, farm_context(settings.ca_pem), config.node_id, settings.keys, wall
+        )
+        self._shelf = TemplateShelf(layout.templates, fetch)
         parts = ExecutorParts(
             layout=layout,
             roster=roster,
             state=self._state,
-            runtimes=installed_runtimes(roster, settings.modules),
+            runtimes=installed_runtimes(NodeParts(config, layout, roster, settings.modules, self._shelf, steady)),
             keys=settings.keys,
             modules=settings.modules,
             timing=config.timing,
             connect=connect_worker,
+            may_start=self._lifeline.may_start,
         )
-        monitors = MonitorParts(connect_worker, Collector(self._database, clock), clock, config.timing.probe)
-        self._supervisor = Supervisor(parts, monitors, self._gateway, clock, self._changed)
+        collector = Collector(self._database, wall)
+        monitors = MonitorParts(connect_worker, collector, steady, steady.dated, config.timing.probe)
+        surroundings = Surroundings(
+            keepers={GATEWAY_SLOT: self._gateway, WATCHDOG_SLOT: self._watchdog},
+            clock=steady,
+            dated=steady.dated,
+            lease_over=lambda: self._lifeline.stage() is not Stage.HELD,
+            changed=self._changed,
+        )
+        self._supervisor = Supervisor(parts, monitors, surroundings)
         client = farm_client(config.control_plane_url, settings.ca_pem)
-        self._link = ControlLink(client, config.node_id, settings.keys, clock)
+        self._link = ControlLink(client, config.node_id, settings.keys, wall)
         self._snapshot = self._state.snapshot()
         known = self._snapshot.generation if self._snapshot else 0
-        self._sync = SyncLoop(
-            self._link, config.timing, clock, known, self._report, self._supervisor.observed, self._apply
-        )
+        self._sync = SyncLoop(self._link, config.timing, settings.clocks, known, self._describe, self._apply)
         self._ticket_keys: list[TicketKey] = []
+        self._continuity = read_continuity(layout)
+        self._clock_offset: float | None = None
 
     async def run(self) -> None:
         """Until SIGTERM or SIGINT, which leave terminals, workers, bots and the gateway running."""
@@ -90,8 +123,10 @@ class Agent:
         config = self._settings.config
         _log.info("agent_starting", node=config.node_id, data=str(self._settings.layout.root))
         self._gateway.recover()
+        self._watchdog.recover()
         self._supervisor.recover()
         if self._snapshot is not None:
+            self._lifeline.protect(self._snapshot.terminals)
             self._supervisor.wish(self._snapshot)
         loops = [
             asyncio.create_task(self._supervisor.run()),
@@ -128,8 +163,17 @@ class Agent:
     def _changed(self) -> None:
         self._sync.nudge()
 
-    def _apply(self, response: SyncResponse) -> None:
+    def _apply(self, response: SyncResponse, sent_at: Moment) -> None:
         """Take in what the control plane wants."""
+        now = self._settings.clocks()
+        half_way = now.wall - age(sent_at, now) / 2
+        self._clock_offset = half_way - response.server_time.timestamp()
+        # First, so that nothing of a new snapshot is started before the watchdog knows of it.
+        wanted = None if response.desired is None else response.desired.terminals
+        self._lifeline.renew(sent_at, response.fence_seconds, wanted)
+        self._keep_continuity(response.continuity)
+        if response.gateway_certificate:
+            self._install(response.gateway_certificate)
         self._ticket_keys = response.ticket_keys
         if response.desired is not None:
             self._snapshot = response.desired
@@ -140,16 +184,43 @@ class Agent:
                 _log.error("snapshot_not_saved", error=str(error))
             self._supervisor.wish(response.desired)
         if self._snapshot is not None:
-            self._gateway.route(self._ticket_keys, self._snapshot.terminals)
+            self._gateway.route(self._ticket_keys, self._snapshot)
+
+    def _keep_continuity(self, token: str) -> None:
+        """Shown only once it lies on disk: a node that shows an older token than it should is taken for a copy."""
+        if not token:
+            return
+        try:
+            write_continuity(self._settings.layout, token)
+        except OSError as error:
+            _log.error("continuity_not_saved", error=str(error))
+        else:
+            self._continuity = token
+
+    def _describe(self) -> Description:
+        files, now = self._settings.layout.gateway_files, as_datetime(self._settings.clocks().wall)
+        try:
+            request = renewal_request(files, self._settings.config.name, now)
+        except (OSError, ValueError) as error:
+            _log.error("certificate_unreadable", error=str(error))
+            request = ""
+        return Description(self._report(), self._supervisor.observed(), self._continuity, request)
+
+    def _install(self, certificate: str) -> None:
+        try:
+            install_certificate(self._settings.layout.gateway_files, certificate)
+        except (OSError, ValueError) as error:
+            _log.error("certificate_not_installed", error=str(error))
 
     def _report(self) -> NodeReport:
         """Raises StorageError."""
         resources = read_resources(self._settings.layout.root)
         gateway_up = self._gateway.is_up()
-        problems = [*self._supervisor.disk_errors(), *([self._gateway.problem] if self._gateway.problem else [])]
+        found = (self._gateway.problem, self._lifeline.problem)
+        problems = [*self._supervisor.disk_errors(), *(each for each in found if each)]
         return NodeReport(
             agent_version=agent_version(),
-            clock=as_datetime(self._settings.clock()),
+            clock=as_datetime(self._settings.clocks().wall),
             cpu_count=resources.cpu_count,
             load_1m=resources.load_1m,
             memory_total=resources.memory_total,
@@ -159,4 +230,7 @@ class Agent:
             gateway_up=gateway_up,
             spooled_events=len(self._spool),
             problems=problems,
+            watchdog_up=self._watchdog.is_up(),
+            clock_offset_ms=None if self._clock_offset is None else round(self._clock_offset * 1000),
+            templates=self._shelf.held(),
         )

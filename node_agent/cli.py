@@ -15,7 +15,7 @@ from pydantic import ValidationError
 
 from node_agent.agent import Agent, AgentSettings
 from node_agent.clock import system_clock
-from node_agent.config import Timing, load_config
+from node_agent.config import Timing, WineContainerSettings, load_config
 from node_agent.database import Database
 from node_agent.enrolment import EnrolmentOptions, enrol_node, read_enrolment
 from node_agent.errors import AgentError, AlreadyRunningError, ConfigurationError
@@ -44,10 +44,20 @@ def enroll(
     gateway_address: Annotated[
         str | None, typer.Option(help="host:port under which clients reach the gateway, if not where it listens.")
     ] = None,
+    wine_container: Annotated[
+        str | None, typer.Option(help='Run real terminals in containers: JSON such as {"image": "..."}.')
+    ] = None,
     timing: Annotated[str | None, typer.Option(help="JSON object of durations that differ from the defaults.")] = None,
 ) -> None:
     """Make this machine a node of the farm."""
-    options = EnrolmentOptions(name, gateway_listen, gateway_address or gateway_listen, slots, _parse_timing(timing))
+    options = EnrolmentOptions(
+        name,
+        gateway_listen,
+        gateway_address or gateway_listen,
+        slots,
+        _parse_timing(timing),
+        _parse_wine_container(wine_container),
+    )
     layout = DataLayout.open(data)
     with layout.acquire_lock():
         config = asyncio.run(enrol_node(layout, read_enrolment(enrolment), options))
@@ -130,6 +140,13 @@ def _parse_timing(text: str | None) -> Timing:
         return Timing() if text is None else Timing.model_validate_json(text)
     except ValidationError as error:
         raise ConfigurationError("--timing is not a JSON object of known durations") from error
+
+
+def _parse_wine_container(text: str | None) -> WineContainerSettings | None:
+    try:
+        return None if text is None else WineContainerSettings.model_validate_json(text)
+    except ValidationError as error:
+        raise ConfigurationError("--wine-container is not a JSON object of known settings with an image") from error
 
 
 def _explained(command: Callable[..., object], modules: Modules) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -46,6 +47,28 @@ class Timing(BaseModel):
     gateway_restart: RestartPolicy = RestartPolicy(settled=30.0, base=1.0, cap=30.0, window=900.0, limit=5)
 
 
+class WineContainerSettings(BaseModel):
+    """How real terminals run in containers on this node."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    image: str
+    """What `python -m provisioning.wine.image` has built."""
+    memory_mb: int = Field(default=1536, ge=256)
+    """Of a terminal with its bridge worker. What needs more is ended; nothing is swapped."""
+    cpus: float = Field(default=1.0, gt=0)
+    pids: int = Field(default=512, ge=128)
+    """Processes and threads."""
+    subnets: IPv4Network = IPv4Network("10.213.0.0/16")
+    """Where each terminal's own network is taken from, eight addresses each."""
+    outgoing: bool = True
+    """False: the networks lead nowhere. For tests."""
+    outgoing_addresses: tuple[IPv4Address, ...] = ()
+    """Addresses of this machine that terminals appear under, given in turn. Empty: the machine's usual one."""
+    stop_grace: float = 15.0
+    """Seconds that a terminal has for saving its state when it is asked to end."""
+
+
 class AgentConfig(BaseModel):
     """What enrolment settled, without secrets."""
 
@@ -61,6 +84,8 @@ class AgentConfig(BaseModel):
     slots: int = Field(ge=1)
     sync_seconds: float = 10.0
     timing: Timing = Timing()
+    wine_container: WineContainerSettings | None = None
+    """None: this node runs no real terminals in containers."""
 
 
 def load_config(path: Path) -> AgentConfig:

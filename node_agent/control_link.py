@@ -2,7 +2,7 @@
 
 ControlError
 ├── UnreachableError      no answer, or one that is no answer; try again
-├── NodeUnknownError      the control plane does not know this node; try again slowly, a person must enrol it anew
+├── NodeUnknownError      it does not know this node, or has locked it; try again slowly, a person must act
 └── RejectedError         it understood and said no
 """
 
@@ -33,6 +33,7 @@ from node_agent.protocol.messages import (
 
 _TIMEOUT = httpx.Timeout(15.0, connect=5.0)
 _WATCH_TIMEOUT = httpx.Timeout(40.0, connect=5.0)
+_SHUT_OUT = frozenset({"node_unknown", "identity_locked"})
 _Answer = TypeVar("_Answer", bound=BaseModel)
 
 
@@ -45,7 +46,7 @@ class UnreachableError(ControlError):
 
 
 class NodeUnknownError(ControlError):
-    """The control plane does not know this node, or no longer trusts it."""
+    """The control plane does not know this node, or no longer trusts it: revoked, or seen twice and locked."""
 
 
 class RejectedError(ControlError):
@@ -134,7 +135,7 @@ def _read(response: httpx.Response, answer: type[_Answer]) -> _Answer:
         code, detail = str(problem["code"]), str(problem.get("detail") or problem.get("title") or "")
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise UnreachableError(f"the control plane answered with status {response.status_code}") from error
-    if code == "node_unknown":
+    if code in _SHUT_OUT:
         raise NodeUnknownError(detail)
     if response.status_code >= 500 or response.status_code == 429:
         raise UnreachableError(f"{detail} ({code})")

@@ -19,6 +19,9 @@ CREATE TABLE IF NOT EXISTS handle (
 );
 CREATE TABLE IF NOT EXISTS terminal (terminal_id TEXT PRIMARY KEY, memory TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS snapshot (one INTEGER PRIMARY KEY CHECK (one = 1), body TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS time_base (
+    one INTEGER PRIMARY KEY CHECK (one = 1), boot TEXT NOT NULL, seconds REAL NOT NULL
+);
 CREATE TABLE IF NOT EXISTS cursor (
     terminal_id TEXT NOT NULL, source TEXT NOT NULL, position TEXT NOT NULL,
     PRIMARY KEY (terminal_id, source)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ValidationError
 
-from node_agent.config import AgentConfig, Timing, save_config
+from node_agent.config import AgentConfig, Timing, WineContainerSettings, save_config
 from node_agent.control_link import ControlError, enroll
 from node_agent.errors import ConfigurationError, EnrolmentError
 from node_agent.files import write_atomically
@@ -16,6 +16,7 @@ from node_agent.gateway.configuration import split_address
 from node_agent.identity import gateway_request, make_gateway_key, make_keys, save_keys
 from node_agent.layout import DataLayout
 from node_agent.protocol.messages import EnrollRequest
+from node_agent.runtimes.installed import runtime_names
 
 
 class EnrolmentFile(BaseModel):
@@ -35,6 +36,7 @@ class EnrolmentOptions:
     """`host:port` under which clients reach the gateway."""
     slots: int
     timing: Timing
+    wine_container: WineContainerSettings | None = None
 
 
 def read_enrolment(path: Path) -> EnrolmentFile:
@@ -73,7 +75,9 @@ async def enrol_node(layout: DataLayout, enrolment: EnrolmentFile, options: Enro
         slots=options.slots,
         sync_seconds=response.sync_seconds,
         timing=options.timing,
+        wine_container=options.wine_container,
     )
+    layout.open_run_folder()
     write_atomically(layout.ca, response.ca_pem.encode())
     write_atomically(layout.gateway_files.certificate, response.gateway_certificate.encode())
     # Last: its presence means that the node is enrolled.
@@ -97,7 +101,7 @@ def _introduce(layout: DataLayout, enrolment: EnrolmentFile, options: EnrolmentO
         sealing_key=keys.sealing_public,
         gateway_csr=gateway_request(gateway_key, options.name),
         gateway_address=options.gateway_address,
-        runtimes=["simulated"],
+        runtimes=runtime_names(options.wine_container),
         slots=options.slots,
         platform=f"{platform.system().lower()}-{platform.machine()}",
     )

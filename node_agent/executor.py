@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import tarfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 import structlog
@@ -46,6 +46,9 @@ class ExecutorParts:
     modules: Modules
     timing: Timing
     connect: Connect
+    may_start: Callable[[str], bool] = lambda _: True
+    """Asked, with a terminal's id, as late as possible before anything of it is started: False when its lease is over.
+    """
 
 
 class Executor:
@@ -81,6 +84,10 @@ class Executor:
                 assert desired is not None
                 self._start(action, desired)
 
+    def _check_lease(self, desired: DesiredTerminal) -> None:
+        if not self._parts.may_start(desired.terminal_id):
+            raise LaunchError(Reason.LEASE_EXPIRED, "The node has lost touch with the farm, so nothing is started.")
+
     def _start(self, action: Action, desired: DesiredTerminal) -> None:
         layout = self._parts.layout.terminal(desired.terminal_id)
         match action.verb:
@@ -89,11 +96,13 @@ class Executor:
             case Verb.START_WORKER:
                 runtime, spec = self._runtime(desired), self.spec(desired.terminal_id, desired)
                 write_worker_config(layout, desired, runtime.worker_seat(spec))
+                self._check_lease(desired)
                 runtime.start_worker(spec, worker_fingerprint(desired))
             case Verb.CONFIGURE_WORKER:
                 self._configure_worker(desired)
             case Verb.START_BOT:
                 bot = next(bot for bot in desired.bots if bot.bot_id == action.bot_id)
+                self._check_lease(desired)
                 self._parts.roster.stop(Slot(Role.BOT, desired.terminal_id, bot.bot_id), self._parts.timing.stop_grace)
                 start_bot(self._parts.roster, layout, desired, bot, self._parts.modules.bot)
 
@@ -101,12 +110,14 @@ class Executor:
         runtime = self._runtime(desired)
         spec = self.spec(desired.terminal_id, desired)
         credentials = self._open_credentials(desired)
-        private_folder(spec.layout.root)
+        if not spec.layout.root.is_dir():
+            private_folder(spec.layout.root)
         write_atomically(spec.layout.runtime, runtime.name.encode())
         runtime.prepare(spec, credentials)
         try:
+            self._check_lease(desired)
             runtime.start(spec)
-        except (LaunchError, StorageError):
+        except (LaunchError, StorageError, OSError):
             runtime.forget_credentials(spec)
             raise
 
@@ -154,7 +165,8 @@ class Executor:
         layout = self._parts.layout.terminal(terminal_id)
         if desired is None:
             return TerminalSpec(terminal_id, "", None, layout, "")
-        return TerminalSpec(terminal_id, desired.server, desired.server_address, layout, terminal_fingerprint(desired))
+        fingerprint = terminal_fingerprint(desired)
+        return TerminalSpec(terminal_id, desired.server, desired.server_address, layout, fingerprint, desired.template)
 
     def recover(self, terminal_ids: Iterable[str]) -> list[Handle]:
         """What runs of these terminals and was missing in the roster.

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from node_agent.lease import fences_itself
 from node_agent.observation import BotView, Link, Probe, Running, TerminalView
 from node_agent.plan import bot_fingerprint, terminal_fingerprint, wish_fingerprint, worker_fingerprint
 from node_agent.protocol.messages import BotPhase, DesiredBot, DesiredTerminal, Phase, Reason
@@ -32,12 +33,17 @@ class Thresholds:
     probe_late: float
 
 
-def judge(desired: DesiredTerminal | None, view: TerminalView, now: float, limits: Thresholds) -> Health:
-    """Phase of a terminal that exists on this node."""
+def judge(
+    desired: DesiredTerminal | None, view: TerminalView, now: float, limits: Thresholds, *, lease_over: bool = False
+) -> Health:
+    """Phase of a terminal that exists on this node. `lease_over` as in `plan.plan`."""
     if desired is None or not desired.running:
         # An action in flight may be about to start something: only without one is nothing running for sure.
         alive = view.in_flight or view.terminal or view.worker or any(bot.running for bot in view.bots.values())
         return Health(Phase.STOPPING if alive else Phase.STOPPED)
+    if lease_over and fences_itself(desired):
+        gone = Phase.STOPPING if view.terminal or view.worker else Phase.BACKING_OFF
+        return Health(gone, Reason.LEASE_EXPIRED, "The node has lost touch with the farm, so the terminal was ended.")
     if hopeless := _hopeless(desired, view):
         return hopeless
     if view.terminal is None:

@@ -9,11 +9,13 @@ import re
 import stat
 import tempfile
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import IO
 
 from node_agent.errors import AlreadyRunningError, ConfigurationError
-from node_agent.files import private_folder
+from node_agent.files import private_folder, write_atomically
+from node_agent.watchdog.fence_file import BEAT_FILE, FENCE_FILE
 
 _TERMINAL_NAME = re.compile(r"ter_[0-9a-z]{16,32}")
 
@@ -50,6 +52,11 @@ class TerminalLayout:
         return self.root / "token"
 
     @property
+    def lease(self) -> Path:
+        """Until when the bridge worker may trade; there only for terminals that fence themselves."""
+        return self.root / "lease"
+
+    @property
     def journal(self) -> Path:
         """Order journal of the bridge worker."""
         return self.root / "journal.sqlite3"
@@ -74,6 +81,11 @@ class TerminalLayout:
     def worker_socket(self) -> Path:
         return self.sockets / f"{self._short}.w"
 
+    @property
+    def run(self) -> Path:
+        """What of the run folder the terminal's container may write to."""
+        return self.sockets / f"{self._short}.d"
+
     def bot(self, bot_id: str) -> BotLayout:
         return BotLayout(self.bots / bot_id)
 
@@ -87,6 +99,11 @@ class BotLayout:
     @property
     def config(self) -> Path:
         return self.root / "bot.json"
+
+    @property
+    def token(self) -> Path:
+        """The bot's own secret for the bridge worker."""
+        return self.root / "token"
 
     @property
     def status(self) -> Path:
@@ -181,6 +198,21 @@ class DataLayout:
         return self.root / "agent.lock"
 
     @property
+    def fence(self) -> Path:
+        """Tells the watchdog what must die when."""
+        return self.root / FENCE_FILE
+
+    @property
+    def continuity(self) -> Path:
+        """Token of the last answered sync."""
+        return self.root / "continuity"
+
+    @property
+    def beat(self) -> Path:
+        """The watchdog's signs of life."""
+        return self.root / BEAT_FILE
+
+    @property
     def gateway(self) -> Path:
         return self.root / "gateway"
 
@@ -193,9 +225,27 @@ class DataLayout:
         return self.root / "terminals"
 
     @property
+    def templates(self) -> Path:
+        """Terminal templates, each under its digest."""
+        return self.root / "templates"
+
+    @cached_property
     def run(self) -> Path:
+        """Chosen once: an agent with another TMPDIR must find the sockets of what its predecessor started."""
+        try:
+            owner, _, chosen = self.chosen_run.read_text().partition("\n")
+        except FileNotFoundError:
+            owner, chosen = "", ""
+        if owner == str(self.root):
+            return Path(chosen)
+        # Never chosen, or chosen for the folder that this one is a copy of.
         digest = hashlib.sha256(str(self.root).encode()).hexdigest()[:8]
         return Path(tempfile.gettempdir()) / f"mt5farm-{os.getuid()}-{digest}"
+
+    @property
+    def chosen_run(self) -> Path:
+        """Names the run folder, and the data folder it was chosen for, since enrolment."""
+        return self.root / "run"
 
     def terminal(self, terminal_id: str) -> TerminalLayout:
         return TerminalLayout(self.terminals / terminal_id, self.run)
@@ -207,7 +257,7 @@ class DataLayout:
         return sorted(path.name for path in self.terminals.iterdir() if _TERMINAL_NAME.fullmatch(path.name))
 
     def open_run_folder(self) -> Path:
-        """Make the run folder. Raises ConfigurationError when someone else made it first."""
+        """Make the run folder, and note where it is. Raises ConfigurationError when someone else made it first."""
         run = self.run
         try:
             run.mkdir(mode=0o700, exist_ok=True)
@@ -217,6 +267,7 @@ class DataLayout:
         if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid():
             raise ConfigurationError(f"the run folder {run} belongs to another user; remove it and start again")
         run.chmod(0o700)
+        write_atomically(self.chosen_run, f"{self.root}\n{run}".encode())
         return run
 
     def acquire_lock(self) -> IO[str]:

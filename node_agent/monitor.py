@@ -8,13 +8,14 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 import structlog
 
 from mt5_bridge.client import BridgeError
 from node_agent.bridge import Bridge, Connect, Target
-from node_agent.clock import Clock, as_datetime
+from node_agent.clock import Clock
 from node_agent.collector import Collector
 from node_agent.errors import StorageError
 from node_agent.observation import Link, Probe
@@ -56,7 +57,9 @@ class QuoteWatch:
         return newest // 1000
 
 
-def ask(bridge: Bridge, facts: Mapping[str, Any], target: Target, quotes: QuoteWatch, now: float) -> Probe:
+def ask(
+    bridge: Bridge, facts: Mapping[str, Any], target: Target, quotes: QuoteWatch, now: float, taken_at: datetime
+) -> Probe:
     """One round of questions; `facts` is what the worker said of itself. Raises what the bridge raises."""
     if facts["wrong_account"]:
         return Probe(Link.AUTHORISED, now, login=_FOREIGN, connected=True)
@@ -71,7 +74,7 @@ def ask(bridge: Bridge, facts: Mapping[str, Any], target: Target, quotes: QuoteW
         return Probe(Link.CONNECTING, now)
     snapshot = None
     if (account.login, account.server) == (target.login, target.server):
-        snapshot = _snapshot(account, bridge.positions_total() or 0, quotes.look(bridge), now)
+        snapshot = _snapshot(account, bridge.positions_total() or 0, quotes.look(bridge), taken_at)
     return Probe(
         Link.AUTHORISED,
         now,
@@ -94,7 +97,7 @@ def _link_of(code: int) -> Link:
     return Link.NO_TERMINAL if code in _NO_IPC else Link.CONNECTING
 
 
-def _snapshot(account: Any, positions: int, broker_time: int, now: float) -> AccountSnapshot:
+def _snapshot(account: Any, positions: int, broker_time: int, taken_at: datetime) -> AccountSnapshot:
     return AccountSnapshot(
         login=account.login,
         server=account.server,
@@ -107,7 +110,7 @@ def _snapshot(account: Any, positions: int, broker_time: int, now: float) -> Acc
         margin_free=account.margin_free,
         positions=positions,
         broker_time=broker_time,
-        taken_at=as_datetime(now),
+        taken_at=taken_at,
     )
 
 
@@ -118,6 +121,8 @@ class MonitorParts:
     connect: Connect
     collector: Collector
     clock: Clock
+    dated: Callable[[float], datetime]
+    """From that clock to what people read."""
     interval: float
     """Seconds between two rounds."""
 
@@ -222,7 +227,8 @@ class Monitor:
             self._parts.collector.collect_journal(bridge, self.target, int(facts["journal_sequence"]))
         except StorageError as error:
             disk_error = error  # a full disk must not hide how the terminal is
-        probe = ask(bridge, facts, self.target, self._quotes, self._parts.clock())
+        now = self._parts.clock()
+        probe = ask(bridge, facts, self.target, self._quotes, now, self._parts.dated(now))
         self._publish(probe)
         self._last_failure = ""
         if disk_error is not None:

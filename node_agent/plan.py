@@ -11,11 +11,14 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
+from node_agent.lease import fences_itself
 from node_agent.observation import BotView, Link, Running, TerminalView
 from node_agent.protocol.messages import DesiredBot, DesiredTerminal
 
 WEDGE_LIMIT = 3
 WEDGE_WINDOW = 600.0
+_LAUNCH = 2
+"""How workers and bots are started; one that an older agent started otherwise is replaced, its terminal is not."""
 
 
 class Verb(StrEnum):
@@ -58,21 +61,24 @@ class Limits:
 
 def terminal_fingerprint(desired: DesiredTerminal) -> str:
     """What a terminal process must be restarted for."""
-    return _digest(desired.login, desired.server, desired.server_address, desired.credentials_version, desired.runtime)
+    parts = desired.login, desired.server, desired.server_address, desired.credentials_version, desired.runtime
+    # Without a template as it always was: what an older agent has started is not to be replaced for a new one's sake.
+    return _digest(*parts) if desired.template is None else _digest(*parts, desired.template.sha256)
 
 
 def worker_fingerprint(desired: DesiredTerminal) -> str:
     """What a worker must be restarted for; a new guard is handed to the running one."""
-    return _digest(desired.terminal_id, desired.epoch, desired.login, desired.server, desired.runtime)
+    return _digest(_LAUNCH, desired.terminal_id, desired.epoch, desired.login, desired.server, desired.runtime)
 
 
 def bot_fingerprint(desired: DesiredTerminal, bot: DesiredBot) -> str:
-    return _digest(bot.bot_id, bot.revision, desired.epoch)
+    return _digest(_LAUNCH, bot.bot_id, bot.revision, desired.epoch)
 
 
 def wish_fingerprint(desired: DesiredTerminal) -> str:
     """What must change before a start that failed for good is tried again."""
-    return _digest(desired.epoch, desired.credentials_version, desired.runtime)
+    template = desired.template.sha256 if desired.template else ""
+    return _digest(desired.epoch, desired.credentials_version, desired.runtime, template)
 
 
 def _digest(*parts: object) -> str:
@@ -80,15 +86,39 @@ def _digest(*parts: object) -> str:
 
 
 def plan(
-    desired: Mapping[str, DesiredTerminal], observed: Mapping[str, TerminalView], now: float, limits: Limits
+    desired: Mapping[str, DesiredTerminal],
+    observed: Mapping[str, TerminalView],
+    now: float,
+    limits: Limits,
+    *,
+    lease_over: bool = False,
 ) -> dict[str, list[Action]]:
-    """Terminal id to the actions to carry out in order. `observed` holds every terminal that exists on the node."""
+    """Terminal id to the actions to carry out in order. `observed` holds every terminal that exists on the node.
+
+    `lease_over` ends the terminals whose policy is to die with the node's lease, and keeps them from starting.
+    """
     actions = {}
     for terminal_id in sorted(desired.keys() | observed.keys()):
         view = observed.get(terminal_id) or TerminalView(terminal_id)
-        if not view.in_flight and (steps := list(_plan_terminal(desired.get(terminal_id), view, now, limits))):
+        if view.in_flight:
+            continue
+        wanted = desired.get(terminal_id)
+        fenced = lease_over and wanted is not None and fences_itself(wanted)
+        steps = list(_fence(view) if fenced else _plan_terminal(wanted, view, now, limits))
+        if steps:
             actions[terminal_id] = steps
     return actions
+
+
+def _fence(view: TerminalView) -> Iterator[Action]:
+    """The terminal before its worker, for an Expert Advisor trades inside it. What is not collected waits on disk."""
+    for bot_id, bot in sorted(view.bots.items()):
+        if bot.running:
+            yield Action(Verb.STOP_BOT, view.terminal_id, bot_id)
+    if view.terminal:
+        yield Action(Verb.STOP_TERMINAL, view.terminal_id)
+    if view.worker:
+        yield Action(Verb.STOP_WORKER, view.terminal_id)
 
 
 def _plan_terminal(desired: DesiredTerminal | None, view: TerminalView, now: float, limits: Limits) -> Iterator[Action]:

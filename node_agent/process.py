@@ -33,6 +33,7 @@ class Role(StrEnum):
     WORKER = "worker"
     TERMINAL = "terminal"
     GATEWAY = "gateway"
+    WATCHDOG = "watchdog"
 
 
 @dataclass(frozen=True)
@@ -41,7 +42,7 @@ class Slot:
 
     role: Role
     owner: str = ""
-    """Terminal id; empty for the gateway."""
+    """Terminal id; empty for what serves the whole node."""
     bot_id: str = ""
 
     @property

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from node_agent.clock import as_datetime
+from collections.abc import Callable
+from datetime import datetime
+
 from node_agent.process import Role, Slot
 from node_agent.protocol.messages import DesiredTerminal, ObservedBot, ObservedTerminal, Phase
 from node_agent.record import BotRecord, TerminalRecord
 from node_agent.roster import Roster
 
+Dated = Callable[[float], datetime]
+"""From the agent's clock to what people read."""
 _HIDES_ACCOUNT = frozenset({Phase.STOPPED, Phase.FAILED, Phase.ABSENT})
 
 
 def observed_terminal(
-    record: TerminalRecord, desired: DesiredTerminal | None, roster: Roster, now: float
+    record: TerminalRecord, desired: DesiredTerminal | None, roster: Roster, now: float, dated: Dated
 ) -> ObservedTerminal:
-    """`now` is seconds since 1970, UTC; it dates what was never dated before."""
+    """`now` dates what was never dated before."""
     terminal = roster.running(Slot(Role.TERMINAL, record.terminal_id))
     worker = roster.running(Slot(Role.WORKER, record.terminal_id))
     account = record.probe.account if record.probe and record.health.phase not in _HIDES_ACCOUNT else None
@@ -25,14 +29,14 @@ def observed_terminal(
         phase=record.health.phase,
         reason=record.health.reason,
         detail=record.health.detail,
-        since=as_datetime(record.health_since or now),
-        last_answer_at=None if record.last_answer_at is None else as_datetime(record.last_answer_at),
+        since=dated(record.health_since or now),
+        last_answer_at=None if record.last_answer_at is None else dated(record.last_answer_at),
         restarts=record.memory.restarts.count,
         terminal_pid=terminal.pid if terminal else None,
         worker_pid=worker.pid if worker else None,
         account=account,
         bots=[
-            _observed_bot(bot_id, bot, revisions.get(bot_id, 0), record.terminal_id, roster, now)
+            _observed_bot(bot_id, bot, revisions.get(bot_id, 0), record.terminal_id, roster, now, dated)
             for bot_id, bot in sorted(record.bots.items())
         ],
         finished_requests=list(record.memory.finished_requests),
@@ -40,7 +44,7 @@ def observed_terminal(
 
 
 def _observed_bot(
-    bot_id: str, bot: BotRecord, revision: int, terminal_id: str, roster: Roster, now: float
+    bot_id: str, bot: BotRecord, revision: int, terminal_id: str, roster: Roster, now: float, dated: Dated
 ) -> ObservedBot:
     handle = roster.running(Slot(Role.BOT, terminal_id, bot_id))
     return ObservedBot(
@@ -48,7 +52,7 @@ def _observed_bot(
         revision=revision,
         phase=bot.phase,
         reason=bot.detail,
-        since=as_datetime(bot.since or now),
+        since=dated(bot.since or now),
         restarts=bot.restarts.count,
         pid=handle.pid if handle else None,
     )

@@ -60,6 +60,14 @@ class Restarts:
         """After a start that failed before there was a process."""
         return replace(self, not_before=max(self.not_before, moment))
 
+    def plausible(self, policy: RestartPolicy, now: float) -> Restarts:
+        """Without times that the clock has not reached: the machine was restarted, or an older agent wrote them."""
+        return replace(
+            self,
+            recent=tuple(at for at in self.recent if at <= now),
+            not_before=min(self.not_before, now + policy.cap * 1.2),
+        )
+
     def lifted(self) -> Restarts:
         """After a person asked for a restart: the count stays, the back-off is forgotten."""
         return replace(self, short_lives=0, recent=(), not_before=0.0)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import structlog
@@ -16,7 +16,6 @@ from node_agent.process import (
     Children,
     Engine,
     Handle,
-    Role,
     Slot,
     birth_of,
     is_alive,
@@ -62,7 +61,15 @@ class Roster:
         self._engines: dict[str, Engine] = {**(engines or {}), PROCESS: children}
         self._clock = clock
         self._lock = threading.Lock()
-        self._handles = {handle.slot: handle for handle in state.handles()}
+        now = clock()
+        # An agent that went by another time base may have written a start that is yet to come.
+        known = (replace(handle, started_at=min(handle.started_at, now)) for handle in state.handles())
+        self._handles = {handle.slot: handle for handle in known}
+        self._entered: Callable[[Handle], None] | None = None
+
+    def on_entered(self, tell: Callable[[Handle], None]) -> None:
+        """`tell` is called with each process that is entered from now on, in the thread that started it."""
+        self._entered = tell
 
     def adopt(self, candidates: Iterable[Candidate]) -> list[Handle]:
         """Take over running processes whose handle was lost between start and record. Call once, at start."""
@@ -102,6 +109,8 @@ class Roster:
         self._state.save_handle(handle)
         with self._lock:
             self._handles[handle.slot] = handle
+        if self._entered is not None:
+            self._entered(handle)
 
     def running(self, slot: Slot) -> Handle | None:
         with self._lock:
@@ -115,7 +124,7 @@ class Roster:
 
     def owners(self) -> set[str]:
         with self._lock:
-            return {slot.owner for slot in self._handles if slot.role is not Role.GATEWAY}
+            return {slot.owner for slot in self._handles if slot.owner}
 
     def exits(self) -> list[Exit]:
         """Processes that died by themselves since the last call."""

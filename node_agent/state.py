@@ -10,6 +10,7 @@ import json
 import structlog
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from mt5_bridge.lease import Moment
 from node_agent.database import Database
 from node_agent.handles import handle_from_data, handle_to_data
 from node_agent.process import Handle, Role, Slot
@@ -86,6 +87,16 @@ class StateStore:
         except ValidationError:
             _log.warning("snapshot_unreadable", advice="the next sync brings a new one")
             return None
+
+    def time_base(self, now: Moment) -> float:
+        """What `Moment.elapsed` lacks to seconds since 1970, the same for all agents of one start of the machine."""
+        with self._database.transaction() as sql:
+            row = sql.execute("SELECT boot, seconds FROM time_base").fetchone()
+            if row is not None and row[0] == now.boot and now.boot:
+                return float(row[1])
+            seconds = now.wall - now.elapsed
+            sql.execute("INSERT OR REPLACE INTO time_base VALUES (1, ?, ?)", (now.boot, seconds))
+            return seconds
 
     def save_memory(self, terminal_id: str, memory: TerminalMemory) -> None:
         with self._database.transaction() as sql:

@@ -9,9 +9,12 @@ import asyncio
 import errno
 import functools
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol
 
 import structlog
 
@@ -23,9 +26,8 @@ from node_agent.clock import Clock
 from node_agent.config import Timing
 from node_agent.errors import StorageError
 from node_agent.executor import Executor, ExecutorParts, PermanentLaunchError
-from node_agent.gateway.keeper import SLOT as GATEWAY_SLOT
-from node_agent.gateway.keeper import GatewayKeeper
 from node_agent.health import Thresholds, judge, judge_bot
+from node_agent.lease import fences_itself
 from node_agent.monitor import Monitor, MonitorParts
 from node_agent.observation import Probe, Problem
 from node_agent.plan import Action, Limits, Verb, plan, wish_fingerprint
@@ -43,22 +45,36 @@ _BOT_GAVE_UP = frozenset({2, 3})
 _WORKER_WEDGED = 70
 
 
-class Supervisor:
-    """`changed` is called whenever something happened that the control plane should hear of at once."""
+class Keeper(Protocol):
+    """Keeps one process that serves the whole node."""
 
-    def __init__(
-        self,
-        parts: ExecutorParts,
-        monitors: MonitorParts,
-        gateway: GatewayKeeper,
-        clock: Clock,
-        changed: Callable[[], None],
-    ) -> None:
+    def note_exit(self, ended: Exit) -> None: ...
+    def tick(self) -> None: ...
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """What the supervisor needs of the rest of the agent."""
+
+    keepers: Mapping[Slot, Keeper]
+    clock: Clock
+    dated: Callable[[float], datetime]
+    """From that clock to what people read."""
+    lease_over: Callable[[], bool]
+    """Whether terminals that fence themselves must be ended now."""
+    changed: Callable[[], None]
+    """Something happened that the control plane should hear of at once."""
+
+
+class Supervisor:
+    """`recover` once, then `run`; `wish` whenever there is a new snapshot."""
+
+    def __init__(self, parts: ExecutorParts, monitors: MonitorParts, surroundings: Surroundings) -> None:
         self._parts = parts
         self._monitors = monitors
-        self._gateway = gateway
-        self._clock = clock
-        self._changed = changed
+        self._surroundings = surroundings
+        self._clock = surroundings.clock
+        self._changed = surroundings.changed
         self._timing: Timing = parts.timing
         self._executor = Executor(parts)
         self._pool = ThreadPoolExecutor(_PARALLEL_ACTIONS, thread_name_prefix="action")
@@ -129,26 +145,27 @@ class Supervisor:
         """One look at the node. Before the first snapshot nothing is known to be wanted or unwanted."""
         now = self._clock()
         for ended in self._parts.roster.exits():
-            if ended.handle.slot == GATEWAY_SLOT:
-                self._gateway.note_exit(ended)
+            if keeper := self._surroundings.keepers.get(ended.handle.slot):
+                keeper.note_exit(ended)
             else:
                 self._note_exit(ended, now)
-        self._gateway.tick()
+        for keeper in self._surroundings.keepers.values():
+            keeper.tick()
         if self._desired is None:
             return
         self._keep_monitors(self._desired)
         views = {terminal_id: record.view(self._parts.roster) for terminal_id, record in self._records.items()}
-        for terminal_id, actions in plan(
-            self._desired, views, now, Limits(probe_wedged=self._timing.probe_wedged)
-        ).items():
+        limits = Limits(probe_wedged=self._timing.probe_wedged)
+        over = self._surroundings.lease_over()
+        for terminal_id, actions in plan(self._desired, views, now, limits, lease_over=over).items():
             self._begin(self._record(terminal_id), self._desired.get(terminal_id), actions)
         self._judge(self._desired, now)
 
     def observed(self) -> list[ObservedTerminal]:
         """Everything the control plane has named to this node, as seen now."""
-        desired = self._desired or {}
+        desired, dated = self._desired or {}, self._surroundings.dated
         return [
-            observed_terminal(record, desired.get(terminal_id), self._parts.roster, self._clock())
+            observed_terminal(record, desired.get(terminal_id), self._parts.roster, self._clock(), dated)
             for terminal_id, record in sorted(self._records.items())
             if record.epoch > 0
         ]
@@ -166,9 +183,11 @@ class Supervisor:
     def _record(self, terminal_id: str) -> TerminalRecord:
         record = self._records.get(terminal_id)
         if record is None:
-            memory = self._parts.state.memory(terminal_id)
-            layout = self._parts.layout.terminal(terminal_id)
             now = self._clock()
+            memory = self._parts.state.memory(terminal_id)
+            restarts = memory.restarts.plausible(self._timing.terminal_restart, now)
+            memory = memory.model_copy(update={"restarts": restarts})
+            layout = self._parts.layout.terminal(terminal_id)
             wanted = (self._desired or {}).get(terminal_id)
             record = TerminalRecord(terminal_id, layout, memory, health_since=now, watched_since=now)
             record.epoch = wanted.epoch if wanted else 0
@@ -182,6 +201,8 @@ class Supervisor:
         if record is None:
             return
         match handle.slot.role:
+            case Role.TERMINAL if self._is_fenced(handle.slot.owner):
+                record.terminal_gone()  # the watchdog was faster; nothing has crashed
             case Role.TERMINAL:
                 restarts = self._after_exit(record.memory.restarts, self._timing.terminal_restart, handle, now)
                 changes = {"restarts": restarts, "out_of_memory": ended.out_of_memory}
@@ -198,6 +219,10 @@ class Supervisor:
             case Role.BOT:
                 self._note_bot_exit(record, ended, now)
         self._changed()
+
+    def _is_fenced(self, terminal_id: str) -> bool:
+        wanted = (self._desired or {}).get(terminal_id)
+        return wanted is not None and fences_itself(wanted) and self._surroundings.lease_over()
 
     def _note_bot_exit(self, record: TerminalRecord, ended: Exit, now: float) -> None:
         bot = record.bots.setdefault(ended.handle.slot.bot_id, BotRecord())
@@ -317,7 +342,7 @@ class Supervisor:
 
     def _judge_one(self, record: TerminalRecord, desired: DesiredTerminal | None, now: float) -> None:
         view = record.view(self._parts.roster)
-        health = judge(desired, view, now, self._thresholds)
+        health = judge(desired, view, now, self._thresholds, lease_over=self._surroundings.lease_over())
         record.was_ready = record.was_ready or health.phase is Phase.READY
         if (health.phase, health.reason) != (record.health.phase, record.health.reason):
             record.health_since = now

@@ -6,10 +6,11 @@ import asyncio
 import random
 import secrets
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import structlog
 
-from node_agent.clock import Clock
+from mt5_bridge.lease import Moment
 from node_agent.config import Timing
 from node_agent.control_link import ControlError, ControlLink, NodeUnknownError
 from node_agent.errors import StorageError
@@ -21,28 +22,37 @@ _RETRY_BASE = 0.5
 _RETRY_CAP = 15.0
 
 
+@dataclass(frozen=True)
+class Description:
+    """What the agent says with each sync."""
+
+    report: NodeReport
+    terminals: list[ObservedTerminal]
+    continuity: str = ""
+    """The token of the last answer that lies on disk."""
+    gateway_csr: str = ""
+
+
 class SyncLoop:
     """Whole snapshots both ways: nothing is lost by a lost sync, since the next one says everything again.
 
-    `report` and `observed` are read at each sync; `apply` takes each answer. A lost lease stops nothing: terminals keep
-    running without the control plane.
+    `request` makes each sync but for what this loop knows; `apply` takes each answer and when its request was sent.
+    What a lost lease stops is not decided here.
     """
 
     def __init__(
         self,
         link: ControlLink,
         timing: Timing,
-        clock: Clock,
+        clocks: Callable[[], Moment],
         known_generation: int,
-        report: Callable[[], NodeReport],
-        observed: Callable[[], list[ObservedTerminal]],
-        apply: Callable[[SyncResponse], None],
+        describe: Callable[[], Description],
+        apply: Callable[[SyncResponse, Moment], None],
     ) -> None:
         self._link = link
         self._timing = timing
-        self._clock = clock
-        self._report = report
-        self._observed = observed
+        self._clocks = clocks
+        self._describe = describe
         self._apply = apply
         self._boot_id = secrets.token_hex(8)
         self._sequence = 0
@@ -64,7 +74,7 @@ class SyncLoop:
                 interval = await self._sync()
                 failures, pause = 0, interval
             except NodeUnknownError as error:
-                _log.error("node_unknown", error=str(error), advice="enrol this node again; its terminals keep running")
+                _log.error("node_unknown", error=str(error), advice="unlock or enrol this node again")
                 pause = self._timing.retry_unknown_node
                 await asyncio.sleep(pause)
                 continue
@@ -97,23 +107,28 @@ class SyncLoop:
 
     async def _sync(self) -> float:
         self._sequence += 1
+        seen = self._describe()
         request = SyncRequest(
             boot_id=self._boot_id,
             sequence=self._sequence,
             known_generation=self.generation,
-            report=self._report(),
-            terminals=self._observed(),
+            report=seen.report,
+            terminals=seen.terminals,
+            continuity=seen.continuity,
+            gateway_csr=seen.gateway_csr,
         )
+        # Before the sending, so that nobody believes in a lease that began later than this.
+        sent_at = self._clocks()
         response = await self._link.sync(request)
-        self._apply(response)
+        self._apply(response, sent_at)
         self.generation = response.generation
-        self._lease_until = self._clock() + response.lease_seconds
+        self._lease_until = sent_at.elapsed + response.lease_seconds
         return response.sync_seconds
 
     def _watch_lease(self) -> None:
-        lost = self._lease_until is not None and self._clock() > self._lease_until
+        lost = self._lease_until is not None and self._clocks().elapsed > self._lease_until
         if lost and not self._lease_lost:
-            _log.warning("lease_lost", policy="terminals keep running")
+            _log.warning("lease_lost")
         elif self._lease_lost and not lost:
             _log.info("lease_regained")
         self._lease_lost = lost

@@ -23,6 +23,7 @@ class Modules:
     worker: str = "mt5_bridge.worker"
     bot: str = "mt5_bridge.strategies.runner"
     gateway: str = "node_agent.gateway"
+    watchdog: str = "node_agent.watchdog"
 
 
 def ensure_token(layout: TerminalLayout) -> None:
@@ -45,11 +46,16 @@ def write_worker_config(layout: TerminalLayout, desired: DesiredTerminal, seat: 
         "token_file": seat.inside(layout.token),
         "guard": desired.guard.model_dump(),
         "log_file": seat.inside(layout.logs / "bridge.log"),
+        "lease_file": seat.inside(layout.lease),
     }
-    private_folder(layout.root)
-    private_folder(layout.logs)
+    for folder in (layout.root, layout.logs):
+        # One that is there may have been opened to the terminal's user, whose programs are running in it.
+        if not folder.is_dir():
+            private_folder(folder)
     ensure_token(layout)
     write_atomically(layout.worker_config, json.dumps(config).encode())
+    for path in (layout.token, layout.worker_config):
+        seat.share(path)
 
 
 def worker_command(layout: TerminalLayout, module: str) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, Protocol
 
 
@@ -32,11 +33,14 @@ def open_backend(kind: str, options: Mapping[str, Any]) -> Backend:
     """
     if kind == "simulated":
         from mt5_bridge.backends.simulated import SimulatedBackend
+        from mt5_bridge.simulated.installations import Installations
 
-        ipc = options.get("ipc")
-        if not isinstance(ipc, str):
-            raise ValueError("the simulated backend needs the option ipc")
-        return SimulatedBackend(ipc)
+        ipc, root = options.get("ipc"), options.get("installations")
+        if isinstance(ipc, str):
+            return SimulatedBackend(ipc)
+        if isinstance(root, str):
+            return SimulatedBackend(Installations(Path(root)))
+        raise ValueError("the simulated backend needs the option ipc or installations")
     if kind == "native":
         from mt5_bridge.backends.native import NativeBackend
 

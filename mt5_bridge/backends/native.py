@@ -34,7 +34,12 @@ _NOTHING_YET: Final = (0, "")
 _RECEIVE_FAILED: Final = (-10002, "IPC recv failed")
 _NO_CONNECTION: Final = (-10004, "No IPC connection")
 _TIMEOUT: Final = (-10005, "IPC timeout")
-_LINKING: Final = frozenset({"initialize", "login"})
+_SILENT: Final = (-10003, "IPC initialize failed, Pipe server didn't answer in time")
+"""What the package says of a terminal that never answers, only that it takes 100 s to say it. -10005 would be another
+matter: a terminal that answers and has not finished logging in.
+"""
+_LATE: Final = {"initialize": _SILENT, "login": _TIMEOUT}
+"""What a call that did not come back says, where it has a time-out of its own."""
 
 
 @dataclass(frozen=True)
@@ -123,7 +128,7 @@ class NativeBackend:
             return self._read(*host.ask(request, seconds(function, kwargs)))
         except HostTimeoutError:
             log.critical("%s did not come back; its host process was killed", function)
-            return self._failed(function, _TIMEOUT if function in _LINKING else _RECEIVE_FAILED)
+            return self._failed(function, _LATE.get(function, _RECEIVE_FAILED))
         except HostLostError as error:
             log.error("the host process is lost during %s: %s", function, error)  # noqa: TRY400 - no news in the trace
             return self._failed(function, _RECEIVE_FAILED)
@@ -178,7 +183,7 @@ def seconds(function: str, kwargs: Mapping[str, Any]) -> float:
     their own time-out, which the package does not always keep.
     """
     longest = FUNCTIONS[function].deadline - _MARGIN_SECONDS
-    if function not in _LINKING:
+    if function not in _LATE:
         return longest
     timeout = kwargs.get("timeout", DEFAULT_TIMEOUT_MS)
     return min(longest, timeout / 1000 + _GRACE_SECONDS) if type(timeout) is int and timeout >= 0 else longest

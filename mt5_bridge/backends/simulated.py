@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from mt5_bridge import codec
 from mt5_bridge.arguments import RejectedError, left_by, parse, unconnected
-from mt5_bridge.simulated.link import Frames, LinkError, RemoteError, SendError, connect, opened
+from mt5_bridge.simulated.installations import PROGRAM, Installations
+from mt5_bridge.simulated.link import Frames, LinkError, RemoteError, SendError, connect, opened, unwrapped
 
 SUCCESS = (1, "Success")
 NOTHING_YET = (0, "")
@@ -28,12 +30,14 @@ class _ForeignAnswerError(LinkError):
 
 
 class SimulatedBackend:
-    """One link to the terminal at `ipc` (`unix:/path` or `host:port`). Used from one thread only.
+    """One link to the terminal at `ipc` (`unix:/path` or `host:port`), or to one of several installations.
+
+    Used from one thread only.
 
     `call` and `last_error` behave as the functions of the official package in a process of their own.
     """
 
-    def __init__(self, ipc: str) -> None:
+    def __init__(self, ipc: str | Installations) -> None:
         self._ipc = ipc
         self._frames: Frames | None = None
         self._number = 0
@@ -61,8 +65,8 @@ class SimulatedBackend:
             self._error = rejected.error
             return rejected.value
         except SystemError as error:
-            unasked = SUCCESS if self._frames is not None else unconnected(function)[1]
-            self._error = left_by(error) or unasked
+            alone = NO_TERMINAL if function == "initialize" else unconnected(function)[1]
+            self._error = left_by(error, SUCCESS if self._frames is not None else alone)
             raise
         self._error = SUCCESS  # B2
         if function == "initialize":
@@ -80,7 +84,7 @@ class SimulatedBackend:
             if function == "login":
                 timeout = named.get("timeout", DEFAULT_TIMEOUT_MS)
                 return self._ask("login", plain[0], named.get("password"), named.get("server"), timeout, wait=timeout)
-            return codec.decode(self._ask("call", function, codec.encode(plain), codec.encode(named)))
+            return unwrapped(self._ask("call", function, codec.encode(plain), codec.encode(named)))
         except RemoteError as error:
             return self._failed(function, (error.code, error.text))
         except LinkError as error:
@@ -99,7 +103,10 @@ class SimulatedBackend:
         path = given.partition("\0")[0] or None  # a C string
         timeout = named.get("timeout", DEFAULT_TIMEOUT_MS)
         try:
-            frames = Frames(connect(self._ipc, _CONNECT_SECONDS))
+            address = self._ipc if isinstance(self._ipc, str) else self._ipc.address(path)
+            if address is None:
+                raise FileNotFoundError("no such terminal")
+            frames = Frames(connect(address, _CONNECT_SECONDS))
         except (OSError, ValueError):
             self._error = NO_TERMINAL if path is None else _not_started(path)
             return False
@@ -124,7 +131,7 @@ class SimulatedBackend:
     def _is_here(self, path: str) -> bool:
         """Whether the path names this terminal's folder or program, or the link itself."""
         folder = Path(str(self._ask("place")))
-        return path == self._ipc or Path(path) in (folder, folder / "terminal64.exe")
+        return path == self._ipc or Path(path) in (folder, folder / PROGRAM)
 
     def _ask(self, verb: str, *arguments: Any, wait: int = 0) -> Any:
         frames = self._frames
@@ -146,4 +153,14 @@ def _link_trouble(error: LinkError) -> tuple[int, str]:
 
 
 def _not_started(path: str) -> tuple[int, str]:
-    return -10003, f"IPC initialize failed, Process create failed '{path}'"
+    told = "".join(_in_code_page(letter) or "\0" for letter in path)
+    text = "" if "\0" in told else f"Process create failed '{told}'"  # one letter too many spoils the whole text
+    return -10003, f"IPC initialize failed, {text}"
+
+
+def _in_code_page(letter: str) -> str:
+    """A letter in the code page 1252, which the package's texts are made in: itself, one that it is like, or ''."""
+    for near in (letter, unicodedata.normalize("NFKD", letter)[0]):
+        if near.encode("cp1252", "ignore"):
+            return near
+    return ""

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, Self
 
 from mt5_bridge import transport
 from mt5_bridge.addresses import parse_address
-from mt5_bridge.arguments import SUCCESS, RejectedError, parse
+from mt5_bridge.arguments import SUCCESS, RejectedError, left_by, parse
 from mt5_bridge.client import orders
 from mt5_bridge.client.errors import BridgeError, BridgeLost
 from mt5_bridge.client.link import CONNECT_SECONDS, Endpoint, check_greeting, refusal, timeout_of
@@ -273,6 +273,9 @@ class AsyncMetaTrader5:
         except RejectedError as rejected:
             self._error = rejected.error
             return rejected.value
+        except SystemError as error:
+            self._error = left_by(error, SUCCESS)
+            raise
         value, self._error = await self._ask(function, args, kwargs, options)
         return value
 

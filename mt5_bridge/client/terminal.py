@@ -6,16 +6,16 @@ import json
 import threading
 import time
 from collections.abc import Mapping
-from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final, Self
 
 from mt5_bridge import transport
-from mt5_bridge.arguments import NO_CONNECTION, SUCCESS, RejectedError, parse, unconnected
+from mt5_bridge.arguments import NO_CONNECTION, SUCCESS, Parsed, RejectedError, left_by, parse, unconnected
 from mt5_bridge.client import compatibility, orders
 from mt5_bridge.client.errors import BridgeError, BridgeLost
 from mt5_bridge.client.link import Endpoint, Link, timeout_of
 from mt5_bridge.client.ticks import TickStream, as_cursors
 from mt5_bridge.contract import CONSTANTS, PACKAGE_AUTHOR, PACKAGE_VERSION
+from mt5_bridge.order_packing import pack_order
 from mt5_bridge.structs import STRUCT_CLASSES, Struct
 
 _AUTHORIZATION_FAILED: Final = (-6, "Terminal: Authorization failed")
@@ -104,7 +104,11 @@ class MetaTrader5:
         Raises BridgeError outcome_unknown (retryable) while the worker does not know it, id_conflict for another
         request under the same id, not_executed when it is certain that nothing happened.
         """
-        result: Struct | None = self._call("order_send", (dict(request),), {}, {"client_order_id": client_order_id})
+        result: Struct | None
+        if type(client_order_id) is str and client_order_id:
+            result = self._trade(dict(request), client_order_id)
+        else:  # the worker says what is wrong with it
+            result = self._call("order_send", (dict(request),), {}, {"client_order_id": client_order_id})
         return result
 
     def tick_stream(self, *symbols: str, cursors: Mapping[str, Any] | None = None) -> TickStream:
@@ -119,9 +123,9 @@ class MetaTrader5:
     def initialize(self, *args: Any, **kwargs: Any) -> bool:
         """True when the terminal is connected to its account within `timeout` ms; `login` and `server` must be its."""
         try:
-            _, known = parse("initialize", args, kwargs)
-        except RejectedError as rejected:
-            return self._fail(rejected.error)
+            _, known = self._parsed("initialize", args, kwargs)
+        except RejectedError:
+            return False
         self._initialized = False
         deadline = time.monotonic() + known.get("timeout", _DEFAULT_TIMEOUT_MS) / 1000
         while True:
@@ -137,9 +141,9 @@ class MetaTrader5:
     def login(self, *args: Any, **kwargs: Any) -> bool:
         """True for the terminal's own account; a farm terminal cannot be switched to another one: False, -6."""
         try:
-            position, known = parse("login", args, kwargs)
-        except RejectedError as rejected:
-            return self._fail(rejected.error)
+            position, known = self._parsed("login", args, kwargs)
+        except RejectedError:
+            return False
         if not self._initialized:
             return self._fail(NO_CONNECTION)
         error = self._readiness({**known, "login": position[0]})
@@ -256,6 +260,8 @@ class MetaTrader5:
 
     def order_send(self, *args: Any, **kwargs: Any) -> Any:
         """OrderSendResult or None. Never sent twice by the bridge; see `send_once` for an id of your own."""
+        if len(args) == 1 and type(args[0]) is dict and not kwargs:
+            return self._trade(args[0], "")
         return self._call("order_send", args, kwargs)
 
     def history_orders_total(self, *args: Any, **kwargs: Any) -> Any:
@@ -295,29 +301,51 @@ class MetaTrader5:
     def _call(
         self, function: str, args: tuple[Any, ...], kwargs: Mapping[str, Any], options: Mapping[str, Any] | None = None
     ) -> Any:
-        frame, checked = None, args
         if not kwargs and not options and self._initialized:
-            with suppress(TypeError):  # what cannot be hashed is not remembered
-                frame = self._frames.get((function, args))
-        if frame is None:
             try:
-                checked, named = parse(function, args, kwargs)
-            except RejectedError as rejected:
-                self._error = rejected.error
-                return rejected.value
-            if not self._initialized:
-                value, self._error = unconnected(function)
-                return value
-            frame = transport.pack_call(function, checked, named, options or {})
-            if not kwargs and not options and (not args or (len(args) == 1 and type(args[0]) is str)):
-                self._remember((function, args), frame)
+                frame = self._frames.get((function, args))
+            except TypeError:  # what cannot be hashed is not remembered
+                frame = None
+            if frame is not None:
+                return self._ask(function, args, frame)
+        try:
+            checked, named = self._parsed(function, args, kwargs)
+        except RejectedError as rejected:
+            return rejected.value
+        if not self._initialized:
+            value, self._error = unconnected(function)
+            return value
+        frame = transport.pack_call(function, checked, named, options or {})
+        if not kwargs and not options and (not args or (len(args) == 1 and type(args[0]) is str)):
+            self._remember((function, args), frame)
+        return self._ask(function, checked, frame)
+
+    def _trade(self, request: dict[Any, Any], order_id: str) -> Any:
+        """order_send, packed when the request fits; `order_id` is '' for none."""
+        body = pack_order(request, order_id) if self._initialized else None
+        if body is None:
+            return self._call("order_send", (request,), {}, {"client_order_id": order_id} if order_id else None)
+        return self._ask("order_send", (request,), transport.frame(transport.ORDER, body))
+
+    def _ask(self, function: str, args: tuple[Any, ...], frame: bytes) -> Any:
         try:
             value, self._error = self._link.ask(frame, timeout_of(function))
         except (BridgeError, BridgeLost) as error:
             if not self._compat:
                 raise
-            return self._told_as_the_package_does(function, checked, error)
+            return self._told_as_the_package_does(function, args, error)
         return value
+
+    def _parsed(self, function: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Parsed:
+        """The checked arguments. What `parse` raises has been noted for last_error()."""
+        try:
+            return parse(function, args, kwargs)
+        except RejectedError as rejected:
+            self._error = rejected.error
+            raise
+        except SystemError as error:
+            self._error = left_by(error, SUCCESS if self._initialized else unconnected(function)[1])
+            raise
 
     def _remember(self, call: tuple[str, tuple[Any, ...]], frame: bytes) -> None:
         if len(self._frames) >= _REMEMBERED_CALLS:

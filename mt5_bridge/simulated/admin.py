@@ -5,8 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from mt5_bridge import codec
+from mt5_bridge.simulated.engine.model import Reason
 from mt5_bridge.simulated.link import Frames, connect, opened
 from mt5_bridge.structs import Struct
+
+_FRONT_ENDS = {"terminal": Reason.CLIENT, "mobile": Reason.MOBILE, "web": Reason.WEB}
 
 
 class BrokerAdmin:
@@ -43,9 +46,26 @@ class BrokerAdmin:
         """
         self._ask("configure_account", login, codec.encode(changes))
 
+    def set_investor_password(self, login: int, password: str) -> None:
+        """Set the password that opens an account for looking and not for trading."""
+        self._ask("investor_password", login, password)
+
     def book_money(self, login: int, amount: float, comment: str = "Deposit", *, credit: bool = False) -> int:
         """Pay into an account (negative: out of it) as balance or credit; returns the deal's ticket."""
         return int(self._ask("book_money", login, float(amount), comment, 3 if credit else 2))
+
+    def trade(self, login: int, front_end: str = "terminal", **request: Any) -> Struct:
+        """Trade as the account's owner in the terminal's window, on the phone or in the browser.
+
+        `front_end` is `terminal`, `mobile` or `web`; `request` has the fields of `order_send`. KeyError, RemoteError.
+        """
+        return self._struct("trade", login, codec.encode(request), int(_FRONT_ENDS[front_end]))
+
+    def split(self, name: str, ratio: float) -> None:
+        """Split a share: `ratio` for each. Pending orders go, positions keep their value; the market's prices are
+        the caller's to divide.
+        """
+        self._ask("split", name, float(ratio))
 
     def set_symbol(self, name: str, **changes: Any) -> None:
         """Lay a symbol down anew until the broker's process ends: fields of SymbolSpec but name and sessions."""
@@ -111,6 +131,10 @@ class BrokerAdmin:
         Ticks count over all symbols; those of the same millisecond are one. RemoteError if it is not paused.
         """
         return int(self._ask("step", ticks, round(seconds * 1000)))
+
+    def _struct(self, verb: str, *arguments: Any) -> Struct:
+        answer: Struct = codec.decode(self._ask(verb, *arguments))
+        return answer
 
     def _ask(self, verb: str, *arguments: Any) -> Any:
         frames = Frames(connect(self._address, self._timeout))

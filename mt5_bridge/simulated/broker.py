@@ -6,18 +6,21 @@ import logging
 import math
 from collections.abc import Mapping
 from dataclasses import fields, replace
+from enum import Enum
 from types import MappingProxyType
 from typing import Any, Final
 
 from mt5_bridge.simulated.engine.conventions import USUAL, Conventions
 from mt5_bridge.simulated.engine.exchange import Exchange
-from mt5_bridge.simulated.engine.model import Account, Quote
+from mt5_bridge.simulated.engine.model import Account, Quote, Reason
+from mt5_bridge.simulated.engine.reopening import split
 from mt5_bridge.simulated.engine.request import Request
 from mt5_bridge.simulated.engine.retcodes import Retcode
 from mt5_bridge.simulated.faults import FaultKind, FaultRule
 from mt5_bridge.simulated.market.clock import FASTEST, MarketClock
 from mt5_bridge.simulated.market.market import Market
 from mt5_bridge.simulated.passwords import hash_password, verify_password
+from mt5_bridge.simulated.quote_board import QuoteBoard
 from mt5_bridge.simulated.store import Store
 from mt5_bridge.structs import STRUCT_CLASSES, Struct
 
@@ -50,6 +53,13 @@ _SETTINGS: Final = frozenset(
 )
 
 
+class Access(Enum):
+    """What a password allows: everything, or to look and not to trade."""
+
+    MASTER = "master"
+    INVESTOR = "investor"
+
+
 class BrokerError(Exception):
     """A data folder that does not fit; the text says what to do."""
 
@@ -67,7 +77,9 @@ class Broker:
         wall: float,
         conventions: Conventions = USUAL,
         paused: bool = False,
+        board: QuoteBoard | None = None,
     ) -> None:
+        self.board = board
         self.server = server
         self.company = "MT5 Farm simulated broker"
         self.market = market
@@ -78,6 +90,8 @@ class Broker:
         self.clock = MarketClock(resume_msc, speed, wall, paused=paused)
         self._clock_saved = wall
         market.release(resume_msc)
+        if board is not None:
+            market.publish_to(board)
         for name, series in market.series.items():
             tick = series.last_tick
             if tick is not None:
@@ -168,10 +182,20 @@ class Broker:
         account = self.book.accounts.get(login)
         return account is not None and account.one_time_password
 
-    def may_log_in(self, login: int, password: str, server: str) -> bool:
-        """Whether the account exists here and the password is right."""
+    def access(self, login: int, password: str, server: str) -> Access | None:
+        """What the password opens; None if there is no such account or neither of its passwords is right."""
         stored = self._store.password_hash(login)
-        return server == self.server and stored is not None and verify_password(password, stored)
+        if server != self.server or stored is None:
+            return None
+        if verify_password(password, stored):
+            return Access.MASTER
+        investor = self._store.meta(f"investor {login}")
+        return Access.INVESTOR if investor is not None and verify_password(password, investor) else None
+
+    def set_investor_password(self, login: int, password: str) -> bool:
+        """Set the password that opens an account for looking only."""
+        self._store.set_meta(f"investor {login}", hash_password(password))
+        return True
 
     def create_account(self, login: int, password: str, balance: float, currency: str, leverage: int, name: str) -> int:
         """Open an account (`login` 0: the next free number) and return its login.
@@ -194,7 +218,7 @@ class Broker:
                 raise ValueError(f"{name} is no account setting with the value {value!r}")
         for name, value in changes.items():
             setattr(account, name, value)
-        self.book.changes.accounts.add(login)
+        self.book.note_account(login)
         self._store.save(self.book, self.book.take_changes())
         return True
 
@@ -215,6 +239,21 @@ class Broker:
         changed = replace(spec, **changes)
         self.book.set_spec(changed)
         self.market.specs[name] = changed
+        return True
+
+    def trade(self, login: int, request: Mapping[str, Any], reason: Reason) -> Struct:
+        """Carry out a request that the account's owner makes elsewhere than through the API (rule R4)."""
+        result = self.exchange.send(login, Request.of(request)._replace(reason=reason), 1)
+        self._store.save(self.book, self.book.take_changes())
+        return result
+
+    def split(self, name: str, ratio: float) -> bool:
+        """Split a symbol: `ratio` shares for each. ValueError for an unknown symbol or a ratio that is not above 0."""
+        spec = self.book.specs.get(name)
+        if spec is None or not 0.0 < ratio < math.inf:
+            raise ValueError(f"{name} cannot be split by {ratio}")
+        split(self.book, spec, ratio)
+        self._store.save(self.book, self.book.take_changes())
         return True
 
     def send(

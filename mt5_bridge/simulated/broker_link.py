@@ -31,14 +31,15 @@ class LoginState(StrEnum):
 class BrokerLink:
     """Keeps one login alive from a thread of its own, with pauses between tries that double up to two seconds.
 
-    A refused login is not repeated: brokers lock accounts. `on_login` gets the broker's symbols after each login.
+    A refused login is not repeated: brokers lock accounts. `on_login` gets the broker's symbols after each login,
+    and the key of its board of quotes or None.
     """
 
     def __init__(
         self,
         address_of: Callable[[str], str | None],
         journal: Journal,
-        on_login: Callable[[tuple[str, ...]], None],
+        on_login: Callable[[tuple[str, ...], Any], None],
         on_algo_trading: Callable[[bool], None],
     ) -> None:
         self.session = secrets.token_hex(16)
@@ -172,6 +173,7 @@ class BrokerLink:
                 "login", credentials.login, credentials.password, server, self.session, timeout=_LOGIN_SECONDS
             )
             symbols = requester.request("symbols", timeout=_LOGIN_SECONDS)
+            board = requester.request("board", timeout=_LOGIN_SECONDS)
         except RemoteError as error:
             requester.close()
             self._journal.write("Network", f"{who}: authorization on {server} failed (Invalid account)", severity=2)
@@ -181,7 +183,7 @@ class BrokerLink:
             requester.close()
             self._complain(f"{who}: no connection to {server}")
             return None
-        self._on_login(symbols)
+        self._on_login(symbols, board)
         with self._changed:
             if self._wish != wish or self._stopping or requester.closed:
                 requester.close()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
+from dataclasses import replace
 from types import MappingProxyType
 from typing import Any
 
@@ -11,6 +12,7 @@ from mt5_bridge.simulated.engine import symbol_view, views
 from mt5_bridge.simulated.engine.filters import matches_group
 from mt5_bridge.simulated.engine.model import Account
 from mt5_bridge.simulated.engine.request import Request
+from mt5_bridge.simulated.engine.retcodes import Retcode
 from mt5_bridge.simulated.link import RemoteError
 from mt5_bridge.simulated.market.bars import TIMEFRAMES
 from mt5_bridge.simulated.market.series import MAX_BARS, Series
@@ -48,7 +50,7 @@ class Calls:
             "positions_get": lambda account, _, kwargs, __: views.positions(self._book, account, kwargs),
             "order_calc_margin": self._order_calc_margin,
             "order_calc_profit": self._order_calc_profit,
-            "order_check": lambda account, args, *_: broker.exchange.check(account.login, Request.of(args[0])),
+            "order_check": self._order_check,
             "history_orders_total": lambda account, args, *_: len(self._history(views.history_orders, account, args)),
             "history_orders_get": lambda account, args, kwargs, _: self._history(
                 views.history_orders, account, args, kwargs
@@ -59,12 +61,25 @@ class Calls:
             ),
         }
 
-    def call(self, login: int, function: str, args: Args, kwargs: Kwargs, selected: Collection[str]) -> Any:
-        """The function's value; its arguments have been checked by the package's side. Raises RemoteError."""
+    def call(
+        self,
+        login: int,
+        function: str,
+        args: Args,
+        kwargs: Kwargs,
+        selected: Collection[str],
+        *,
+        investor: bool = False,
+    ) -> Any:
+        """The function's value; its arguments have been checked by the package's side. Raises RemoteError.
+
+        An `investor` may look and not trade (rule H4).
+        """
         handler = self._functions.get(function)
         if handler is None:
             raise RemoteError(-7, "Terminal: Unsupported function")
-        return handler(self._book.accounts[login], args, kwargs, selected)
+        account = self._book.accounts[login]
+        return handler(replace(account, trade_allowed=False) if investor else account, args, kwargs, selected)
 
     def _history(
         self,
@@ -92,7 +107,8 @@ class Calls:
         spec = self._book.specs[name]
         visible = name in selected
         chosen = visible or name in self._crosses(account, selected)
-        return symbol_view.symbol_info(spec, series, valuation, account.currency, selected=chosen, visible=visible)
+        now = self._book.now_msc // 1000
+        return symbol_view.symbol_info(spec, series, valuation, account.currency, now, selected=chosen, visible=visible)
 
     def _crosses(self, account: Account, selected: Collection[str]) -> set[str]:
         """Symbols that convert the money of selected ones: they are selected without being shown (rule D10)."""
@@ -120,7 +136,8 @@ class Calls:
         return tick
 
     def _market_book_get(self, _: Account, args: Args, *__: object) -> Any:
-        return symbol_view.depth(self._book.specs[args[0]], self._series(args[0]))
+        name = args[0]
+        return symbol_view.depth(self._book.specs[name], self._series(name), self._book.orders_of[name].values())
 
     def _check_bars(self, timeframe: int, count: int, start: int = 0) -> None:
         if timeframe not in TIMEFRAMES:
@@ -163,6 +180,12 @@ class Calls:
         action, name, volume, opened, closed = args
         spec = self._checked(action, name, volume, opened, closed)
         return self._book.valuation.profit(account, spec, volume, opened, closed, buy=action == 0)
+
+    def _order_check(self, account: Account, args: Args, *_: object) -> Any:
+        request = Request.of(args[0])
+        if account.trade_expert and not account.trade_allowed:
+            return request.refused_check(Retcode.TRADE_DISABLED)
+        return self._broker.exchange.check(account.login, request)
 
     def _checked(self, action: int, name: str, volume: float, *prices: float) -> Any:
         if action not in (0, 1) or volume <= 0 or min(prices) <= 0:

@@ -53,11 +53,9 @@ INJECTED_ONLY = frozenset(
         Retcode.ORDER_CHANGED,
         Retcode.TOO_MANY_REQUESTS,
         Retcode.LOCKED,
-        Retcode.ONLY_REAL,
-        Retcode.REJECT_CANCEL,
     }
 )
-"""Return codes that nothing in the engine brings about (rules L2, L9, L11, L16, L21)."""
+"""Return codes that nothing in the engine brings about (rules L2, L9, L11)."""
 
 
 class FaultError(ValueError):
@@ -146,6 +144,11 @@ class FaultPlan:
         self._number += 1
         self._armed[self._number] = _Armed(rule)
         return self._number
+
+    @property
+    def is_armed(self) -> bool:
+        """Whether a fault may still happen."""
+        return any(not one.is_over for one in self._armed.values())
 
     def clear(self, number: int = 0) -> int:
         """End one rule, or all of them for 0; returns how many."""

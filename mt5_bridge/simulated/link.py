@@ -2,7 +2,8 @@
 
 A frame is four bytes of length (big endian) and that many bytes of brine (plain values only). A request is
 `(number, verb, arguments)`, its answer `(number, True, value)` or `(number, False, (code, text))`; a notice, which
-nobody asked for, is `(0, True, text or control)`. Values of the API travel as the bridge's codec encodes them.
+nobody asked for, is `(0, True, text or control)`. Values of the API travel as the bridge's codec encodes them, those in
+answers to `call` wrapped once more.
 """
 
 from __future__ import annotations
@@ -15,7 +16,10 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 from rpyc.core import brine
+
+from mt5_bridge import codec
 
 ALGO_TRADING = "algo_trading"
 """First item of a notice (ALGO_TRADING, on) that presses the terminal's button; other notices are text."""
@@ -69,6 +73,22 @@ def unpack(body: bytes) -> Message:
     if type(message) is not tuple or len(message) != 3 or type(message[0]) is not int:
         raise LinkError("not a message of this protocol")
     return message
+
+
+def wrapped(value: Any) -> Any:
+    """A value of the API for an answer: bytes into which a terminal that passes them on need not look."""
+    encoded = codec.encode(value)
+    return encoded if isinstance(value, np.ndarray) else brine.dump(encoded)  # an array is bytes already
+
+
+def unwrapped(data: Any) -> Any:
+    """The value in an answer. Raises LinkError for bytes that hold none."""
+    if type(data) is not bytes:
+        return codec.decode(data)
+    try:
+        return codec.decode(brine.load(data))
+    except Exception as error:  # a stranger's bytes make brine raise anything
+        raise LinkError("not a value of this protocol") from error
 
 
 def connect(address: str, timeout: float) -> socket.socket:

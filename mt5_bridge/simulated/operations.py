@@ -7,6 +7,7 @@ from typing import Any
 
 from mt5_bridge import codec
 from mt5_bridge.simulated.broker import Broker
+from mt5_bridge.simulated.engine.model import Reason
 from mt5_bridge.simulated.faults import FaultError, FaultPlan, FaultRule
 from mt5_bridge.simulated.link import RemoteError
 from mt5_bridge.simulated.pace import VERBS as PACE_VERBS
@@ -39,6 +40,18 @@ class Operations:
                 return self._broker.book_money(login, amount, comment, kind)
             case "set_symbol", (str(name), changes):
                 return self._try(self._broker.set_symbol, name, codec.decode(changes))
+        return self._for_owners(verb, arguments)
+
+    def _for_owners(self, verb: str, arguments: Any) -> Any:
+        match verb, arguments:
+            case "investor_password", (int(login), str(password)):
+                self._account(login)
+                return self._broker.set_investor_password(login, password)
+            case "trade", (int(login), request, int(reason)):
+                self._account(login)
+                return codec.encode(self._try(self._broker.trade, login, codec.decode(request), Reason(reason)))
+            case "split", (str(name), float(ratio)):
+                return self._try(self._broker.split, name, ratio)
         return self._read(verb, arguments)
 
     def _read(self, verb: str, arguments: Any) -> Any:

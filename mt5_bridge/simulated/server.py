@@ -24,6 +24,7 @@ from mt5_bridge.simulated.market.clock import FASTEST
 from mt5_bridge.simulated.market.history import HistoryError
 from mt5_bridge.simulated.market.market import Market
 from mt5_bridge.simulated.market.replay import replay_market
+from mt5_bridge.simulated.market.server_clock import broker_time
 from mt5_bridge.simulated.market.synthetic import (
     DEFAULT_SYMBOLS,
     default_start,
@@ -32,6 +33,7 @@ from mt5_bridge.simulated.market.synthetic import (
 )
 from mt5_bridge.simulated.pace import MAX_SPEED
 from mt5_bridge.simulated.parser import Parser
+from mt5_bridge.simulated.quote_board import QuoteBoard
 from mt5_bridge.simulated.serving import Server
 from mt5_bridge.simulated.store import Store
 
@@ -86,7 +88,7 @@ def _market(arguments: argparse.Namespace, store: Store) -> Market:
         raise BrokerError(f"The synthetic market has no {', '.join(unknown)}; choose among {known}.")
     start = store.meta("synthetic_start")
     if start is None:
-        start = str(default_start(int(time.time())))
+        start = str(default_start(broker_time(int(time.time()))))
         store.set_meta("synthetic_start", start)
     return synthetic_market(symbols, arguments.seed, int(start), _clock(store))
 
@@ -133,6 +135,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         token = _admin_token(arguments.data)
         market = _market(arguments, store)
         conventions = Conventions.read(arguments.data / CONVENTIONS_FILE)
+        board = QuoteBoard(arguments.data, tuple(market.specs))
 
         def reopen() -> Broker:
             return Broker(
@@ -143,6 +146,7 @@ def main(argv: Sequence[str] | None = None) -> int:
                 wall=time.monotonic(),
                 conventions=conventions,
                 paused=arguments.paused,
+                board=board,
             )
 
         server = Server(reopen, token)

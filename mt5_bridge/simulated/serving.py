@@ -15,8 +15,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from mt5_bridge import codec
-from mt5_bridge.simulated.broker import Broker
+from mt5_bridge.simulated.broker import Access, Broker
 from mt5_bridge.simulated.calls import Calls
+from mt5_bridge.simulated.engine.request import Request
+from mt5_bridge.simulated.engine.retcodes import Retcode
 from mt5_bridge.simulated.faults import FAULT_TAG, ORDER_SEND, FaultKind, FaultPlan, FaultRule
 from mt5_bridge.simulated.link import (
     ALGO_TRADING,
@@ -27,6 +29,7 @@ from mt5_bridge.simulated.link import (
     frame_length,
     pack,
     unpack,
+    wrapped,
 )
 from mt5_bridge.simulated.operations import Operations
 
@@ -47,6 +50,8 @@ class Connection:
         self.writer = writer
         self.login = 0
         self.session = ""
+        self.investor = False
+        """Logged in with the password that may look and not trade."""
         self.admin = False
 
     @property
@@ -78,6 +83,12 @@ class Server:
         self._broker = broker
         self._calls = Calls(broker)
         self._operations = Operations(broker, self._faults)
+        self._open_board(on=True)
+
+    def _open_board(self, *, on: bool) -> None:
+        """Let terminals read quotes without asking, unless faults may come between."""
+        if self._broker.board is not None:
+            self._broker.board.open(on=on and not self._faults.is_armed)
 
     def stop(self) -> None:
         """Ask `run` to end."""
@@ -95,6 +106,7 @@ class Server:
             market = asyncio.create_task(self._move_market())
             await self._stop.wait()
             market.cancel()
+            self._open_board(on=False)
             listener.close()
             for connection in list(self._connections):
                 connection.writer.transport.abort()
@@ -199,7 +211,8 @@ class Server:
     def _log_in(self, connection: Connection, login: int, password: str, server: str, session: str) -> Any:
         if time.monotonic() < self._blocked.get(login, 0.0):
             raise LinkError("no way to this account for now")
-        if not session or not self._broker.may_log_in(login, password, server):
+        access = self._broker.access(login, password, server) if session else None
+        if access is None:
             raise RemoteError(*REFUSED)
         if self._broker.needs_more_than_a_password(login):
             raise RemoteError(*MORE_THAN_A_PASSWORD)
@@ -210,6 +223,7 @@ class Server:
                 other.writer.transport.abort()
                 self._connections.discard(other)
         connection.login, connection.session = login, session
+        connection.investor = access is Access.INVESTOR
         if self._broker.ended:
             self._tell_end(connection)
         self._tell_algo_trading(connection)
@@ -228,17 +242,28 @@ class Server:
                 faults = self._struck(connection, function, {})
                 wrong = faults.get(FaultKind.WRONG_ACCOUNT)
                 login = connection.login if wrong is None else wrong.other
-                return _marred(codec.encode(self._calls.call(login, function, *values, selected)), faults)
+                answer = self._calls.call(login, function, *values, selected, investor=connection.investor)
+                return _marred(wrapped(answer), faults)
             case "send", (int(sequence), int(request_id), request):
                 self._broker.advance(time.monotonic())
                 fields = codec.decode(request)
+                if connection.investor:
+                    refused = Request.of(fields)
+                    return codec.encode(self._broker.exchange.refusal(refused, request_id, Retcode.TRADE_DISABLED))
                 faults = self._struck(connection, ORDER_SEND, fields)
                 sent = self._broker.send(connection.login, connection.session, sequence, request_id, fields, faults)
                 return _marred(codec.encode(sent), faults)
             case "outcome", (int(sequence),):
                 return codec.encode(self._broker.outcome(connection.session, sequence))
+        return self._tell(verb, arguments)
+
+    def _tell(self, verb: str, arguments: Any) -> Any:
+        """What a terminal asks for itself."""
+        match verb, arguments:
             case "symbols", ():
                 return tuple(self._broker.market.specs)
+            case "board", ():
+                return None if self._broker.board is None else tuple(self._broker.board.key)
             case "ping", ():
                 return True
         raise RemoteError(-7, "Terminal: Unsupported function")
@@ -280,7 +305,10 @@ class Server:
                 self._restart_after = seconds
                 asyncio.get_running_loop().call_later(_LAST_WORD_SECONDS, self._stop.set)
                 return True
-        return self._operations.do(verb, arguments)
+        try:
+            return self._operations.do(verb, arguments)
+        finally:
+            self._open_board(on=not self._stop.is_set())
 
 
 @dataclass(frozen=True)

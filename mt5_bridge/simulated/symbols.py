@@ -8,7 +8,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from mt5_bridge.simulated.market.calendar import ALWAYS, FX_WEEK, INDEX_WEEK, METALS_WEEK, WeeklySessions
+from mt5_bridge.simulated.market.calendar import (
+    ALWAYS,
+    DAY,
+    FX_WEEK,
+    INDEX_WEEK,
+    METALS_WEEK,
+    STOCK_WEEK,
+    WeeklySessions,
+)
 
 FOREX = 0
 FUTURES = 1
@@ -24,6 +32,7 @@ EXCH_BONDS = 37
 EXCH_STOCKS_MOEX = 38
 EXCH_BONDS_MOEX = 39
 COLLATERAL = 64
+FOREX_MODES = frozenset({FOREX, FOREX_NO_LEVERAGE})
 FUTURES_MODES = frozenset({FUTURES, EXCH_FUTURES})
 BOND_MODES = frozenset({EXCH_BONDS, EXCH_BONDS_MOEX})
 OPTION_MODES = frozenset({EXCH_OPTIONS, EXCH_OPTIONS_MARGIN})
@@ -71,6 +80,8 @@ class SymbolSpec:
     """When it is quoted; None: when it trades (rule Q3)."""
     calc_mode: int = FOREX
     trade_mode: int = TRADE_MODE_FULL
+    live_only: bool = False
+    """Whether only accounts with real money may open and place (rule L16)."""
     execution: int = MARKET_EXECUTION
     filling_mode: int = 3
     expiration_mode: int = 15
@@ -113,7 +124,13 @@ class SymbolSpec:
     """Money in the deposit currency for each deal, beside the commission."""
     face_value: float = 0.0
     accrued_interest: float = 0.0
-    """Of a bond, in the profit currency (rule U1)."""
+    """Of a bond, in the profit currency (rule U1), at the time `accrued_since`."""
+    coupon: float = 0.0
+    """Interest of a bond in percent of its face value a year; it accrues at the end of each day."""
+    accrued_since: int = 0
+    """Broker time (s) at which the interest was `accrued_interest`."""
+    variation_margin: bool = False
+    """Whether gains and losses are settled at the end of each working day (rule R4)."""
     option_mode: int = 0
     option_right: int = 0
     option_strike: float = 0.0
@@ -145,6 +162,15 @@ class SymbolSpec:
     def quoted(self) -> WeeklySessions:
         """When the symbol is quoted."""
         return self.quote_sessions or self.sessions
+
+    @property
+    def daily_interest(self) -> float:
+        """What one unit of a bond accrues in a day, in the profit currency."""
+        return self.face_value * self.coupon / 100.0 / 365.0 if self.calc_mode in BOND_MODES else 0.0
+
+    def accrued_at(self, time: int) -> float:
+        """Accrued interest of one unit at a broker time (s), in the profit currency."""
+        return self.accrued_interest + self.daily_interest * (time // DAY - self.accrued_since // DAY)
 
     @property
     def hedged(self) -> float:
@@ -200,6 +226,24 @@ _KNOWN = (
         "EUR",
         sessions=INDEX_WEEK,
         calc_mode=CFD_LEVERAGE,
+    ),
+    SymbolSpec(
+        "AAPL",
+        "Apple Inc.",
+        "Stocks\\AAPL",
+        2,
+        1.0,
+        "USD",
+        "USD",
+        "USD",
+        sessions=STOCK_WEEK,
+        calc_mode=EXCH_STOCKS,
+        execution=EXCHANGE_EXECUTION,
+        chart_mode=1,
+        filling_mode=7,
+        volume_min=1.0,
+        volume_max=100_000.0,
+        volume_step=1.0,
     ),
 )
 CATALOGUE = {spec.name: spec for spec in _KNOWN}

@@ -20,13 +20,16 @@ from mt5_bridge import codec
 from mt5_bridge.contract import STRUCTS
 from mt5_bridge.simulated.broker_link import BrokerLink, LoginState
 from mt5_bridge.simulated.engine.conventions import USUAL, Conventions, ConventionsError
+from mt5_bridge.simulated.engine.model import Action
 from mt5_bridge.simulated.engine.request import Request
 from mt5_bridge.simulated.engine.retcodes import Retcode
 from mt5_bridge.simulated.faults import FAULT_TAG, FaultKind
+from mt5_bridge.simulated.installations import announce
 from mt5_bridge.simulated.ipc import AnswerLostError, IpcError, IpcServer
-from mt5_bridge.simulated.link import LinkError, Message, RemoteError
+from mt5_bridge.simulated.link import LinkError, Message, RemoteError, unwrapped, wrapped
 from mt5_bridge.simulated.market_watch import MarketWatch
 from mt5_bridge.simulated.parser import Parser
+from mt5_bridge.simulated.quote_board import BoardKey, BoardReader, board_reader
 from mt5_bridge.simulated.terminal_folder import (
     BUILD,
     Credentials,
@@ -36,7 +39,7 @@ from mt5_bridge.simulated.terminal_folder import (
     read_startup,
     server_address,
 )
-from mt5_bridge.structs import AccountInfo, OrderCheckResult, OrderSendResult, TerminalInfo
+from mt5_bridge.structs import AccountInfo, OrderSendResult, TerminalInfo
 
 BUILD_DATE = "19 Jun 2026"
 MAX_BARS = 100_000
@@ -80,6 +83,8 @@ class Terminal:
         self._watch = MarketWatch(folder / "config" / "market_watch.json")
         self._watching = threading.Lock()
         self._kept: dict[Message, Any] = {}
+        self._board: BoardReader | None = None
+        self._loaded: set[str] = set()
         self._sending = threading.Lock()
         self._stopping = threading.Event()
         self._sequence = itertools.count(1)
@@ -98,10 +103,11 @@ class Terminal:
     def _press_algo_trading(self, on: bool) -> None:
         self._algo_trading = on and self._startup.trade_allowed
 
-    def _logged_in(self, symbols: tuple[str, ...]) -> None:
+    def _logged_in(self, symbols: tuple[str, ...], board: Any) -> None:
         with self._watching:
             self._watch.offer(symbols)
         self._kept.clear()
+        self._board = None if board is None else board_reader(BoardKey(*board))
 
     def handle(self, books: list[str], verb: str, arguments: Any) -> Any:
         """Answer one request of a program; `books` are its depth-of-market subscriptions. Raises RemoteError."""
@@ -150,16 +156,38 @@ class Terminal:
             return self._market_book(books, function, codec.decode(args)[0], (args, kwargs))
         here = self._here.get(function)
         if here is not None:
-            return codec.encode(here(*codec.decode(args)))
+            return wrapped(here(*codec.decode(args)))
         if function in _NEEDS_BUILD and self._startup.build < _NEEDS_BUILD[function]:
             raise RemoteError(*INCOMPATIBLE)  # B18
         if function == "order_check" and not self._algo_trading:
-            return codec.encode(_not_checked(Request.of(codec.decode(args)[0])))
-        return self._forward(function, args, kwargs)
+            return wrapped(Request.of(codec.decode(args)[0]).refused_check(Retcode.CLIENT_DISABLES_AT))
+        if function == "order_check":
+            request = Request.of(codec.decode(args)[0])
+            if self._is_unselected(request):
+                return wrapped(request.refused_check(Retcode(self._conventions.unselected_trade)))
+        value = self._forward(function, args, kwargs)
+        if function.startswith("copy_rates_") and self._conventions.fresh_history != "ready":
+            return self._while_loading(codec.decode(args)[0], value)
+        return value
+
+    def _while_loading(self, name: str, value: Any) -> Any:
+        """Bars as they are had while the history of a symbol loads: all of them from the second call on (rule E7)."""
+        if name in self._loaded:
+            return value
+        self._loaded.add(name)
+        if self._conventions.fresh_history == "missing":
+            raise RemoteError(*CALL_FAILED)
+        bars = unwrapped(value)
+        return wrapped(bars[len(bars) // 2 :])
 
     def _forward(self, function: str, args: Any, kwargs: Any) -> Any:
         key = (function, args, kwargs)
         selected = self._selected() if function.startswith("symbol") else ()
+        if function == "symbol_info_tick":
+            tick = self._read_tick(codec.decode(args)[0], selected)
+            if tick is not None:
+                self._kept[key] = tick
+                return tick
         begun = time.perf_counter()
         try:
             value = self.link.request("call", function, args, kwargs, selected, timeout=_CALL_SECONDS)
@@ -173,6 +201,14 @@ class Terminal:
             self._kept[key] = value
         return value
 
+    def _read_tick(self, name: str, selected: tuple[str, ...]) -> Any:
+        """What the broker would answer now, if its board tells."""
+        board = self._board
+        if board is None or name not in selected or self.link.state is not LoginState.AUTHORISED:
+            return None
+        tick = board.tick(name)
+        return None if tick is None else wrapped(tick)
+
     def _without_broker(self, key: Message, error: LinkError) -> Any:
         """The last answer, as long as the account may still come back (rules B17, B19, H4)."""
         function = key[0]
@@ -180,7 +216,7 @@ class Terminal:
             kept = self._kept[key]
             return _may_not_trade(kept) if function == "account_info" else kept
         if function == "account_info" and self._conventions.no_account == "blank":
-            return codec.encode(AccountInfo(kind() for _, kind in STRUCTS["AccountInfo"]))
+            return wrapped(AccountInfo(kind() for _, kind in STRUCTS["AccountInfo"]))
         raise RemoteError(*CALL_FAILED) from error
 
     def _endured(self, value: Any) -> Any:
@@ -221,7 +257,10 @@ class Terminal:
             raise RemoteError(*CALL_FAILED)  # D7
         if not enable and not selected:
             return self._conventions.unselect_unselected  # D8
-        if not enable and self._forward("positions_get", codec.encode(()), codec.encode({"symbol": name})) != ("t", ()):
+        if not enable and name == self._startup.chart:
+            raise RemoteError(*CALL_FAILED)  # D8
+        held = codec.encode(()), codec.encode({"symbol": name})
+        if not enable and unwrapped(self._forward("positions_get", *held)):
             raise RemoteError(*CALL_FAILED)  # D8
         with self._watching:
             self._watch.set(name, enable=enable)
@@ -234,27 +273,29 @@ class Terminal:
             return self._forward(function, *call)
         if function == "market_book_release":
             if name not in books:
-                return False  # G4
+                return wrapped(False)  # G4
             books.remove(name)
-            return True
+            return wrapped(True)
         if name not in self._selected():
-            return False  # D9
-        info = codec.decode(self._forward("symbol_info", codec.encode((name,)), codec.encode({})))
+            return wrapped(False)  # D9
+        info = unwrapped(self._forward("symbol_info", codec.encode((name,)), codec.encode({})))
         if not info.ticks_bookdepth:
-            return False  # G3
+            return wrapped(False)  # G3
         books.append(name)
-        return True
+        return wrapped(True)
 
     def _order_send(self, fields: dict[str, Any]) -> Any:
         """Send a request once. If the link breaks on the way, the broker is asked what became of it, not told again."""
-        if self._startup.tradeapi_disabled:
+        if self._startup.tradeapi_disabled and not self._conventions.python_disabled_retcode:
             raise RemoteError(*API_DISABLED)  # I5
         request = Request.of(fields)
-        if not self._algo_trading:
+        if not self._algo_trading or self._startup.tradeapi_disabled:
             return _refusal(Retcode.CLIENT_DISABLES_AT, request)
         with self._sending:
             if self.link.state is not LoginState.AUTHORISED:
                 return _refusal(Retcode.CONNECTION, request)
+            if self._is_unselected(request):
+                return _refusal(Retcode(self._conventions.unselected_trade), request)
             sequence = next(self._sequence)
             try:
                 answer = self.link.request(
@@ -266,6 +307,15 @@ class Terminal:
             if result.request_id == self._request_id:
                 self._request_id += 1
         return result
+
+    def _is_unselected(self, request: Request) -> bool:
+        """Whether the request opens or places on a known symbol that is not selected, not as a cross either (D9)."""
+        name = request.symbol
+        with self._watching:
+            seen = name in self._watch.selected or not self._watch.knows(name)
+        if seen or request.action not in (Action.DEAL, Action.PENDING):
+            return False
+        return not unwrapped(self._forward("symbol_info", codec.encode((name,)), codec.encode({}))).select
 
     def _settle(self, sequence: int, request: Request) -> Any:
         """The outcome of a request whose answer was lost.
@@ -288,14 +338,8 @@ def _who(credentials: Credentials) -> tuple[int, str]:
 
 def _may_not_trade(kept: Any) -> Any:
     """An account as it was last seen, without leave to trade."""
-    fields = codec.decode(kept)._asdict() | {"trade_allowed": False}
-    return codec.encode(AccountInfo(fields.values()))
-
-
-def _not_checked(request: Request) -> Any:
-    """What `order_check` gives while programs may not trade (rule L13)."""
-    code = Retcode.CLIENT_DISABLES_AT
-    return OrderCheckResult((int(code), 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, code.comment, request.struct()))
+    fields = unwrapped(kept)._asdict() | {"trade_allowed": False}
+    return wrapped(AccountInfo(fields.values()))
 
 
 def _refusal(code: Retcode, request: Request) -> Any:
@@ -331,6 +375,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         conventions = Conventions.read(folder / "config" / "conventions.json")
         terminal = Terminal(folder, startup, journal, conventions)
         server = IpcServer(arguments.ipc, terminal.handle)
+        announce(folder, arguments.ipc)
     except (FolderError, IpcError, ConventionsError) as error:
         sys.stderr.write(f"{error}\n")
         return 2

@@ -28,13 +28,15 @@ class Credentials:
 
 @dataclass(frozen=True)
 class Startup:
-    """`config/startup.ini`: the account, if one is given, and whether programs may trade."""
+    """`config/startup.ini`: the account, if one is given, whether programs may trade, the chart that is open."""
 
     credentials: Credentials | None
     trade_allowed: bool
     tradeapi_disabled: bool
     build: int = BUILD
     """The build that the terminal says it is: `Build` in the section `[Simulated]`."""
+    chart: str = ""
+    """Symbol of the chart that is opened at the start: `Symbol` in the section `[StartUp]`."""
 
 
 def read_startup(folder: Path) -> Startup:
@@ -60,6 +62,7 @@ def read_startup(folder: Path) -> Startup:
         trade_allowed=experts.get("Enabled", "1") != "0" and experts.get("AllowLiveTrading", "1") != "0",
         tradeapi_disabled=experts.get("Api", "0") == "1",
         build=parser.getint("Simulated", "Build", fallback=BUILD),
+        chart=parser.get("StartUp", "Symbol", fallback="").strip(),
     )
 
 

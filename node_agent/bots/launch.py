@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 
+from mt5_bridge.auth import BOT_PREFIX, bot_token
 from node_agent.files import private_folder, write_atomically
 from node_agent.layout import BotLayout, TerminalLayout
 from node_agent.plan import bot_fingerprint
@@ -25,6 +26,9 @@ def start_bot(
     private_folder(layout.root)
     # A status of an earlier run must not pass for one of this run.
     layout.status.unlink(missing_ok=True)
+    # Made of the worker's, and of no use for anything but to act as this bot.
+    secret = bot_token(terminal.token.read_text().strip(), f"{BOT_PREFIX}{bot.bot_id}")
+    write_atomically(layout.token, secret.encode())
     write_atomically(layout.config, json.dumps(_config(terminal, layout, desired, bot)).encode())
     return roster.start(
         Slot(Role.BOT, desired.terminal_id, bot.bot_id),
@@ -40,7 +44,7 @@ def _config(
     return {
         **bot.model_dump(mode="json"),
         "worker": f"unix:{terminal.worker_socket}",
-        "token_file": str(terminal.token),
+        "token_file": str(layout.token),
         "epoch": desired.epoch,
         "status_file": str(layout.status),
         "log_file": str(layout.log),

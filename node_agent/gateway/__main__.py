@@ -34,6 +34,7 @@ from node_agent.gateway.server import GatewayServer
 from node_agent.logs import configure_logs
 
 _log = structlog.get_logger(__name__)
+_TURN_SECONDS = 0.0005
 
 
 class RoutesReader:
@@ -67,6 +68,8 @@ def read_token(route: Route) -> str:
 
 def serve(config: GatewayConfig) -> None:
     """Until SIGTERM or SIGINT. Raises OSError when it cannot listen."""
+    # A thread that carries a large answer must not keep the interpreter from the others for Python's usual 5 ms.
+    sys.setswitchinterval(_TURN_SECONDS)
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
@@ -77,11 +80,31 @@ def serve(config: GatewayConfig) -> None:
         address = server.listen()
         write_atomically(config.ready, Ready(pid=os.getpid(), address=address).model_dump_json().encode())
         _log.info("gateway_listening", address=address)
+        shown = _stamp(config.certificate)
         while not stop.wait(config.reload_interval):
             server.end_stale_sessions(routes.current())
+            shown = _show_new_certificate(server, config.certificate, shown)
     finally:
         server.close()
         redeemed.close()
+
+
+def _stamp(path: Path) -> tuple[int, int]:
+    status = path.stat()
+    return status.st_ino, status.st_mtime_ns
+
+
+def _show_new_certificate(server: GatewayServer, path: Path, shown: tuple[int, int]) -> tuple[int, int]:
+    """Sessions that are open keep the one they have seen."""
+    try:
+        stamp = _stamp(path)
+        if stamp != shown:
+            server.load_certificate()
+            _log.info("certificate_renewed")
+    except OSError as error:
+        _log.error("certificate_unusable", error=str(error))
+        return shown
+    return stamp
 
 
 def main() -> int:

@@ -25,6 +25,7 @@ class Admission:
         self._redeemed = redeemed
         self._clock = clock
         self._open: Counter[str] = Counter()
+        self._clients: Counter[tuple[str, str]] = Counter()
         self._counting = threading.Lock()
 
     def admit(self, ticket_text: str) -> tuple[Ticket, Route]:
@@ -45,21 +46,26 @@ class Admission:
             raise RefusedError(
                 "terminal_not_here", "this node has not heard of the terminal's new assignment yet; try again"
             )
+        if ticket.access_epoch < route.access_epoch or ticket.ticket_id in routes.revoked:
+            raise RefusedError("ticket_revoked", "the permission has been taken back; ask for a new ticket")
         with self._counting:
-            self._check_room(ticket.terminal_id)
+            self._check_room(ticket)
             self._redeem(ticket)
             self._open[ticket.terminal_id] += 1
+            self._clients[_client(ticket)] += 1
         return ticket, route
 
-    def leave(self, terminal_id: str) -> None:
+    def leave(self, ticket: Ticket) -> None:
         with self._counting:
-            self._open[terminal_id] -= 1
-            if self._open[terminal_id] <= 0:
-                del self._open[terminal_id]
+            self._open[ticket.terminal_id] -= 1
+            self._clients[_client(ticket)] -= 1
+            # Without what counts nothing any more.
+            self._open, self._clients = +self._open, +self._clients
 
-    def _check_room(self, terminal_id: str) -> None:
+    def _check_room(self, ticket: Ticket) -> None:
         full = self._open.total() >= self._config.max_sessions
-        if full or self._open[terminal_id] >= self._config.max_sessions_per_terminal:
+        full = full or self._open[ticket.terminal_id] >= self._config.max_sessions_per_terminal
+        if full or self._clients[_client(ticket)] >= self._config.max_sessions_per_client:
             raise RefusedError("busy", "too many sessions are open; close one or try again later")
 
     def _redeem(self, ticket: Ticket) -> None:
@@ -69,3 +75,7 @@ class Admission:
             raise RefusedError("busy", "the gateway cannot record tickets at the moment; try again later") from error
         if not first:
             raise RefusedError("ticket_used", "the ticket was used before; ask for a new one")
+
+
+def _client(ticket: Ticket) -> tuple[str, str]:
+    return ticket.terminal_id, ticket.principal

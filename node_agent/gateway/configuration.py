@@ -36,6 +36,12 @@ class GatewayConfig(BaseModel):
     worker_timeout: float = 5.0
     max_sessions: int = Field(default=256, ge=1)
     max_sessions_per_terminal: int = Field(default=32, ge=1)
+    max_sessions_per_client: int = Field(default=16, ge=1)
+    """Of one principal with one terminal."""
+    max_session_seconds: float = 12 * 3600.0
+    max_handshakes: int = Field(default=128, ge=1)
+    """Connections whose ticket is not redeemed yet."""
+    max_handshakes_per_address: int = Field(default=48, ge=1)
     reload_interval: float = 0.25
 
 
@@ -54,6 +60,8 @@ class Route(BaseModel):
     epoch: int
     worker: Path
     token_file: Path
+    access_epoch: int = 0
+    """Tickets and sessions of a lower one are not honoured."""
 
 
 class RoutesFile(BaseModel):
@@ -61,6 +69,7 @@ class RoutesFile(BaseModel):
 
     ticket_keys: list[TicketKey] = []
     terminals: dict[str, Route] = {}
+    revoked_tickets: list[str] = []
 
 
 @dataclass(frozen=True)
@@ -69,6 +78,8 @@ class Routes:
 
     keys: Mapping[str, Ed25519PublicKey]
     terminals: Mapping[str, Route]
+    revoked: frozenset[str] = frozenset()
+    """Ids of tickets that open nothing and whose sessions end."""
 
     @classmethod
     def parse(cls, raw: bytes) -> Routes:
@@ -78,7 +89,7 @@ class Routes:
         except ValidationError as error:
             raise ValueError("the routes file is broken") from error
         keys = {entry.kid: Ed25519PublicKey.from_public_bytes(from_text(entry.key)) for entry in file.ticket_keys}
-        return cls(keys, file.terminals)
+        return cls(keys, file.terminals, frozenset(file.revoked_tickets))
 
 
 NO_ROUTES = Routes({}, {})

@@ -16,7 +16,7 @@ from node_agent.files import write_atomically
 from node_agent.gateway.configuration import EXIT_PORT, GatewayConfig, Ready, Route, RoutesFile
 from node_agent.layout import DataLayout
 from node_agent.process import Role, Slot
-from node_agent.protocol.messages import DesiredTerminal, TicketKey
+from node_agent.protocol.messages import DesiredSnapshot, TicketKey
 from node_agent.restarts import NO_EXITS
 from node_agent.roster import Candidate, Exit, Roster
 
@@ -44,7 +44,7 @@ class GatewayKeeper:
         """Find a gateway whose handle was lost."""
         self._roster.adopt([Candidate(SLOT, tuple(self._command()))])
 
-    def route(self, keys: Iterable[TicketKey], terminals: Iterable[DesiredTerminal]) -> None:
+    def route(self, keys: Iterable[TicketKey], snapshot: DesiredSnapshot) -> None:
         """Make the running gateway honour exactly these keys and terminals, from the next hello on."""
         routes = RoutesFile(
             ticket_keys=list(keys),
@@ -53,10 +53,12 @@ class GatewayKeeper:
                     epoch=terminal.epoch,
                     worker=self._layout.terminal(terminal.terminal_id).worker_socket,
                     token_file=self._layout.terminal(terminal.terminal_id).token,
+                    access_epoch=terminal.access_epoch,
                 )
-                for terminal in terminals
+                for terminal in snapshot.terminals
                 if terminal.running
             },
+            revoked_tickets=snapshot.revoked_tickets,
         )
         body = routes.model_dump_json().encode()
         if body == self._written:

@@ -1,16 +1,10 @@
-"""Listens with TLS 1.3 and carries bytes between admitted clients and their workers, one thread for each session.
-
-A thread that waits for both sides of its session at once passes a small frame on with two system calls and without an
-event loop between, and encrypts large answers while other sessions run.
-"""
+"""Listens with TLS 1.3 and opens sessions between admitted clients and their workers, one thread for each session."""
 
 from __future__ import annotations
 
 import secrets
-import select
 import socket
 import ssl
-import struct
 import threading
 import time
 from collections.abc import Callable
@@ -22,16 +16,15 @@ import structlog
 from mt5_bridge import auth
 from node_agent.gateway import hello
 from node_agent.gateway.admission import Admission
+from node_agent.gateway.carrying import carry_both_ways
 from node_agent.gateway.configuration import GatewayConfig, Route, Routes, split_address
+from node_agent.gateway.door import Door
+from node_agent.gateway.endings import ending
 from node_agent.gateway.hello import RefusedError
 from node_agent.protocol.tickets import Ticket
 
 _log = structlog.get_logger(__name__)
-_CHUNK = 256 * 1024
 _CLOSE_SECONDS = 2.0
-_STALLED_SECONDS = 60
-"""A side that takes nothing for so long ends its session."""
-_MAX_STRANGERS = 128
 _DRAIN = 64 * 1024
 
 
@@ -42,7 +35,11 @@ class Conversation:
     sock: socket.socket
     since: float
     """time.monotonic() when it came."""
+    address: str = ""
+    """Where it comes from."""
     ticket: Ticket | None = None
+    opened: float = 0.0
+    """time.monotonic() when its ticket was redeemed."""
     worker: socket.socket | None = None
     thread: threading.Thread = field(default_factory=threading.Thread)
 
@@ -63,14 +60,14 @@ class GatewayServer:
         self._token_of = token_of
         self._lock = threading.Lock()
         self._conversations: set[Conversation] = set()
-        self._strangers = 0
+        self._door = Door(config.max_handshakes, config.max_handshakes_per_address)
         self._listener: socket.socket | None = None
         self._context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
 
     def listen(self) -> str:
         """Returns the address it listens on. Raises OSError when the port is taken, ssl.SSLError for a bad key."""
         self._context.minimum_version = ssl.TLSVersion.TLSv1_3
-        self._context.load_cert_chain(self._config.certificate, self._config.key)
+        self.load_certificate()
         host, port = split_address(self._config.listen)
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         self._listener = socket.create_server((host, port), family=family, backlog=128)
@@ -89,8 +86,12 @@ class GatewayServer:
         for conversation in self._all():
             conversation.thread.join(max(0.0, deadline - time.monotonic()))
 
+    def load_certificate(self) -> None:
+        """Show the certificate that is on disk, from the next handshake on. Raises OSError (also ssl.SSLError)."""
+        self._context.load_cert_chain(self._config.certificate, self._config.key)
+
     def end_stale_sessions(self, routes: Routes) -> None:
-        """End sessions whose terminal has gone or has a higher epoch, and strangers that take too long to greet."""
+        """End sessions that may not go on, and strangers that take too long to greet."""
         longest = 2 * self._config.hello_timeout + self._config.worker_timeout
         for conversation in self._all():
             ticket = conversation.ticket
@@ -98,9 +99,10 @@ class GatewayServer:
                 if time.monotonic() - conversation.since > longest:
                     conversation.cut()
                 continue
-            route = routes.terminals.get(ticket.terminal_id)
-            if route is None or route.epoch > ticket.epoch:
-                _log.info("session_fenced", terminal=ticket.terminal_id)
+            age = time.monotonic() - conversation.opened
+            reason = ending(ticket, age, routes, self._config.max_session_seconds)
+            if reason is not None:
+                _log.info("session_ended", terminal=ticket.terminal_id, principal=ticket.principal, reason=reason)
                 conversation.cut()
 
     def _all(self) -> list[Conversation]:
@@ -110,23 +112,22 @@ class GatewayServer:
     def _accept(self, listener: socket.socket) -> None:
         while True:
             try:
-                sock, _ = listener.accept()
+                sock, peer = listener.accept()
             except OSError as error:
                 if listener.fileno() < 0:
                     return  # closed
                 _log.warning("accept_failed", error=str(error))
                 time.sleep(0.2)  # out of file descriptors, most likely: let some close
                 continue
-            self._begin(sock)
+            self._begin(sock, peer[0])
 
-    def _begin(self, sock: socket.socket) -> None:
-        conversation = Conversation(sock, time.monotonic())
+    def _begin(self, sock: socket.socket, address: str) -> None:
+        if not self._door.enter(address):
+            sock.close()
+            return
+        conversation = Conversation(sock, time.monotonic(), address)
         conversation.thread = threading.Thread(target=self._serve, args=(conversation,), name="session", daemon=True)
         with self._lock:
-            if self._strangers >= _MAX_STRANGERS:
-                sock.close()
-                return
-            self._strangers += 1
             self._conversations.add(conversation)
         try:
             conversation.thread.start()
@@ -135,7 +136,7 @@ class GatewayServer:
             _log.warning("session_refused", code="busy")
             with self._lock:
                 self._conversations.discard(conversation)
-                self._strangers -= 1
+            self._door.leave(address)
             sock.close()
 
     def _serve(self, conversation: Conversation) -> None:
@@ -149,7 +150,8 @@ class GatewayServer:
         finally:
             with self._lock:
                 self._conversations.discard(conversation)
-                self._strangers -= conversation.ticket is None
+            if conversation.ticket is None:
+                self._door.leave(conversation.address)
             conversation.sock.close()
             if conversation.worker is not None:
                 conversation.worker.close()
@@ -168,20 +170,19 @@ class GatewayServer:
         try:
             self._open_session(conversation, client, ticket, route)
         finally:
-            self._admission.leave(ticket.terminal_id)
+            self._admission.leave(ticket)
 
     def _open_session(self, conversation: Conversation, client: ssl.SSLSocket, ticket: Ticket, route: Route) -> None:
         worker = self._reach_worker(ticket, route)
         conversation.worker = worker
         session_id = f"ses_{secrets.token_hex(8)}"
-        with self._lock:
-            conversation.ticket = ticket
-            self._strangers -= 1
+        conversation.opened = time.monotonic()
+        conversation.ticket = ticket
+        self._door.leave(conversation.address)
         log = _log.bind(session=session_id, terminal=ticket.terminal_id, scope=ticket.scope.value)
         log.info("session_opened", principal=ticket.principal)
         try:
             client.sendall(hello.accepted(ticket, session_id))
-            _wait_in_the_kernel(client, worker)
             carry_both_ways(client, worker)
         finally:
             log.info("session_closed")
@@ -202,41 +203,6 @@ class GatewayServer:
             worker.close()
             raise
         return worker
-
-
-def carry_both_ways(client: ssl.SSLSocket, worker: socket.socket) -> None:
-    """Until either side ends. A slow reader slows its writer, so that little is held in memory. Raises OSError."""
-    waiting = select.poll()
-    waiting.register(client, select.POLLIN)
-    waiting.register(worker, select.POLLIN)
-    ours = worker.fileno()
-    buffer = memoryview(bytearray(_CHUNK))
-    while True:
-        for descriptor, _ in waiting.poll():
-            if descriptor == ours:
-                size = worker.recv_into(buffer)
-                if not size:
-                    return
-                # Python's own sendall of TLS costs more than the encryption of a small frame.
-                sent = client.send(buffer[:size])
-                if sent < size:
-                    client.sendall(buffer[sent:size])
-                continue
-            size = client.recv_into(buffer)
-            if not size:
-                return
-            worker.sendall(buffer[:size])
-            while client.pending():  # decrypted already, so the system does not tell of it
-                worker.sendall(buffer[: client.recv_into(buffer)])
-
-
-def _wait_in_the_kernel(client: socket.socket, worker: socket.socket) -> None:
-    """Bound every send without the extra system calls of Python's own time-outs."""
-    client.settimeout(None)
-    worker.settimeout(None)
-    if number := getattr(socket, "TCP_USER_TIMEOUT", None):
-        client.setsockopt(socket.IPPROTO_TCP, number, _STALLED_SECONDS * 1000)
-    worker.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack("ll", _STALLED_SECONDS, 0))
 
 
 def _prepare(connection: socket.socket) -> None:

@@ -12,14 +12,15 @@ alone by the engine of its kind (`node_agent.process.Engine`): so also by the wa
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from node_agent.layout import TerminalLayout
 from node_agent.process import Handle
-from node_agent.protocol.messages import Reason
+from node_agent.protocol.messages import Reason, TemplateRef
 from node_agent.protocol.sealing import Credentials
 
 
@@ -29,6 +30,13 @@ class LaunchError(Exception):
     def __init__(self, reason: Reason, detail: str) -> None:
         super().__init__(detail)
         self.reason = reason
+
+    @classmethod
+    def of(cls, error: OSError, sentence: str) -> LaunchError:
+        """What the system refused: a full disk is told from everything else. `sentence` has no full stop."""
+        if error.errno == errno.ENOSPC:
+            return cls(Reason.DISK_FULL, f"{sentence}: the disk of the node is full.")
+        return cls(Reason.TEMPLATE_BROKEN, f"{sentence}: {error.strerror or type(error).__name__}.")
 
 
 @dataclass(frozen=True)
@@ -40,6 +48,8 @@ class TerminalSpec:
     server_address: str | None
     layout: TerminalLayout
     fingerprint: str
+    template: TemplateRef | None = None
+    """What to lay out the terminal's folder from; simulated terminals need none."""
 
 
 @dataclass(frozen=True)
@@ -70,15 +80,21 @@ class Usage:
     processes: int
 
 
+def _share_nothing(path: Path) -> None:
+    """For workers that run as the agent's own user, who can read everything."""
+
+
 @dataclass(frozen=True)
 class WorkerSeat:
     """Where a terminal's bridge worker sits: how it reaches the terminal, and what its files are called there."""
 
     backend: str
-    options: Mapping[str, str]
+    options: Mapping[str, Any]
     """Of the bridge backend."""
     inside: Callable[[Path], str] = str
     """The name, where the worker runs, of a file of the terminal's layout."""
+    share: Callable[[Path], None] = _share_nothing
+    """Let the worker read a private file of the terminal's layout that was just written. Raises OSError."""
 
 
 class Runtime(Protocol):

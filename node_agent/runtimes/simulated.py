@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import json
 import shutil
 import sys
@@ -44,7 +43,7 @@ class SimulatedRuntime:
             write_atomically(config / "servers.json", json.dumps(servers).encode())
             write_atomically(spec.layout.startup, startup.encode())
         except OSError as error:
-            raise _failure(error, "The terminal's folder cannot be prepared") from error
+            raise LaunchError.of(error, "The terminal's folder cannot be prepared") from error
 
     def start(self, spec: TerminalSpec) -> Handle:
         spec.layout.ipc_socket.unlink(missing_ok=True)
@@ -53,7 +52,7 @@ class SimulatedRuntime:
                 self._slot(spec), self._command(spec), spec.layout.logs / "terminal.log", spec.fingerprint
             )
         except OSError as error:
-            raise _failure(error, "The terminal cannot be started") from error
+            raise LaunchError.of(error, "The terminal cannot be started") from error
 
     def inspect(self, spec: TerminalSpec) -> Handle | None:
         return self._roster.running(self._slot(spec))
@@ -70,7 +69,7 @@ class SimulatedRuntime:
         except FileNotFoundError:
             return
         except OSError as error:
-            raise _failure(error, "The terminal's folder cannot be removed") from error
+            raise LaunchError.of(error, "The terminal's folder cannot be removed") from error
 
     def recover(self, specs: Sequence[TerminalSpec]) -> list[Handle]:
         terminals = [Candidate(self._slot(spec), tuple(self._command(spec))) for spec in specs]
@@ -101,7 +100,7 @@ class SimulatedRuntime:
         try:
             return start_worker(self._roster, spec.layout, spec.terminal_id, fingerprint, self._modules.worker)
         except OSError as error:
-            raise _failure(error, "The bridge to the terminal cannot be started") from error
+            raise LaunchError.of(error, "The bridge to the terminal cannot be started") from error
 
     def _slot(self, spec: TerminalSpec) -> Slot:
         return Slot(Role.TERMINAL, spec.terminal_id)
@@ -109,9 +108,3 @@ class SimulatedRuntime:
     def _command(self, spec: TerminalSpec) -> list[str]:
         folder, ipc = str(spec.layout.folder), f"unix:{spec.layout.ipc_socket}"
         return [sys.executable, "-m", self._modules.terminal, "--folder", folder, "--ipc", ipc]
-
-
-def _failure(error: OSError, sentence: str) -> LaunchError:
-    if error.errno == errno.ENOSPC:
-        return LaunchError(Reason.DISK_FULL, f"{sentence}: the disk of the node is full.")
-    return LaunchError(Reason.TEMPLATE_BROKEN, f"{sentence}: {error.strerror or type(error).__name__}.")

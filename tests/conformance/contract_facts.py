@@ -89,7 +89,9 @@ def _names(structs: Mapping[str, Any]) -> dict[str, list[str]]:
 
 
 def wheel_facts() -> tuple[str, dict[str, int], set[str]]:
-    """Version, constants and functions written in Python of the official wheel, read without running it.
+    """Version, constants and functions of the official wheel, read without running it.
+
+    Of the functions in C those are found that the contract has: their names stand in the compiled module.
 
     Raises WheelError where pip cannot download it.
     """
@@ -117,7 +119,13 @@ def wheel_facts() -> tuple[str, dict[str, int], set[str]]:
             raise WheelError((done.stderr.strip().splitlines() or ["pip gave nothing"])[-1])
         with zipfile.ZipFile(wheels[0]) as archive:
             source = archive.read("MetaTrader5/__init__.py").decode()
-    return _facts(ast.parse(source))
+            compiled = b"".join(archive.read(name) for name in archive.namelist() if name.endswith(".pyd"))
+    version, constants, functions = _facts(ast.parse(source))
+    return version, constants, functions | {name for name in contract.FUNCTIONS if _has_word(compiled, name)}
+
+
+def _has_word(compiled: bytes, word: str) -> bool:
+    return f"\0{word}\0".encode() in compiled
 
 
 def _facts(module: ast.Module) -> tuple[str, dict[str, int], set[str]]:

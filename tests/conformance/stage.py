@@ -23,11 +23,13 @@ from mt5_bridge.contract import CONSTANTS, FUNCTIONS, PACKAGE_AUTHOR, PACKAGE_VE
 from mt5_bridge.simulated.admin import BrokerAdmin
 from mt5_bridge.simulated.broker import Broker
 from mt5_bridge.simulated.engine.conventions import Conventions
+from mt5_bridge.simulated.installations import Installations
 from mt5_bridge.simulated.ipc import IpcServer
 from mt5_bridge.simulated.market.bars import Array, minute_bars
 from mt5_bridge.simulated.market.market import Market, NothingMore
 from mt5_bridge.simulated.market.series import Series
 from mt5_bridge.simulated.market.synthetic import tick_flags
+from mt5_bridge.simulated.quote_board import QuoteBoard
 from mt5_bridge.simulated.serving import Server
 from mt5_bridge.simulated.store import Store
 from mt5_bridge.simulated.symbols import EXCH_STOCKS, EXCHANGE_EXECUTION, SymbolSpec, specification
@@ -159,7 +161,13 @@ class Stage:
             store.close()
         self._stores = [Store(self._store_path)]
         broker = HandBroker(
-            self._market, self._stores[0], server=SERVER, speed=1.0, wall=0.0, conventions=self._conventions
+            self._market,
+            self._stores[0],
+            server=SERVER,
+            speed=1.0,
+            wall=0.0,
+            conventions=self._conventions,
+            board=QuoteBoard(self.folder, tuple(self._market.specs)),
         )
         self.broker = broker
         return broker
@@ -194,7 +202,7 @@ class Stage:
         self._terminals.append((terminal, served))
         return terminal, ipc
 
-    def program(self, ipc: str = "", *, connected: bool = True) -> Any:
+    def program(self, ipc: str | Installations = "", *, connected: bool = True) -> Any:
         """A program beside a terminal, as a module of its own."""
         backend = SimulatedBackend(ipc or self.ipc)
         self._backends.append(backend)

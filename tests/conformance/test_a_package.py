@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import importlib
 import pickle
+import sys
+import threading
+from types import ModuleType
 from typing import Any
 
 import numpy as np
 import pytest
 
 from mt5_bridge.client import MetaTrader5
-from mt5_bridge.client.module import make_module
+from mt5_bridge.client.module import install, make_module
 from mt5_bridge.contract import CONSTANTS, FUNCTIONS, PACKAGE_VERSION, STRUCTS, Style
-from tests.conformance.stage import Stage, deal, is_struct
+from tests.conformance.stage import PASSWORD, Stage, deal, is_struct
 
 POSITIONAL = sorted(name for name, one in FUNCTIONS.items() if one.style is Style.POSITIONAL)
 NO_ARGUMENTS = sorted(name for name, one in FUNCTIONS.items() if one.style is Style.NONE)
@@ -179,6 +183,27 @@ def test_a_program_has_one_link_and_its_module_is_that_link(stage: Stage) -> Non
     assert program.shutdown() is True
     assert program.account_info() is None
     assert other.account_info().login == 5001  # another process keeps its own link
+
+
+@pytest.mark.rule("A14")
+def test_whoever_imports_the_package_in_a_process_has_the_same_link(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stage.admin.create_account(5002, password=PASSWORD)
+    _, other = stage.start_terminal("other", login=5002)
+    monkeypatch.setitem(sys.modules, "MetaTrader5", ModuleType("MetaTrader5"))
+    path = str(stage.folder / "other" / "terminal64.exe")
+    install(stage.mt5, {path: lambda: stage.program(other)})
+    here, there = importlib.import_module("MetaTrader5"), importlib.import_module("MetaTrader5")
+    elsewhere = threading.Thread(target=lambda: there.symbol_info("NOSUCH"))
+    elsewhere.start()
+    elsewhere.join(10)
+    assert here.last_error() == (-4, "Terminal: Not found")
+    assert (here.account_info().login, there.account_info().login) == (5001, 5001)
+    assert there.initialize(path) is True  # one terminal in a process: everybody is turned to it
+    assert (here.account_info().login, there.account_info().login) == (5002, 5002)
+    assert there.shutdown() is True
+    assert here.account_info() is None
 
 
 @pytest.mark.rule("A15")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import threading
 from collections.abc import Callable
@@ -10,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from mt5_bridge.simulated.installations import Installations, announce
 from mt5_bridge.simulated.link import Frames
 from tests.conformance.stage import LOGIN, PASSWORD, SERVER, Stage, deal
 
@@ -67,6 +69,30 @@ def test_four_functions_are_different_without_a_link(stage: Stage) -> None:
     assert mt5.shutdown() is True
 
 
+@pytest.mark.rule("B7")
+def test_without_a_path_the_terminal_of_this_process_or_the_one_used_last_is_taken(stage: Stage) -> None:
+    def logins(started_by: Path | None = None, path: str | None = None) -> int | tuple[int, str]:
+        mt5 = stage.program(Installations(stage.folder, started_by), connected=False)
+        joined = mt5.initialize() if path is None else mt5.initialize(path)
+        return int(mt5.account_info().login) if joined else mt5.last_error()
+
+    assert logins() == (-10003, "IPC initialize failed, MetaTrader 5 x64 not found")
+    stage.admin.create_account(OTHER, password=PASSWORD)
+    _, second = stage.start_terminal("u", login=OTHER)
+    for name, ipc in (("t", stage.ipc), ("u", second)):
+        announce(stage.folder / name, ipc)
+    for latest, login in (("t", LOGIN), ("u", OTHER), ("t", LOGIN)):
+        newest = max(one.stat().st_mtime_ns for one in stage.folder.glob("*/config/*"))
+        settings = stage.folder / latest / "config" / "servers.json"
+        os.utime(settings, ns=(newest + 10**9, newest + 10**9))
+        assert logins() == login  # the most recent accounts or settings
+    assert logins(stage.folder / "u") == OTHER  # the terminal that started this process comes first
+    for path in (stage.folder / "u", stage.folder / "u" / "terminal64.exe"):
+        assert logins(stage.folder / "t", str(path)) == OTHER  # and a path before everything
+    nowhere = str(stage.folder / "v" / "terminal64.exe")
+    assert logins(path=nowhere) == (-10003, f"IPC initialize failed, Process create failed '{nowhere}'")
+
+
 @pytest.mark.rule("B5")
 def test_initialize_again_drops_the_old_link(stage: Stage) -> None:
     mt5 = stage.mt5
@@ -113,6 +139,8 @@ def test_initialize_waits_for_the_account(stage: Stage) -> None:
     assert mt5.last_error()[0] == -10004  # the link is closed
     assert mt5.initialize(login=LOGIN, password=PASSWORD, server="Nowhere", timeout=50) is False
     assert mt5.last_error() == (-10005, "IPC timeout")
+    assert mt5.account_info() is None
+    assert mt5.last_error()[0] == -10004  # here too
     assert mt5.initialize(login=LOGIN, password=PASSWORD, server=SERVER) is True
 
 
@@ -158,6 +186,9 @@ def test_login_switches_the_whole_terminal(stage: Stage) -> None:
     assert len(mt5.history_deals_get(0, 2**31 - 1)) == 1
     assert mt5.login(LOGIN, password=PASSWORD, server=SERVER) is True
     assert len(mt5.positions_get()) == 1
+    assert mt5.account_info().login == LOGIN
+    assert mt5.login(OTHER, password="other-pw", server="Nowhere", timeout=50) is False
+    assert (mt5.account_info(), mt5.positions_get()) == (None, None)  # nothing of the account that was left
 
 
 @pytest.mark.rule("B14")

@@ -8,7 +8,9 @@ from typing import Any
 import pytest
 
 from mt5_bridge.simulated.engine.filters import matches_group, matches_mask
-from tests.conformance.stage import LOGIN, Stage, deal, is_struct
+from mt5_bridge.simulated.market.calendar import DAY
+from tests.conformance.stage import LOGIN, PASSWORD, SERVER, Stage, deal, is_struct
+from tests.trading_desk import Desk
 
 
 def names(symbols: Any) -> list[str]:
@@ -56,9 +58,14 @@ def test_a_matching_exclusion_wins_and_nothing_matches_nothing() -> None:
 def test_unknown_symbols_have_no_info_and_unselected_ones_do(mt5: Any) -> None:
     assert mt5.symbol_info("NOSUCH") is None
     assert mt5.last_error() == (-4, "Terminal: Not found")
+    before = mt5.symbol_info("GBPUSD")
+    assert before.bid > 0
     mt5.symbol_select("GBPUSD", False)
     info = mt5.symbol_info("GBPUSD")
-    assert (info.select, info.visible) == (False, False)
+    assert (info.name, info.select, info.visible, info.digits) == ("GBPUSD", False, False, 5)
+    assert (info.bid, info.ask, info.time, info.bidhigh) == (0.0, 0.0, 0, 0.0)
+    mt5.symbol_select("GBPUSD")
+    assert mt5.symbol_info("GBPUSD") == before
 
 
 @pytest.mark.rule("D7", "D8")
@@ -81,6 +88,15 @@ def test_symbols_are_selected_and_unselected(stages: Callable[..., Stage]) -> No
     assert strict.symbol_select("ACME", False) is False
 
 
+@pytest.mark.rule("D8")
+def test_the_symbol_of_an_open_chart_stays_selected(stages: Callable[..., Stage]) -> None:
+    mt5 = stages(startup="[StartUp]\nSymbol=GBPUSD\n").mt5
+    assert mt5.symbol_select("GBPUSD", False) is False
+    assert mt5.last_error() == (-1, "Terminal: Call failed")
+    assert mt5.symbol_info("GBPUSD").select is True
+    assert mt5.symbol_select("EURUSD", False) is True
+
+
 @pytest.mark.rule("D9")
 def test_unselected_symbols_have_no_tick_and_no_depth(mt5: Any) -> None:
     mt5.symbol_select("ACME", False)
@@ -89,6 +105,23 @@ def test_unselected_symbols_have_no_tick_and_no_depth(mt5: Any) -> None:
     assert mt5.market_book_add("ACME") is False
     assert mt5.symbol_info_tick("NOSUCH") is None
     assert mt5.last_error()[0] < 0
+
+
+@pytest.mark.rule("D9")
+@pytest.mark.parametrize("code", [10021, 10013])
+def test_trading_needs_a_selected_symbol(stages: Callable[..., Stage], code: int) -> None:
+    stage = stages(conventions={} if code == 10021 else {"unselected_trade": code})
+    mt5, request = stage.mt5, {"symbol": "ACME", "volume": 1.0, "price": 100.02}
+    pending = {"action": 5, "symbol": "ACME", "volume": 1.0, "type": 2, "price": 90.0, "type_filling": 2}
+    mt5.symbol_select("ACME", False)
+    for result in (mt5.order_send(deal(mt5, **request)), mt5.order_send(pending), mt5.order_check(pending)):
+        assert result.retcode == code
+    assert (mt5.positions_total(), mt5.orders_total()) == (0, 0)
+    mt5.symbol_select("ACME")
+    assert mt5.order_check(pending).retcode == 0
+    assert mt5.order_send(deal(mt5, **request)).retcode == 10009
+    mt5.symbol_select("USDJPY", False)  # still selected as a cross of EURJPY
+    assert mt5.order_send(deal(mt5, symbol="USDJPY")).retcode == 10009
 
 
 @pytest.mark.rule("D10")
@@ -142,6 +175,28 @@ def test_depth_of_market(stage: Stage) -> None:
     assert stage.program().market_book_get("EURUSD") is None  # each program counts its own
 
 
+@pytest.mark.rule("G2")
+@pytest.mark.parametrize(("kind", "book_type"), [(0, 4), (1, 3)])
+def test_market_orders_that_wait_are_in_the_book(stage: Stage, kind: int, book_type: int) -> None:
+    mt5 = stage.mt5
+    stage.admin.set_symbol("ACME", liquidity=3.0)
+    assert mt5.market_book_add("ACME") is True
+    resting = mt5.market_book_get("ACME")
+    assert {one.type for one in resting} == {1, 2}
+    result = mt5.order_send(deal(mt5, symbol="ACME", volume=5.5, type=kind, type_filling=mt5.ORDER_FILLING_RETURN))
+    assert (result.retcode, result.volume) == (10010, 3.0)
+    book = mt5.market_book_get("ACME")
+    (waiting,) = [one for one in book if one.type not in (1, 2)]
+    assert (waiting.type, waiting.volume, waiting.volume_dbl) == (book_type, round(2.5), 2.5)
+    sides = [one.type in (1, 3) for one in book]
+    assert sides == sorted(sides, reverse=True)  # sells first
+    for side in (True, False):
+        prices = [one.price for one in book if (one.type in (1, 3)) is side]
+        assert prices == sorted(prices, reverse=True)
+    stage.tick(100.0, 100.02, symbol="ACME", last=100.0)  # the market takes the rest
+    assert mt5.market_book_get("ACME") == resting
+
+
 @pytest.mark.rule("G3")
 def test_symbols_without_depth(stages: Callable[..., Stage]) -> None:
     mt5 = stages(symbols={"EURUSD": {"book_depth": 0}}).mt5
@@ -166,6 +221,32 @@ def test_the_sums_of_an_account(stage: Stage) -> None:
         assert round(value, info.currency_digits) == value
     assert type(mt5.terminal_info().ping_last) is int
     assert mt5.terminal_info().retransmission == 0.0
+
+
+@pytest.mark.rule("H6")
+@pytest.mark.parametrize("digits", [0, 2, 3])
+def test_amounts_have_the_digits_of_their_currency(digits: int) -> None:
+    # Prices and balances whose sums and differences leave dust behind in floating point.
+    for step in range(20):
+        desk = Desk(
+            10_000.1 + step / 10, account={"currency_digits": digits}, swap_mode=4, swap_long=-0.123456, commission=1.23
+        )
+        desk.deal(0, 0.37)
+        desk.move((1.1 + step / 1e5, 1.1001 + step / 1e5))
+        desk.wait(DAY)
+        info, (position,) = desk.info(), desk.positions()
+        amounts = [
+            info.balance,
+            info.profit,
+            info.equity,
+            info.margin,
+            info.margin_free,
+            position.profit,
+            position.swap,
+        ]
+        desk.deal(1, 0.11, position=position.ticket)
+        amounts += [desk.last_deal.profit, desk.last_deal.swap, desk.last_deal.commission, desk.account.balance]
+        assert amounts == [round(value, digits) for value in amounts]
 
 
 @pytest.mark.rule("H2", "H3")
@@ -195,6 +276,24 @@ def test_accounts_that_may_not_trade(stage: Stage) -> None:
     assert (result.retcode, result.comment) == (10026, "AutoTrading disabled by server")
 
 
+@pytest.mark.rule("H4")
+def test_an_investor_looks_and_does_not_trade(stage: Stage) -> None:
+    stage.admin.set_investor_password(LOGIN, "look-only")
+    kept = stage.mt5.order_send(deal(stage.mt5)).order
+    mt5 = stage.mt5
+    assert mt5.login(LOGIN, password="look-only", server=SERVER) is True
+    info = mt5.account_info()
+    assert (info.login, info.trade_allowed, info.trade_expert) == (LOGIN, False, True)
+    assert [one.ticket for one in mt5.positions_get()] == [kept]
+    for result in (mt5.order_send(deal(mt5)), mt5.order_check(deal(mt5))):
+        assert (result.retcode, result.comment) == (10017, "Trade disabled")
+    assert mt5.positions_total() == 1
+    assert mt5.login(LOGIN, password="wrong", server=SERVER) is False
+    assert mt5.login(LOGIN, password=PASSWORD, server=SERVER) is True
+    assert mt5.account_info().trade_allowed is True
+    assert mt5.order_send(deal(mt5)).retcode == 10009
+
+
 @pytest.mark.rule("H5", "L13")
 def test_the_algo_trading_button(stage: Stage) -> None:
     mt5 = stage.mt5
@@ -216,6 +315,9 @@ def test_trading_from_python_can_be_switched_off(stages: Callable[..., Stage]) -
     assert mt5.order_send(deal(mt5)) is None
     assert mt5.last_error() == (-8, "Auto-Trading using Python API disabled in Terminal")
     assert mt5.order_check(deal(mt5)).retcode == 0
+    older = stages(startup="[Experts]\nApi=1\n", conventions={"python_disabled_retcode": True}).mt5
+    assert older.order_send(deal(older)).retcode == 10027
+    assert older.positions_total() == 0
 
 
 def test_terminal_info_has_its_types(mt5: Any) -> None:

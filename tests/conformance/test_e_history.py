@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pytest
 
-from mt5_bridge.contract import CONSTANT_GROUPS
+from mt5_bridge.contract import CONSTANT_GROUPS, CONSTANTS
+from mt5_bridge.simulated.market.calendar import DAY
+from mt5_bridge.simulated.market.synthetic import synthetic_market
 from tests.conformance.stage import Stage
+from tests.trading_desk import MONDAY_NOON
 
+MONDAY = MONDAY_NOON // DAY * DAY
 NAMES = ("time", "open", "high", "low", "close", "tick_volume", "spread", "real_volume")
 TICK_NAMES = ("time", "bid", "ask", "last", "volume", "time_msc", "flags", "volume_real")
 
@@ -69,6 +74,17 @@ def test_bars_are_of_bids_or_of_deals(stage: Stage) -> None:
         assert info.chart_mode == (0 if price == "bid" else 1)
 
 
+@pytest.mark.rule("E4")
+def test_bars_of_deals_do_not_look_at_the_quotes(stage: Stage) -> None:
+    mt5 = stage.mt5
+    for last in (100.5, 103.0, 99.5, 101.0):
+        stage.tick(100.0, 100.02, symbol="ACME", last=last)
+        stage.tick(1.1, 1.1001)
+    bar = mt5.copy_rates_from_pos("ACME", mt5.TIMEFRAME_M1, 0, 1)[0]
+    assert (bar["high"], bar["low"], bar["close"]) == (103.0, 99.5, 101.0)
+    assert mt5.copy_rates_from_pos("EURUSD", mt5.TIMEFRAME_M1, 0, 1)[0]["close"] == 1.1
+
+
 @pytest.mark.rule("E5")
 def test_the_forming_bar_changes_between_calls(stage: Stage) -> None:
     mt5 = stage.mt5
@@ -79,6 +95,9 @@ def test_the_forming_bar_changes_between_calls(stage: Stage) -> None:
     assert before["time"] == after["time"]
     assert (before["close"], after["close"], after["high"]) == (1.105, 1.107, 1.107)
     assert after["tick_volume"] == before["tick_volume"] + 1
+    assert mt5.copy_rates_range("EURUSD", 1, stage.now - 3600, stage.now)[-1] == after
+    assert mt5.copy_rates_from("EURUSD", 1, stage.now, 5)[-1] == after
+    assert mt5.copy_rates_from_pos("EURUSD", mt5.TIMEFRAME_D1, 0, 1)[0]["close"] == 1.107
 
 
 @pytest.mark.rule("E6", "E9")
@@ -101,6 +120,25 @@ def test_unknown_symbols_have_no_history(mt5: Any) -> None:
     ):
         assert array is None
         assert mt5.last_error() == (-1, "Terminal: Call failed")
+
+
+@pytest.mark.rule("E7")
+@pytest.mark.parametrize(("fresh", "first"), [("ready", 100), ("missing", None), ("short", 50)])
+def test_the_first_bars_of_a_symbol_may_be_missing_or_short(
+    stages: Callable[..., Stage], fresh: str, first: int | None
+) -> None:
+    mt5 = stages(conventions={"fresh_history": fresh}).mt5
+    for name in ("EURUSD", "GBPUSD"):  # each symbol's history loads by itself
+        bars = mt5.copy_rates_from_pos(name, 1, 0, 100)
+        if first is None:
+            assert bars is None
+            assert mt5.last_error() == (-1, "Terminal: Call failed")
+        else:
+            assert mt5.last_error() == (1, "Success")
+            assert len(bars) == first
+        whole = mt5.copy_rates_from_pos(name, 1, 0, 100)
+        assert len(whole) == 100
+        assert first is None or np.array_equal(bars, whole[-first:])  # what is short lacks the oldest
 
 
 @pytest.mark.rule("E8", "F5")
@@ -133,6 +171,28 @@ def test_ticks_forward_from_a_date_and_in_a_range(stage: Stage) -> None:
     assert np.all(np.diff(np.concatenate([half["time_msc"] for half in halves])) >= 0)
 
 
+@pytest.mark.rule("F3", "F2")
+def test_ticks_of_deals_tell_their_side_and_carry_all_values() -> None:
+    market = synthetic_market(["AAPL"], seed=3, start=MONDAY)
+    market.release((MONDAY + 20 * 3600) * 1000)
+    series = market.series["AAPL"]
+    ticks = series.ticks_range(MONDAY, MONDAY + DAY, CONSTANTS["COPY_TICKS_ALL"])
+    assert len(ticks) > 1000
+    flags = ticks["flags"]
+    assert set(np.unique(flags & ~np.uint32(2 | 4 | 128))) == {0, 8 | 16 | 32, 8 | 16 | 64}
+    bought, sold, quoted = (ticks[flags & 96 == side] for side in (32, 64, 0))
+    assert np.array_equal(bought["last"], bought["ask"])  # who buys takes the ask
+    assert np.array_equal(sold["last"], sold["bid"])
+    assert abs(len(bought) - len(sold)) < len(bought) / 4
+    assert len(quoted) > len(bought)
+    for field, changed in (("bid", 2), ("ask", 4), ("last", 8), ("volume", 16), ("volume_real", 16)):
+        before, after = ticks[field][:-1], ticks[field][1:]
+        assert np.all(before[flags[1:] & changed == 0] == after[flags[1:] & changed == 0]), field
+        assert np.all(ticks[field] > 0)
+    deals = series.ticks_range(MONDAY, MONDAY + DAY, CONSTANTS["COPY_TICKS_TRADE"])
+    assert np.array_equal(deals, ticks[flags & 24 != 0])
+
+
 @pytest.mark.rule("F2", "F3")
 def test_ticks_by_what_changed(stage: Stage) -> None:
     mt5, now = stage.mt5, stage.now
@@ -145,5 +205,7 @@ def test_ticks_by_what_changed(stage: Stage) -> None:
     assert mt5.last_error() == (1, "Success")
     traded = mt5.copy_ticks_range("ACME", now, now + 60, mt5.COPY_TICKS_TRADE)
     assert traded["last"][-1] == 99.95
+    assert len(mt5.copy_ticks_range("ACME", now + 1, now + 60, mt5.COPY_TICKS_INFO)) == 0  # no quote has changed
+    assert len(mt5.copy_ticks_range("ACME", now + 1, now + 60, mt5.COPY_TICKS_ALL)) == 1
     assert np.all((info["bid"] > 0) & (info["ask"] > 0))  # every row has all current values
     assert set(np.unique(info["flags"])) <= {2, 4, 6, 130, 134}

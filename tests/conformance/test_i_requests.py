@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from mt5_bridge.contract import STRUCTS
 from tests.conformance.stage import LOGIN, Stage, deal, is_struct
 from tests.trading_desk import Desk
 
@@ -31,6 +32,9 @@ def test_missing_fields_are_nothing_and_all_are_echoed(mt5: Any) -> None:
     given = deal(mt5)
     rest = {"order": 0, "stoplimit": 0.0, "sl": 0.0, "tp": 0.0, "deviation": 0, "type_time": 0, "expiration": 0}
     assert result.request._asdict() == given | rest | {"position": 0, "position_by": 0}
+    numbered = {name: kind(index) for index, (name, kind) in enumerate(STRUCTS["TradeRequest"], start=99)}
+    for answer in (mt5.order_send(numbered), mt5.order_check(numbered)):  # refused, and echoed
+        assert answer.request._asdict() == numbered
 
 
 @pytest.mark.rule("I3", "I4")
@@ -70,6 +74,15 @@ def test_a_check_shows_the_account_after_the_trade_and_changes_nothing(mt5: Any)
     assert result.margin_level == pytest.approx(result.equity / result.margin * 100)
     assert is_struct(result.request, "TradeRequest", 17)
     assert (mt5.account_info(), mt5.positions_total()) == (before, 0)
+    mt5.order_send(deal(mt5, volume=1.0))
+    held = mt5.account_info()
+    result = mt5.order_check(deal(mt5))
+    assert (
+        (result.balance, result.equity, result.profit)
+        == (held.balance, held.equity, held.profit)
+        == (1e4, 9990.0, -10.0)
+    )
+    assert result.margin == pytest.approx(held.margin + 110.01)  # the total
     first, _, second = mt5.order_send(deal(mt5)), mt5.order_check(deal(mt5)), mt5.order_send(deal(mt5))
     assert second.request_id == first.request_id + 1
 
@@ -82,6 +95,9 @@ def test_the_opposite_direction_takes_no_more_margin(mode: int) -> None:
     held = desk.info().margin
     assert desk.check(type=1, volume=1.0).margin <= held
     assert desk.check(type=1, volume=0.4).margin <= held
+    ticket = desk.positions()[0].ticket
+    assert desk.check(type=1, volume=0.4, position=ticket).margin == pytest.approx(0.6 * held)
+    assert desk.check(type=1, volume=1.0, position=ticket).margin == 0.0
     assert desk.check(type=0, volume=1.0).margin > held
 
 

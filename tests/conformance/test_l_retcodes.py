@@ -34,12 +34,15 @@ def test_10004_instant_execution_asks_for_the_price_within_the_deviation() -> No
     assert desk.deal(price=1.0999, deviation=20).price == 1.0999
     assert desk.deal(price=1.1001).price == 1.1001
     refused(desk, 10004, price=1.1000)  # no deviation: the exact price
+    request = Desk(execution=0)
+    refused(request, 10004, price=1.0999, deviation=19)
+    assert request.deal(1, price=1.1002, deviation=20).price == 1.1002
     market = Desk(execution=2)
     assert market.deal(price=9.9).price == 1.1001
     assert market.deal(1).price == 1.1
 
 
-@pytest.mark.rule("L2", "L9", "L11", "L16", "L21")
+@pytest.mark.rule("L2", "L9", "L11")
 @pytest.mark.parametrize("code", [10006, *sorted(INJECTED_ONLY)])
 def test_codes_that_only_a_fault_brings(stage: Stage, code: int) -> None:
     stage.admin.add_fault("reject", retcode=int(code))
@@ -256,6 +259,32 @@ def test_10042_to_10044_directions() -> None:
         refused(desk, 10044)
         refused(desk, 10044, action=5, type=2, price=1.09, type_filling=2)
         assert desk.deal(1, position=ticket).retcode == 10009  # closing stays allowed
+
+
+@pytest.mark.rule("L21")
+def test_10041_an_order_that_is_reached_at_once_and_cannot_be_filled_is_gone() -> None:
+    # An exchange takes a limit order at any price, and activates it at once when the market is there already.
+    desk = Desk(execution=3, filling_mode=7)
+    result = desk.pending(2, 1.2, 500.0)
+    assert (result.retcode, result.deal, result.order) == (10041, 0, desk.last_order.ticket)
+    assert (desk.last_order.state, desk.orders(), desk.positions()) == (5, (), ())
+    resting = desk.pending(2, 1.05, 500.0)
+    assert resting.retcode == 10009  # not reached yet
+    moved = desk.send(action=7, order=resting.order, price=1.2)
+    assert (moved.retcode, desk.last_order.ticket, desk.last_order.state) == (10041, resting.order, 5)
+
+
+@pytest.mark.rule("L16")
+def test_10032_what_only_accounts_with_real_money_may_trade() -> None:
+    for trade_mode in (0, 1):
+        desk = Desk(account={"trade_mode": trade_mode})
+        ticket = desk.deal().order
+        desk.change(live_only=True)
+        refused(desk, 10032)
+        refused(desk, 10032, action=5, type=2, price=1.09, type_filling=2)
+        assert desk.check().retcode == 10032
+        assert desk.deal(1, position=ticket).retcode == 10009  # out of it everybody may
+    assert Desk(account={"trade_mode": 2}, live_only=True).deal().retcode == 10009
 
 
 @pytest.mark.rule("L22")

@@ -5,7 +5,11 @@ from __future__ import annotations
 import pytest
 
 from mt5_bridge.simulated.engine import views
+from mt5_bridge.simulated.engine.reopening import split
+from mt5_bridge.simulated.link import RemoteError
+from mt5_bridge.simulated.market.calendar import DAY
 from mt5_bridge.simulated.symbols import EXCH_STOCKS
+from tests.conformance.stage import LOGIN, Stage, deal
 from tests.trading_desk import Desk
 
 
@@ -36,6 +40,83 @@ def test_entries_types_and_reasons(desk: Desk) -> None:
     assert desk.positions()[0].reason == 3
     desk.move((1.08, 1.0801))
     assert (desk.last_deal.reason, desk.last_deal.type, desk.last_order.reason) == (4, 1, 4)
+
+
+@pytest.mark.rule("R4")
+def test_reasons_of_what_the_owner_does_elsewhere(stage: Stage) -> None:
+    mt5, request = stage.mt5, {"action": 1, "symbol": "EURUSD", "volume": 0.1, "type": 0, "type_filling": 1}
+    stage.admin.configure_account(LOGIN, trade_expert=False)  # robots may not, people may
+    for front_end, reason in (("terminal", 0), ("mobile", 1), ("web", 2)):
+        ticket = stage.admin.trade(LOGIN, front_end, **request).order
+        assert mt5.positions_get(ticket=ticket)[0].reason == reason
+        assert stage.admin.trade(LOGIN, front_end, **request | {"type": 1, "position": ticket}).retcode == 10009
+        assert [one.reason for one in mt5.history_deals_get(position=ticket)] == [reason, reason]
+        assert [one.reason for one in mt5.history_orders_get(position=ticket)] == [reason, reason]
+    stage.admin.configure_account(LOGIN, trade_expert=True)
+    mobile = stage.admin.trade(LOGIN, "mobile", **request).order
+    mt5.order_send({"action": 1, "symbol": "EURUSD", "volume": 0.05, "type": 1, "type_filling": 1, "position": mobile})
+    assert [one.reason for one in mt5.history_deals_get(position=mobile)] == [1, 3]
+    assert mt5.positions_get(ticket=mobile)[0].reason == 1  # positions keep that of the opening order
+    against = stage.admin.trade(LOGIN, "web", **request | {"type": 1})
+    closed = stage.admin.trade(LOGIN, "web", action=10, position=mobile, position_by=against.order)
+    assert [one.reason for one in mt5.history_deals_get(ticket=closed.order)] == [2]
+    with pytest.raises(RemoteError):
+        stage.admin.trade(999, "web", **request)
+
+
+@pytest.mark.rule("R4")
+@pytest.mark.parametrize("mode", [0, 2])
+def test_the_reason_of_variation_margin(mode: int) -> None:
+    desk = Desk(account={"margin_mode": mode}, variation_margin=True, commission=7.0, fee=1.0)
+    desk.deal(0, 1.0, sl=1.05, tp=1.2)
+    paid = desk.account.balance
+    desk.move((1.101, 1.1011))
+    desk.wait(DAY)
+    out, back = desk.account.deals[-2:]
+    assert [(one.reason, one.entry, one.price) for one in (out, back)] == [(8, 1, 1.101), (8, 0, 1.101)]
+    assert desk.account.balance == pytest.approx(paid + 90.0)  # what it has gained, and nobody charges for it
+    (position,) = desk.positions()
+    assert (position.reason, position.price_open, position.volume) == (8, 1.101, 1.0)
+    assert (position.sl, position.tp, position.magic) == (1.05, 1.2, 7)
+    desk.wait(DAY * 3)  # to Friday noon
+    deals = len(desk.account.deals)
+    desk.wait(DAY * 2)  # settled at the end of Friday, not of Saturday
+    assert len(desk.account.deals) == deals + 2
+
+
+@pytest.mark.rule("R4")
+@pytest.mark.parametrize("mode", [0, 2])
+def test_the_reason_of_a_split(mode: int) -> None:
+    desk = Desk(account={"margin_mode": mode}, calc_mode=EXCH_STOCKS, contract_size=1.0, digits=4, commission=7.0)
+    desk.deal(0, 1.0, sl=1.05, tp=1.2)
+    desk.pending(2, 1.09)
+    desk.deal(0, 1.0, symbol="USDJPY")
+    balance, other = desk.account.balance, desk.positions(symbol="USDJPY")
+    split(desk.book, desk.spec, 2.0)
+    (position,) = desk.positions(symbol="EURUSD")
+    assert (position.reason, position.volume, position.price_open) == (9, 2.0, 0.55005)  # more digits than prices have
+    assert (position.sl, position.tp) == (0.525, 0.6)
+    assert [one.reason for one in desk.account.deals[-2:]] == [9, 9]
+    assert (desk.account.balance, desk.positions(symbol="USDJPY")) == (balance, other)
+    assert [one.state for one in desk.account.history if one.type == 2] == [2]
+    assert desk.orders() == ()
+
+
+@pytest.mark.rule("R4")
+def test_a_split_reaches_every_account_and_the_disk(stage: Stage) -> None:
+    mt5 = stage.mt5
+    ticket = mt5.order_send(deal(mt5, symbol="ACME", volume=10.0, price=0.0)).order
+    stage.admin.split("ACME", 4.0)
+    (position,) = mt5.positions_get(symbol="ACME")
+    assert (position.volume, position.price_open, position.reason) == (40.0, 25.005, 9)
+    assert position.ticket > ticket
+    before = stage.broker
+    stage.admin.restart(0.1)
+    stage.until(lambda: stage.broker is not before and mt5.terminal_info().connected)
+    assert [one.volume for one in mt5.positions_get(symbol="ACME")] == [40.0]
+    for name, ratio in (("NOSUCH", 2.0), ("ACME", 0.0), ("ACME", -1.0)):
+        with pytest.raises(RemoteError):
+            stage.admin.split(name, ratio)
 
 
 @pytest.mark.rule("R5")

@@ -1,7 +1,8 @@
-"""Sections T, U and V: margin, profit, swaps, commission, margin call and stop out."""
+"""Sections T and U: margin, profit, swaps, commission."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -12,7 +13,7 @@ from mt5_bridge.simulated.engine.money import Valuation
 from mt5_bridge.simulated.market.calendar import ALWAYS, DAY
 from mt5_bridge.simulated.symbols import SymbolSpec, specification
 from tests.conformance.stage import LOGIN, Stage
-from tests.trading_desk import Desk
+from tests.trading_desk import MONDAY_NOON, Desk
 
 LEVERAGE = 100
 BASE: dict[str, Any] = {
@@ -175,6 +176,47 @@ def test_profit_by_calculation_mode(mode: int, expected: float) -> None:
 
 
 @pytest.mark.rule("U1")
+@pytest.mark.parametrize("mode", [0, 2])
+def test_a_bond_accrues_interest_while_it_is_held(mode: int) -> None:
+    day = 1000.0 * 7.3 / 100 / 365  # 0.20 a unit
+    start = MONDAY_NOON // DAY * DAY
+    desk = Desk(
+        account={"margin_mode": mode},
+        **(BASE | {"calc_mode": symbols.EXCH_BONDS, "contract_size": 1.0, "margin_initial": 1.0}),
+        accrued_interest=12.5,
+        accrued_since=start,
+        coupon=7.3,
+    )
+    assert (desk.spec.accrued_at(start), desk.spec.accrued_at(start + 3 * DAY + 5)) == (12.5, 12.5 + 3 * day)
+    desk.deal(0, 2.0)
+    paid = desk.positions()[0].profit  # the spread
+    assert paid == pytest.approx(2.0 * 1000 * -0.0001)
+    desk.wait(3 * DAY)
+    assert desk.positions()[0].profit == pytest.approx(paid + 2.0 * 3 * day)
+    desk.deal(0, 1.0)
+    desk.wait(DAY)
+    profit = sum(one.profit for one in desk.positions())  # (close x face + accrued) - (open x face + accrued), of each
+    assert profit == pytest.approx(1.5 * paid + 2.0 * 4 * day + 1.0 * day)
+    before = desk.account.balance
+    for position in desk.positions():
+        desk.deal(1, position.volume, position=position.ticket)
+    assert desk.account.balance == pytest.approx(before + profit)
+    if mode == 2:
+        desk.deal(1, 1.0)
+        desk.wait(DAY)
+        assert desk.positions()[0].profit == pytest.approx(0.5 * paid - day)  # who has sold it owes the interest
+
+
+@pytest.mark.rule("U1")
+def test_accrued_interest_of_a_symbol_is_that_of_the_day(stages: Callable[..., Stage]) -> None:
+    bond = {"calc_mode": symbols.EXCH_BONDS, "face_value": 1000.0, "coupon": 7.3, "accrued_interest": 1.0}
+    stage = stages(symbols={"ACME": bond | {"accrued_since": MONDAY_NOON}})
+    assert stage.mt5.symbol_info("ACME").trade_accrued_interest == 1.0
+    stage.wait(2 * DAY)
+    assert stage.mt5.symbol_info("ACME").trade_accrued_interest == pytest.approx(1.4)
+
+
+@pytest.mark.rule("U1")
 def test_forex_rounds_both_legs(desk: Desk) -> None:
     spec = desk.spec
     odd = desk.book.valuation.profit(desk.account, spec, 0.01, 1.100055, 1.100066, buy=True)
@@ -294,104 +336,6 @@ def test_deposits_and_credits(stage: Stage) -> None:
         assert (deal.position_id, deal.profit) == (0, amount)
     info = stage.mt5.account_info()
     assert (info.balance, info.credit, info.equity) == (10_000.0, 500.0, 10_500.0)
-
-
-@pytest.mark.rule("V1")
-def test_a_margin_call_is_a_flag_and_a_stop_out_closes() -> None:
-    desk = Desk(1100.0, account={"margin_so_call": 50.0, "margin_so_so": 20.0})
-    desk.deal(0, 0.9)
-    desk.move((1.0930, 1.0931))
-    assert 20 < desk.info().margin_level <= 50
-    assert desk.exchange.is_margin_call(LOGIN)
-    assert len(desk.positions()) == 1
-    assert desk.pending(2, 1.05, 0.01).retcode == 10009  # trading goes on
-    desk.move((1.0890, 1.0891))
-    assert desk.positions() == ()
-
-
-@pytest.mark.rule("V1")
-@pytest.mark.parametrize(("at_equal", "left"), [(True, 0), (False, 1)])
-def test_the_stop_out_is_at_the_level_or_only_under_it(at_equal: bool, left: int) -> None:
-    # Money mode: equity is 100.00 exactly after a fall of 90 points on one lot.
-    desk = Desk(
-        1200.0,
-        account={"margin_so_mode": 1, "margin_so_call": 500.0, "margin_so_so": 290.0},
-        conventions={"stop_out_at_equal": at_equal},
-    )
-    desk.deal(0, 1.0)
-    desk.move((1.0910, 1.0911))
-    assert len(desk.positions()) == left
-    if not left:
-        assert desk.last_deal.comment == "[so 290.00]"
-
-
-@pytest.mark.rule("V2")
-def test_a_stop_out_drops_reserving_orders_before_it_closes_positions() -> None:
-    desk = Desk(3000.0, margin_rate_pending=1.0, account={"margin_so_so": 50.0})
-    desk.deal(0, 1.0)
-    small, large = desk.pending(2, 1.0, 0.2).order, desk.pending(2, 1.0, 1.0).order
-    desk.move((1.0893, 1.0894))  # equity 1920, margin 1100 + 200 + 1000: 83 %
-    assert len(desk.orders()) == 2
-    desk.move((1.0809, 1.0810))  # equity 1080: 47 %
-    assert [order.ticket for order in desk.orders()] == [small]
-    assert (desk.last_order.ticket, desk.last_order.state) == (large, 2)
-    assert len(desk.positions()) == 1
-
-
-@pytest.mark.rule("V2", "V5")
-def test_a_stop_out_closes_the_largest_loss_until_the_level_is_fine() -> None:
-    desk = Desk(1500.0)
-    small, large = desk.deal(0, 0.1).order, desk.deal(0, 1.0).order
-    free = desk.pending(2, 1.0, 0.1).order
-    desk.move((1.0890, 1.0891))
-    assert [position.ticket for position in desk.positions()] == [small]
-    assert [order.ticket for order in desk.orders()] == [free]  # orders without margin stay
-    deal = desk.last_deal
-    assert (deal.position_id, deal.reason, deal.entry) == (large, 6, 1)
-    assert deal.comment.startswith("[so ")
-    assert deal.comment.endswith("%]")
-
-
-@pytest.mark.rule("V2")
-def test_symbols_that_do_not_trade_are_skipped() -> None:
-    desk = Desk(1500.0)
-    desk.deal(0, 1.0)
-    other = desk.deal(0, 0.1, symbol="USDJPY").order
-    desk.change(trade_mode=0)
-    desk.move((1.0860, 1.0861))
-    assert [position.symbol for position in desk.positions()] == ["EURUSD"]
-    assert desk.last_deal.position_id == other
-
-
-@pytest.mark.rule("V3")
-def test_under_fifo_the_oldest_losing_position_goes_first() -> None:
-    for fifo, first in ((True, 0), (False, 1)):
-        desk = Desk(1500.0, account={"fifo_close": fifo})
-        tickets = [desk.deal(0, 0.2).order, desk.deal(0, 0.9).order]
-        desk.move((1.0885, 1.0886))
-        stopped = [deal.position_id for deal in desk.account.deals if deal.reason == 6]
-        assert stopped[0] == tickets[first]
-
-
-@pytest.mark.rule("V4")
-@pytest.mark.parametrize(("wanted", "left"), [(False, 2), (True, 0)])
-def test_a_hedged_account_without_margin(wanted: bool, left: int) -> None:
-    desk = Desk(1200.0, margin_hedged=0.0, conventions={"stop_out_of_hedged": wanted})
-    desk.deal(0, 1.0)
-    desk.deal(1, 1.0)
-    desk.move((1.0900, 1.1100))  # a wide spread
-    assert len(desk.positions()) == left
-
-
-@pytest.mark.rule("V6")
-@pytest.mark.parametrize("wanted", [False, True])
-def test_a_negative_balance_may_be_made_up(wanted: bool) -> None:
-    desk = Desk(1200.0, conventions={"compensate_negative_balance": wanted})
-    desk.deal(0, 1.0)
-    desk.move((1.0800, 1.0801))
-    assert desk.positions() == ()
-    assert desk.account.balance == (0.0 if wanted else -810.0)
-    assert (desk.last_deal.type == 2) is wanted
 
 
 def test_specs_know_what_is_traded_on_an_exchange() -> None:

@@ -91,6 +91,18 @@ def test_history_by_dates(stage: Stage) -> None:
     assert (mt5.positions_total(), mt5.orders_total()) == (0, 0)
 
 
+@pytest.mark.rule("W5")
+def test_both_ends_are_whole_seconds_that_count(stage: Stage) -> None:
+    mt5 = stage.mt5
+    stage.wait(2.75)
+    order = mt5.order_send(deal(mt5)).order
+    second = stage.now
+    assert stage.broker.book.now_msc == second * 1000 + 750
+    for get in (mt5.history_deals_get, mt5.history_orders_get):
+        assert [one.position_id for one in get(second, second)] == [order]
+        assert get(second + 1, second + 9) == get(second - 1, second - 1) == ()
+
+
 @pytest.mark.rule("W6", "W7")
 def test_history_by_ticket_and_position(stage: Stage) -> None:
     mt5 = stage.mt5

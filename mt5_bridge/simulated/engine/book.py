@@ -38,6 +38,9 @@ class Book:
         self.changes = Changes()
         self._taken: dict[tuple[str, bool], tuple[Quote, float]] = {}
         self.stale_levels: set[str] = set(self.specs)
+        """Symbols whose orders or positions have changed since somebody looked at their levels."""
+        self.stale_accounts: set[int] = set(self.accounts)
+        """Accounts whose money or holdings have changed since somebody looked at their stop out."""
         self.positions_of: dict[str, dict[int, Position]] = {name: {} for name in self.specs}
         self.orders_of: dict[str, dict[int, Order]] = {name: {} for name in self.specs}
         orders, deals = [FIRST_ORDER - 1], [FIRST_DEAL - 1]
@@ -78,17 +81,34 @@ class Book:
         """Lay a symbol down anew; orders and positions stay as they are."""
         self.specs[spec.name] = spec
         self.stale_levels.add(spec.name)
+        self.stale_accounts.update(self.accounts)
+        self.valuation.forget_all()
+
+    def set_quote(self, name: str, quote: Quote) -> None:
+        """Set prices that do not act: what was concluded from the old ones holds no longer."""
+        self.quotes[name] = quote
+        self.stale_accounts.update(self.accounts)
+
+    def note_account(self, login: int) -> None:
+        """Note that an account's money or settings have changed."""
+        self.changes.accounts.add(login)
+        self._touch(login)
+
+    def _touch(self, login: int) -> None:
+        self.stale_accounts.add(login)
+        self.valuation.forget(login)
 
     def add_account(self, account: Account) -> None:
         """Take in a new account."""
         self.accounts[account.login] = account
-        self.changes.accounts.add(account.login)
+        self.note_account(account.login)
 
     def put_order(self, order: Order) -> None:
         """Add an active order, or note that one has changed."""
         self.accounts[order.login].orders[order.ticket] = order
         self.orders_of[order.symbol][order.ticket] = order
         self.changes.orders.add((order.login, order.ticket))
+        self._touch(order.login)
         self.stale_levels.add(order.symbol)
 
     def finish_order(self, order: Order, record: Struct) -> None:
@@ -97,6 +117,7 @@ class Book:
         if account.orders.pop(order.ticket, None) is not None:
             del self.orders_of[order.symbol][order.ticket]
             self.changes.orders.add((order.login, order.ticket))
+            self._touch(order.login)
             self.stale_levels.add(order.symbol)
         account.history.append(record)
         self.changes.history.append((order.login, record))
@@ -106,6 +127,7 @@ class Book:
         self.accounts[position.login].positions[position.ticket] = position
         self.positions_of[position.symbol][position.ticket] = position
         self.changes.positions.add((position.login, position.ticket))
+        self._touch(position.login)
         self.stale_levels.add(position.symbol)
 
     def drop_position(self, position: Position) -> None:
@@ -113,6 +135,7 @@ class Book:
         del self.accounts[position.login].positions[position.ticket]
         del self.positions_of[position.symbol][position.ticket]
         self.changes.positions.add((position.login, position.ticket))
+        self._touch(position.login)
         self.stale_levels.add(position.symbol)
 
     def add_deal(
@@ -164,7 +187,7 @@ class Book:
         else:
             account.balance = account.money(account.balance + profit + swap + commission + fee)
         self.changes.deals.append((account.login, record))
-        self.changes.accounts.add(account.login)
+        self.note_account(account.login)
         return self._last_deal
 
     def take_changes(self) -> Changes:

@@ -1,10 +1,10 @@
-"""What the server does at the end of its day: swaps, and orders and stops that last one day (rules U4, M8)."""
+"""What the server does at the end of its day: swaps, interest, settlement, what lasts a day (rules M8, R4, U1, U4)."""
 
 from __future__ import annotations
 
-from mt5_bridge.simulated.engine import execution
 from mt5_bridge.simulated.engine.book import Book
-from mt5_bridge.simulated.engine.model import TIME_GTC, Account, Kind, Order, Position, Reason, State
+from mt5_bridge.simulated.engine.model import TIME_GTC, Account, Position, Reason, State
+from mt5_bridge.simulated.engine.reopening import reopen
 from mt5_bridge.simulated.market.calendar import DAY, weekday
 from mt5_bridge.simulated.symbols import (
     GTC_DAILY,
@@ -31,19 +31,30 @@ def next_day_end(now_msc: int) -> int:
 
 
 def end_day(book: Book) -> None:
-    """Charge swaps and drop what lasts one day; the book's time is the midnight at which the day has ended."""
+    """Charge swaps, pay interest and variation margin, drop what lasts one day.
+
+    The book's time is the midnight at which the day has ended.
+    """
     day = weekday(book.now_msc // 1000 - 1)
     for account in book.accounts.values():
         for order in list(account.orders.values()):
             mode = book.specs[order.symbol].order_gtc_mode
             if mode != GTC_KEEP and order.type_time == TIME_GTC:
-                book.finish_order(order, order.finished(State.EXPIRED, book.now_msc, left=order.volume))
+                state = State[book.conventions.day_end_state.upper()]
+                book.finish_order(order, order.finished(state, book.now_msc, left=order.volume))
         for position in list(account.positions.values()):
             spec = book.specs[position.symbol]
             if spec.order_gtc_mode == GTC_DAILY and (position.sl or position.tp):
                 position.sl = position.tp = 0.0
                 book.put_position(position)
+            if spec.daily_interest:
+                position.interest += spec.daily_interest  # U1
+                book.put_position(position)
             _charge(book, account, position, spec, _days(spec, day))
+        for position in list(account.positions.values()):
+            spec = book.specs[position.symbol]
+            if spec.variation_margin and spec.swap_multipliers[day]:
+                _settle(book, account, position)
 
 
 def _days(spec: SymbolSpec, day: int) -> float:
@@ -95,31 +106,10 @@ def _reopen(book: Book, account: Account, position: Position, spec: SymbolSpec, 
     base = quote.bid if spec.swap_mode == SWAP_REOPEN_BID else closed_at
     # A negative rate makes the position worse: a buy opens again higher, a sell lower.
     shifted = spec.price(base - points * spec.point if position.buy else base + points * spec.point)
-    closing = execution.closing_order(
-        book, position, position.volume, reason=Reason.ROLLOVER, comment=position.comment, magic=position.magic
-    )
-    execution.fill_whole(book, account, closing, closed_at)
-    opening = _opening(book, position)
-    execution.fill_whole(book, account, opening, shifted)
+    reopen(book, account, position, Reason.ROLLOVER, closed_at=closed_at, opened_at=shifted)
 
 
-def _opening(book: Book, position: Position) -> Order:
-    """The order that opens the position again, with its stops and marks."""
-    return Order(
-        ticket=book.new_order_ticket(),
-        login=position.login,
-        symbol=position.symbol,
-        kind=Kind.BUY if position.buy else Kind.SELL,
-        volume=position.volume,
-        price=0.0,
-        stoplimit=0.0,
-        sl=position.sl,
-        tp=position.tp,
-        type_time=0,
-        filling=0,
-        expiration=0,
-        magic=position.magic,
-        comment=position.comment,
-        reason=Reason.ROLLOVER,
-        setup_msc=book.now_msc,
-    )
+def _settle(book: Book, account: Account, position: Position) -> None:
+    """Pay what the position has gained or lost since the last settlement (rule R4)."""
+    price = book.valuation.floating(account, position)[0]
+    reopen(book, account, position, Reason.VARIATION_MARGIN, closed_at=price, opened_at=price)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 
 from mt5_bridge.simulated.engine import day_end, execution, requests, stop_out, validation
+from mt5_bridge.simulated.engine.alarms import Alarms
 from mt5_bridge.simulated.engine.book import Book
 from mt5_bridge.simulated.engine.conventions import USUAL, Conventions
 from mt5_bridge.simulated.engine.model import (
@@ -22,17 +23,14 @@ from mt5_bridge.simulated.engine.model import (
     Reason,
     State,
 )
-from mt5_bridge.simulated.engine.money import AccountState, Valuation
+from mt5_bridge.simulated.engine.money import AccountState
 from mt5_bridge.simulated.engine.opening import check_money, order_of_request
 from mt5_bridge.simulated.engine.request import Request
 from mt5_bridge.simulated.engine.retcodes import Refused, Retcode
-from mt5_bridge.simulated.engine.triggers import NO_LEVELS, Levels, TickRun, is_reached, levels_of, stop_reason
+from mt5_bridge.simulated.engine.triggers import TickRun, in_order, is_reached, stop_reason
 from mt5_bridge.simulated.market.bars import Array
 from mt5_bridge.simulated.symbols import SymbolSpec
 from mt5_bridge.structs import OrderCheckResult, OrderSendResult, Struct
-
-_NEAR = 1.05
-"""Accounts whose worst margin level in a batch is within this factor of the stop out are watched tick by tick."""
 
 
 class Exchange:
@@ -46,15 +44,11 @@ class Exchange:
         conventions: Conventions = USUAL,
     ) -> None:
         self.book = Book(specs, accounts, now_msc, conventions)
-        self._levels: dict[str, Levels] = {}
-        self._expirations: dict[str, int] = {}
-        self._day_ends = 0
-        self._worst: dict[str, Quote] = {}
-        self._worst_valuation = Valuation(self.book.specs, self._worst, conventions.margin_rate_side)
+        self._alarms = Alarms(self.book)
 
     def set_quote(self, name: str, quote: Quote) -> None:
         """Set a quote without letting it act: for the first quotes after a start."""
-        self.book.quotes[name] = quote
+        self.book.set_quote(name, quote)
 
     def open_account(self, account: Account, deposit: float) -> None:
         """Take in an account and book its deposit (rule U7)."""
@@ -91,23 +85,29 @@ class Exchange:
             done = requests.carry_out(self.book, account, request, limit)
         except Refused as refusal:
             return self.refusal(request, request_id, refusal.retcode)
+        code = done.retcode
         if request.action in (Action.PENDING, Action.MODIFY):
-            self._take_marketable(account.orders.get(done.order or request.order))
-        return _result(done.retcode, done, quote if done.with_quote else None, request_id, request)
+            order = account.orders.get(done.order or request.order)
+            if order is not None and not self._take_marketable(order):
+                code = Retcode.REJECT_CANCEL  # L21
+        return _result(code, done, quote if done.with_quote else None, request_id, request)
 
     def refusal(self, request: Request, request_id: int, code: Retcode) -> Struct:
         """The result of a request that is refused (rule K5)."""
         quote = self.book.quotes.get(request.symbol) if code.from_server else None
         return _result(code, requests.Executed(), quote, request_id if code.from_server else 0, request)
 
-    def _take_marketable(self, order: Order | None) -> None:
-        """An exchange fills a limit order that is through the market at once, or cancels it (rules N1, M4)."""
-        if order is None or not requests.is_marketable(self.book, order):
-            return
+    def _take_marketable(self, order: Order) -> bool:
+        """An exchange fills a limit order that is through the market at once, or cancels it (rules N1, M4).
+
+        False when the activation is refused.
+        """
+        if not requests.is_marketable(self.book, order):
+            return True
         if requests.cancels_at_once(self.book, order):
             self.book.finish_order(order, order.finished(State.CANCELED, self.book.now_msc, left=order.volume))
-        else:
-            self._activate(order, self.book.quotes[order.symbol])
+            return True
+        return self._activate(order, self.book.quotes[order.symbol])
 
     def check(self, login: int, request: Request) -> Struct:
         """What `order_check` gives (section J): the account after the trade, or the refusal."""
@@ -141,72 +141,96 @@ class Exchange:
         return requests.Probed(execution.positions_after(book, account, order, price))
 
     def advance(self, batch: Mapping[str, Array], until_msc: int) -> None:
-        """Let the ticks of `batch` (per symbol, ascending) act in order of time, and time go on to `until_msc`."""
+        """Let the ticks of `batch` (per symbol, ascending) act in order of time, and time go on to `until_msc`.
+
+        Ticks of one moment act in the order of the symbols in the batch. The result is that of `tick` for each, and of
+        `pass_time` to the end.
+        """
         runs = [TickRun(name, ticks) for name, ticks in batch.items()]
-        risky = self._near_stop_out(runs)
+        alarms = self._alarms
         while True:
-            self._refresh_levels()
-            due = self._next_tick(runs, every=bool(risky))
-            event = min((self._day_end(), *self._expirations.values()))
-            if event <= until_msc and (due is None or event <= due[0]):
-                self._pass_time(runs, int(event))
-                if event == self._day_ends:
-                    day_end.end_day(self.book)
-                    self._day_ends = 0
-                self._expire(int(event))
+            alarms.refresh()
+            due = self._next_tick(runs)
+            moment = alarms.next_moment
+            if moment <= until_msc and (due is None or moment <= due[0]):
+                self._skip(runs, int(moment))
+                self._pass_moment(int(moment))
                 continue
             if due is None:
                 break
-            time_msc, run, is_hit = due
-            self._pass_time([one for one in runs if one is not run], time_msc)
-            self.book.quotes[run.name] = run.take(hit=is_hit)
-            changed = self._act(run.name) if is_hit else False
-            for account in risky:
-                changed |= self._stop_out(account)
-            if changed:
-                risky = self._near_stop_out(runs)
+            time_msc, index, is_hit = due
+            self._skip(runs[:index], time_msc + 1)
+            self._skip(runs[index + 1 :], time_msc)
+            self.book.quotes[runs[index].name] = runs[index].take(hit=is_hit)
+            self.book.now_msc = max(self.book.now_msc, time_msc)
+            self._look(runs[index].name)
         for run in runs:
             quote = run.take_all()
             if quote is not None:
                 self.book.quotes[run.name] = quote
         self.book.now_msc = max(self.book.now_msc, until_msc)
 
-    def _day_end(self) -> float:
-        """The next midnight of the broker's clock, if anybody holds anything then."""
-        if not any(one.positions or one.orders for one in self.book.accounts.values()):
-            self._day_ends = 0
-            return math.inf
-        self._day_ends = self._day_ends or day_end.next_day_end(self.book.now_msc)
-        return self._day_ends
+    def ticks(self, batch: Mapping[str, Array]) -> Iterator[str]:
+        """Let the ticks of `batch` act one by one, and give the symbol after each: for whoever acts in between."""
+        for name, quote in in_order(batch):
+            self.tick(name, quote)
+            yield name
 
-    def _next_tick(self, runs: list[TickRun], *, every: bool) -> tuple[int, TickRun, bool] | None:
-        """The earliest tick that matters: (time, run, whether it reaches a level)."""
-        best: tuple[int, TickRun, bool] | None = None
-        for run in runs:
-            hit = run.hit_time(self._levels.get(run.name, NO_LEVELS))
+    def tick(self, name: str, quote: Quote) -> None:
+        """Let one tick act, not earlier than those before it."""
+        book, alarms = self.book, self._alarms
+        time_msc = quote.time_msc
+        if book.stale_levels or book.stale_accounts or time_msc >= alarms.next_moment:
+            self.pass_time(time_msc)
+        book.quotes[name] = quote
+        book.now_msc = max(book.now_msc, time_msc)
+        calm = alarms.calm(name)
+        if calm is not None:
+            bid_low, bid_high, ask_low, ask_high = calm
+            if bid_low < quote.bid < bid_high and ask_low < quote.ask < ask_high:
+                return
+        elif not alarms.every_tick and not alarms.watch(name).reached(quote):
+            return
+        self._look(name)
+
+    def pass_time(self, until_msc: int) -> None:
+        """Let time go on to `until_msc` without ticks."""
+        self._alarms.refresh()
+        while self._alarms.next_moment <= until_msc:
+            self._pass_moment(int(self._alarms.next_moment))
+            self._alarms.refresh()
+        self.book.now_msc = max(self.book.now_msc, until_msc)
+
+    def _next_tick(self, runs: list[TickRun]) -> tuple[int, int, bool] | None:
+        """The earliest tick that matters: (time, number of its run, whether it reaches a level)."""
+        every = self._alarms.every_tick
+        best: tuple[int, int, bool] | None = None
+        for index, run in enumerate(runs):
+            hit = run.hit_time(self._alarms.watch(run.name))
             time = run.next_time() if every else hit
             if time is not None and (best is None or time < best[0]):
-                best = (time, run, hit is not None and hit == time)
+                best = (time, index, not every)
         return best
 
-    def _pass_time(self, runs: list[TickRun], time_msc: int) -> None:
+    def _skip(self, runs: list[TickRun], time_msc: int) -> None:
+        """Step over ticks before `time_msc` that do nothing."""
         for run in runs:
             quote = run.take_before(time_msc)
             if quote is not None:
                 self.book.quotes[run.name] = quote
-        self.book.now_msc = max(self.book.now_msc, time_msc)
 
-    def _refresh_levels(self) -> None:
-        for name in self.book.stale_levels:
-            orders = self.book.orders_of[name].values()
-            spec = self.book.specs[name]
-            self._levels[name] = levels_of(self.book.positions_of[name].values(), orders, on_last=spec.on_exchange)
-            self._expirations.pop(name, None)
-            ends = [order.expiration for order in orders if order.expiration]
-            if ends:
-                # Outside of sessions nothing is done: the order goes when the symbol trades again (rule M6).
-                self._expirations[name] = spec.sessions.next_open(min(ends)) * 1000
-        self.book.stale_levels.clear()
+    def _pass_moment(self, now_msc: int) -> None:
+        """What is due at a moment: the end of the day, then of orders."""
+        self.book.now_msc = max(self.book.now_msc, now_msc)
+        if self._alarms.take_day_end(now_msc):
+            day_end.end_day(self.book)
+        self._expire(now_msc)
+
+    def _look(self, name: str) -> None:
+        """All that a tick can do, its quote being set: orders and stops of the symbol, then stop outs."""
+        self._act(name)
+        for account in self._alarms.endangered(name, self.book.quotes[name]):
+            self._stop_out(account)
 
     def _expire(self, now_msc: int) -> None:
         for name, orders in self.book.orders_of.items():
@@ -215,31 +239,34 @@ class Exchange:
                 if sessions.next_open(order.expiration) * 1000 <= now_msc:
                     self.book.finish_order(order, order.finished(State.EXPIRED, now_msc, left=order.volume))
 
-    def _act(self, name: str) -> bool:
-        """Close what has reached its stops and activate what has reached its price; True if anything happened."""
+    def _act(self, name: str) -> None:
+        """Close what has reached its stops and activate what has reached its price."""
         book = self.book
         spec = book.specs[name]
         if not book.is_open(spec):
-            return False
+            return
         quote = book.quotes[name]
-        happened = False
         for position in list(book.positions_of[name].values()):
             reason = stop_reason(position, quote, on_last=spec.on_exchange)
             if reason is not None:
-                happened |= self._close_at_stop(position, reason, quote)
+                self._close_at_stop(position, reason, quote)
         for order in list(book.orders_of[name].values()):
             if is_reached(order, quote, on_last=spec.on_exchange):
                 self._activate(order, quote)
-                happened = True
-        return happened
 
-    def _close_at_stop(self, position: Position, reason: Reason, quote: Quote) -> bool:
+    def _close_at_stop(self, position: Position, reason: Reason, quote: Quote) -> None:
         digits = self.book.specs[position.symbol].digits
         level, word = (position.sl, "sl") if reason is Reason.SL else (position.tp, "tp")
         market = quote.to_fill(buy=not position.buy)
-        if reason is Reason.TP:  # at the level or better (rule R8)
-            market = max(market, level) if position.buy else min(market, level)
-        return self._close(position, position.volume, reason, f"[{word} {level:.{digits}f}]", market, level)
+        price = self._fill_price(market, level, buy=not position.buy, limit=reason is Reason.TP)
+        self._close(position, position.volume, reason, f"[{word} {level:.{digits}f}]", price, level)
+
+    def _fill_price(self, market: float, level: float, *, buy: bool, limit: bool) -> float:
+        """The price of an execution at a level that the market has reached (rules N3, R8)."""
+        if limit:  # at the level or better
+            better = min(market, level) if buy else max(market, level)
+            return better if self.book.conventions.limits_improve else level
+        return market if self.book.conventions.stops_slip else level
 
     def _close(
         self, position: Position, volume: float, reason: Reason, comment: str, market: float, price: float = 0.0
@@ -255,7 +282,8 @@ class Exchange:
         execution.fill_whole(book, book.accounts[position.login], order, market)
         return True
 
-    def _activate(self, order: Order, quote: Quote) -> None:
+    def _activate(self, order: Order, quote: Quote) -> bool:
+        """Do what an order does when its price is reached; False when that is refused and the order gone (N5)."""
         book = self.book
         if order.kind in (Kind.BUY_STOP_LIMIT, Kind.SELL_STOP_LIMIT):
             # Rule N4: the same ticket goes on as a limit order.
@@ -263,15 +291,15 @@ class Exchange:
             order.price, order.stoplimit = order.stoplimit, 0.0
             order.setup_msc = book.now_msc
             book.put_order(order)
-            self._take_marketable(order)
-            return
+            return self._take_marketable(order)
         account = book.accounts[order.login]
         price = quote.to_fill(buy=order.kind.is_buy)
-        if order.kind in (Kind.BUY_LIMIT, Kind.SELL_LIMIT):  # at the price or better (rule N3)
-            price = min(price, order.price) if order.kind.is_buy else max(price, order.price)
+        if order.kind not in (Kind.BUY, Kind.SELL):
+            limit = order.kind in (Kind.BUY_LIMIT, Kind.SELL_LIMIT)
+            price = self._fill_price(price, order.price, buy=order.kind.is_buy, limit=limit)
         if order.position and order.position not in account.positions:
             book.finish_order(order, order.finished(State.CANCELED, book.now_msc, left=order.volume))
-            return
+            return True
         try:
             if not order.position:
                 validation.check_trade_mode(book.specs[order.symbol], order.kind)
@@ -279,8 +307,9 @@ class Exchange:
                 check_money(book, account, market_order, price)
         except Refused:
             book.finish_order(order, order.finished(State.REJECTED, book.now_msc, left=order.volume))
-            return
+            return False
         self._fill(account, order, price)
+        return True
 
     def _fill(self, account: Account, order: Order, price: float) -> None:
         """Fill an order as far as the market goes (rule M4)."""
@@ -290,28 +319,16 @@ class Exchange:
             execution.fill_whole(book, account, order, price)
             return
         if order.filling == FILL_FOK or available <= 0:
-            return  # it waits for a tick that takes more
+            if book.conventions.reached_without_volume == "canceled" and order.filling in (FILL_FOK, FILL_IOC):
+                book.finish_order(order, order.finished(State.CANCELED, book.now_msc, left=order.volume))
+            return  # or it waits for a tick that takes more
         done = execution.fill(book, account, order, available, price)
         order.initial = order.initial or order.volume
         order.volume = execution.lots(order.volume - available)
         if order.filling == FILL_IOC:
-            execution.settle(book, order, State.CANCELED, done.identifier, price)
+            execution.settle(book, order, State[book.conventions.rest_state.upper()], done.identifier, price)
         else:
             book.put_order(order)
-
-    def _near_stop_out(self, runs: list[TickRun]) -> list[Account]:
-        """Accounts that may reach their stop out within the batch."""
-        exposed = [account for account in self.book.accounts.values() if account.positions]
-        if not exposed:
-            return []
-        self._worst.clear()
-        self._worst.update(self.book.quotes)
-        for run in runs:
-            worst = run.worst()
-            if worst is not None:
-                now = self.book.quotes.get(run.name, worst)
-                self._worst[run.name] = Quote(min(now.bid, worst.bid), max(now.ask, worst.ask), 0)
-        return [one for one in exposed if stop_out.is_stop_out(self.book, one, self._worst_valuation, _NEAR)]
 
     def _stop_out(self, account: Account) -> bool:
         def close(position: Position, volume: float, comment: str) -> bool:

@@ -7,10 +7,11 @@ from typing import NamedTuple
 
 from mt5_bridge.simulated.engine.book import Book
 from mt5_bridge.simulated.engine.model import Account, Entry, Kind, Order, Position, Reason, State
+from mt5_bridge.simulated.engine.request import Request
 
 _VOLUME_DIGITS = 8
-_MEAN_DIGITS = 3
-"""Digits that a mean open price has beyond those of the symbol (rule S4)."""
+MEAN_DIGITS = 3
+"""Digits that a mean open price, or one after a split, has beyond those of the symbol (rule S4)."""
 
 
 class Fill(NamedTuple):
@@ -75,7 +76,8 @@ def netted(held: Position, fresh: Position, digits: int) -> Position | None:
         return replace(
             held,
             volume=volume,
-            price_open=round(price, digits + _MEAN_DIGITS),
+            price_open=round(price, digits + MEAN_DIGITS),
+            interest=held.interest * (1.0 - share),
             margin_per_lot=held.margin_per_lot + (fresh.margin_per_lot - held.margin_per_lot) * share,
             sl=fresh.sl,
             tp=fresh.tp,
@@ -180,11 +182,11 @@ def closing_order(
     )
 
 
-def close_by(book: Book, account: Account, position: Position, other: Position, magic: int) -> tuple[int, int]:
+def close_by(book: Book, account: Account, position: Position, other: Position, request: Request) -> tuple[int, int]:
     """Close two opposite positions against each other; returns the tickets of the order and its first deal (S8)."""
     volume = lots(min(position.volume, other.volume))
     comment = f"#{position.ticket} by #{other.ticket}"
-    base = closing_order(book, position, volume, reason=Reason.EXPERT, comment=comment, magic=magic)
+    base = closing_order(book, position, volume, reason=request.reason, comment=comment, magic=request.magic)
     order = replace(base, kind=Kind.CLOSE_BY)
     # The whole result is on the first deal; the second closes at its own open price's counterpart with none.
     first_exit, second_exit = other.price_open, position.price_open
@@ -232,7 +234,8 @@ def _swap_share(account: Account, position: Position, volume: float) -> float:
 
 def _profit(book: Book, account: Account, position: Position, volume: float, price: float) -> float:
     spec = book.specs[position.symbol]
-    return book.valuation.profit(account, spec, volume, position.price_open, price, buy=position.buy)
+    opened, interest = position.price_open, position.interest
+    return book.valuation.profit(account, spec, volume, opened, price, buy=position.buy, interest=interest)
 
 
 def _deal(
@@ -249,7 +252,9 @@ def _deal(
     kind: Kind | None = None,
 ) -> int:
     spec = book.specs[order.symbol]
-    charged = entry in (Entry.IN, Entry.INOUT) or spec.commission_on_exit
+    # What the server does by itself at a day's end or a split is no trade that anybody pays for.
+    asked = order.reason < Reason.ROLLOVER
+    charged = asked and (entry in (Entry.IN, Entry.INOUT) or spec.commission_on_exit)
     side = kind if kind is not None else Kind.BUY if order.kind.is_buy else Kind.SELL
     return book.add_deal(
         account,
@@ -266,5 +271,5 @@ def _deal(
         symbol=order.symbol,
         comment=order.comment,
         commission=-account.money(spec.commission * volume) if charged and spec.commission else 0.0,
-        fee=-account.money(spec.fee) if spec.fee else 0.0,
+        fee=-account.money(spec.fee) if asked and spec.fee else 0.0,
     )

@@ -8,6 +8,9 @@ from typing import NamedTuple
 
 from mt5_bridge.structs import Struct, TradeOrder, TradePosition
 
+_new = tuple.__new__
+"""Makes a struct of values whose number is known to be right, in a third of the time."""
+
 
 class Action(IntEnum):
     """`action` of a trade request."""
@@ -60,14 +63,18 @@ class Entry(IntEnum):
 
 
 class Reason(IntEnum):
-    """Why an order or a deal came to be; `EXPERT` for those through the Python API."""
+    """Why an order or a deal came to be: where it was asked for (`EXPERT`: the Python API), or what the server did."""
 
     CLIENT = 0
+    MOBILE = 1
+    WEB = 2
     EXPERT = 3
     SL = 4
     TP = 5
     SO = 6
     ROLLOVER = 7
+    VARIATION_MARGIN = 8
+    SPLIT = 9
 
 
 DEAL_BALANCE, DEAL_CREDIT = 2, 3
@@ -75,6 +82,8 @@ TIME_GTC, TIME_DAY, TIME_SPECIFIED, TIME_SPECIFIED_DAY = range(4)
 FILL_FOK, FILL_IOC, FILL_RETURN, FILL_BOC = range(4)
 MARGIN_NETTING, MARGIN_EXCHANGE, MARGIN_HEDGING = range(3)
 SO_PERCENT, SO_MONEY = range(2)
+REAL_ACCOUNT = 2
+"""`trade_mode` of an account with real money; 0 is a demo, 1 a contest."""
 
 
 class Quote(NamedTuple):
@@ -145,7 +154,8 @@ class Order:
     def _struct(
         self, state: State, done_msc: int, position: int, position_by: int, left: float, price_current: float
     ) -> Struct:
-        return TradeOrder(
+        return _new(
+            TradeOrder,
             (
                 self.ticket,
                 self.setup_msc // 1000,
@@ -171,7 +181,7 @@ class Order:
                 self.symbol,
                 self.comment,
                 "",
-            )
+            ),
         )
 
 
@@ -195,10 +205,13 @@ class Position:
     time_msc: int
     update_msc: int
     swap: float = 0.0
+    interest: float = 0.0
+    """Of a bond: what one unit has accrued since it was bought, in the profit currency (rule U1)."""
 
     def struct(self, price_current: float, profit: float) -> Struct:
         """The record that `positions_get` shows."""
-        return TradePosition(
+        return _new(
+            TradePosition,
             (
                 self.ticket,
                 self.time_msc // 1000,
@@ -219,7 +232,7 @@ class Position:
                 self.symbol,
                 self.comment,
                 "",
-            )
+            ),
         )
 
 

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from mt5_bridge.simulated.engine.model import Account, Order, Position, Quote
+from mt5_bridge.simulated.engine.sums import Sums, floating_cents, sums_of
 from mt5_bridge.simulated.symbols import (
     BOND_MODES,
     CFD_INDEX,
     CFD_LEVERAGE,
     COLLATERAL,
     FOREX,
-    FOREX_NO_LEVERAGE,
+    FOREX_MODES,
     FUTURES_MODES,
     OPTION_MODES,
     SymbolSpec,
@@ -30,10 +32,11 @@ class Valuation:
     margin_rate_side: str = "deal"
 
     def __post_init__(self) -> None:
+        self._sums: dict[int, Sums] = {}
         self._pairs = {
             (spec.currency_base, spec.currency_profit): spec.name
             for spec in self.specs.values()
-            if spec.calc_mode in (FOREX, FOREX_NO_LEVERAGE)
+            if spec.calc_mode in FOREX_MODES
         }
 
     def rate(self, source: str, target: str, *, at_bid: bool, own: tuple[str, float] | None = None) -> float:
@@ -57,6 +60,10 @@ class Valuation:
                 return tuple(name for name in names if name)
         return ()
 
+    def pair(self, source: str, target: str) -> str | None:
+        """The symbol that is quoted as units of `target` for one `source`."""
+        return self._pairs.get((source, target))
+
     def _pair_rate(self, source: str, target: str, *, at_bid: bool, own: tuple[str, float] | None) -> float:
         for pair, inverse in (((source, target), False), ((target, source), True)):
             name = self._pairs.get(pair)
@@ -74,12 +81,25 @@ class Valuation:
         return quote.bid if at_bid else quote.ask
 
     def profit(
-        self, account: Account, spec: SymbolSpec, volume: float, price_open: float, price_close: float, *, buy: bool
+        self,
+        account: Account,
+        spec: SymbolSpec,
+        volume: float,
+        price_open: float,
+        price_close: float,
+        *,
+        buy: bool,
+        interest: float = 0.0,
     ) -> float:
-        """Result in the account currency of `volume` lots from one price to the other (rules U1, U2)."""
-        raw = _raw_profit(spec, volume, price_open, price_close)
-        rate = self.rate(spec.currency_profit, account.currency, at_bid=buy, own=(spec.name, price_close))
-        return account.money((raw if buy else -raw) * rate)
+        """Result in the account currency of `volume` lots from one price to the other (rules U1, U2).
+
+        `interest` is what one unit of a bond has accrued in between, in the profit currency.
+        """
+        raw = raw_profit(spec, volume, price_open, price_close, interest)
+        raw = raw if buy else -raw
+        if spec.currency_profit != account.currency:
+            raw *= self.rate(spec.currency_profit, account.currency, at_bid=buy, own=(spec.name, price_close))
+        return round(raw, account.currency_digits)
 
     def margin_per_lot(
         self, account: Account, spec: SymbolSpec, price: float, *, buy: bool, maintenance: bool = False
@@ -89,7 +109,7 @@ class Valuation:
         With `maintenance` the one to keep the position, where the symbol tells it from the one to open it.
         """
         fixed = (spec.margin_maintenance if maintenance else 0.0) or spec.margin_initial
-        base = _base_margin(spec, price, max(1, account.leverage), fixed)
+        base = base_margin(spec, price, max(1, account.leverage), fixed)
         at_bid = buy is not (self.margin_rate_side == "deal")
         rate = self.rate(spec.currency_margin, account.currency, at_bid=at_bid, own=(spec.name, price))
         return base * rate * (spec.margin_rate_buy if buy else spec.margin_rate_sell)
@@ -107,24 +127,42 @@ class Valuation:
         quote = self.quotes.get(position.symbol)
         if quote is None:
             return position.price_open, 0.0
-        price = quote.to_fill(buy=not position.buy)
+        price = quote.bid if position.buy else quote.ask
         spec = self.specs[position.symbol]
-        return price, self.profit(account, spec, position.volume, position.price_open, price, buy=position.buy)
+        volume, opened, interest = position.volume, position.price_open, position.interest
+        return price, self.profit(account, spec, volume, opened, price, buy=position.buy, interest=interest)
 
     def state(self, account: Account, positions: Iterable[Position] | None = None) -> AccountState:
         """The account's sums (rule H1), with the margin of its own positions or of others in their place."""
-        profit = swap = 0.0
-        for position in account.positions.values():
-            profit += self.floating(account, position)[1]
-            swap += position.swap
-        margin = self.margin(account.positions.values() if positions is None else positions)
-        if account.orders:
+        sums = self._sums.get(account.login)
+        if sums is None:
+            sums = sums_of(account, self.specs, self.margin(account.positions.values()))
+            self._sums[account.login] = sums
+        profit = self._floating(account, sums)
+        margin = sums.margin if positions is None else self.margin(positions)
+        if sums.reserves:
             margin += sum(self.order_margin(account, order) for order in account.orders.values())
-        return AccountState(
-            profit=account.money(profit),
-            equity=account.money(account.balance + account.credit + profit + swap),
-            margin=account.money(margin),
-        )
+        digits = account.currency_digits
+        equity = round(account.balance + account.credit + profit + sums.swap, digits)
+        return AccountState(round(profit, digits), equity, round(margin, digits))
+
+    def _floating(self, account: Account, sums: Sums) -> float:
+        """Profit of all positions, not rounded."""
+        whole = floating_cents(sums, self.quotes)
+        if whole is None:
+            return sum(self.floating(account, one)[1] for one in account.positions.values())
+        profit = whole / 100.0
+        for position in sums.others:
+            profit += self.floating(account, position)[1]
+        return profit
+
+    def forget(self, login: int) -> None:
+        """The account's holdings have changed: what was added up holds no longer."""
+        self._sums.pop(login, None)
+
+    def forget_all(self) -> None:
+        """Symbols have changed."""
+        self._sums.clear()
 
     def margin(self, positions: Iterable[Position]) -> float:
         """Margin of positions (rules T7, T8), not rounded. A net position is one that nothing covers."""
@@ -140,8 +178,7 @@ class Valuation:
         return spec.tick_money * self.rate(spec.currency_profit, account_currency, at_bid=profit, own=own)
 
 
-@dataclass(frozen=True)
-class AccountState:
+class AccountState(NamedTuple):
     """Floating profit, equity and margin, in the account currency and rounded."""
 
     profit: float
@@ -154,23 +191,23 @@ class AccountState:
         return self.equity / self.margin * 100.0 if self.margin else 0.0
 
 
-def _raw_profit(spec: SymbolSpec, volume: float, price_open: float, price_close: float) -> float:
+def raw_profit(spec: SymbolSpec, volume: float, price_open: float, price_close: float, interest: float = 0.0) -> float:
     """Result of a buy in the profit currency, by calculation mode (rule U1)."""
     size = spec.contract_size * volume
-    if spec.calc_mode in (FOREX, FOREX_NO_LEVERAGE):
+    mode = spec.calc_mode
+    if mode in FOREX_MODES:
         return round(price_close * size, 2) - round(price_open * size, 2)
-    if spec.calc_mode in FUTURES_MODES | OPTION_MODES:
+    if mode in FUTURES_MODES or mode in OPTION_MODES:
         return (price_close - price_open) * volume * spec.tick_money / spec.tick_size
-    if spec.calc_mode in BOND_MODES:
-        # Interest that accrues while the bond is held is not simulated: both legs carry the same.
-        face, accrued = spec.face_value, spec.accrued_interest
-        return size * (price_close * face + accrued) - size * (price_open * face + accrued)
-    if spec.calc_mode == COLLATERAL:
+    if mode in BOND_MODES:
+        # The interest accrued before the bond was bought is in both legs.
+        return size * (price_close * spec.face_value + interest) - size * (price_open * spec.face_value)
+    if mode == COLLATERAL:
         return 0.0
     return (price_close - price_open) * size
 
 
-def _base_margin(spec: SymbolSpec, price: float, leverage: int, fixed: float) -> float:
+def base_margin(spec: SymbolSpec, price: float, leverage: int, fixed: float) -> float:
     """Margin of one lot in the margin currency (rules T1, T2); `fixed` replaces the formula where it is not 0."""
     mode = spec.calc_mode
     divisor = leverage if mode in (FOREX, CFD_LEVERAGE) else 1
@@ -178,7 +215,7 @@ def _base_margin(spec: SymbolSpec, price: float, leverage: int, fixed: float) ->
         return 0.0
     if fixed or mode in FUTURES_MODES:
         return fixed / divisor
-    if mode in (FOREX, FOREX_NO_LEVERAGE):
+    if mode in FOREX_MODES:
         return spec.contract_size / divisor
     if mode == CFD_INDEX:
         return spec.contract_size * price * (spec.tick_value / spec.tick_size if spec.tick_value else 1.0)
@@ -188,15 +225,20 @@ def _base_margin(spec: SymbolSpec, price: float, leverage: int, fixed: float) ->
 
 
 def _hedged_margin(spec: SymbolSpec, held: list[Position]) -> float:
-    lots = {side: sum(one.volume for one in held if one.buy is side) for side in (True, False)}
-    money = {side: sum(one.volume * one.margin_per_lot for one in held if one.buy is side) for side in (True, False)}
+    bought = sold = buy_money = sell_money = 0.0
+    for one in held:
+        if one.buy:
+            bought += one.volume
+            buy_money += one.volume * one.margin_per_lot
+        else:
+            sold += one.volume
+            sell_money += one.volume * one.margin_per_lot
     if spec.margin_hedged_use_leg:
-        return max(money.values())
-    larger = lots[True] >= lots[False]
-    covered = min(lots.values())
-    total = money[larger] * (1 - covered / lots[larger]) if lots[larger] else 0.0
+        return max(buy_money, sell_money)
+    larger, covered = max(bought, sold), min(bought, sold)
+    total = (buy_money if bought >= sold else sell_money) * (1 - covered / larger) if larger else 0.0
     if covered:
-        mean = sum(money.values()) / sum(lots.values())
+        mean = (buy_money + sell_money) / (bought + sold)
         whole = spec.margin_initial or spec.contract_size
         total += covered * mean * (spec.hedged / whole)
     return total

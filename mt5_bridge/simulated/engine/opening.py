@@ -15,7 +15,6 @@ from mt5_bridge.simulated.engine.model import (
     Action,
     Kind,
     Order,
-    Reason,
 )
 from mt5_bridge.simulated.engine.request import Request
 from mt5_bridge.simulated.engine.retcodes import Refused, Retcode
@@ -35,6 +34,7 @@ class Opening:
 
     def check(self, *, with_market: bool) -> None:
         """All checks. Without `with_market` the session is not looked at (rule J3). Raises Refused."""
+        validation.check_live(self.account, self.spec)
         steps: dict[str, Callable[[], None]] = {
             "trade_mode": lambda: validation.check_trade_mode(self.spec, self.order.kind),
             "filling": lambda: validation.check_filling(self.spec, self.request, self.book.conventions),
@@ -113,7 +113,7 @@ def order_of_request(book: Book, account: Account, spec: SymbolSpec, kind: Kind,
         expiration=_expiration(book, request),
         magic=request.magic,
         comment=request.comment,
-        reason=Reason.EXPERT,
+        reason=request.reason,
         setup_msc=book.now_msc,
     )
     if request.action == Action.DEAL:

@@ -5,7 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from mt5_bridge.structs import Struct, TradeRequest
+from mt5_bridge.contract import STRUCTS
+from mt5_bridge.simulated.engine.model import Reason
+from mt5_bridge.simulated.engine.retcodes import Retcode
+from mt5_bridge.structs import OrderCheckResult, Struct, TradeRequest
+
+_API_FIELDS = tuple(name for name, _ in STRUCTS["TradeRequest"])
 
 
 class Request(NamedTuple):
@@ -28,12 +33,18 @@ class Request(NamedTuple):
     comment: str = ""
     position: int = 0
     position_by: int = 0
+    reason: int = int(Reason.EXPERT)
+    """Not of the API: where the request comes from (rule R4)."""
 
     @classmethod
     def of(cls, fields: Mapping[str, Any]) -> Request:
         """A request from checked fields; those that it does not have are ignored."""
-        return cls(**{name: fields[name] for name in cls._fields if name in fields})
+        return cls(**{name: fields[name] for name in _API_FIELDS if name in fields})
+
+    def refused_check(self, code: Retcode) -> Struct:
+        """What `order_check` gives where the account was not even looked at: a code, and all numbers 0 (rule J4)."""
+        return OrderCheckResult((int(code), 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, code.comment, self.struct()))
 
     def struct(self) -> Struct:
         """The echo that results carry."""
-        return TradeRequest(self)
+        return TradeRequest(self[: len(_API_FIELDS)])

@@ -17,7 +17,6 @@ from mt5_bridge.simulated.engine.model import (
     Kind,
     Order,
     Position,
-    Reason,
     State,
 )
 from mt5_bridge.simulated.engine.opening import (
@@ -53,7 +52,7 @@ class Probed(NamedTuple):
 
 def carry_out(book: Book, account: Account, request: Request, limit: float = math.inf) -> Executed:
     """Do what the request asks, filling at most `limit` lots. Raises Refused, with nothing changed."""
-    validation.check_account(account)
+    validation.check_account(account, request)
     match request.action:
         case Action.DEAL:
             return _deal(book, account, request, limit)
@@ -72,7 +71,7 @@ def carry_out(book: Book, account: Account, request: Request, limit: float = mat
 
 def probe(book: Book, account: Account, request: Request) -> Probed:
     """What `order_check` sees: all checks but session and requote (rule J3). Raises Refused."""
-    validation.check_account(account)
+    validation.check_account(account, request)
     match request.action:
         case Action.DEAL:
             order, price, _ = _checked_deal(book, account, request, with_market=False)
@@ -97,7 +96,7 @@ def _deal(book: Book, account: Account, request: Request, limit: float) -> Execu
     order, price, spec = _checked_deal(book, account, request, with_market=True)
     available = _on_step(spec, min(book.available(spec, buy=order.kind.is_buy), limit))
     if available < order.volume and (order.filling == FILL_FOK or (order.filling == FILL_IOC and available <= 0)):
-        raise Refused(Retcode.REJECT)  # M4
+        raise Refused(Retcode(book.conventions.no_volume_retcode))  # M4
     order.ticket = book.new_order_ticket()
     volume = order.volume
     if available >= volume:
@@ -115,7 +114,7 @@ def _fill_part(book: Book, account: Account, order: Order, available: float, pri
     done = execution.fill(book, account, order, available, price)
     order.volume = execution.lots(order.volume - available)
     if order.filling == FILL_IOC:
-        execution.settle(book, order, State.CANCELED, done.identifier, price)
+        execution.settle(book, order, State[book.conventions.rest_state.upper()], done.identifier, price)
     else:
         book.put_order(order)
     return Executed(order.ticket, done.deal, available, price, with_quote=True, retcode=Retcode.DONE_PARTIAL)
@@ -174,7 +173,6 @@ def _checked_close(
     kind = Kind.SELL if position.buy else Kind.BUY
     order = order_of_request(book, account, spec, kind, request._replace(sl=0.0, tp=0.0))
     order.price = requested_price(spec, request)
-    order.reason = Reason.EXPERT
     # A net position is closed by its side alone; only hedging accounts close one of several.
     order.position = 0 if account.nets else position.ticket
     return order, price
@@ -272,8 +270,8 @@ def _remove(book: Book, account: Account, request: Request) -> Executed:
 def _close_by(book: Book, account: Account, request: Request) -> Executed:
     position, other = _checked_close_by(book, account, request)
     validation.check_session(book, book.specs[position.symbol])
-    ticket, _ = execution.close_by(book, account, position, other, request.magic)
-    return Executed(ticket)
+    ticket, deal = execution.close_by(book, account, position, other, request)
+    return Executed(ticket, deal if book.conventions.deal_in_close_by_result else 0)
 
 
 def _checked_close_by(book: Book, account: Account, request: Request) -> tuple[Position, Position]:

@@ -6,10 +6,9 @@ from collections.abc import Callable, Iterable
 
 from mt5_bridge.simulated.engine.book import Book
 from mt5_bridge.simulated.engine.execution import lots
-from mt5_bridge.simulated.engine.model import DEAL_BALANCE, SO_MONEY, Account, Position, Reason, State
-from mt5_bridge.simulated.engine.money import Valuation
+from mt5_bridge.simulated.engine.model import DEAL_BALANCE, REAL_ACCOUNT, SO_MONEY, Account, Position, Reason, State
+from mt5_bridge.simulated.engine.money import AccountState
 
-_REAL_ACCOUNT = 2
 _DISABLED = 0
 
 Closer = Callable[[Position, float, str], bool]
@@ -18,36 +17,32 @@ Closer = Callable[[Position, float, str], bool]
 
 def is_margin_call(book: Book, account: Account) -> bool:
     """Whether the account is at or under its margin call (rule V1): a flag, trading goes on."""
-    return _is_under(book, account, book.valuation, account.margin_so_call, 1.0)
+    return _is_under(book, account, book.valuation.state(account), account.margin_so_call)
 
 
-def is_stop_out(book: Book, account: Account, valuation: Valuation, factor: float = 1.0) -> bool:
-    """Whether the account is at or under its stop out, with `factor` above 1 whether it comes near it."""
-    return _is_under(book, account, valuation, account.margin_so_so, factor)
+def is_under_stop_out(book: Book, account: Account, state: AccountState) -> bool:
+    """Whether the account in some state of its money is at or under its stop out (rules V1, V4)."""
+    return _is_under(book, account, state, account.margin_so_so)
 
 
-def _is_under(book: Book, account: Account, valuation: Valuation, limit: float, factor: float) -> bool:
-    state = valuation.state(account)
+def _is_under(book: Book, account: Account, state: AccountState, limit: float) -> bool:
     if not state.margin:
-        hedged = bool(account.positions) and book.conventions.stop_out_of_hedged  # V4
-        return hedged and state.equity < abs(state.equity) * (factor - 1.0)
+        return bool(account.positions) and book.conventions.stop_out_of_hedged and state.equity < 0.0  # V4
     value = state.equity if account.margin_so_mode == SO_MONEY else state.level
-    near = limit + abs(limit) * (factor - 1.0)
-    return value <= near if book.conventions.stop_out_at_equal or factor > 1.0 else value < near
+    return value <= limit if book.conventions.stop_out_at_equal else value < limit
 
 
 def stop_out(book: Book, account: Account, close: Closer) -> bool:
     """Free margin until the account is above its stop out (rules V2-V6); True if anything was done."""
     happened = False
     skipped: set[int] = set()
-    while is_stop_out(book, account, book.valuation):
+    while is_under_stop_out(book, account, state := book.valuation.state(account)):
         if _drop_order(book, account):
             happened = True
             continue
         loser = _next_to_close(book, account, skipped)
         if loser is None:
             break
-        state = book.valuation.state(account)
         comment = f"[so {state.equity:.2f}]" if account.margin_so_mode == SO_MONEY else f"[so {state.level:.2f}%]"
         if close(loser, _share(book, account, loser), comment):
             happened = True
@@ -92,7 +87,7 @@ def _oldest_losers(book: Book, account: Account, closable: Iterable[Position]) -
 
 def _share(book: Book, account: Account, position: Position) -> float:
     """What is closed at once: on a real netting account not more than the symbol's largest volume (rule O2)."""
-    if account.nets and account.trade_mode == _REAL_ACCOUNT:
+    if account.nets and account.trade_mode == REAL_ACCOUNT:
         return lots(min(position.volume, book.specs[position.symbol].volume_max))
     return position.volume
 

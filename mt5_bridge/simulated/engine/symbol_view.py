@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from mt5_bridge.contract import STRUCTS
+from mt5_bridge.simulated.engine.execution import lots
+from mt5_bridge.simulated.engine.model import Kind, Order
 from mt5_bridge.simulated.engine.money import Valuation
 from mt5_bridge.simulated.market.series import Series
 from mt5_bridge.simulated.symbols import SymbolSpec
@@ -13,14 +15,17 @@ from mt5_bridge.structs import BookInfo, Struct, SymbolInfo, Tick
 
 _ZERO: Mapping[type, Any] = {bool: False, int: 0, float: 0.0, str: ""}
 _BLANK = {name: _ZERO[kind] for name, kind in STRUCTS["SymbolInfo"]}
-_SELL, _BUY = 1, 2
+_SELL, _BUY, _SELL_MARKET, _BUY_MARKET = 1, 2, 3, 4
 
 
 def symbol_info(
-    spec: SymbolSpec, series: Series, valuation: Valuation, currency: str, *, selected: bool, visible: bool
+    spec: SymbolSpec, series: Series, valuation: Valuation, currency: str, now: int, *, selected: bool, visible: bool
 ) -> Struct:
-    """SymbolInfo for an account in `currency`. Last and volume fields are 0 where nothing is traded on an exchange."""
-    fields = _BLANK | _specified(spec)
+    """SymbolInfo for an account in `currency` at the broker time `now` (s).
+
+    Last and volume fields are 0 where nothing is traded on an exchange.
+    """
+    fields = _BLANK | _specified(spec) | {"trade_accrued_interest": spec.accrued_at(now)}
     fields |= {
         "select": selected,
         "visible": visible,
@@ -29,7 +34,7 @@ def symbol_info(
         "trade_tick_value_loss": valuation.tick_value(currency, spec, profit=False),
     }
     tick, day = series.last_tick, series.day
-    if tick is not None and day is not None:
+    if selected and tick is not None and day is not None:  # no quotes come for what is not selected (rule D6)
         bid, ask = float(tick["bid"]), float(tick["ask"])
         fields |= {
             "time": int(tick["time"]),
@@ -71,7 +76,6 @@ def _specified(spec: SymbolSpec) -> dict[str, Any]:
         "option_right": spec.option_right,
         "option_strike": spec.option_strike,
         "trade_face_value": spec.face_value,
-        "trade_accrued_interest": spec.accrued_interest,
         "margin_hedged_use_leg": spec.margin_hedged_use_leg,
         "expiration_mode": spec.expiration_mode,
         "filling_mode": spec.filling_mode,
@@ -101,8 +105,11 @@ def tick(series: Series) -> Struct | None:
     return None if row is None else Tick(row.item())
 
 
-def depth(spec: SymbolSpec, series: Series) -> tuple[Struct, ...]:
-    """A made-up book around the quotes: each level one spread further, with growing volume (rule G2)."""
+def depth(spec: SymbolSpec, series: Series, orders: Iterable[Order]) -> tuple[Struct, ...]:
+    """A made-up book around the quotes: each level one spread further, with growing volume (rule G2).
+
+    Market orders among `orders`, which wait for what the market has not yet taken, are in it at the best price.
+    """
     row = series.last_tick
     if row is None or not spec.book_depth:
         return ()
@@ -113,4 +120,11 @@ def depth(spec: SymbolSpec, series: Series) -> tuple[Struct, ...]:
         BookInfo((_SELL, spec.price(ask + level * step), level + 1, float(level + 1))) for level in reversed(levels)
     ]
     buys = [BookInfo((_BUY, spec.price(bid - level * step), level + 1, float(level + 1))) for level in levels]
-    return tuple(sells + buys)
+    waiting = [one for one in orders if one.kind in (Kind.BUY, Kind.SELL)]
+    return (*sells, *_at_market(waiting, Kind.SELL, ask), *_at_market(waiting, Kind.BUY, bid), *buys)
+
+
+def _at_market(waiting: list[Order], kind: Kind, price: float) -> list[Struct]:
+    volume = lots(sum(one.volume for one in waiting if one.kind is kind))
+    book_type = _BUY_MARKET if kind is Kind.BUY else _SELL_MARKET
+    return [BookInfo((book_type, price, round(volume), volume))] if volume else []

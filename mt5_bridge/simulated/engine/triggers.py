@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -11,31 +11,60 @@ import numpy as np
 from mt5_bridge.simulated.engine.model import Kind, Order, Position, Quote, Reason
 from mt5_bridge.simulated.market.bars import Array
 
+_FIRST_PIECE = 64
+_LISTED = 65_536
+
 
 class Levels(NamedTuple):
-    """A symbol's nearest levels: something happens when bid or ask is at or below a low, at or above a high one.
-
-    On an exchange both sides are watched on the last deal's price instead.
-    """
+    """Something happens when bid or ask is at or below a low level, at or above a high one."""
 
     bid_low: float = -math.inf
     bid_high: float = math.inf
     ask_low: float = -math.inf
     ask_high: float = math.inf
-    on_last: bool = False
 
-    @property
-    def is_any(self) -> bool:
-        """Whether there is anything to reach."""
-        return self[:4] != NO_LEVELS[:4]
+    def nearest(self, other: Levels) -> Levels:
+        """The levels of both that are reached first."""
+        return Levels(
+            max(self.bid_low, other.bid_low),
+            min(self.bid_high, other.bid_high),
+            max(self.ask_low, other.ask_low),
+            min(self.ask_high, other.ask_high),
+        )
+
+    def reached(self, bid: float, ask: float) -> bool:
+        """Whether prices reach one of the levels."""
+        return not (self.bid_low < bid < self.bid_high and self.ask_low < ask < self.ask_high)
 
 
 NO_LEVELS = Levels()
 
 
-def levels_of(positions: Iterable[Position], orders: Iterable[Order], *, on_last: bool = False) -> Levels:
+class Watch(NamedTuple):
+    """What to watch at a symbol: levels of its quotes, and levels of its deals where those set things off.
+
+    Levels of deals are met by the last deal's price on both sides, as long as there was none by the quotes.
+    """
+
+    quotes: Levels = NO_LEVELS
+    deals: Levels = NO_LEVELS
+
+    def reached(self, quote: Quote) -> bool:
+        """Whether a tick reaches one of the levels."""
+        bid, ask = quote.bid, quote.ask
+        if self.quotes.reached(bid, ask):
+            return True
+        if self.deals == NO_LEVELS:
+            return False
+        return self.deals.reached(quote.last, quote.last) if quote.last > 0 else self.deals.reached(bid, ask)
+
+
+NO_WATCH = Watch()
+
+
+def levels_of(positions: Iterable[Position], orders: Iterable[Order]) -> Levels:
     """The nearest levels of open positions (rules R8, R9) and pending orders (rule N2)."""
-    bid_low, bid_high, ask_low, ask_high = NO_LEVELS[:4]
+    bid_low, bid_high, ask_low, ask_high = NO_LEVELS
     for position in positions:
         if position.buy:
             bid_low = max(bid_low, position.sl or -math.inf)
@@ -55,7 +84,7 @@ def levels_of(positions: Iterable[Position], orders: Iterable[Order], *, on_last
                 bid_low = max(bid_low, order.price)
             case Kind.BUY | Kind.SELL:  # the rest of a market order takes every tick (rule M4)
                 ask_high = -math.inf
-    return Levels(bid_low, bid_high, ask_low, ask_high, on_last)
+    return Levels(bid_low, bid_high, ask_low, ask_high)
 
 
 def _watched(quote: Quote, *, ask: bool, on_last: bool) -> float:
@@ -98,7 +127,7 @@ class TickRun:
         self._lasts = np.ascontiguousarray(ticks["last"])
         self._cursor = 0
         self._hit: int | None = None
-        self._hit_levels: Levels | None = None
+        self._hit_watch: Watch | None = None
 
     @property
     def left(self) -> bool:
@@ -109,23 +138,31 @@ class TickRun:
         """Time of the next tick."""
         return int(self._times[self._cursor]) if self.left else None
 
-    def hit_time(self, levels: Levels) -> int | None:
+    def hit_time(self, watch: Watch) -> int | None:
         """Time of the first tick left that reaches one of the levels."""
-        if not levels.is_any or not self.left:
+        if watch == NO_WATCH or not self.left:
             return None
-        if levels != self._hit_levels or (self._hit is not None and self._hit < self._cursor):
-            self._hit = self._find(levels)
-            self._hit_levels = levels
+        if watch != self._hit_watch or (self._hit is not None and self._hit < self._cursor):
+            self._hit = self._find(watch)
+            self._hit_watch = watch
         return None if self._hit is None else int(self._times[self._hit])
 
-    def _find(self, levels: Levels) -> int | None:
-        bid, ask = self._bids[self._cursor :], self._asks[self._cursor :]
-        if levels.on_last:
-            last = self._lasts[self._cursor :]
-            bid, ask = np.where(last > 0, last, bid), np.where(last > 0, last, ask)
-        hit = (bid <= levels.bid_low) | (bid >= levels.bid_high) | (ask <= levels.ask_low) | (ask >= levels.ask_high)
-        first = int(hit.argmax())
-        return self._cursor + first if hit[first] else None
+    def _find(self, watch: Watch) -> int | None:
+        """The next hit, looked for in pieces that grow: one that is near costs little however much is left."""
+        start, size = self._cursor, _FIRST_PIECE
+        while start < len(self._times):
+            bids, asks = self._bids[start : start + size], self._asks[start : start + size]
+            hits = _hits(watch.quotes, bids, asks)
+            if watch.deals != NO_LEVELS:
+                lasts = self._lasts[start : start + size]
+                traded = lasts > 0
+                hits |= _hits(watch.deals, np.where(traded, lasts, bids), np.where(traded, lasts, asks))
+            first = int(hits.argmax())
+            if hits[first]:
+                return start + first
+            start += size
+            size *= 4
+        return None
 
     def take(self, *, hit: bool) -> Quote:
         """Step over the next tick, or over the one that `hit_time` found; returns its prices."""
@@ -143,14 +180,35 @@ class TickRun:
 
     def _take_to(self, stop: int) -> Quote:
         self._cursor = stop
-        return self._quote(stop - 1)
-
-    def _quote(self, index: int) -> Quote:
+        index = stop - 1
         bid, ask, last = float(self._bids[index]), float(self._asks[index]), float(self._lasts[index])
         return Quote(bid, ask, int(self._times[index]), last)
 
-    def worst(self) -> Quote | None:
-        """Lowest bid and highest ask of what is left: no position can fare worse."""
-        if not self.left:
-            return None
-        return Quote(float(self._bids[self._cursor :].min()), float(self._asks[self._cursor :].max()), 0)
+
+def _hits(levels: Levels, bids: Array, asks: Array) -> Array:
+    """`Levels.reached` for columns of prices."""
+    low, high = (
+        (bids <= levels.bid_low) | (bids >= levels.bid_high),
+        (asks <= levels.ask_low) | (asks >= levels.ask_high),
+    )
+    return np.asarray(low | high)
+
+
+def in_order(batch: Mapping[str, Array]) -> Iterator[tuple[str, Quote]]:
+    """All ticks of a batch by time; those of one moment by symbol as in the batch, and in their own order."""
+    names = list(batch)
+    if len(names) == 1:
+        name, ticks = names[0], batch[names[0]]
+        for start in range(0, len(ticks), _LISTED):
+            yield from ((name, quote) for quote in _quotes(ticks[start : start + _LISTED]))
+        return
+    times = np.concatenate([batch[name]["time_msc"] for name in names]) if names else np.empty(0, np.int64)
+    owners = np.repeat(np.arange(len(names)), [len(batch[name]) for name in names])
+    queues = [iter(_quotes(batch[name])) for name in names]
+    for owner in owners[np.argsort(times, kind="stable")].tolist():
+        yield names[owner], next(queues[owner])
+
+
+def _quotes(ticks: Array) -> Iterator[Quote]:
+    columns = (ticks[name].tolist() for name in ("bid", "ask", "time_msc", "last"))
+    return map(Quote, *columns)

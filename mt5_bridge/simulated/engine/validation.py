@@ -8,6 +8,7 @@ from mt5_bridge.simulated.engine.model import (
     FILL_BOC,
     FILL_FOK,
     FILL_RETURN,
+    REAL_ACCOUNT,
     TIME_DAY,
     TIME_GTC,
     TIME_SPECIFIED_DAY,
@@ -17,6 +18,7 @@ from mt5_bridge.simulated.engine.model import (
     Order,
     Position,
     Quote,
+    Reason,
 )
 from mt5_bridge.simulated.engine.request import Request
 from mt5_bridge.simulated.engine.retcodes import Refused, Retcode
@@ -40,9 +42,9 @@ _LIMITS = (Kind.BUY_LIMIT, Kind.SELL_LIMIT, Kind.BUY_STOP_LIMIT, Kind.SELL_STOP_
 _ROUNDING = 1e-9
 
 
-def check_account(account: Account) -> None:
-    """The account may trade, and may trade by robots."""
-    if not account.trade_expert:
+def check_account(account: Account, request: Request) -> None:
+    """The account may trade, and may trade by robots if one asks."""
+    if not account.trade_expert and request.reason == Reason.EXPERT:
         raise Refused(Retcode.SERVER_DISABLES_AT)
     if not account.trade_allowed:
         raise Refused(Retcode.TRADE_DISABLED)
@@ -73,6 +75,12 @@ def check_close_by_allowed(spec: SymbolSpec) -> None:
     """Closing by an opposite position is among the symbol's order kinds."""
     if not spec.order_mode & _ORDER_MODES[Kind.CLOSE_BY]:
         raise Refused(Retcode.INVALID_ORDER)
+
+
+def check_live(account: Account, spec: SymbolSpec) -> None:
+    """The symbol may be traded without real money (rule L16)."""
+    if spec.live_only and account.trade_mode != REAL_ACCOUNT:
+        raise Refused(Retcode.ONLY_REAL)
 
 
 def check_trade_mode(spec: SymbolSpec, kind: Kind) -> None:

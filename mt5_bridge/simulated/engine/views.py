@@ -53,7 +53,8 @@ def account_info(book: Book, account: Account, server: str, company: str) -> Str
 
 def positions(book: Book, account: Account, filters: Mapping[str, Any]) -> Records:
     """Open positions by ticket, symbol or group, in this order of precedence (rules W1-W3)."""
-    chosen = [one for one in account.positions.values() if _passes(one.ticket, one.symbol, filters)]
+    held = account.positions.values()
+    chosen = [one for one in held if _passes(one.ticket, one.symbol, filters)] if filters else list(held)
     chosen.sort(key=lambda one: one.ticket)
     return tuple(one.struct(*book.valuation.floating(account, one)) for one in chosen)
 

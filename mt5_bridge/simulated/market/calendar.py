@@ -85,6 +85,8 @@ FX_WEEK = WeeklySessions.on_days(range(1, 6))
 """Monday 00:00 to Friday 24:00: brokers on New York + 7 h close the week at midnight of their clock."""
 METALS_WEEK = WeeklySessions.on_days(range(1, 6), start=61, end=1439)
 """Gold pauses for an hour around the New York close."""
+STOCK_WEEK = WeeklySessions.on_days(range(1, 6), start=990, end=1380)
+"""New York's 9:30 to 16:00."""
 INDEX_WEEK = WeeklySessions.on_days(range(1, 6), start=135, end=1380)
 
 

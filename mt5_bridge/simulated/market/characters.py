@@ -1,7 +1,8 @@
 """How the synthetic symbols move, measured on real brokers' data.
 
-Forex after EURUSD, gold after XAUUSD and the index after DE30EUR; hours are those of a broker whose midnight is the New
-York close. `tests/unit/mt5_bridge/simulated/market/test_statistics.py` holds the market to the data.
+Forex after EURUSD, gold after XAUUSD and the index after DE30EUR; the share is a guess. Hours are those of a broker
+whose midnight is the New York close. `tests/unit/mt5_bridge/simulated/market/test_statistics.py` holds the market to
+the data.
 """
 
 from __future__ import annotations
@@ -62,6 +63,10 @@ _INDEX = Rhythm(
     ),
     _hours("0.1 0.1 0.4 0.4 0.4 0.5 0.5 0.5 0.7 1.4 1.9 1.8 1.5 1.3 1.3 1.4 1.6 1.7 1.5 1.0 0.8 0.9 0.7 0.2"),
 )
+_STOCK = Rhythm(
+    _hours("1 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1 2.6 2.0 1.4 1.1 1.0 1.1 1.5 1"),
+    _hours("1 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1 2.4 1.9 1.3 1.1 1.0 1.1 1.8 1"),
+)
 _EVEN = Rhythm((1.0,) * 24, (1.0,) * 24)
 
 
@@ -92,6 +97,7 @@ CHARACTERS = {
     "USDJPY": Character(150.00, 0.0075, 0.9, 2.5, spreads={0: 13.0, 23: 6.0}),
     "XAUUSD": Character(2400.0, 0.0088, 2.0, 5.5, _GOLD, {1: 7.3, 2: 6.5, 23: 7.1}),
     "BTCUSD": Character(60000.0, 0.0280, 1.0, 1500.0, _EVEN),
+    "AAPL": Character(230.0, 0.0150, 1.5, 1.0, _STOCK),
     "DE40": Character(18500.0, 0.0080, 0.9, 12.8, _INDEX, _NIGHT | _EVENING),
 }
 UNKNOWN = Character(100.0, 0.0100, 0.5, 5.0, _EVEN)

@@ -7,6 +7,7 @@ from typing import Protocol
 
 from mt5_bridge.simulated.market.bars import Array
 from mt5_bridge.simulated.market.series import Series
+from mt5_bridge.simulated.quote_board import QuoteBoard
 from mt5_bridge.simulated.symbols import SymbolSpec
 
 
@@ -37,7 +38,19 @@ class Market:
         self.identity = identity
         """Names the data: a book that was made on one market is not carried on with another."""
         self._source = source
+        self._board: QuoteBoard | None = None
         self._source.extend(self.series, start_msc)
+
+    def publish_to(self, board: QuoteBoard) -> None:
+        """Show the newest tick of each symbol on a board from now on."""
+        self._board = board
+        self._publish(self.series)
+
+    def _publish(self, names: Iterable[str]) -> None:
+        for name in names if self._board is not None else ():
+            tick = self.series[name].last_tick
+            if tick is not None and self._board is not None:
+                self._board.put(name, tick)
 
     def release(self, until_msc: int) -> dict[str, Array]:
         """Make all ticks up to `until_msc` visible; returns the new ones of each symbol that has any."""
@@ -45,7 +58,9 @@ class Market:
         fresh = {name: series.release(until_msc) for name, series in self.series.items()}
         # Only what is still ahead now tells whether the market goes on after this moment.
         self._source.extend(self.series, until_msc)
-        return {name: ticks for name, ticks in fresh.items() if len(ticks)}
+        moved = {name: ticks for name, ticks in fresh.items() if len(ticks)}
+        self._publish(moved)
+        return moved
 
     def next_time_msc(self) -> int | None:
         """Time of the first tick that is still ahead, None when the market is over."""

@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from mt5_bridge.simulated.market.bars import Array, minute_bars
+from mt5_bridge.simulated.market.bars import TRADE_FLAGS, Array, minute_bars
 from mt5_bridge.simulated.market.calendar import WEEK, monday_of
 from mt5_bridge.simulated.market.characters import CHARACTERS, UNKNOWN
 from mt5_bridge.simulated.market.market import Market
@@ -34,6 +34,9 @@ _LOOK_AHEAD_MSC = 80 * HOUR_MSC  # farther than any weekend
 _MOOD_MEMORY, _MOOD_SIZE = 0.92, 0.5
 _MINUTE_SIZE = 0.55
 _TICKS_WITH_OTHER_SPREAD = 0.15
+_TICKS_WITH_DEALS, _DEAL_SIZE = 0.3, 0.02
+BUY_DEAL, SELL_DEAL = 32, 64
+"""Flags of a tick: the side of the deal that it tells of."""
 
 
 def synthetic_symbols() -> frozenset[str]:
@@ -95,7 +98,8 @@ class Walk:
         share /= share[-1]
         first, last = self._ends[hour], self._ends[hour + 1]
         mid = character.price * np.exp(first + walk + share * (last - first - walk[-1]))
-        return self._quotes((self._origin + hour * HOUR) * 1000 + offsets, mid, self._spreads(rng, hour, minutes))
+        ticks = self._quotes((self._origin + hour * HOUR) * 1000 + offsets, mid, self._spreads(rng, hour, minutes))
+        return with_deals(ticks, rng, self._spec) if self._spec.on_exchange else ticks
 
     def _spreads(self, rng: np.random.Generator, hour: int, minutes: Array) -> Array:
         """Spreads in points: each minute has its own, and a few of its ticks a wider one."""
@@ -124,6 +128,25 @@ def tick_flags(bid: Array, ask: Array) -> Array:
     return np.asarray(bid_changed * 130 + ask_changed * 4, dtype=np.uint32)
 
 
+def with_deals(ticks: Array, rng: np.random.Generator, spec: SymbolSpec) -> Array:
+    """The ticks of quotes with deals on some of them: at the ask where somebody buys, at the bid where one sells.
+
+    The flags say last, volume and side of a deal; between deals the last one's price and volume stay (rule F3).
+    """
+    if not len(ticks):
+        return ticks
+    is_deal = rng.random(len(ticks)) < _TICKS_WITH_DEALS
+    is_deal[0] = True
+    buys = rng.random(len(ticks)) < 0.5
+    volumes = rng.geometric(_DEAL_SIZE, len(ticks)) * spec.volume_step
+    latest = np.maximum.accumulate(np.where(is_deal, np.arange(len(ticks)), 0))
+    ticks["last"] = np.where(buys, ticks["ask"], ticks["bid"])[latest]
+    ticks["volume_real"] = volumes[latest]
+    ticks["volume"] = np.rint(ticks["volume_real"])
+    ticks["flags"] |= np.where(is_deal, TRADE_FLAGS | np.where(buys, BUY_DEAL, SELL_DEAL), 0).astype(np.uint32)
+    return ticks
+
+
 class SyntheticSource:
     """Makes hours of ticks shortly before they are needed."""
 
@@ -142,23 +165,28 @@ class SyntheticSource:
                 return
             for name, walk in self._walks.items():
                 ticks = walk.hour(self._next_hour)
-                bars = minute_bars(ticks, specification(name).point)
+                bars = _bars(ticks, specification(name))
                 keep_from = until_msc - KEEP_TICKS_MSC
                 if len(ticks):
                     series[name].extend(ticks, bars, keep_ticks_from_msc=keep_from, keep_bars=KEEP_BARS)
             self._next_hour += 1
 
 
-def _history(walk: Walk, point: float, first_hour: int, end_hour: int) -> Series:
+def _bars(ticks: Array, spec: SymbolSpec) -> Array:
+    return minute_bars(ticks, spec.point, of_last=bool(spec.chart_mode))
+
+
+def _history(walk: Walk, spec: SymbolSpec, first_hour: int, end_hour: int) -> Series:
     """The hours before the market opens: bars of all of them, ticks of the last days."""
     hours = [walk.hour(hour) for hour in range(first_hour, end_hour)]
-    bars = np.concatenate([minute_bars(ticks, point) for ticks in hours])
-    return Series(point, np.concatenate(hours[-KEEP_TICKS_MSC // HOUR_MSC :]), bars)
+    bars = np.concatenate([_bars(ticks, spec) for ticks in hours])
+    ticks = np.concatenate(hours[-KEEP_TICKS_MSC // HOUR_MSC :])
+    return Series(spec.point, ticks, bars, of_last=bool(spec.chart_mode))
 
 
-def default_start(utc_now: int) -> int:
-    """Monday 00:00 of the current week, at the weekend of the week that just ended (seconds, read as broker time)."""
-    return monday_of(utc_now)
+def default_start(now: int) -> int:
+    """Monday 00:00 of the current week, at the weekend of the week that just ended (seconds of the broker's clock)."""
+    return monday_of(now)
 
 
 def synthetic_market(symbols: Sequence[str], seed: int, start: int, resume_msc: int | None = None) -> Market:
@@ -168,9 +196,7 @@ def synthetic_market(symbols: Sequence[str], seed: int, start: int, resume_msc: 
     walks = {spec.name: Walk(spec, seed, origin) for spec in specs}
     begin_msc = max(start * 1000, resume_msc or 0)
     first_hour = (begin_msc // 1000 - origin) // HOUR
-    series = {
-        spec.name: _history(walks[spec.name], spec.point, first_hour - HISTORY_HOURS, first_hour) for spec in specs
-    }
+    series = {spec.name: _history(walks[spec.name], spec, first_hour - HISTORY_HOURS, first_hour) for spec in specs}
     source = SyntheticSource(walks, origin, first_hour)
     identity = f"synthetic seed={seed} start={start} symbols={','.join(symbols)}"
     return Market(specs, series, source, begin_msc, identity)

@@ -23,6 +23,7 @@ from tests.benchmarks.bridge.report import Report
 from tests.benchmarks.bridge.simulated import measure_simulated
 
 ROUNDS = 9
+_BESIDE_ROUNDS = 7
 _ARRAYS = ("bars", "ticks")
 _OTHERS: dict[str, Callable[[str], ways.Way]] = {
     "mt5linux": ways.Mt5linux,
@@ -47,10 +48,12 @@ def median(way: ways.Way, operation: Callable[[ways.Way], Any], budget: float) -
     return statistics.median(times)
 
 
-def measure_calls(report: Report, farm: Farm, opened: dict[str, ways.Way], seconds: float) -> None:
+def measure_calls(report: Report, farm: Farm, opened: dict[str, ways.Way], seconds: float, *, only_small: bool) -> None:
     """One client, one call after the other."""
     for name, operation in ways.OPERATIONS.items():
         arrays = name.endswith(_ARRAYS)
+        if arrays and only_small:
+            continue
         os.sched_setaffinity(0, {0})
         farm.pin(farm.children, {1} if arrays and (os.cpu_count() or 1) > 1 else {0})
         ratios: dict[str, list[float]] = {}
@@ -62,6 +65,7 @@ def measure_calls(report: Report, farm: Farm, opened: dict[str, ways.Way], secon
                 slow = way in _OTHERS and name.startswith(("100,000", "1,000,000"))
                 if (
                     way == "raw"
+                    or (way == "raw-unframed" and arrays)
                     or (way in _TOO_SLOW and name.startswith("1,000,000"))
                     or (slow and turn >= (3 if name.startswith("100,") else 1))
                 ):
@@ -122,23 +126,27 @@ def measure_many(report: Report, farm: Farm, seconds: float) -> None:
     told = (f"{way} {medians[way]:,.0f}/s (p99 {slowest[way] * 1e3:.2f} ms)" for way in servers)
     report.notes.append("8 clients: " + ", ".join(told))
     for way in ("local", "gateway"):
-        measure_beside(report, farm, way, seconds)
+        measure_beside(report, farm, way, seconds / 2)
 
 
 def measure_beside(report: Report, farm: Farm, way: str, seconds: float) -> None:
     """The slowest hundredth of tick calls while another client pulls a million bars, against the same alone."""
-    ratios = []
-    for _ in range(3):
+    rounds = []
+    for _ in range(_BESIDE_ROUNDS):
         idle = _calls(farm, way, "worker", 1, seconds)[0]["p99"]
-        puller = Clients("pull", way, [_place(farm, way, "worker")], seconds + 1.0)
+        caller = Clients("calls", way, [_place(farm, way, "worker")], seconds)
+        puller = Clients("pull", way, [_place(farm, way, "worker")], seconds + 0.5)
         puller.begin()
-        time.sleep(0.3)
-        busy = _calls(farm, way, "worker", 1, seconds)[0]["p99"]
-        puller.results()
-        ratios.append((busy / idle, busy, idle))
-    ratio, busy, idle = sorted(ratios)[1]
+        time.sleep(0.2)
+        caller.begin()
+        busy = caller.results()[0]["p99"]
+        rounds.append((busy / idle, busy, idle, puller.results()[0]["pulls"]))
+    ratio, busy, idle, pulls = sorted(rounds)[_BESIDE_ROUNDS // 2]
     report.judge(f"p99 of a tick call beside 1,000,000 bars, {way}, against idle", ratio, 4.0)
-    report.notes.append(f"p99 of a tick call, {way}: idle {idle * 1e6:.0f} us, beside arrays {busy * 1e6:.0f} us")
+    report.notes.append(
+        f"p99 of a tick call, {way}: idle {idle * 1e6:.0f} us, beside arrays {busy * 1e6:.0f} us ({pulls} pulls); "
+        f"ratios of all rounds {', '.join(f'{one[0]:.1f}' for one in sorted(rounds))}"
+    )
 
 
 def measure_ticks(report: Report, farm: Farm, seconds: float) -> None:
@@ -168,6 +176,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="bench-bridge")
     parser.add_argument("--seconds", type=float, default=0.08, help="for each way in each round")
     parser.add_argument("--no-others", action="store_true", help="only raw TCP, mt5linux's way and the bridge")
+    parser.add_argument("--small", action="store_true", help="only the small calls of one client")
     arguments = parser.parse_args()
     report = Report()
     others = {"mt5linux": _OTHERS["mt5linux"]} if arguments.no_others else dict(_OTHERS)
@@ -186,15 +195,17 @@ def main() -> int:
         }
         opened |= {way: make(farm.addresses[way]) for way, make in others.items()}
         before = farm.resident("worker")
-        measure_calls(report, farm, opened, arguments.seconds)
+        measure_calls(report, farm, opened, arguments.seconds, only_small=arguments.small)
         report.notes.append(f"memory that the worker gained by serving: {farm.resident('worker') - before:.1f} MB")
         report.judge_ratios()
         for client in opened.values():
             client.close()
-        measure_journal(report, farm)
-        measure_many(report, farm, 1.5)
-        measure_ticks(report, farm, 1.5)
-    measure_simulated(report)
+        if not arguments.small:
+            measure_journal(report, farm)
+            measure_many(report, farm, 1.5)
+            measure_ticks(report, farm, 1.5)
+    if not arguments.small:
+        measure_simulated(report)
     sys.stdout.write(report.text() + "\n")
     missed = sum(not ok for *_, ok in report.goals)
     sys.stdout.write(f"\n{len(report.goals) - missed} of {len(report.goals)} goals reached\n")

@@ -106,9 +106,9 @@ class Farm:
         self.addresses[f"gateway-{way}"] = address
         return address
 
-    def ticket(self, way: str) -> dict[str, Any]:
+    def ticket(self, way: str, scope: tickets.Scope = tickets.Scope.TRADE) -> dict[str, Any]:
         """What a client needs to reach the worker of `way` through its gateway, once."""
-        claims = tickets.Ticket(secrets.token_hex(8), NODE, TERMINAL, 1, tickets.Scope.TRADE, "user:bench")
+        claims = tickets.Ticket(secrets.token_hex(8), NODE, TERMINAL, 1, scope, "user:bench")
         ticket = tickets.issue(self._ticket_key, "k1", claims, time.time())
         return {
             "address": self.addresses[f"gateway-{way}"],

@@ -15,10 +15,11 @@ VALUES = (
     "Decimal(1)", "Fraction(1)", "1j",
     "datetime(2026, 1, 5)", "datetime(2026, 1, 5, tzinfo=timezone.utc)", "datetime(1970, 1, 1, tzinfo=timezone.utc)",
     "datetime(1969, 1, 1, tzinfo=timezone.utc)", "datetime(2038, 1, 19, 3, 14, 8, tzinfo=timezone.utc)",
-    "datetime(1900, 1, 1, tzinfo=timezone.utc)", "date(2026, 1, 5)", "timedelta(1)",
+    "datetime(1900, 1, 1, tzinfo=timezone.utc)", "datetime(1969, 1, 1)", "datetime(3001, 1, 1)", "date(2026, 1, 5)",
+    "timedelta(1)",
 )  # fmt: skip
 
-_POSITIONAL = {
+POSITIONAL = {
     "symbol_info": ("'EURUSD'",),
     "symbol_info_tick": ("'EURUSD'",),
     "symbol_select": ("'EURUSD'", "True"),
@@ -35,7 +36,7 @@ _POSITIONAL = {
     "history_orders_total": ("1700000000", "1700001000"),
     "history_deals_total": ("1700000000", "1700001000"),
 }
-_KEYWORDS = {
+KEYWORDS = {
     "initialize": ("path", "login", "password", "server", "timeout", "portable"),
     "login": ("login", "password", "server", "timeout"),
     "symbols_get": ("group",),
@@ -44,23 +45,42 @@ _KEYWORDS = {
     "history_orders_get": ("group", "ticket", "position"),
     "history_deals_get": ("group", "ticket", "position"),
 }
-_REQUEST = tuple(field for field, _ in STRUCTS["TradeRequest"])
+REQUEST = tuple(field for field, _ in STRUCTS["TradeRequest"])
 # What comes first decides which argument is judged first.
 _PAIRS = {
-    "initialize": ("'x', 'x'", "'x', path='y'", "path='x', login='y'", "login='x', timeout='y'", "'x', colour=1"),
+    "initialize": (
+        "'x', 'x'", "'x', path='y'", "path='x', login='y'", "login='x', timeout='y'", "'x', colour=1", "'x' * 257",
+        "'x' * 258", "path='x' * 257", "path='x' * 258", "path=5, login='x'", "path=5, timeout='x'", "'ő'",
+        "password=5, server=5", "login=-1, path=5", "portable=np.array([1, 2])", "portable=np.array([1, 2]), path=5",
+    ),
     "login": (
         "5", "5, 'p'", "5, 'p', 's'", "5, 'p', 's', 1", "5, login=6", "'5', 'p'", "5, 6, 7", "5, 'p', 7", "0", "-1",
         "5, password='p', server='s', timeout=1", "5, password=1, server=2", "5, 'x' * 253", "5, 'x' * 254",
         "5, 'p', 'x' * 253", "5, 'p', 'x' * 254", "5, password='x' * 254", "5, server='x' * 254", "2**63, 'p', 's'",
         "2**64, 'p', 's'", "True", "5, colour=1",
+        "login='x', server=5", "0, 6", "0, server=5", "timeout=-1", "password=5", "5, 'p', login=0", "0, 'p', login=5",
+        "5, 'p', login=-1", "'x', login=5", "login=2**64, password=5",
     ),
-    "symbols_get": ("'*'", "'*', '*'", "5", "None", "'*', group='*'", "'x' * 1000", "colour=1"),
-    "orders_get": ("'EURUSD'", "symbol='x', ticket='y'", "group=1, ticket='y'", "symbol=1, group=2", "colour=1"),
-    "positions_get": ("'EURUSD'", "symbol='x', ticket='y'", "group=1, ticket='y'", "symbol=1, group=2", "colour=1"),
+    "symbols_get": (
+        "'*'", "'*', '*'", "5", "None", "'*', group='*'", "'*', group=5", "'x' * 1997", "'x' * 1998", "colour=1",
+    ),
+    "orders_get": (
+        "'EURUSD'", "symbol='x', ticket='y'", "group=1, ticket='y'", "symbol=1, group=2", "colour=1",
+        "ticket=5, symbol=5", "ticket=5, group=5", "symbol='x', group=5", "symbol=5, ticket=-1", "group='x' * 1998",
+    ),
+    "symbol_select": ("5, np.array([1, 2])", "'x', np.array([1, 2])"),
+    "copy_rates_from": ("5, 'x', 1, 1", "5, 1, 2**31, 1", "'EURUSD', 1, 'x', 'y'", "'EURUSD', 1, 2**31, 'y'"),
+    "copy_rates_range": (
+        "'EURUSD', 1, 2**31, 'x'", "'EURUSD', 1, 'x', 2**31", "'EURUSD', 1, 2**31, datetime(2026, 1, 5)",
+        "'EURUSD', 1, datetime(1969, 1, 1), 'x'",
+    ),
+    "order_calc_margin": ("'x', 5, 'y', 'z'", "0, 5, 'y', 'z'", "0, 'EURUSD', 2**2000, 1.0"),
     "history_orders_get": (
         "1", "1, 2", "1, 2, 3", "'x', 2", "1, 'x'", "None, None", "1, 2, group='*'", "1, 2, group=5", "1, 2, ticket=5",
         "1, 2, ticket='x'", "ticket=1, position='x'", "ticket='x', position=1", "position=1, group=5", "2**31, 1",
         "1, 2**31", "-1, -1", "math.nan, 1", "1, math.inf", "datetime(2026, 1, 5), datetime(2026, 1, 6)",
+        "1, 2, 3, ticket=5", "1, ticket=5", "1, group=5", "2**31, 1, group=5", "2**31, 'x'", "'x', 2**31",
+        "2**31, datetime(2026, 1, 5)", "datetime(1969, 1, 1), 2**31", "group='x' * 1998", "1, 2, group='x' * 1998",
         "date(2026, 1, 5), 5", "1.5, 2.5", "True, True", "np.int64(1), 2", "np.float64(1), 2", "1, 2, colour=1",
     ),
     "order_send": (
@@ -69,6 +89,7 @@ _PAIRS = {
         "dict(action=1, symbol='EURUSD', volume=0.1, type=0, price=1.1, comment='x')",
     ),
 }  # fmt: skip
+_PAIRS["positions_get"] = _PAIRS["orders_get"]
 _PAIRS["history_deals_get"] = _PAIRS["history_orders_get"]
 _PAIRS["order_check"] = _PAIRS["order_send"]
 
@@ -94,7 +115,7 @@ def _counts(name: str) -> Iterator[str]:
     if name != "last_error":  # which says what was before
         yield ""
     yield "x=1"
-    good = _POSITIONAL.get(name, ())
+    good = POSITIONAL.get(name, ())
     for count in range(1, len(good) + 2):
         yield ", ".join((*good, "1")[:count])
     if good:
@@ -105,18 +126,18 @@ def _counts(name: str) -> Iterator[str]:
 
 
 def _odd_values(name: str) -> Iterator[tuple[str, list[str]]]:
-    good = _POSITIONAL.get(name, ())
+    good = POSITIONAL.get(name, ())
     for index in range(len(good)):
         calls = [", ".join((*good[:index], value, *good[index + 1 :])) for value in VALUES]
         yield f"argument {index + 1}", [f"mt5.{name}({call})" for call in calls]
     first = "5, " if name == "login" else ""
-    for keyword in _KEYWORDS.get(name, ()):
+    for keyword in KEYWORDS.get(name, ()):
         before = "" if keyword == "login" else first
         yield f"keyword {keyword}", [f"mt5.{name}({before}{keyword}={value})" for value in VALUES]
     if name in {"initialize", "symbols_get", "login"}:
         yield "argument 1", [f"mt5.{name}({value})" for value in VALUES]
     if name in {"order_check", "order_send"}:
-        for field in _REQUEST:
+        for field in REQUEST:
             yield f"field {field}", [f"mt5.{name}({{'{field}': {value}}})" for value in VALUES]
 
 

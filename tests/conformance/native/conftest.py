@@ -16,6 +16,7 @@ from provisioning.wine.tools import WineError
 from tests.conformance.native.cases import all_cases, with_earlier_call
 from tests.conformance.native.differences import Outcome
 from tests.conformance.native.machine import WindowsMachine, windows_program
+from tests.conformance.native.random_cases import chosen_seed, random_cases
 
 
 @pytest.fixture(scope="session")
@@ -32,6 +33,20 @@ def machine() -> Iterator[WindowsMachine]:
 def official(machine: WindowsMachine) -> dict[str, Outcome]:
     """What the official package says to every case."""
     expressions = [expression for group in all_cases().values() for expression in group]
+    outcomes = machine.probe([with_earlier_call(expression) for expression in expressions])
+    return dict(zip(expressions, outcomes, strict=True))
+
+
+@pytest.fixture(scope="session")
+def seed() -> int:
+    """Of the random cases: the one in MT5FARM_SEED, which a failing test names, or another each time."""
+    return chosen_seed()
+
+
+@pytest.fixture(scope="session")
+def official_at_random(machine: WindowsMachine, seed: int) -> dict[str, Outcome]:
+    """What the official package says to calls drawn at random."""
+    expressions = random_cases(seed)
     outcomes = machine.probe([with_earlier_call(expression) for expression in expressions])
     return dict(zip(expressions, outcomes, strict=True))
 

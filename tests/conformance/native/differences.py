@@ -51,49 +51,11 @@ def _each(key: str, official: Outcome, ours: Outcome) -> tuple[str, str]:
     return official.get(key, ""), ours.get(key, "")
 
 
-_SUCCESS = r"^\(1, 'Success'\)$"
 _UNLINKED = r"^\(-10004, "
 _SYSTEM_ERROR = r"^raises SystemError: <built-in function \w+> returned a result with an exception set$"
-_ANY_SIZE = "a date that is a float or a datetime may have any size (also nan and inf)"
 _STRUCT = r"^mt5\.(AccountInfo|TerminalInfo|SymbolInfo|Tick|BookInfo|Trade\w+|Order\w+Result)\W"
-
-TO_MEND: Final = (
-    Difference("a SystemError of an argument leaves -2 and names it", "last_error", r"^\(-2, 'Invalid ", _SUCCESS),
-    Difference(
-        "29 is the limit in UTF-16 units, of which letters beyond U+FFFF take two",
-        "last_error", r"^\(-2, ", _UNLINKED + "|" + _SUCCESS, "\U0001f600",
-    ),
-    Difference(
-        "market_book_add and market_book_release give None for a wrong argument, also for a long symbol",
-        "answer", "^gives NoneType None$", "^gives bool False$", "market_book_(add|release)",
-    ),
-    Difference(
-        _ANY_SIZE, "answer", "^gives NoneType None$", _SYSTEM_ERROR, r"(1e10|1e300|math\.\w+|datetime\((2038|1900))",
-    ),
-    Difference(_ANY_SIZE, "last_error", _UNLINKED, r"^\(-2, ", r"math\."),
-    Difference("a C int does not exist for it: it says long", "because", "to C long$", "to C int$"),
-    Difference(
-        "64-bit numbers that do not fit have other words than 32-bit ones",
-        "because", "^OverflowError: int too big to convert$", "too large to convert to C (unsigned )?long$",
-    ),
-    Difference(
-        "a negative number for 32 unsigned bits is a negative value",
-        "because", "can't convert negative value to unsigned int$", "can't convert negative int to unsigned$",
-    ),
-    Difference(
-        "C types have their module before their name", "because", r"^TypeError: must be real number, not \w+\.\w+$",
-        r"^TypeError: must be real number, not \w+$",
-    ),
-    Difference(
-        "order_check and order_send count their arguments first", "last_error",
-        r"^\(-2, 'Invalid number of arguments'\)$", "", r"order_(check|send)\(({}, {})?\)$",
-    ),
-    Difference(
-        "initialize has no text for a path that the code page does not know",
-        "last_error", r"'IPC initialize failed, '\)$", "Process create failed", r"'(\u20bf|\U0001f600|\\ud800)",
-    ),
-)  # fmt: skip
-"""To be brought into line in arguments.py or the simulated backend, each with its last difference."""
+_NO_LOCAL_TIME = "the C library of Windows has no local time before 1970 and after 3000"
+_EARLY_OR_LATE = r"datetime\((1969|3001), 1, 1\)"
 
 LEFT: Final = (
     Difference(
@@ -112,6 +74,13 @@ LEFT: Final = (
         "numpy 2 calls its boolean by another name",
         "because", r"numpy\.bool_$", r"numpy\.bool$", r"np\.bool_",
     ),
+    Difference(_NO_LOCAL_TIME, "answer", _SYSTEM_ERROR, "^gives NoneType None$", _EARLY_OR_LATE),
+    Difference(_NO_LOCAL_TIME, "last_error", r"^\(-2, 'Invalid arguments'\)$", _UNLINKED, _EARLY_OR_LATE),
+    Difference(_NO_LOCAL_TIME, "because", "^OSError", "^OverflowError", _EARLY_OR_LATE),
+    Difference(
+        "Python tells of an overdue exception in whatever it is noticed, and of that in the function",
+        "because", "^SystemError: <built-in method", "^OverflowError", r"datetime\(",
+    ),
     Difference("Buy and Sell are methods here", "answer", "takes from 2 to 3", "takes from 3 to 4", "Buy|Sell"),
     Difference(
         "the interpreter counts the arguments of a constructor in C with other words",
@@ -121,5 +90,3 @@ LEFT: Final = (
     Difference("the doc texts of the structs are MetaQuotes'", "answer", "^gives str ", "^gives NoneType", r"__doc__$"),
 )  # fmt: skip
 """Differences that stay, with the reason."""
-
-KNOWN: Final = TO_MEND + LEFT

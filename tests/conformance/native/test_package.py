@@ -69,6 +69,19 @@ def test_all_11_structs_have_its_256_fields_in_order(package: dict[str, Any]) ->
     assert (len(STRUCTS), sum(map(len, STRUCTS.values()))) == (11, 256)
 
 
+def test_its_link_belongs_to_the_process_and_not_to_a_module(machine: WindowsMachine) -> None:
+    program = """
+import sys, threading, MetaTrader5 as one
+for name in [name for name in sys.modules if name.split(".")[0] == "MetaTrader5"]:
+    del sys.modules[name]
+import MetaTrader5 as two
+thread = threading.Thread(target=two.account_info)
+thread.start(); thread.join()
+print(one is two, one.last_error())
+"""
+    assert run(machine, program).decode().strip() == "False (-10004, 'No IPC connection')"
+
+
 def test_its_structs_cross_the_pipe_and_become_ours(machine: WindowsMachine) -> None:
     def struct(name: str) -> Any:
         return STRUCT_CLASSES[name](

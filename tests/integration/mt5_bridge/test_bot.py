@@ -13,12 +13,13 @@ import numpy as np
 import pytest
 
 from mt5_bridge import settlement
+from mt5_bridge.auth import bot_token
 from mt5_bridge.journal import Journal
 from mt5_bridge.strategies import runner
 from mt5_bridge.strategies.bot_files import BotReport, load_bot_config
 from mt5_bridge.strategies.registry import create
 from mt5_bridge.structs import RATES_DTYPE
-from tests.bridge_doubles import RunningWorker, StubBackend, eventually, running_worker
+from tests.bridge_doubles import TOKEN, RunningWorker, StubBackend, eventually, running_worker
 
 UP, DOWN = (3.0, 2.0, 1.0, 9.0, 9.0), (1.0, 2.0, 3.0, -9.0, -9.0)
 
@@ -27,6 +28,8 @@ class RunningBot:
     def __init__(self, worker: RunningWorker, **change: Any) -> None:
         self.folder = worker.folder
         self.file = worker.folder / "bot.json"
+        token = worker.folder / "bot.token"
+        token.write_text(bot_token(TOKEN, "bot:bot_1"))
         config: dict[str, Any] = {
             "bot_id": "bot_1",
             "revision": 2,
@@ -37,7 +40,7 @@ class RunningBot:
             "magic": 77,
             "parameters": {"fast": 1, "slow": 3},
             "worker": worker.address,
-            "token_file": str(worker.folder / "token"),
+            "token_file": str(token),
             "epoch": 7,
             "status_file": str(worker.folder / "status.json"),
             "log_file": str(worker.folder / "bot.log"),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import socket
 import struct
@@ -21,7 +20,9 @@ from rpyc.core import brine, consts
 
 from mt5_bridge import auth, transport
 from mt5_bridge.client import BridgeError, MetaTrader5
+from mt5_bridge.order_packing import pack_order
 from tests.bridge_doubles import LOGIN, TOKEN, eventually
+from tests.fuzzed_streams import send_and_drain, streams
 
 GROWTH_MB = 50
 
@@ -84,43 +85,9 @@ def worker() -> Iterator[WorkerProcess]:
         assert process.child.returncode == 0
 
 
-def send_and_drain(sock: socket.socket, data: bytes) -> bytes:
-    """What comes back until the worker closes, or has nothing more to say to a client that sends no more."""
-    received = b""
-    with sock, contextlib.suppress(ConnectionResetError, BrokenPipeError):
-        sock.sendall(data)
-        sock.shutdown(socket.SHUT_WR)
-        while more := sock.recv(65536):
-            received += more
-    return received
-
-
-_kinds = st.sampled_from([0, 1, 2, 3, 4, 5, 6, 7, 8, 255])
-_headers = st.builds(transport.FRAME.pack, st.integers(0, 2**32 - 1) | st.integers(0, 100), _kinds)
-_json = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
-    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=5), inner, max_size=4),
-    max_leaves=15,
-)
-_functions = st.sampled_from(
-    ["symbol_info_tick", "copy_rates_from_pos", "order_send", "farm.journal", "farm.configure"]
-)
-_calls = st.builds(
-    lambda *parts: transport.frame(transport.CALL, json.dumps(parts).encode()),
-    _functions | _json,
-    st.lists(_json, max_size=4) | _json,
-    st.dictionaries(st.text(max_size=8), _json, max_size=3) | _json,
-    _json,
-)
-_wrapped = st.builds(transport.frame, _kinds, st.binary(min_size=1, max_size=300))
-_brine = st.binary(max_size=200).map(lambda body: transport.frame(0, b"\x01" + body) + b"\n")
-_streams = st.lists(st.binary(max_size=100) | _headers | _calls | _wrapped | _brine, min_size=1, max_size=6)
-
-
 @settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(parts=_streams, cut=st.integers(0, 40))
-def test_random_frames_end_in_answers_or_a_clean_close(worker: WorkerProcess, parts: list[bytes], cut: int) -> None:
-    data = b"".join(parts)
+@given(data=streams, cut=st.integers(0, 40))
+def test_random_frames_end_in_answers_or_a_clean_close(worker: WorkerProcess, data: bytes, cut: int) -> None:
     send_and_drain(worker.greeted(), data[: max(1, len(data) - cut)])
     assert worker.child.poll() is None
 
@@ -132,7 +99,8 @@ def test_after_all_that_others_are_served_and_little_was_kept(worker: WorkerProc
 @pytest.mark.parametrize("kind", [0, 2])
 def test_a_huge_length_is_refused_before_it_is_read(worker: WorkerProcess, kind: int) -> None:
     for length in (2**32 - 1, transport.REQUEST_LIMIT + 1):
-        assert send_and_drain(worker.greeted(), transport.FRAME.pack(length, kind) + b"x" * 1000) == b""
+        head = transport.FRAME.pack(length, kind)
+        assert send_and_drain(worker.greeted(), head + b"x" * 1000, ends=False) == b""
     worker.assert_sound()
 
 
@@ -162,6 +130,19 @@ def test_json_that_blows_up_is_refused_in_one_answer(worker: WorkerProcess, body
         kind, content = answer[4], answer[transport.FRAME.size :]
         assert kind == transport.VALUE
         assert transport.unpack_answer(kind, content)[0] == "refused"
+    worker.assert_sound()
+
+
+_LONG_ID = pack_order({"symbol": "EURUSD"}, "x" * 200) or b""
+
+
+@pytest.mark.parametrize("body", [b"\0", b"\xff" * 200, b"\x02\0\0\0", b"\x04\0\0\0" + b"x" * 200_000, _LONG_ID])
+def test_orders_that_are_none_are_refused_in_one_answer(worker: WorkerProcess, body: bytes) -> None:
+    answer = send_and_drain(worker.greeted(), transport.frame(transport.ORDER, body))
+    kind, content = answer[4], answer[transport.FRAME.size :]
+    assert kind == transport.VALUE
+    status, payload, *_ = transport.unpack_answer(kind, content)
+    assert (status, payload[0]) == ("refused", "malformed_call")
     worker.assert_sound()
 
 

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from mt5_bridge.auth import bot_token
 from mt5_bridge.client import BridgeError, BridgeLost, MetaTrader5
 from mt5_bridge.simulated.admin import BrokerAdmin
 from tests.bridge_doubles import TOKEN, eventually
@@ -63,15 +64,16 @@ class Line:
         (config / "servers.json").write_text(json.dumps({SERVER: self.broker_address}))
         token = self.folder / "token"
         token.write_text(TOKEN)
-        common = {"token_file": str(token), "epoch": 1}
+        token_of_bot = self.folder / "bot.token"
+        token_of_bot.write_text(bot_token(TOKEN, "bot:bot_1"))
         worker = {"terminal_id": "ter_1", "listen": self.worker, "backend": "simulated", "login": self.login}
         worker |= {"backend_options": {"ipc": self.ipc}, "server": SERVER, "guard": {}}
         worker |= {"journal": str(self.folder / "journal"), "log_file": str(self.folder / "worker.log")}
-        (self.folder / "worker.json").write_text(json.dumps(worker | common))
+        (self.folder / "worker.json").write_text(json.dumps(worker | {"token_file": str(token), "epoch": 1}))
         bot: dict[str, Any] = {"bot_id": "bot_1", "revision": 1, "strategy": "moving_average_cross", "magic": 7}
         bot |= {"symbol": "EURUSD", "timeframe": 1, "volume": 0.1, "parameters": {"fast": 2, "slow": 4}}
         bot |= {"worker": self.worker, "status_file": str(self.folder / "s"), "log_file": str(self.folder / "bot.log")}
-        (self.folder / "bot.json").write_text(json.dumps(bot | common))
+        (self.folder / "bot.json").write_text(json.dumps(bot | {"token_file": str(token_of_bot), "epoch": 1}))
 
     def kill(self, role: str) -> None:
         self.children[role].send_signal(signal.SIGKILL)

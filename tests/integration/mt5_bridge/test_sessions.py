@@ -14,8 +14,11 @@ from mt5_bridge import transport
 from mt5_bridge.client import BridgeError, BridgeLost, MetaTrader5
 from mt5_bridge.client.link import Endpoint
 from mt5_bridge.contract import FUNCTIONS
+from mt5_bridge.sessions import SessionLoop
 from mt5_bridge.structs import RATES_DTYPE
 from tests.bridge_doubles import LOGIN, TOKEN, RunningWorker, StubBackend, eventually, running_worker
+
+ORDER = {"action": 1, "symbol": "EURUSD", "volume": 0.1, "type": 0, "price": 1.1}
 
 
 @pytest.fixture
@@ -103,6 +106,73 @@ def test_a_call_that_waits_longer_than_its_deadline_is_refused_and_never_made(
         hanging.end()
         assert "symbols_total" not in backend.calls
         assert mt5.account_info().login == LOGIN
+
+
+def test_an_order_that_waits_longer_than_its_deadline_is_refused_and_never_written_down(
+    worker: RunningWorker, backend: StubBackend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import dataclasses
+
+    with client(worker) as mt5:
+        hanging = Hanging(worker, backend)
+        quick = {"order_send": dataclasses.replace(FUNCTIONS["order_send"], deadline=0.05)}
+        monkeypatch.setattr("mt5_bridge.service.FUNCTIONS", {**FUNCTIONS, **quick})
+        with pytest.raises(BridgeError) as refused:
+            mt5.send_once("waited", ORDER)
+        assert (refused.value.code, refused.value.retryable) == ("deadline", True)
+        hanging.end()
+        assert "order_send" not in backend.calls
+        assert mt5.outcome("waited") is None
+
+
+@pytest.mark.parametrize("order_id", ["", "x" * 121, "a\0b", 5])
+def test_an_id_that_may_not_be_is_refused_and_nothing_is_sent(
+    worker: RunningWorker, backend: StubBackend, order_id: Any
+) -> None:
+    with client(worker) as mt5:
+        with pytest.raises(BridgeError, match="malformed_call"):
+            mt5.send_once(order_id, ORDER)
+        assert "order_send" not in backend.calls
+
+
+def test_an_order_is_the_same_packed_and_as_a_call(worker: RunningWorker, backend: StubBackend) -> None:
+    with client(worker) as mt5:
+        packed: Any = mt5.send_once("packed", ORDER)
+        general = mt5._call("order_send", (ORDER,), {}, {"client_order_id": "general"})
+        assert (type(packed), packed.request) == (type(general), general.request)
+        rows = [mt5.outcome(order_id) for order_id in ("packed", "general")]
+        assert rows[0]["request"] == rows[1]["request"] == ORDER  # type: ignore[index]
+        assert backend.calls.count("order_send") == 2
+
+
+def test_a_large_answer_is_whole_while_others_call(worker: RunningWorker, backend: StubBackend) -> None:
+    backend.bars = np.zeros(300_000, RATES_DTYPE)
+    backend.bars["time"] = np.arange(300_000)
+    with client(worker) as mt5, client(worker) as other:
+        answers: list[Any] = []
+        puller = threading.Thread(target=lambda: answers.append(other.copy_rates_from_pos("EURUSD", 1, 0, 300_000)))
+        puller.start()
+        while not answers:
+            assert mt5.account_info().login == LOGIN
+        puller.join(20)
+        assert np.array_equal(answers[0], backend.bars)
+
+
+def test_a_large_answer_goes_out_in_small_slices_while_others_are_answered() -> None:
+    loop, sizes = SessionLoop(), []
+
+    class Peer:
+        def send(self, data: memoryview) -> int:
+            sizes.append(len(data))
+            loop._answered += len(sizes) in {2, 3}  # others are answered while the second and the third slice go out
+            return len(data)
+
+    loop._send_politely(Peer(), memoryview(bytes(16 << 20)))  # type: ignore[arg-type]
+    assert sizes[0] == sizes[1] == 1 << 22
+    assert sizes[2] == sizes[3] == 1 << 15
+    assert sizes[4] == 1 << 22
+    assert sum(sizes) == 16 << 20
+    loop.close()
 
 
 def test_a_peer_that_does_not_take_its_array_holds_nobody_up(worker: RunningWorker, backend: StubBackend) -> None:

@@ -93,6 +93,17 @@ class TestCalls:
         assert isinstance(raised.value.__cause__, TypeError)
         assert not {"symbol_info", "copy_rates_from_pos"} & set(backend.calls)
 
+        assert mt5.last_error() == (-2, "Invalid arguments")
+
+    def test_a_stock_client_is_told_what_an_exception_leaves_in_last_error(self, worker: RunningWorker) -> None:
+        sock = greeted(worker)
+        connection = transport.connect(sock)
+        status, described, *error = connection.root.call("copy_rates_from_pos", ("EURUSD", "M1", 0, 1), (), ())
+        sock.shutdown(socket.SHUT_RDWR)
+        connection.close()
+        assert (status, described[0], described[2]) == ("raise", "SystemError", "TypeError")
+        assert error == [-2, "Invalid arguments"]
+
     def test_every_call_runs_on_one_and_the_same_thread(
         self, worker: RunningWorker, mt5: MetaTrader5, backend: StubBackend
     ) -> None:

@@ -16,7 +16,7 @@ from typing import Any
 
 import psutil
 
-from node_agent.config import Timing
+from node_agent.config import Timing, WineContainerSettings
 from node_agent.database import Database
 from node_agent.enrolment import EnrolmentFile, EnrolmentOptions, enrol_node
 from node_agent.layout import DataLayout
@@ -66,7 +66,11 @@ class AgentNode:
     """Enrolled at construction; `start` runs the agent."""
 
     def __init__(
-        self, plane: ControlPlaneStandIn, timing: dict[str, Any] | None = None, module: str = "stub_agent"
+        self,
+        plane: ControlPlaneStandIn,
+        timing: dict[str, Any] | None = None,
+        module: str = "stub_agent",
+        wine_container: WineContainerSettings | None = None,
     ) -> None:
         self.plane = plane
         self._module = module
@@ -76,7 +80,12 @@ class AgentNode:
         self.log = self.home / "agent.log"
         self.agent: subprocess.Popen[bytes] | None = None
         options = EnrolmentOptions(
-            "test-node", "127.0.0.1:0", "127.0.0.1:0", slots=4, timing=Timing.model_validate(timing or TIMING)
+            "test-node",
+            "127.0.0.1:0",
+            "127.0.0.1:0",
+            slots=4,
+            timing=Timing.model_validate(timing or TIMING),
+            wine_container=wine_container,
         )
         enrolment = EnrolmentFile(token="once", url=plane.url, ca_pem=plane.authority.pem)
         asyncio.run(enrol_node(DataLayout.open(self.data), enrolment, options))

@@ -26,6 +26,7 @@ from node_agent.protocol.messages import (
     ENROLL_PATH,
     EVENTS_PATH,
     SYNC_PATH,
+    TEMPLATES_PATH,
     WATCH_PATH,
     DesiredSnapshot,
     DesiredTerminal,
@@ -115,6 +116,16 @@ class ControlPlaneStandIn:
         self.terminals: list[DesiredTerminal] = []
         self.node_known = True
         self.events_work = True
+        self.syncs_work = True
+        self.fence_seconds: float | None = None
+        self.revoked: list[str] = []
+        self.shown: list[str] = []
+        """Continuity tokens, as the agent showed them."""
+        self.templates: dict[str, bytes] = {}
+        self.template_requests: list[str] = []
+        """The range that each request for a template asked for."""
+        self.most_template_bytes = 1 << 30
+        """Each answer breaks off after so many."""
         self._changed = threading.Condition()
         self._server = self._listen(folder)
         self.url = f"https://127.0.0.1:{self._server.server_address[1]}"
@@ -169,6 +180,29 @@ class ControlPlaneStandIn:
             return self._take(EventBatch.model_validate_json(body))
         return self._watch(int(query["generation"][0]))
 
+    def revoke(self, ticket_id: str) -> None:
+        """Sessions that were opened with the ticket should end."""
+        self.revoked.append(ticket_id)
+        self.want(*self.terminals)
+
+    def is_away(self, path: str) -> bool:
+        """Whether the exchange fails for now."""
+        works = self.events_work if path == EVENTS_PATH else self.syncs_work
+        return path in {EVENTS_PATH, SYNC_PATH, WATCH_PATH} and not works
+
+    def template(self, path: str, header: str, ranges: str) -> tuple[int, dict[str, str], bytes]:
+        """Status, headers and bytes."""
+        assert self.seen.enrolment is not None
+        key = Ed25519PublicKey.from_public_bytes(from_text(self.seen.enrolment.identity_key))
+        assert verify_request(key, header, "GET", path, b"").node_id == NODE_ID
+        self.template_requests.append(ranges)
+        content = self.templates[path.rpartition("/")[2]]
+        first = int(ranges.removeprefix("bytes=").removesuffix("-") or 0) if ranges else 0
+        headers = {"Content-Length": str(len(content) - first)}
+        if ranges:
+            headers["Content-Range"] = f"bytes {first}-{len(content) - 1}/{len(content)}"
+        return 206 if ranges else 200, headers, content[first : first + self.most_template_bytes]
+
     def _enroll(self, request: EnrollRequest) -> EnrollResponse:
         self.seen.enrolment = request
         csr = x509.load_pem_x509_csr(request.gateway_csr.encode())
@@ -188,16 +222,22 @@ class ControlPlaneStandIn:
     def _sync(self, request: SyncRequest) -> SyncResponse:
         with self._changed:
             self.seen.syncs.append(request)
+            self.shown.append(request.continuity)
             known = request.known_generation == self.generation
             now = datetime.datetime.now(datetime.UTC)
+            snapshot = DesiredSnapshot(
+                generation=self.generation, terminals=self.terminals, revoked_tickets=self.revoked
+            )
             return SyncResponse(
                 generation=self.generation,
-                desired=None if known else DesiredSnapshot(generation=self.generation, terminals=self.terminals),
+                desired=None if known else snapshot,
                 lease_seconds=45,
                 identity_expires_at=now + datetime.timedelta(days=1),
                 ticket_keys=self.ticket_keys,
                 sync_seconds=1.0,
                 server_time=now,
+                fence_seconds=self.fence_seconds,
+                continuity=f"token-{len(self.seen.syncs)}",
             )
 
     def _take(self, batch: EventBatch) -> EventAck:
@@ -233,9 +273,11 @@ class _Handler(http.server.BaseHTTPRequestHandler):
     def _serve(self) -> None:
         url = urlsplit(self.path)
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-        if not self.plane.node_known and url.path != ENROLL_PATH:
+        if url.path.startswith(TEMPLATES_PATH):
+            self._send_template(url.path)
+        elif not self.plane.node_known and url.path != ENROLL_PATH:
             self._send(401, json.dumps({"code": "node_unknown", "detail": "no such node"}).encode())
-        elif not self.plane.events_work and url.path == EVENTS_PATH:
+        elif self.plane.is_away(url.path):
             self._send(503, json.dumps({"code": "unavailable", "detail": "try later"}).encode())
         else:
             answer = self.plane.answer(url.path, parse_qs(url.query), body, self.headers.get("Authorization", ""))
@@ -247,6 +289,16 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         self.wfile.write(body)
+
+    def _send_template(self, path: str) -> None:
+        signature, ranges = self.headers.get("Authorization", ""), self.headers.get("Range", "")
+        status, headers, content = self.plane.template(path, signature, ranges)
+        self.send_response(status)
+        for name, value in headers.items():
+            self.send_header(name, value)
+        self.end_headers()
+        self.wfile.write(content)
+        self.close_connection = len(content) != int(headers["Content-Length"])
 
     def log_message(self, *_: Any) -> None:
         """Quiet."""

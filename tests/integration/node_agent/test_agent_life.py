@@ -69,7 +69,7 @@ def test_a_terminal_whose_handle_was_lost_is_never_doubled(node: AgentNode) -> N
     syncs = len(node.plane.seen.syncs)
     node.start()
     wait_until(lambda: len(node.plane.seen.syncs) > syncs, 10, "the new agent syncs")
-    new = wait_until(lambda: len(found := node.processes()) == 3 and found, 10, "three processes")
+    new = wait_until(lambda: len(found := node.processes()) == 4 and found, 10, "four processes")
     node.wait_phase(1, "ready")
     replaced = [pid for key, pid in old.items() if new[key] != pid]
     wait_until(lambda: all(gone(pid) for pid in replaced), 5, "the replaced processes are gone")
@@ -88,9 +88,9 @@ def test_a_stopped_agent_leaves_children_running_and_down_ends_them(node: AgentN
     assert "another agent" in second.stderr
     assert node.end() == 0
     listed = json.loads(node.cli("processes", "--data", node.data, "--json").stdout)
-    assert sorted(row["role"] for row in listed if row["alive"]) == ["bot", "gateway", "terminal", "worker"]
+    assert sorted(row["role"] for row in listed if row["alive"]) == ["bot", "gateway", "terminal", "watchdog", "worker"]
     done = node.cli("down", "--data", node.data)
-    assert json.loads(done.stdout) == {"stopped": 4}
+    assert json.loads(done.stdout) == {"stopped": 5}
     assert all(gone(row["pid"]) for row in listed)
 
 

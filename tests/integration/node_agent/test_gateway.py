@@ -141,12 +141,12 @@ def test_garbage_instead_of_tls_harms_nobody(ready_node: AgentNode) -> None:
         with socket.create_connection((host, int(port)), 5) as connection:
             connection.settimeout(8)
             connection.sendall(garbage)
-            connection.shutdown(socket.SHUT_WR)
             try:
+                connection.shutdown(socket.SHUT_WR)
                 while connection.recv(4096):
                     pass
-            except ConnectionError:
-                pass
+            except OSError:
+                pass  # turned away before the end
     with open_session(ready_node, ticket(ready_node)) as terminal:
         assert terminal.account_info().login == 1001
 

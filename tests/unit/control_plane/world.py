@@ -18,13 +18,16 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from cryptography.x509.oid import NameOID
+from sqlalchemy import select
 from starlette.types import ASGIApp
 
 from control_plane.access.port import LinkLostError, RefusedError, Target, TerminalSession
 from control_plane.app import create_agent_app, create_app
+from control_plane.assignments.model import Assignment
 from control_plane.brokers.service import add_server
 from control_plane.config import Settings
 from control_plane.container import Farm, build_farm
+from control_plane.identity.state import Role
 from mt5_bridge.structs import RATES_DTYPE, OrderSendResult, SymbolInfo, Tick, TradePosition, TradeRequest
 from node_agent.protocol.encoding import to_text
 from node_agent.protocol.identity import sign_request
@@ -260,6 +263,7 @@ class NodePlayer:
         self.clock_ahead = 0.0
         """Seconds; requests are signed on real time, which tests do not wait for."""
         self.report = report()
+        self.gateway_csr = ""
         self.desired: list[DesiredTerminal] = []
 
     def enroll_request(self, **changes: Any) -> EnrollRequest:
@@ -295,6 +299,7 @@ class NodePlayer:
             terminals=terminals,
             protocol=self.protocol,
             continuity=self.continuity,
+            gateway_csr=self.gateway_csr,
         )
         return request.model_dump_json().encode()
 
@@ -316,6 +321,15 @@ class NodePlayer:
 
     def make_ready(self, desired: DesiredTerminal, **changes: Any) -> SyncResponse:
         return self.sync(observed(desired, **changes))
+
+    def obey(self, **changes: Any) -> SyncResponse:
+        """Report that everything is as it was told: what should run is ready, the rest is stopped."""
+        return self.sync(
+            *(
+                observed(each, **{"flat": True, **changes}) if each.running else observed(each, phase=Phase.STOPPED)
+                for each in self.desired
+            )
+        )
 
     def deliver(self, *events: Event) -> EventAck:
         response = self.post(EVENTS_PATH, EventBatch(events=list(events)).model_dump_json().encode())
@@ -437,11 +451,16 @@ class World:
         for loop in self.farm.loops:
             loop.step()
 
-    def let_pass(self, seconds: float) -> None:
-        """Time passes while the loops run, as it does in life; a single long step would be a pause of the farm."""
+    def let_pass(self, seconds: float, *alive: NodePlayer) -> None:
+        """Time passes while the loops run, as it does in life; a single long step would be a pause of the farm.
+
+        The nodes `alive` keep reporting that everything is as it was told.
+        """
         end = self.clock.now() + timedelta(seconds=seconds)
         while self.clock.now() < end:
             self.clock.advance(seconds=min(30.0, (end - self.clock.now()).total_seconds()))
+            for node in alive:
+                node.obey()
             self.run_loops()
 
     def ready_account(self, trader: Trader, node: NodePlayer, login: int = 5001) -> tuple[str, DesiredTerminal]:
@@ -451,6 +470,19 @@ class World:
         wanted = next(each for each in node.fetch().terminals if each.account_id == account["id"])
         node.make_ready(wanted, account=snapshot(login))
         return account["id"], wanted
+
+    def operator(self, role: Role = Role.OPS, email: str = "ops@example.com") -> Trader:
+        """Somebody of the operator's team."""
+        person = self.trader(email)
+        with self.farm.database.write() as session:
+            self.farm.identity.set_role(session, email, role)
+        return person
+
+    def assignments(self, terminal_id: str) -> list[Assignment]:
+        """All that a terminal ever had, the oldest first."""
+        with self.farm.database.read() as session:
+            query = select(Assignment).where(Assignment.terminal_id == terminal_id).order_by(Assignment.epoch)
+            return list(session.scalars(query))
 
     def terminal(self, wanted: DesiredTerminal) -> FakeTerminal:
         return self.door.terminals.setdefault(wanted.terminal_id, FakeTerminal())

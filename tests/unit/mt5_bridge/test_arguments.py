@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mt5_bridge.arguments import NO_CONNECTION, SUCCESS, RejectedError, parse, unconnected
+from mt5_bridge.arguments import NO_CONNECTION, SUCCESS, RejectedError, left_by, parse, unconnected
 from mt5_bridge.contract import FUNCTIONS, Style
 
 BUY = {"action": 1, "symbol": "EURUSD", "volume": 0.1}
@@ -81,6 +81,49 @@ def test_a9_symbols_and_comments_have_at_most_29_characters() -> None:
     assert rejected("order_send", BUY | {"comment": "x" * 30}) == (None, 'Invalid "comment" argument')
 
 
+def test_a9_letters_beyond_u_ffff_count_twice() -> None:
+    assert parse("symbol_info", ("\U0001f600" * 14 + "x",), {}) == (("\U0001f600" * 14 + "x",), {})
+    assert rejected("symbol_info", "\U0001f600" * 15) == (None, "Invalid arguments")
+    assert rejected("market_book_add", "\U0001f600" * 15) == (None, "Invalid arguments")
+    assert rejected("login", 5, "\U0001f600" * 127) == (False, "Invalid 2nd unnamed argument")
+
+
+def cause_of(function: str, *args: Any, **kwargs: Any) -> tuple[str, tuple[int, str]]:
+    with pytest.raises(SystemError) as caught:
+        parse(function, args, kwargs)
+    return str(caught.value.__cause__), left_by(caught.value, SUCCESS)
+
+
+@pytest.mark.parametrize(
+    ("function", "args", "cause", "last_error"),
+    [
+        # Numbers are read first, whatever the symbol and the dates are.
+        ("copy_rates_from", (5, "x", 1, 1), "'str' object cannot be interpreted as an integer", "Invalid arguments"),
+        ("order_calc_margin", (0, 5, b"", 1.0), "must be real number, not bytes", "Invalid arguments"),
+        # A date that overflows is noticed when the function returns, unless something else is wrong.
+        ("history_deals_get", (2**31, 2), "Python int too large to convert to C long", None),
+        ("history_deals_get", (2**31, "x"), "Python int too large to convert to C long", "Invalid arguments"),
+        ("order_send", ({"type": -1},), "can't convert negative value to unsigned int", 'Invalid "type" argument'),
+        ("order_send", ({"magic": -1},), "can't convert negative int to unsigned", 'Invalid "magic" argument'),
+        ("order_send", ({"magic": 2**64},), "int too big to convert", 'Invalid "magic" argument'),
+    ],
+)
+def test_a_system_error_has_the_cause_and_leaves_the_error_that_it_has_there(
+    function: str, args: tuple[Any, ...], cause: str, last_error: str | None
+) -> None:
+    assert cause_of(function, *args) == (cause, (-2, last_error) if last_error else SUCCESS)
+
+
+def test_the_first_wrong_argument_in_the_package_s_own_order_is_told() -> None:
+    assert rejected("initialize", path=5, timeout="x", password=5, server=5, login="x")[1] == 'Invalid "login" argument'
+    assert rejected("initialize", path=5, timeout="x", password=5, server=5)[1] == 'Invalid "server" argument'
+    assert rejected("initialize", path=5, timeout="x")[1] == 'Invalid "timeout" argument'
+    assert rejected("login", 0, timeout="x")[1] == 'Invalid "timeout" argument'
+    assert parse("positions_get", (), {"ticket": 5, "symbol": 5, "group": 5}) == ((), {"ticket": 5})
+    assert rejected("history_deals_get", 1, ticket=5)[1] == "Unnamed arguments not allowed"
+    assert rejected("order_send")[1] == "Invalid number of arguments"
+
+
 def test_b6_b11_initialize_and_login() -> None:
     assert rejected("initialize", "a", "b")[0] is False
     assert rejected("login", 0) == (False, 'Invalid "login" argument')
@@ -105,6 +148,19 @@ def test_c2_naive_datetimes_are_local_time_and_other_types_are_refused() -> None
     assert parse("copy_rates_from", ("EURUSD", 1, 12.9, 1), {})[0][2] == 12
     for value in (np.int64(1), "2026", moment.date(), None):
         assert rejected("copy_rates_from", "EURUSD", 1, value, 1) == (None, "Invalid arguments")
+
+
+def test_c2_floats_and_datetimes_may_have_any_size() -> None:
+    for value, seconds in (
+        (1e10, 1e10),
+        (datetime(2100, 1, 1, tzinfo=UTC), 4102444800.0),
+        (datetime(1900, 1, 1, tzinfo=UTC), -2208988800.0),
+        (float("nan"), -(2.0**63)),
+        (float("inf"), -(2.0**63)),
+    ):
+        args, _ = parse("history_deals_total", (value, 0), {})
+        assert args[0] == seconds
+        assert type(args[0]) is float  # for an int of this size would be refused when it is judged again
 
 
 def test_d5_symbols_get_fails_with_false() -> None:

@@ -91,3 +91,17 @@ def test_a_line_without_end_or_too_long_is_malformed(pair: Pair) -> None:
     with pytest.raises(auth.HelloError) as refused:
         auth.read_line(ours)
     assert refused.value.code == "malformed_hello"
+
+
+class TestBots:
+    def test_a_bot_comes_with_a_token_of_its_own(self) -> None:
+        token = auth.bot_token("t" * 20, "bot:bot_1")
+        assert code_of(hello(token=token, principal="bot:bot_1")) is None
+
+    @pytest.mark.parametrize("principal", ["agent", "bot:bot_2", "bot:", "user:usr_1"])
+    def test_which_is_nobody_elses(self, principal: str) -> None:
+        token = auth.bot_token("t" * 20, "bot:bot_1")
+        assert code_of(hello(token=token, principal=principal)) == "bad_token"
+
+    def test_nobody_is_a_bot_by_the_workers_own_token(self) -> None:
+        assert code_of(hello(principal="bot:bot_1")) == "bad_token"

@@ -31,11 +31,16 @@ class Desk:
         account = Account(LOGIN, SERVER)
         self.link = TerminalLink(self.backend, self.executor, account, self.clock)
         mandate = Mandate(7, Guard())
-        self.desk = TradeDesk(self.journal, self.executor, self.link, account, mandate, self.clock)
+        self.lease_over: list[bool] = []
+        """Answers to come; afterwards the lease holds."""
+        self.desk = TradeDesk(self.journal, self.executor, self.link, account, mandate, self.clock, self.lease)
         self.link.check()
 
     def clock(self) -> float:
         return self.now
+
+    def lease(self) -> bool:
+        return self.lease_over.pop(0) if self.lease_over else False
 
     def look_after(self, seconds: float) -> State:
         """Let time pass, look once, and give the state of order `a`."""
@@ -213,3 +218,14 @@ def test_an_answer_that_says_nothing_starts_the_wait_anew(desk: Desk) -> None:
     assert desk.look_after(10) is State.UNKNOWN
     assert desk.look_after(10) is State.UNKNOWN
     assert desk.look_after(11) is State.NOT_EXECUTED
+
+
+class TestLease:
+    @pytest.mark.parametrize("answers", [[True], [False, True]], ids=["before", "between the last checks and the send"])
+    def test_once_it_is_over_nothing_is_sent(self, desk: Desk, answers: list[bool]) -> None:
+        desk.lease_over = answers
+        with pytest.raises(RefusedError) as refusal:
+            desk.desk.send(SENDER, REQUEST, "a")
+        assert refusal.value.code == "guard_lease"
+        assert desk.state() is State.REFUSED
+        assert desk.backend.sent == []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -56,6 +57,16 @@ def test_a_run_folder_made_by_someone_else_is_refused(tmp_path: Path, monkeypatc
         layout.open_run_folder()
     layout.run.unlink()
     assert layout.open_run_folder().stat().st_mode & 0o777 == 0o700
+
+
+def test_the_run_folder_stays_where_it_was_chosen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "first"))
+    (tmp_path / "first").mkdir()
+    chosen = DataLayout.open(tmp_path / "data").open_run_folder()
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "second"))
+    assert DataLayout.open(tmp_path / "data").run == chosen
+    shutil.copytree(tmp_path / "data", tmp_path / "copy")
+    assert DataLayout.open(tmp_path / "copy").run != chosen, "a copy must not share the sockets of the original"
 
 
 def test_socket_paths_stay_short_whatever_the_data_folder(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ import pytest
 
 from mt5_bridge.client import BridgeError
 from node_agent.bridge import Bridge, Target
+from node_agent.clock import as_datetime
 from node_agent.collector import Collector
 from node_agent.database import Database
 from node_agent.errors import StorageError
@@ -77,7 +78,9 @@ def test_the_terminal_is_asked_again_and_again_although_nothing_can_be_collected
 ) -> None:
     seen: list[Probe] = []
     target = Target("ter_0000000000000001", "acc_0000000000000001", 1, 7, "Demo", TerminalLayout(tmp_path, tmp_path))
-    parts = MonitorParts(lambda _: ConnectingTerminal(), kind(database, time.time), time.time, interval=0.01)
+    parts = MonitorParts(
+        lambda _: ConnectingTerminal(), kind(database, time.time), time.time, as_datetime, interval=0.01
+    )
     monitor = Monitor(target, parts, seen.append, list)
     monitor.start()
     try:
@@ -103,7 +106,9 @@ def test_a_worker_that_takes_connections_and_says_nothing_counts_as_one_long_wai
         raise BridgeError(code, "no", retryable=True)
 
     target = Target("ter_0000000000000001", "acc_0000000000000001", 1, 7, "Demo", TerminalLayout(tmp_path, tmp_path))
-    parts = MonitorParts(connect, Collector(database, time.time), lambda: float(next(ticks)), interval=0.01)
+    parts = MonitorParts(
+        connect, Collector(database, time.time), lambda: float(next(ticks)), as_datetime, interval=0.01
+    )
     monitor = Monitor(target, parts, lambda _: None, list)
     monitor.start()
     try:

@@ -346,3 +346,26 @@ def test_refused_credentials_are_never_started_again(
     version = desired.credentials_version if desired else 1
     view = TerminalView(ID, refusals=refusals, refused_version=version + extra)
     assert not STARTS & set(verbs(desired, view, NOW + 1e6))
+
+
+class TestFence:
+    def fenced(self, view: TerminalView, **changes: Any) -> list[Verb]:
+        desired = wish(**({"lease_policy": "self_fence", "bots": [bot()]} | changes))
+        actions = plan({ID: desired}, {ID: view}, NOW, LIMITS, lease_over=True)
+        return [each.verb for each in actions.get(ID, [])]
+
+    def test_the_terminal_dies_before_its_worker_and_without_waiting_for_a_collection(self) -> None:
+        view = whole(wish(lease_policy="self_fence", bots=[bot()]))
+        assert self.fenced(view) == [Verb.STOP_BOT, Verb.STOP_TERMINAL, Verb.STOP_WORKER]
+
+    def test_nothing_starts_and_no_request_is_carried_out(self) -> None:
+        request = TerminalRequest(request_id="r", kind="restart")
+        assert self.fenced(TerminalView(ID), requests=[request]) == []
+
+    def test_what_keeps_running_is_left_alone(self) -> None:
+        desired = wish(bots=[bot()])
+        assert plan({ID: desired}, {ID: whole(desired)}, NOW, LIMITS, lease_over=True) == {}
+
+    def test_what_nobody_wants_is_removed_all_the_same(self) -> None:
+        actions = plan({}, {ID: TerminalView(ID)}, NOW, LIMITS, lease_over=True)
+        assert [each.verb for each in actions[ID]] == [Verb.DESTROY]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from node_agent.restarts import NO_EXITS, RestartPolicy
+from node_agent.restarts import NO_EXITS, RestartPolicy, Restarts
 
 POLICY = RestartPolicy(settled=30.0, base=5.0, cap=300.0, window=900.0, limit=5)
 
@@ -55,3 +55,10 @@ def test_delays_are_bounded_and_memory_does_not_grow(lives: list[tuple[float, fl
         assert len(restarts.recent) <= POLICY.limit
         now = max(restarts.not_before, now) + pause
     assert restarts.count == len(lives)
+
+
+def test_times_that_the_clock_has_not_reached_are_not_waited_for() -> None:
+    policy = RestartPolicy(settled=30, base=5, cap=300, window=900, limit=5)
+    odd = Restarts(count=7, short_lives=2, recent=(900.0, 5000.0), not_before=9000.0)
+    now = odd.plausible(policy, 1000.0)
+    assert (now.count, now.recent, now.not_before) == (7, (900.0,), 1360.0)

@@ -7,26 +7,26 @@ import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import pytest
 
 from node_agent.bridge import Bridge, Target
+from node_agent.clock import as_datetime
 from node_agent.collector import Collector
 from node_agent.config import Timing
 from node_agent.database import Database
 from node_agent.executor import ExecutorParts
-from node_agent.gateway.keeper import GatewayKeeper
 from node_agent.identity import make_keys
 from node_agent.layout import DataLayout
 from node_agent.monitor import MonitorParts
-from node_agent.process import Children
+from node_agent.process import Children, Role, Slot
 from node_agent.protocol.messages import DesiredSnapshot, DesiredTerminal, Guard, Phase, Reason
-from node_agent.roster import Roster
+from node_agent.roster import Exit, Roster
 from node_agent.runtimes.base import LaunchError, TerminalSpec
 from node_agent.runtimes.simulated import SimulatedRuntime
 from node_agent.state import StateStore
-from node_agent.supervisor import Supervisor
+from node_agent.supervisor import Supervisor, Surroundings
 from node_agent.worker import Modules
 
 ID = "ter_0000000000000001"
@@ -76,6 +76,9 @@ class NoGateway:
     def tick(self) -> None:
         self.ticks += 1
 
+    def note_exit(self, ended: Exit) -> None:
+        raise AssertionError(ended)
+
 
 class Bench:
     """A node with one leftover terminal, whose supervisor looks again only when it is told to."""
@@ -99,9 +102,16 @@ class Bench:
             timing=Timing(tick=NEVER),
             connect=_nobody,
         )
-        monitors = MonitorParts(_nobody, Collector(self.database, lambda: 1000.0), lambda: 1000.0, NEVER)
-        gateway = cast(GatewayKeeper, self.gateway)
-        self.supervisor = Supervisor(parts, monitors, gateway, lambda: 1000.0, self._changed)
+        monitors = MonitorParts(_nobody, Collector(self.database, lambda: 1000.0), lambda: 1000.0, as_datetime, NEVER)
+        surroundings = Surroundings(
+            keepers={Slot(Role.GATEWAY): self.gateway},
+            clock=lambda: 1000.0,
+            dated=as_datetime,
+            lease_over=lambda: self.lease_over,
+            changed=self._changed,
+        )
+        self.lease_over = False
+        self.supervisor = Supervisor(parts, monitors, surroundings)
         self.supervisor.recover()
 
     def _changed(self) -> None:
@@ -164,5 +174,16 @@ def test_a_terminal_that_comes_back_while_it_is_being_removed_is_reported(bench:
             bench.runtime.may_destroy.set()
             await until(lambda: [each.phase for each in bench.supervisor.observed()] == [Phase.STOPPED])
             assert [each.epoch for each in bench.supervisor.observed()] == [5]
+
+    asyncio.run(scenario())
+
+
+def test_a_terminal_whose_lease_is_over_is_not_started_and_says_why(bench: Bench) -> None:
+    async def scenario() -> None:
+        bench.lease_over = True
+        bench.want(wish(lease_policy="self_fence"))
+        async with bench.running():
+            await until(lambda: [each.reason for each in bench.supervisor.observed()] == [Reason.LEASE_EXPIRED])
+            assert [each.phase for each in bench.supervisor.observed()] == [Phase.BACKING_OFF]
 
     asyncio.run(scenario())

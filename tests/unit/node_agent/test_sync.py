@@ -11,6 +11,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from mt5_bridge.lease import Moment
 from node_agent.config import Timing
 from node_agent.control_link import (
     ControlLink,
@@ -35,8 +36,9 @@ from node_agent.protocol.messages import (
     SyncResponse,
 )
 from node_agent.spool import Spool
-from node_agent.sync import SyncLoop, deliver_events
+from node_agent.sync import Description, SyncLoop, deliver_events
 
+AT = Moment("boot", 1000.0, 1000.0)
 NOW = datetime(2026, 1, 5, tzinfo=UTC)
 REPORT = NodeReport(
     agent_version="1",
@@ -102,12 +104,16 @@ def link_to(plane: FakePlane) -> ControlLink:
     return ControlLink(client, "nod_0123456789abcdef", KEYS, time.time)
 
 
+def describe() -> Description:
+    return Description(REPORT, [])
+
+
 def run_until(plane: FakePlane, syncs: int) -> list[SyncResponse]:
     applied: list[SyncResponse] = []
 
     async def go() -> None:
         timing = Timing(sync_floor=0.0, retry_unknown_node=0.01)
-        loop = SyncLoop(link_to(plane), timing, lambda: 1000.0, 0, lambda: REPORT, list, applied.append)
+        loop = SyncLoop(link_to(plane), timing, lambda: AT, 0, describe, lambda answer, _: applied.append(answer))
         task = asyncio.create_task(loop.run(0.01))
         async with asyncio.timeout(20):
             while len(plane.syncs) < syncs:
@@ -161,6 +167,7 @@ def test_every_request_is_signed_for_itself() -> None:
     ("status", "body", "error"),
     [
         (401, b'{"code": "node_unknown", "detail": "d"}', NodeUnknownError),
+        (403, b'{"code": "identity_locked", "detail": "d"}', NodeUnknownError),
         (403, b'{"code": "no", "detail": "d"}', RejectedError),
         (502, b"<html>", UnreachableError),
         (200, b"{}", UnreachableError),
@@ -171,6 +178,26 @@ def test_problems_become_errors_by_what_can_be_done(status: int, body: bytes, er
     plane.status, plane.body = status, body
     with pytest.raises(error):
         asyncio.run(link_to(plane).events(EventBatch(events=[])))
+
+
+def test_a_lease_counts_from_before_the_sending() -> None:
+    plane = FakePlane()
+    readings = iter(Moment("boot", float(each), float(each)) for each in range(1000))
+    sent: list[Moment] = []
+    answered = asyncio.Event()
+
+    def apply(_: SyncResponse, sent_at: Moment) -> None:
+        sent.append(sent_at)
+        answered.set()
+
+    async def go() -> None:
+        loop = SyncLoop(link_to(plane), Timing(sync_floor=0.0), lambda: next(readings), 0, describe, apply)
+        task = asyncio.create_task(loop.run(0.01))
+        await asyncio.wait_for(answered.wait(), 20)
+        task.cancel()
+
+    asyncio.run(go())
+    assert sent[0].elapsed == 0
 
 
 @pytest.fixture

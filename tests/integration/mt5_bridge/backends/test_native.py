@@ -166,7 +166,7 @@ def test_a_call_that_hangs_costs_the_host_and_not_what_it_has_started(
 ) -> None:
     pid = backend.host_pid
     assert backend.call("initialize", ("never",), {"timeout": 1}) is False
-    assert backend.last_error() == (-10005, "IPC timeout")
+    assert backend.last_error() == (-10003, "IPC initialize failed, Pipe server didn't answer in time")
     assert not is_running(pid)
     child = int(Path(options["environment"]["CHILD"]).read_text())
     try:

@@ -14,7 +14,7 @@ import pytest
 
 from mt5_bridge import codec
 from mt5_bridge.simulated.admin import BrokerAdmin
-from mt5_bridge.simulated.link import Frames, RemoteError, connect, opened, pack
+from mt5_bridge.simulated.link import Frames, RemoteError, connect, opened, pack, unwrapped
 
 BUY = {"action": 1, "symbol": "EURUSD", "volume": 0.1, "type": 0}
 
@@ -54,7 +54,7 @@ def test_a_killed_broker_comes_back_with_its_books(house: Any) -> None:
     house.broker("--speed", "60", "--symbols", "EURUSD")
     assert house.admin.deals(5001) == before
     again = Raw(house.address)
-    (position,) = codec.decode(again.ask("call", "positions_get", codec.encode(()), codec.encode({}), ()))
+    (position,) = unwrapped(again.ask("call", "positions_get", codec.encode(()), codec.encode({}), ()))
     assert position.ticket == result.order
     again.frames.close()
     assert house.admin.status()["market_time_msc"] >= before[-1].time_msc

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mt5_bridge.simulated.broker import Broker, BrokerError
+from mt5_bridge.simulated.broker import Access, Broker, BrokerError
 from mt5_bridge.simulated.market.bars import minute_bars
 from mt5_bridge.simulated.market.clock import FASTEST
 from mt5_bridge.simulated.market.market import Market, NothingMore
@@ -95,10 +95,10 @@ def test_accounts_are_opened_once(house: House) -> None:
     assert login == 5001
     assert broker.create_account(login, "other", 99.0, "EUR", 1, "") == login
     assert (broker.book.accounts[login].balance, broker.book.accounts[login].currency) == (10_000.0, "USD")
-    assert broker.may_log_in(login, "other", "Demo")
-    assert not broker.may_log_in(login, "secret", "Demo")
-    assert not broker.may_log_in(login, "other", "Elsewhere")
-    assert not broker.may_log_in(4, "other", "Demo")
+    assert broker.access(login, "other", "Demo") is Access.MASTER
+    assert broker.access(login, "secret", "Demo") is None
+    assert broker.access(login, "other", "Elsewhere") is None
+    assert broker.access(4, "other", "Demo") is None
     assert b"secret" not in house.path.read_bytes()
 
 

@@ -1,0 +1,189 @@
+"""What is told to watchdog and bridges: before it counts, and never more than was heard."""
+
+from __future__ import annotations
+
+import errno
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mt5_bridge.lease import Lease, LeaseGuard, Moment, read_lease
+from node_agent.database import Database
+from node_agent.layout import DataLayout
+from node_agent.lease import Stage
+from node_agent.process import Children, Role, Slot
+from node_agent.protocol.messages import DesiredTerminal, Guard
+from node_agent.roster import Roster
+from node_agent.state import StateStore
+from node_agent.watchdog import lifeline as lifeline_module
+from node_agent.watchdog.fence_file import Beat, Fence, read_fence, write_beat
+from node_agent.watchdog.lifeline import Lifeline
+
+SENT = Moment("boot", 1000.0, 1_700_000_000.0)
+
+
+def terminal(number: int, policy: str = "self_fence") -> DesiredTerminal:
+    return DesiredTerminal.model_validate(
+        {
+            "terminal_id": f"ter_{number:016d}",
+            "account_id": f"acc_{number:016d}",
+            "tenant_id": "ten_0000000000000001",
+            "epoch": number,
+            "running": True,
+            "runtime": "simulated",
+            "login": 7,
+            "server": "Demo",
+            "credentials": "box",
+            "credentials_version": 1,
+            "guard": Guard(),
+            "lease_policy": policy,
+        }
+    )
+
+
+class Node:
+    def __init__(self, folder: Path) -> None:
+        self.layout = DataLayout.open(folder)
+        for number in (1, 2):
+            self.layout.terminal(f"ter_{number:016d}").root.mkdir()
+        self.database = Database(self.layout.database)
+        self.roster = Roster(StateStore(self.database), Children(), lambda: 1.0)
+        self.now = SENT
+        self.lifeline = self.open()
+
+    def open(self) -> Lifeline:
+        return Lifeline(self.layout, self.roster, lambda: self.now)
+
+    def problem(self) -> str | None:
+        return self.lifeline.problem
+
+    def pass_time(self, seconds: float) -> None:
+        self.now = Moment(SENT.boot, SENT.elapsed + seconds, SENT.wall + seconds)
+
+    def fence(self) -> Fence:
+        found = read_fence(self.layout.fence)
+        assert found is not None
+        return found
+
+
+@pytest.fixture
+def node(tmp_path: Path) -> Iterator[Node]:
+    made = Node(tmp_path)
+    yield made
+    made.database.close()
+
+
+FIRST, SECOND = terminal(1), terminal(2)
+
+
+def test_the_watchdog_hears_of_what_fences_itself_and_of_nothing_else(node: Node) -> None:
+    node.lifeline.renew(SENT, 240.0, [FIRST, terminal(2, "keep_running")])
+    assert node.fence().lease == Lease(SENT, 240.0)
+    assert {each: ward.epoch for each, ward in node.fence().wards.items()} == {FIRST.terminal_id: 1}
+
+
+def test_the_bridge_hears_of_an_earlier_end(node: Node) -> None:
+    node.lifeline.renew(SENT, 240.0, [FIRST])
+    assert read_lease(node.layout.terminal(FIRST.terminal_id).lease) == Lease(SENT, 216.0)
+
+
+def test_a_node_without_such_terminals_writes_nothing(node: Node) -> None:
+    node.lifeline.renew(SENT, 240.0, [terminal(1, "keep_running")])
+    assert not node.layout.fence.exists()
+    assert node.lifeline.may_start(FIRST.terminal_id)
+
+
+def test_its_processes_are_told_as_they_start(node: Node) -> None:
+    node.lifeline.renew(SENT, 240.0, [FIRST])
+    command = [sys.executable, "-c", "import signal; signal.pause()"]
+    handle = node.roster.start(Slot(Role.WORKER, FIRST.terminal_id), command, node.layout.root / "out" / "log", "f")
+    try:
+        (told,) = node.fence().wards[FIRST.terminal_id].handles
+        assert told["pid"] == handle.pid
+    finally:
+        node.roster.kill(handle.slot)
+
+
+def test_nothing_starts_once_the_lease_is_over(node: Node) -> None:
+    node.lifeline.renew(SENT, 240.0, [FIRST])
+    assert node.lifeline.may_start(FIRST.terminal_id)
+    node.pass_time(216)
+    assert node.lifeline.stage() is Stage.STOP
+    assert not node.lifeline.may_start(FIRST.terminal_id)
+
+
+def test_before_the_first_answer_nothing_starts_and_nothing_trades(node: Node) -> None:
+    node.lifeline.protect([FIRST])
+    assert not node.lifeline.may_start(FIRST.terminal_id)
+    assert LeaseGuard(node.layout.terminal(FIRST.terminal_id).lease, lambda: node.now).over()
+
+
+def test_a_restarted_agent_holds_the_lease_it_had(node: Node) -> None:
+    node.lifeline.renew(SENT, 240.0, [FIRST])
+    node.pass_time(100)
+    again = node.open()
+    again.protect([FIRST])
+    assert again.may_start(FIRST.terminal_id)
+    node.pass_time(216)
+    assert not again.may_start(FIRST.terminal_id)
+
+
+def test_a_terminal_that_may_keep_running_is_released(node: Node) -> None:
+    node.lifeline.renew(SENT, 240.0, [FIRST, SECOND])
+    node.lifeline.renew(SENT, 240.0, [terminal(1, "keep_running"), SECOND])
+    assert set(node.fence().wards) == {SECOND.terminal_id}
+    assert not node.layout.terminal(FIRST.terminal_id).lease.exists()
+
+
+def test_an_answer_without_a_snapshot_changes_the_lease_alone(node: Node) -> None:
+    node.lifeline.renew(SENT, 240.0, [FIRST])
+    node.pass_time(10)
+    node.lifeline.renew(node.now, 240.0, None)
+    assert node.fence().lease == Lease(node.now, 240.0)
+    assert set(node.fence().wards) == {FIRST.terminal_id}
+
+
+def test_what_could_not_be_written_down_does_not_count(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
+    node.lifeline.renew(SENT, 240.0, [FIRST])
+
+    def full(*_: Any) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    node.pass_time(100)
+    with monkeypatch.context() as patched:
+        patched.setattr(lifeline_module, "write_fence", full)
+        node.lifeline.renew(node.now, 240.0, [FIRST, SECOND])
+        assert node.problem() is not None
+        assert not node.lifeline.may_start(SECOND.terminal_id), "the watchdog does not know of it"
+        node.pass_time(220)
+        assert not node.lifeline.may_start(FIRST.terminal_id), "the watchdog goes by the older lease"
+    node.lifeline.renew(node.now, 240.0, None)
+    assert node.problem() is None
+    assert node.lifeline.may_start(SECOND.terminal_id)
+
+
+class TestSignsOfLife:
+    def beat(self, node: Node, sequence: int, age: float = 0.0) -> None:
+        write_beat(node.layout.beat, Beat(42, sequence, node.now.elapsed - age))
+
+    def test_counts_while_it_is_fresh_and_of_the_right_process(self, node: Node) -> None:
+        node.lifeline.renew(SENT, 240.0, [FIRST])
+        self.beat(node, 1)
+        assert node.lifeline.is_seen_by(42)
+        assert not node.lifeline.is_seen_by(43)
+        self.beat(node, 1, age=3.5)
+        assert not node.lifeline.is_seen_by(42)
+
+    def test_one_that_does_not_read_is_not_awake(self, node: Node) -> None:
+        node.lifeline.renew(SENT, 240.0, [FIRST])
+        self.beat(node, 0)
+        assert node.lifeline.is_seen_by(42), "it had no time yet to read"
+        node.pass_time(4)
+        self.beat(node, 0)
+        assert not node.lifeline.is_seen_by(42)
+
+    def test_none_is_none(self, node: Node) -> None:
+        assert not node.lifeline.is_seen_by(42)

@@ -9,6 +9,7 @@ PIN_WINDOWS := ../../$(BIN)/uv pip compile --quiet --python-platform x86_64-pc-w
 PIN_IMAGE := ../../../$(BIN)/uv pip compile --quiet --python-platform x86_64-manylinux_2_28 --python-version 3.11 --only-binary :all: --generate-hashes --no-emit-index-url --no-emit-find-links
 N ?= 50000
 SEEDS ?= 2000
+TIMES ?= 3
 FARM_EXTRAS := --extra simulated --extra agent --extra control --extra portal-build
 
 # IMAGE=--make-base where no image registry can be reached.
@@ -16,7 +17,7 @@ IMAGE ?=
 IMAGE_WHERE_POSSIBLE = if docker version >/dev/null 2>&1 && command -v x86_64-w64-mingw32-gcc >/dev/null; then $(MAKE) --no-print-directory image; fi
 
 .DEFAULT_GOAL := help
-.PHONY: help setup portal demo test test-fast orders-test lint types format openapi lock wine clean conformance golden bench-replay bench-bridge bench-engine conformance-runtimes image bench-node simulate simulate-mutants
+.PHONY: help setup portal demo test test-fast orders-test lint types format openapi lock wine clean conformance golden bench-replay bench-bridge bench-engine conformance-runtimes image bench-node bench-relocation simulate simulate-mutants chaos
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-21s %s\n", $$1, $$2}'
@@ -80,6 +81,12 @@ bench-engine: setup ## Measure ticks a second through the simulated engine besid
 
 bench-node: setup ## Measure how fast a node mends itself and what its agent costs, each against its goal
 	@$(BIN)/python -m tests.benchmarks.node $(BENCH)
+
+bench-relocation: setup ## Measure how long a terminal is nowhere once its node has fenced it
+	@$(BIN)/python -m tests.benchmarks.relocation $(BENCH)
+
+chaos: setup ## Kill, stop and cut off real processes, and compare the books in the end (TIMES=3)
+	@$(BIN)/python -m tests.chaos.run --times $(TIMES)
 
 lint: setup portal ## Check style, import directions and that generated files are current
 	@$(BIN)/ruff check .

@@ -89,6 +89,7 @@ class Agent:
             config.control_plane_url, farm_context(settings.ca_pem), config.node_id, settings.keys, wall
         )
         self._shelf = TemplateShelf(layout.templates, fetch)
+        collector = Collector(self._database, wall)
         parts = ExecutorParts(
             layout=layout,
             roster=roster,
@@ -99,9 +100,9 @@ class Agent:
             timing=config.timing,
             connect=connect_worker,
             bounds=config.bounds,
+            rescue=collector.rescue_journal,
             may_start=self._lifeline.may_start,
         )
-        collector = Collector(self._database, wall)
         monitors = MonitorParts(connect_worker, collector, steady, steady.dated, config.timing.probe)
         surroundings = Surroundings(
             keepers={GATEWAY_SLOT: self._gateway, WATCHDOG_SLOT: self._watchdog},

@@ -7,16 +7,20 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
+from contextlib import closing
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 import structlog
 
+from mt5_bridge.journal import Journal
 from mt5_bridge.pulse import END_OF_TIME
 from node_agent.bots.report import LogLine, LogPiece, read_log
 from node_agent.bridge import Bridge, Target
 from node_agent.clock import Clock, as_datetime
 from node_agent.database import Database
+from node_agent.layout import TerminalLayout
 from node_agent.protocol.messages import BotLogBody, DealBody, Event, OrderBody
 from node_agent.spool import MOST_EVENTS, Spool
 from node_agent.state import StateStore
@@ -29,6 +33,15 @@ JOURNAL_ROWS = 500
 _DEALS = "deals"
 _JOURNAL = "journal"
 _MAX_EVENT_ID = 120
+
+
+@dataclass(frozen=True)
+class _Left:
+    """Whose rows they were that a worker has left behind."""
+
+    terminal_id: str
+    account_id: str
+    epoch: int
 
 
 class Collector:
@@ -86,7 +99,33 @@ class Collector:
             collected += len(rows)
         return collected
 
-    def _order_event(self, target: Target, row: Mapping[str, Any]) -> Event:
+    def rescue_journal(self, layout: TerminalLayout) -> int:
+        """Spool what is left in the journal of a terminal that is about to be removed, from its file.
+
+        Its worker may have been ended by the watchdog, or with its machine, before its last rows were collected. Such
+        a row keeps the epoch it was sent under. Returns how many.
+        """
+        if not layout.journal.exists() or not layout.account.exists():
+            return 0
+        terminal_id, account_id = layout.root.name, layout.account.read_text()
+        position = int(self._state.cursor(terminal_id, _JOURNAL) or 0)
+        rescued = 0
+        with closing(Journal(layout.journal, self._clock)) as journal:
+            while entries := journal.after(position, JOURNAL_ROWS):
+                position = max(entry.sequence for entry in entries)
+                with self._database.transaction():
+                    self._spool.append(
+                        self._order_event(
+                            _Left(terminal_id, account_id, entry.epoch),
+                            {**dict(entry.pairs()), "request": entry.request},
+                        )
+                        for entry in entries
+                    )
+                    self._state.move_cursor(terminal_id, _JOURNAL, str(position))
+                rescued += len(entries)
+        return rescued
+
+    def _order_event(self, target: Target | _Left, row: Mapping[str, Any]) -> Event:
         request = row["request"]
         body = OrderBody(
             client_order_id=row["client_order_id"],
@@ -128,7 +167,9 @@ class Collector:
         body = BotLogBody(bot_id=bot_id, level=line.level, text=line.text)
         return self._event(target, f"log:{bot_id}:{digest}", body, _instant(line.at, self._clock()))
 
-    def _event(self, target: Target, event_id: str, body: DealBody | OrderBody | BotLogBody, at: float) -> Event:
+    def _event(
+        self, target: Target | _Left, event_id: str, body: DealBody | OrderBody | BotLogBody, at: float
+    ) -> Event:
         return Event(
             event_id=event_id,
             terminal_id=target.terminal_id,

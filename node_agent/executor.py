@@ -14,7 +14,7 @@ from node_agent.config import Bounds, Timing
 from node_agent.errors import AgentError, StorageError
 from node_agent.files import private_folder, write_atomically
 from node_agent.identity import NodeKeys
-from node_agent.layout import DataLayout
+from node_agent.layout import DataLayout, TerminalLayout
 from node_agent.monitor import Monitor
 from node_agent.plan import Action, Verb, terminal_fingerprint, worker_fingerprint
 from node_agent.process import Handle, Role, Slot
@@ -49,6 +49,8 @@ class ExecutorParts:
     timing: Timing
     connect: Connect
     bounds: Bounds = field(default_factory=Bounds)
+    rescue: Callable[[TerminalLayout], object] = lambda _: None
+    """Called before a terminal's folder is removed, to take what must not be lost out of it."""
     may_start: Callable[[str], bool] = lambda _: True
     """Asked, with a terminal's id, as late as possible before anything of it is started: False when its lease is over.
     """
@@ -79,6 +81,7 @@ class Executor:
             case Verb.COLLECT_LOGS:
                 pack_logs(self._parts.layout, terminal_id, action.request_id)
             case Verb.DESTROY:
+                self._parts.rescue(self._parts.layout.terminal(terminal_id))
                 self._present_runtime(terminal_id).destroy(self.spec(terminal_id, desired))
                 self._parts.state.forget_terminal(terminal_id)
             case Verb.LIFT | Verb.FINISH_REQUEST:
@@ -121,6 +124,7 @@ class Executor:
         if not spec.layout.root.is_dir():
             private_folder(spec.layout.root)
         write_atomically(spec.layout.runtime, runtime.name.encode())
+        write_atomically(spec.layout.account, desired.account_id.encode())
         runtime.prepare(spec, credentials)
         try:
             self._check_lease(desired)

@@ -44,6 +44,11 @@ class TerminalLayout:
         return self.root / "runtime"
 
     @property
+    def account(self) -> Path:
+        """Id of the account that the terminal trades, for what is collected after nobody wants it here any more."""
+        return self.root / "account"
+
+    @property
     def worker_config(self) -> Path:
         return self.root / "worker.json"
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from mt5_bridge.contract import STRUCTS
+from mt5_bridge.journal import Journal
 from mt5_bridge.structs import TradeDeal
 from node_agent.bots.report import Status, read_status
 from node_agent.bridge import Target
@@ -278,3 +280,27 @@ def test_bot_logs_leave_half_of_the_spool_to_deals_and_orders(bench: Bench) -> N
     assert collector.collect_bot_logs(bench.target, [BOT]) == 0
     bench.spool.remove([event.event_id for event in bench.spool.oldest()])
     assert collector.collect_bot_logs(bench.target, [BOT]) == 1, "they have waited in their file"
+
+
+def test_what_a_dead_worker_has_left_in_its_journal_is_rescued_once_with_its_own_epoch(bench: Bench) -> None:
+    layout = bench.target.layout
+    layout.root.mkdir()
+    layout.account.write_text("acc_0000000000000001")
+    with closing(Journal(layout.journal, lambda: 900.0)) as journal:
+        for number, epoch in enumerate((2, 3)):
+            journal.add(f"b-{number}", "bot:bot_1", epoch, {"action": 1, "symbol": "EURUSD", "volume": 0.1, "type": 0})
+            journal.sent(f"b-{number}", 0, 0)
+    assert bench.collector.rescue_journal(layout) == 2
+    assert bench.collector.rescue_journal(layout) == 0
+    events = bench.spool.oldest()
+    assert [(event.epoch, event.account_id) for event in events] == [
+        (2, "acc_0000000000000001"),
+        (3, "acc_0000000000000001"),
+    ]
+    assert [event.body.state for event in events if isinstance(event.body, OrderBody)] == ["sent", "sent"]
+
+
+def test_nothing_is_rescued_from_a_terminal_that_never_had_a_worker(bench: Bench) -> None:
+    bench.target.layout.root.mkdir()
+    assert bench.collector.rescue_journal(bench.target.layout) == 0
+    assert not bench.target.layout.journal.exists()

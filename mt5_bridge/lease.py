@@ -10,6 +10,7 @@ import json
 import math
 import os
 import secrets
+import sys
 import time
 import zlib
 from collections.abc import Callable
@@ -56,9 +57,10 @@ def _boot_id() -> str:
 
 
 def read_clocks() -> Moment:
-    clock = getattr(time, "CLOCK_BOOTTIME", None)
-    # Where that is missing (Windows), the monotonic clock counts sleep as well.
-    elapsed = time.monotonic() if clock is None else time.clock_gettime(clock)
+    if sys.platform == "linux":
+        elapsed = time.clock_gettime(time.CLOCK_BOOTTIME)
+    else:
+        elapsed = time.monotonic()  # on Windows it counts sleep as well
     return Moment(_boot_id(), elapsed, time.time())
 
 

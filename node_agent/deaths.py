@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import select
+import sys
 import threading
 from collections.abc import Callable
 from contextlib import suppress
@@ -21,7 +22,7 @@ class Deaths:
 
     def add(self, descriptor: int) -> None:
         """It leaves by itself when it is closed."""
-        if self._epoll is not None:
+        if sys.platform != "win32" and self._epoll is not None:
             with suppress(OSError):
                 self._epoll.register(descriptor, select.EPOLLIN | select.EPOLLONESHOT)
 

@@ -130,7 +130,7 @@ class Watch:
         if open_descriptor is not None and Path("/proc/self/stat").exists():
             with suppress(OSError):
                 self._descriptor = open_descriptor(handle.pid)
-        if self._descriptor is not None:
+        if sys.platform != "win32" and self._descriptor is not None:
             self._poll = select.poll()
             self._poll.register(self._descriptor, select.POLLIN)
             if not alive(handle):  # the descriptor may be of one that got the same pid
@@ -141,7 +141,9 @@ class Watch:
         return self._descriptor
 
     def alive(self) -> bool:
-        return self._alive(self._handle) if self._descriptor is None else not self._poll.poll(0)
+        if sys.platform == "win32" or self._descriptor is None:
+            return self._alive(self._handle)
+        return not self._poll.poll(0)
 
     def close(self) -> None:
         descriptor, self._descriptor = self._descriptor, None
@@ -180,11 +182,10 @@ class Engine(Protocol):
 
 def _any_child_ended() -> bool:
     """One question instead of one for each child; always True where it cannot be asked."""
-    wait = getattr(os, "waitid", None)
-    if wait is None:
+    if sys.platform in {"win32", "darwin"}:
         return True
     try:
-        return wait(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
+        return os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
     except ChildProcessError:
         return False
 

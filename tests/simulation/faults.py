@@ -230,12 +230,13 @@ def _cut(storm: Storm, kind: str, nodes: list[Node], up: bool, down: bool, least
     seconds = least + storm.span()
     storm.happened(kind, f"{', '.join(node.host.name for node in nodes)} for {seconds:.0f} s")
     for node in nodes:
-        node.host.weather.up_cut |= up
-        node.host.weather.down_cut |= down
+        node.host.weather.up_cuts += up
+        node.host.weather.down_cuts += down
 
     def mend() -> None:
         for node in nodes:
-            node.host.weather.up_cut = node.host.weather.down_cut = False
+            node.host.weather.up_cuts -= up
+            node.host.weather.down_cuts -= down
 
     storm.last(seconds, mend)
 
@@ -250,6 +251,14 @@ def _up_cut(storm: Storm, kind: str) -> None:
 
 def _down_cut(storm: Storm, kind: str) -> None:
     _cut(storm, kind, [storm.node()], up=False, down=True)
+
+
+def _policy_behind_a_cut(storm: Storm, kind: str) -> None:
+    """Answers no longer reach a node, its traders ask for protection, and then nothing is heard of it for long."""
+    node = storm.node()
+    _cut(storm, kind, [node], up=False, down=True, least=400.0)
+    storm.world.network.later(5.0, lambda: storm.world.people.protect(node))
+    storm.world.network.later(_TWO_REPORTS, lambda: _cut(storm, kind, [node], up=True, down=False, least=400.0))
 
 
 def _all_cut(storm: Storm, kind: str) -> None:
@@ -363,6 +372,7 @@ FAULTS: dict[str, Callable[[Storm, str], None]] = {
     "link cut": _link_cut,
     "cut towards the farm": _up_cut,
     "cut towards the node": _down_cut,
+    "policy changed behind a cut": _policy_behind_a_cut,
     "all links cut": _all_cut,
     "lossy link": _lossy,
     "late and out of order": _out_of_order,

@@ -187,6 +187,18 @@ class People:
 
         self._on_account(f"policy {policy.value} for", one, change)
 
+    def protect(self, node: Node) -> None:
+        """Whoever has a terminal on this node wants it to fence itself from now on."""
+        held = self._world.database.query(
+            "SELECT t.account_id FROM assignments s JOIN terminals t ON t.id = s.terminal_id "
+            "WHERE s.node_id = ? AND s.released_at IS NULL",
+            node.identity.node_id,
+        )
+        accounts = {str(row[0]) for row in held}
+        for connection in self.connections:
+            if connection.account_id in accounts and not connection.removed and not self.calm:
+                self._set_policy(connection, LeasePolicy.SELF_FENCE)
+
     def _change_policy(self) -> None:
         if one := self._pick():
             self._set_policy(one, self._chance.choice(list(LeasePolicy)))

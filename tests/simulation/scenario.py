@@ -37,6 +37,7 @@ _HIDE_THE_ORIGINAL = frozenset(
         "link cut",
         "cut towards the farm",
         "cut towards the node",
+        "policy changed behind a cut",
         "all links cut",
         "lossy link",
         "late and out of order",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -105,6 +106,22 @@ def _agent_stopped(storm: Storm, kind: str) -> None:
         _freeze(storm, kind, node.agent, storm.span())
 
 
+def _hangs_over_a_start(storm: Storm, kind: str) -> None:
+    """A terminal dies, and its agent hangs when it has just started the next one."""
+    node = storm.node()
+    running = node.host.of_role(Role.TERMINAL)
+    if not running or not _watched(node):
+        return
+    process = storm.chance.choice(running)
+    storm.happened(kind, process.name)
+    process.end()
+    seconds = storm.chance.uniform(250.0, 600.0)
+    storm.world.network.later(
+        storm.chance.uniform(1.0, 9.0),
+        lambda: _freeze(storm, kind, node.agent, seconds) if _watched(node) else None,
+    )
+
+
 def _process_of(storm: Storm, role: Role) -> OsProcess | None:
     found = storm.node().host.of_role(role)
     return storm.chance.choice(found) if found else None
@@ -147,7 +164,9 @@ def _watchdog_broken(storm: Storm, kind: str) -> None:
         process.end()
 
     def hang() -> None:
-        if agent.running and node.host.watchdog_broken:
+        reported = storm.world.database.query("SELECT report FROM nodes WHERE id = ?", node.identity.node_id)[0][0]
+        # Only where the control plane knows: to lose both at once is more than is promised.
+        if agent.running and node.host.watchdog_broken and json.loads(reported).get("watchdog_up") is False:
             _freeze(storm, kind, agent, storm.chance.uniform(300.0, 600.0))
 
     def mend() -> None:
@@ -359,6 +378,7 @@ FAULTS: dict[str, Callable[[Storm, str], None]] = {
     "agent killed": _agent_killed,
     "agent dies writing": _agent_dies_writing,
     "agent stopped": _agent_stopped,
+    "agent hangs over a start": _hangs_over_a_start,
     "terminal killed": _terminal_killed,
     "worker killed": _worker_killed,
     "worker hangs": _worker_hangs,

@@ -160,7 +160,11 @@ class SimLink:
         done: asyncio.Future[WatchResponse] = self._network.loop.create_future()
 
         async def wait(farm: Farm) -> None:
-            answer = await farm.agent_api.watch(node, generation)
+            try:
+                answer = await farm.agent_api.watch(node, generation)
+            except CrashError:
+                self._network.plane.die()
+                return
             if not self._weather.down_cuts:
                 self._network.later(0.1, lambda: None if done.done() else done.set_result(answer))
 

@@ -30,6 +30,7 @@ CLONED = "cloned node"
 _HIDE_THE_ORIGINAL = frozenset(
     {
         "agent stopped",
+        "agent hangs over a start",
         "no watchdog",
         "host suspended",
         "machine paused",

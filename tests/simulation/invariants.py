@@ -117,7 +117,8 @@ class Invariants:
         """An independent count of the nodes that fell silent together; a little generous about the edges."""
         now = self._world.loop.now
         rows = self._world.database.query(
-            "SELECT coalesce(silent_since, last_seen_at) FROM nodes WHERE identity_state = 'trusted' AND declared_dead_at IS NULL"
+            "SELECT coalesce(silent_since, last_seen_at) FROM nodes "
+            "WHERE identity_state = 'trusted' AND declared_dead_at IS NULL"
         )
         lifted = self._world.database.query("SELECT 1 FROM relocation_breaker WHERE lifted_at IS NOT NULL")
         seen = sorted(datetime.fromisoformat(row[0]).replace(tzinfo=UTC).timestamp() for row in rows)

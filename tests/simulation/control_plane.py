@@ -98,6 +98,11 @@ class ControlPlane:
             self.process.kill()
         self.farm = None
 
+    def die(self) -> None:
+        """Of a statement: whoever keeps it running is told."""
+        self.crash()
+        self.crashed()
+
     def perform(self, work: Callable[[Farm], Any]) -> Any:
         """One call of the API, in one go. Raises what the farm raises; CrashError when it died in the middle."""
         if self.farm is None:
@@ -105,8 +110,7 @@ class ControlPlane:
         try:
             return work(self.farm)
         except CrashError:
-            self.crash()
-            self.crashed()
+            self.die()
             raise
         finally:
             if not self.database._raw.in_transaction:

@@ -29,6 +29,7 @@ import node_agent.watchdog.lifeline
 from node_agent.layout import DataLayout
 from node_agent.process import Handle
 from node_agent.watchdog.fence_file import Fence, write_fence
+from tests.simulation.loop import current_process
 
 if TYPE_CHECKING:
     from tests.simulation.host import Machines
@@ -81,7 +82,12 @@ class ProcessTable:
         self.machines.kill(pid)
 
     def is_alive(self, handle: Handle) -> bool:
-        return self.machines.birth_of(handle.pid) == handle.birth
+        return self.machines.birth_of(handle.pid) == handle.birth and self._is_here(handle.pid)
+
+    def _is_here(self, pid: int) -> bool:
+        """A copied disk names processes of another machine."""
+        asking: Any = current_process()
+        return asking is None or self.machines.processes[pid].host is asking.host
 
 
 class _CheapHasher:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -105,6 +106,22 @@ def _agent_stopped(storm: Storm, kind: str) -> None:
         _freeze(storm, kind, node.agent, storm.span())
 
 
+def _hangs_over_a_start(storm: Storm, kind: str) -> None:
+    """A terminal dies, and its agent hangs when it has just started the next one."""
+    node = storm.node()
+    running = node.host.of_role(Role.TERMINAL)
+    if not running or not _watched(node):
+        return
+    process = storm.chance.choice(running)
+    storm.happened(kind, process.name)
+    process.end()
+    seconds = storm.chance.uniform(250.0, 600.0)
+    storm.world.network.later(
+        storm.chance.uniform(1.0, 9.0),
+        lambda: _freeze(storm, kind, node.agent, seconds) if _watched(node) else None,
+    )
+
+
 def _process_of(storm: Storm, role: Role) -> OsProcess | None:
     found = storm.node().host.of_role(role)
     return storm.chance.choice(found) if found else None
@@ -147,7 +164,9 @@ def _watchdog_broken(storm: Storm, kind: str) -> None:
         process.end()
 
     def hang() -> None:
-        if agent.running and node.host.watchdog_broken:
+        reported = storm.world.database.query("SELECT report FROM nodes WHERE id = ?", node.identity.node_id)[0][0]
+        # Only where the control plane knows: to lose both at once is more than is promised.
+        if agent.running and node.host.watchdog_broken and json.loads(reported).get("watchdog_up") is False:
             _freeze(storm, kind, agent, storm.chance.uniform(300.0, 600.0))
 
     def mend() -> None:
@@ -230,12 +249,13 @@ def _cut(storm: Storm, kind: str, nodes: list[Node], up: bool, down: bool, least
     seconds = least + storm.span()
     storm.happened(kind, f"{', '.join(node.host.name for node in nodes)} for {seconds:.0f} s")
     for node in nodes:
-        node.host.weather.up_cut |= up
-        node.host.weather.down_cut |= down
+        node.host.weather.up_cuts += up
+        node.host.weather.down_cuts += down
 
     def mend() -> None:
         for node in nodes:
-            node.host.weather.up_cut = node.host.weather.down_cut = False
+            node.host.weather.up_cuts -= up
+            node.host.weather.down_cuts -= down
 
     storm.last(seconds, mend)
 
@@ -250,6 +270,14 @@ def _up_cut(storm: Storm, kind: str) -> None:
 
 def _down_cut(storm: Storm, kind: str) -> None:
     _cut(storm, kind, [storm.node()], up=False, down=True)
+
+
+def _policy_behind_a_cut(storm: Storm, kind: str) -> None:
+    """Answers no longer reach a node, its traders ask for protection, and then nothing is heard of it for long."""
+    node = storm.node()
+    _cut(storm, kind, [node], up=False, down=True, least=400.0)
+    storm.world.network.later(5.0, lambda: storm.world.people.protect(node))
+    storm.world.network.later(_TWO_REPORTS, lambda: _cut(storm, kind, [node], up=True, down=False, least=400.0))
 
 
 def _all_cut(storm: Storm, kind: str) -> None:
@@ -350,6 +378,7 @@ FAULTS: dict[str, Callable[[Storm, str], None]] = {
     "agent killed": _agent_killed,
     "agent dies writing": _agent_dies_writing,
     "agent stopped": _agent_stopped,
+    "agent hangs over a start": _hangs_over_a_start,
     "terminal killed": _terminal_killed,
     "worker killed": _worker_killed,
     "worker hangs": _worker_hangs,
@@ -363,6 +392,7 @@ FAULTS: dict[str, Callable[[Storm, str], None]] = {
     "link cut": _link_cut,
     "cut towards the farm": _up_cut,
     "cut towards the node": _down_cut,
+    "policy changed behind a cut": _policy_behind_a_cut,
     "all links cut": _all_cut,
     "lossy link": _lossy,
     "late and out of order": _out_of_order,

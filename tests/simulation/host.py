@@ -231,7 +231,8 @@ class SimChildren(Children):
 
     def kill(self, handle: Handle) -> None:
         process = self._host.machines.processes.get(handle.pid)
-        if process is not None and process.birth == handle.birth and not process.stubborn:
+        here = process is not None and process.host is self._host
+        if process is not None and here and process.birth == handle.birth and not process.stubborn:
             process.end()
 
 

@@ -40,6 +40,8 @@ class Invariants:
         self._world.note(
             f"{process.host.name}: {process.terminal_id[-4:]} epoch {process.epoch} logged in to {process.login}"
         )
+        if any(process.host is clone.host for clone in self._world.clones):
+            self._world.break_rule(f"a copy of a node runs a terminal: {process.host.name}")
         self.one_holder(process.login)
 
     def one_holder(self, login: int) -> None:
@@ -115,7 +117,8 @@ class Invariants:
         """An independent count of the nodes that fell silent together; a little generous about the edges."""
         now = self._world.loop.now
         rows = self._world.database.query(
-            "SELECT last_seen_at FROM nodes WHERE identity_state = 'trusted' AND declared_dead_at IS NULL"
+            "SELECT coalesce(silent_since, last_seen_at) FROM nodes "
+            "WHERE identity_state = 'trusted' AND declared_dead_at IS NULL"
         )
         lifted = self._world.database.query("SELECT 1 FROM relocation_breaker WHERE lifted_at IS NOT NULL")
         seen = sorted(datetime.fromisoformat(row[0]).replace(tzinfo=UTC).timestamp() for row in rows)
@@ -147,7 +150,10 @@ class Invariants:
                 continue
             if logins.count(login) > 1:
                 continue  # rivals for one login: at most one runs, the others wait
-            if node_id is None:
+            emptied = world.people.emptied
+            if emptied is not None and node_id == emptied.identity.node_id:
+                lacking.append(f"{short} should have left {emptied.host.name}")
+            elif node_id is None:
                 lacking.append(f"{short} has no place")
             elif len(processes) != 1 or not processes[0].able or processes[0].node_id != node_id:
                 lacking.append(f"{short} does not run where it should")

@@ -72,6 +72,11 @@ class SimProcess:
 _OWNER: ContextVar[SimProcess | None] = ContextVar("owner", default=None)
 
 
+def current_process() -> SimProcess | None:
+    """Whose code runs at the moment; None outside of all processes."""
+    return _OWNER.get()
+
+
 def _step(handle: asyncio.Handle, context: Context, run: Callable[[], None]) -> None:
     process = context.get(_OWNER)
     if process is None or process.running:

@@ -46,10 +46,10 @@ _Answer = TypeVar("_Answer", bound=Wire)
 class Weather:
     """The present state of one node's link."""
 
-    up_cut: bool = False
-    """Nothing reaches the control plane."""
-    down_cut: bool = False
-    """Nothing reaches the node."""
+    up_cuts: int = 0
+    """So many faults let nothing through to the control plane."""
+    down_cuts: int = 0
+    """So many faults let nothing through to the node."""
     loss: float = 0.0
     slow: float = 0.0
     """Probability that a message takes up to a minute, and so overtakes or is overtaken."""
@@ -87,7 +87,7 @@ class Network:
             self.counts["doubled messages"] += 1
             copies = 2
         for _ in range(copies):
-            if not weather.up_cut and not self.lost(weather):
+            if not weather.up_cuts and not self.lost(weather):
                 self.later(self.delay(weather), lambda: self._arrive(weather, work, answer))
         try:
             async with asyncio.timeout(wait):
@@ -120,7 +120,7 @@ class Network:
         self._reply(weather, answer, outcome)
 
     def _reply(self, weather: Weather, answer: asyncio.Future[Any], outcome: Any) -> None:
-        if weather.down_cut or self.lost(weather):
+        if weather.down_cuts or self.lost(weather):
             return
         self.later(self.delay(weather), lambda: None if answer.done() else answer.set_result(outcome))
 
@@ -160,8 +160,12 @@ class SimLink:
         done: asyncio.Future[WatchResponse] = self._network.loop.create_future()
 
         async def wait(farm: Farm) -> None:
-            answer = await farm.agent_api.watch(node, generation)
-            if not self._weather.down_cut:
+            try:
+                answer = await farm.agent_api.watch(node, generation)
+            except CrashError:
+                self._network.plane.die()
+                return
+            if not self._weather.down_cuts:
                 self._network.later(0.1, lambda: None if done.done() else done.set_result(answer))
 
         plane = self._network.plane

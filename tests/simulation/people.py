@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 _FIRST_LOGIN = 5001
 _FENCES_ITSELF = 0.5
+_LAST_DRAIN = 0.5
 _BY = By("ops@example.com", "simulated")
 
 
@@ -50,6 +51,8 @@ class People:
         self.connections: list[Connection] = []
         self._passwords = 0
         self.calm = False
+        self.emptied: Node | None = None
+        """The node that nothing may be left on in the end."""
 
     def arrive(self) -> None:
         world = self._world
@@ -95,16 +98,29 @@ class People:
 
     def settle(self) -> None:
         """Whoever has not yet entered the password that the broker knows does so."""
-        self.calm = True
+        first, self.calm = not self.calm, True
         for node in self._world.nodes:
             facts = self._node_row(node)
-            if facts is not None and facts[0] != "open":
+            if facts is not None and facts[0] != "open" and node is not self.emptied:
                 self._on_node("open", node, lambda farm, sql, node_id: farm.operations.uncordon(sql, node_id, _BY))
             if facts is not None and facts[1] == "locked":
                 self._on_node("unlock", node, lambda farm, sql, node_id: farm.operations.unlock(sql, node_id, _BY))
+        if first and self._chance.random() < _LAST_DRAIN:
+            self._empty_one()
         for connection in self.connections:
             if not connection.removed and connection.password != self._world.broker.accounts[connection.login].password:
                 self._enter_password(connection)
+
+    def _empty_one(self) -> None:
+        """Drain a node for good: there is room for all on the others."""
+        logins = [each.login for each in self.connections if not each.removed]
+        if len(logins) != len(set(logins)):
+            return  # a terminal that waits for its login to become free holds a place back from the drain
+        node = self._any_node()
+        if self._on_node(
+            "empty", node, lambda farm, sql, node_id: farm.operations.drain(sql, node_id, timedelta(0), _BY)
+        ):
+            self.emptied = node
 
     def _try(self, what: str, work: Callable[[Farm], Any]) -> Any:
         """None when the farm is down or says no."""
@@ -161,7 +177,7 @@ class People:
         if one := self._pick():
             self._passwords += 1
             self._world.broker.accounts[one.login].password = f"secret-{self._passwords}"
-            delay = self._chance.choice((0.0, 30.0))
+            delay = self._chance.choice((0.0, 30.0, 200.0))
             self._world.network.later(delay, lambda: self._enter_password(one))
 
     def _enter_password(self, one: Connection) -> None:
@@ -186,6 +202,18 @@ class People:
             farm.assignments.set_lease_policy(sql, terminal, policy)
 
         self._on_account(f"policy {policy.value} for", one, change)
+
+    def protect(self, node: Node) -> None:
+        """Whoever has a terminal on this node wants it to fence itself from now on."""
+        held = self._world.database.query(
+            "SELECT t.account_id FROM assignments s JOIN terminals t ON t.id = s.terminal_id "
+            "WHERE s.node_id = ? AND s.released_at IS NULL",
+            node.identity.node_id,
+        )
+        accounts = {str(row[0]) for row in held}
+        for connection in self.connections:
+            if connection.account_id in accounts and not connection.removed and not self.calm:
+                self._set_policy(connection, LeasePolicy.SELF_FENCE)
 
     def _change_policy(self) -> None:
         if one := self._pick():

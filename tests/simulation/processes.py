@@ -12,6 +12,8 @@ from node_agent.protocol.messages import Event
 from tests.simulation.broker import Broker, Deal
 from tests.simulation.host import Host, OsProcess
 
+_LOG_IN = (3.0, 6.0)
+"""Seconds that connecting and logging in may take."""
 SESSION_LAPSE = 20.0
 """Silence after which a broker drops a terminal's session, so that it has to log in again."""
 
@@ -42,6 +44,7 @@ class TerminalProcess(OsProcess):
         self.node_id = node_id
         self.report = report
         self.logged_in = False
+        self._log_in_at = 0.0
         self.refused = False
         self.wedged = False
         """Its worker hung so often that the agent may restart it."""
@@ -57,7 +60,9 @@ class TerminalProcess(OsProcess):
         return self.running and self.logged_in and not self.host.broker_cut
 
     def drop_session(self) -> None:
+        """It has to connect and log in anew, which takes its time."""
         self.logged_in = False
+        self._log_in_at = self.loop.now + self.host.chance.uniform(*_LOG_IN)
 
     def trade(self, order_id: str = "", epoch: int | None = None) -> Deal | None:
         """An order reaches the broker. `epoch` is that of the session that sent it; None for an Expert Advisor."""
@@ -71,10 +76,10 @@ class TerminalProcess(OsProcess):
         chance = self.host.chance
         next_trade = self.loop.now + chance.uniform(20.0, 90.0)
         while True:
-            await asyncio.sleep(chance.uniform(3.0, 6.0))
+            await asyncio.sleep(chance.uniform(*_LOG_IN))
             if self.host.broker_cut:
                 self.logged_in = False
-            elif not self.logged_in:
+            elif not self.logged_in and self.loop.now >= self._log_in_at:
                 if self.broker.lets_in(self.login, self.password):
                     self.refused, self.logged_in = False, True
                     self.report.logged_in(self)

@@ -30,6 +30,7 @@ CLONED = "cloned node"
 _HIDE_THE_ORIGINAL = frozenset(
     {
         "agent stopped",
+        "agent hangs over a start",
         "no watchdog",
         "host suspended",
         "machine paused",
@@ -37,6 +38,7 @@ _HIDE_THE_ORIGINAL = frozenset(
         "link cut",
         "cut towards the farm",
         "cut towards the node",
+        "policy changed behind a cut",
         "all links cut",
         "lossy link",
         "late and out of order",

@@ -30,6 +30,7 @@ from control_plane.terminals import repository as terminals
 from control_plane.terminals.model import Terminal
 from control_plane.terminals.state import GONE_PHASES
 from control_plane.trading.service import TradeLog
+from control_plane.vault.sealing import SealBrokenError
 from control_plane.vault.service import Vault
 from node_agent.protocol.messages import EventAck, Phase
 from tests.simulation.mutants.planting import Mutant, always, constant
@@ -116,6 +117,14 @@ def _any_token(_right: Any) -> Any:
     return lambda _known, shown, *, speaks: Continuity(newest=shown, acknowledged=shown)
 
 
+def _no_look_at_the_start(right: Any) -> Any:
+    def hear(self: Fleet, caller: Any, sync: Any) -> bool:
+        caller.node.superseded_boot_id = ""
+        return bool(right(self, caller, sync))
+
+    return hear
+
+
 def _lease_runs_from_long_ago(right: Any) -> Any:
     return lambda granted_at, fence_seconds: right(granted_at, fence_seconds * 0.3)
 
@@ -163,8 +172,10 @@ def _every_node_fits(right: Any) -> Any:
 
 def _same_password_version(right: Any) -> Any:
     def put(self: Vault, session: Any, tenant_id: str, account_id: str, password: str) -> int:
-        known = Vault.open_credentials(self, session, tenant_id, account_id) if password else None
-        return 0 if known is not None else int(right(self, session, tenant_id, account_id, password))
+        try:
+            return self.open_credentials(session, tenant_id, account_id).version
+        except SealBrokenError:
+            return int(right(self, session, tenant_id, account_id, password))
 
     return put
 
@@ -239,16 +250,24 @@ MUTANTS = (
         ((Assignments, "fence", _node_is_not_told),),
         ("link cut", "cut towards the farm", "agent stopped", "power cut"),
     ),
-    Mutant("a wished policy counts at once", ((Assignments, "set_lease_policy", _wish_counts_at_once),), _SILENCE),
+    Mutant(
+        "a wished policy counts at once",
+        ((Assignments, "set_lease_policy", _wish_counts_at_once),),
+        ("policy changed behind a cut",),
+    ),
     Mutant(
         "a policy counts before the node knows it",
         ((Intake, "take_observations", _policy_believed_before_it_is_known),),
-        (*_SILENCE, "cut towards the node"),
+        ("policy changed behind a cut",),
     ),
     Mutant("an old report counts", ((Fleet, "hear", _no_look_at_the_order),), _LATE),
     Mutant("a late message proves a copy", ((Fleet, "hear", _late_message_proves_a_copy),), _LATE),
     Mutant("only the newest token counts", ((fleet, "judge_continuity", _only_the_newest_token),)),
-    Mutant("any token counts", ((fleet, "judge_continuity", _any_token),), ("cloned node",)),
+    Mutant(
+        "copies are not told apart",
+        ((fleet, "judge_continuity", _any_token), (Fleet, "hear", _no_look_at_the_start)),
+        ("cloned node",),
+    ),
     Mutant("a locked identity is served", ((fleet, "_check_trust", always(None)),), ("cloned node",)),
     Mutant("a copy is noticed and not locked", ((Fleet, "lock", always(None)),), ("cloned node",)),
     Mutant("the lease is thought shorter", ((fleet, "fence_due", _lease_runs_from_long_ago),), _SILENCE),

@@ -19,11 +19,14 @@ from node_agent.agent import Agent
 from node_agent.clock import SteadyClock
 from node_agent.collector import Collector
 from node_agent.errors import StorageError
+from node_agent.gateway.admission import Admission
+from node_agent.gateway.hello import RefusedError
 from node_agent.lease import Stage
 from node_agent.observation import TerminalView
 from node_agent.plan import Action, Verb
 from node_agent.probation import Probation
 from node_agent.protocol.messages import EventBatch
+from node_agent.protocol.tickets import TicketError, verify
 from node_agent.restarts import Restarts
 from node_agent.roster import Roster
 from node_agent.spool import Spool
@@ -85,20 +88,25 @@ def _lost_lease_stops_all(right: Any) -> Any:
     return plan
 
 
-def _leaves_what_is_not_desired(right: Any) -> Any:
-    def one(desired: Any, view: TerminalView, now: float, limits: Any) -> Any:
-        return right(desired, view, now, limits) if desired is not None else iter(())
+def _leaves_what_should_stop(right: Any) -> Any:
+    def keep(desired: Any, view: TerminalView, now: float, limits: Any) -> Any:
+        return right(desired, view, now, limits) if desired.running else iter(())
 
-    return one
+    return keep
 
 
-def _removes_without_stopping(right: Any) -> Any:
-    def one(desired: Any, view: TerminalView, now: float, limits: Any) -> Any:
-        if desired is None:
-            return iter((Action(Verb.DESTROY, view.terminal_id),))
-        return right(desired, view, now, limits)
+def _any_epoch(_right: Any) -> Any:
+    def admit(self: Admission, ticket_text: str) -> Any:
+        routes = self._routes()
+        try:
+            ticket = verify(ticket_text, routes.keys, self._config.node_id)
+        except TicketError as error:
+            raise RefusedError(error.code, str(error)) from error
+        if ticket.terminal_id not in routes.terminals:
+            raise RefusedError("terminal_not_here", "this node does not run the terminal")
+        return ticket, routes.terminals[ticket.terminal_id]
 
-    return one
+    return admit
 
 
 def _starts_beside_a_running_one(right: Any) -> Any:
@@ -215,7 +223,11 @@ def _old_generation_again(right: Any) -> Any:
 
 
 MUTANTS = (
-    Mutant("the lease counts from the answer", ((Agent, "_apply", _lease_from_receive_time),), (*_HANGING, *_SILENCE)),
+    Mutant(
+        "the lease counts from the answer",
+        ((Agent, "_apply", _lease_from_receive_time),),
+        ("late and out of order", "agent stopped", "machine paused"),
+    ),
     Mutant(
         "fenced half as late again",
         (
@@ -237,15 +249,17 @@ MUTANTS = (
     Mutant(
         "the watchdog does not know what was started later",
         ((Lifeline, "_entered", _sees_what_is_told_only), (Duty, "_sweep", always(None))),
-        (*_HANGING, "terminal killed"),
+        ("agent hangs over a start",),
     ),
-    Mutant("the watchdog never reads the lease again", ((Duty, "_reload", _never_reads_again),)),
+    Mutant(
+        "the watchdog never reads the lease again and nobody notices",
+        ((Duty, "_reload", _never_reads_again), (Lifeline, "is_seen_by", always(True))),
+    ),
     Mutant(
         "the watchdog knows one terminal only",
         ((node_agent.watchdog.lifeline, "fencing", _first_terminal_only), (Duty, "_sweep", always(None))),
         _HANGING,
     ),
-    Mutant("the agent never fences", ((Lifeline, "stage", always(Stage.HELD)),), (*_SILENCE, "terminal killed")),
     Mutant(
         "neither agent nor watchdog fence",
         ((node_agent.watchdog.duty, "stage", always(Stage.HELD)), (Lifeline, "stage", always(Stage.HELD))),
@@ -257,8 +271,6 @@ MUTANTS = (
         _SILENCE,
     ),
     Mutant("everything fences itself", ((node_agent.plan, "fences_itself", always(True)),), _SILENCE),
-    Mutant("what is not desired is left alone", ((node_agent.plan, "_plan_terminal", _leaves_what_is_not_desired),)),
-    Mutant("removed without being stopped", ((node_agent.plan, "_plan_terminal", _removes_without_stopping),)),
     Mutant("started beside the old one", ((node_agent.plan, "_keep_terminal", _starts_beside_a_running_one),)),
     Mutant(
         "reported as stopped while it stops",
@@ -303,9 +315,10 @@ MUTANTS = (
         ("clock steps", "terminal killed", "worker killed"),
     ),
     Mutant("the node believes it knows what it does not", ((SyncLoop, "_sync", _old_generation_again),)),
+    Mutant("what should stop is left alone", ((node_agent.plan, "_keep", _leaves_what_should_stop),)),
     Mutant(
-        "the bridge serves sessions of an older epoch",
-        ((BridgeService, "_check_epoch", always(None)), (node_agent.plan, "worker_fingerprint", always("same"))),
-        ("terminal killed", "bus wiped"),
+        "tickets and sessions of an older epoch are served",
+        ((Admission, "admit", _any_epoch), (BridgeService, "_check_epoch", always(None))),
+        ("worker killed", "broker cut"),
     ),
 )

@@ -16,15 +16,16 @@ MUTANTS = (*control_plane.MUTANTS, *node.MUTANTS)
 _GOAL = 0.95
 
 
-def hunt(index: int, seeds: int) -> tuple[int, str]:
-    """How many seeds it took (0: never noticed) and what broke."""
+def hunt(job: tuple[int, int]) -> tuple[str, int, str]:
+    """Name of the mutant, how many seeds it took (0: never noticed) and what broke. `job`: its index, most seeds."""
+    index, seeds = job
     mutant = MUTANTS[index]
     with simulated_environment(), planted(mutant):
         for seed in range(1, seeds + 1):
             broken = play(seed, mutant.storm).broken
             if broken:
-                return seed, broken[0]
-    return 0, ""
+                return mutant.name, seed, broken[0]
+    return mutant.name, 0, ""
 
 
 def main() -> int:
@@ -37,12 +38,11 @@ def main() -> int:
     chosen = [index for index, mutant in enumerate(MUTANTS) if options.only in mutant.name][options.skip :]
     started, missed = time.monotonic(), []
     with multiprocessing.get_context("fork").Pool(options.processes, maxtasksperchild=4) as pool:
-        jobs = [(MUTANTS[index], pool.apply_async(hunt, (index, options.seeds))) for index in chosen]
-        for mutant, job in jobs:
-            seeds, what = job.get()
-            print(f"{'caught after ' + str(seeds) if seeds else 'MISSED':16s} {mutant.name}: {what[:100]}", flush=True)
+        jobs = [(index, options.seeds) for index in chosen]
+        for name, seeds, what in pool.imap_unordered(hunt, jobs):
+            print(f"{'caught after ' + str(seeds) if seeds else 'MISSED':16s} {name}: {what[:100]}", flush=True)
             if not seeds:
-                missed.append(mutant.name)
+                missed.append(name)
     caught = len(chosen) - len(missed)
     print(
         f"{caught} of {len(chosen)} planted bugs caught ({caught / len(chosen):.0%}), "

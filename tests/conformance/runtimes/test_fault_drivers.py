@@ -314,7 +314,7 @@ def test_a_flaky_one_runs_in_the_end_and_leaves_no_credentials_behind(node: Node
             await until(lambda: node.runtime.count("forget") == 1)
             node.now += BASE + 0.1
             await until(lambda: node.runtime.count("forget") == 2)
-            node.now += BASE + 0.1
+            node.now += 4 * BASE + 0.1  # a broken template is tried ever more rarely
             await until(lambda: node.running(ONE))
             await some_looks()
             assert node.runtime.count("start") == 1

@@ -19,6 +19,7 @@ from provisioning.wine.windows_python import make_windows_python
 ROOT = Path(__file__).parents[3]
 CACHE = ROOT / ".cache" / "wine"
 STAND_IN = Path(__file__).with_name("terminal64.c")
+VERSION = Path(__file__).parent.parent / "runtimes" / "terminal64.rc"
 _SCREEN_SECONDS = 20.0
 
 
@@ -84,6 +85,18 @@ def wine_machine() -> Iterator[WineMachine]:
 
 def compile_stand_in(folder: Path) -> Path:
     """terminal64.exe's stand-in. Raises WineError."""
-    target = folder / "terminal64.exe"
-    run("Compiling terminal64.exe", [program(COMPILER), "-O1", "-municode", "-mwindows", "-s", "-o", target, STAND_IN])
+    target, version = folder / "terminal64.exe", folder / "version.o"
+    run("Compiling its version", [program("x86_64-w64-mingw32-windres"), VERSION, version])
+    command: list[str | Path] = [
+        program(COMPILER),
+        "-O1",
+        "-municode",
+        "-mwindows",
+        "-s",
+        "-o",
+        target,
+        STAND_IN,
+        version,
+    ]
+    run("Compiling terminal64.exe", command)
     return target

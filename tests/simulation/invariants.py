@@ -70,6 +70,8 @@ class Invariants:
         told = process.host.told.get(process.terminal_id)
         if told is None or why != Verb.STOP_TERMINAL or told.lease_policy != "keep_running":
             return
+        if process.host.disk.was_full:
+            return  # an agent that dies then goes back to the snapshot before the one that it acted upon
         handle = process.started_for
         if told.running and handle == terminal_fingerprint(told) and not process.refused and not process.wedged:
             self._world.break_rule(f"a terminal that should keep running was stopped on {process.host.name}")

@@ -19,6 +19,7 @@ from node_agent.config import AgentConfig
 from node_agent.continuity import read_continuity, write_continuity
 from node_agent.control_link import ControlLink, farm_client, farm_context
 from node_agent.database import Database
+from node_agent.errors import StorageError
 from node_agent.executor import ExecutorParts
 from node_agent.gateway.certificate import install_certificate, renewal_request
 from node_agent.gateway.keeper import SLOT as GATEWAY_SLOT
@@ -119,6 +120,7 @@ class Agent:
         self._snapshot = self._state.snapshot(boot)
         self._probation = Probation(self._state.used_in_other_start(boot))
         self._held_back: DesiredSnapshot | None = None
+        self._snapshot_saved = True
         known = self._snapshot.generation if self._snapshot else 0
         self._sync = SyncLoop(self._link, config.timing, settings.clocks, known, self._describe, self._apply)
         self._ticket_keys: list[TicketKey] = []
@@ -194,16 +196,25 @@ class Agent:
             self._install(response.gateway_certificate)
         self._ticket_keys = response.ticket_keys
         if wanted is not None:
-            self._snapshot = wanted
-            self._supervisor.wish(wanted)
-            self._tidy_soon({each.template.sha256 for each in wanted.terminals if each.template})
+            self._take(wanted, now.boot)
         if self._snapshot is not None:
             self._gateway.route(self._ticket_keys, self._snapshot)
-        if wanted is not None:
-            # Acted upon even where it cannot be written down, but then not acknowledged: the control plane must not
-            # believe that a terminal is gone for good while an older snapshot could bring it back after a crash.
-            self._state.save_snapshot(wanted, now.boot)
-            self._held_back = None
+        if not self._snapshot_saved:
+            # Acted upon all the same, but not acknowledged: the control plane must not believe that a terminal is gone
+            # for good while an older snapshot could bring it back after a crash.
+            raise StorageError("the snapshot could not be written down")
+
+    def _take(self, wanted: DesiredSnapshot, boot: str) -> None:
+        """On disk first, so that an agent that dies in between does not end what this one had just started."""
+        self._snapshot = wanted
+        try:
+            self._state.save_snapshot(wanted, boot)
+        except StorageError as error:
+            _log.error("snapshot_not_saved", error=str(error))
+            self._snapshot_saved = False
+        else:
+            self._snapshot_saved, self._held_back = True, None
+        self._supervisor.wish(wanted)
 
     def _keep_continuity(self, token: str) -> None:
         """Shown only once it lies on disk: a node that shows an older token than it should is taken for a copy."""

@@ -56,6 +56,7 @@ class AgentCore(Agent):
         self._snapshot = self._state.snapshot(boot)
         self._probation = Probation(self._state.used_in_other_start(boot))
         self._held_back = None
+        self._snapshot_saved = True
         self._ticket_keys = []
         self._continuity = read_continuity(host.layout)
         self._clock_offset = None

@@ -331,7 +331,7 @@ def _clock_steps(storm: Storm, kind: str) -> None:
 def _disk_full(storm: Storm, kind: str) -> None:
     disk = storm.node().host.disk
     storm.happened(kind, disk.path.parent.name)
-    disk.full = True
+    disk.full = disk.was_full = True
     FULL_DISKS.add(disk.path.parent)
 
     def room() -> None:

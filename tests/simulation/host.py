@@ -28,7 +28,7 @@ class SimDisk(Database):
     def __init__(self, path: Path) -> None:
         super().__init__(path)
         self.path = path
-        self.full = False
+        self.full = self.was_full = False
         self.on_crash: Callable[[], None] = lambda: None
         self._dies_in: int | None = None
         self._dies_after = False

@@ -298,7 +298,7 @@ MUTANTS = (
     Mutant(
         "what could not be written is acknowledged",
         ((StateStore, "save_snapshot", _acknowledges_what_was_not_written),),
-        ("disk full", "agent killed"),
+        ("disk full", "agent killed", "agent killed"),
     ),
     Mutant("a snapshot of another start counts", ((StateStore, "snapshot", _whatever_start_it_was),), _REBOOTS),
     Mutant("no probation after a start", ((Probation, "is_over", always(True)),), ("cloned node",)),

@@ -215,6 +215,7 @@ class Agent:
         else:
             self._snapshot_saved, self._held_back = True, None
         self._supervisor.wish(wanted)
+        self._tidy_soon({each.template.sha256 for each in wanted.terminals if each.template})
 
     def _keep_continuity(self, token: str) -> None:
         """Shown only once it lies on disk: a node that shows an older token than it should is taken for a copy."""

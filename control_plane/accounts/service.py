@@ -29,7 +29,7 @@ from control_plane.jobs.state import JobKind
 from control_plane.money import money_text
 from control_plane.terminals import repository as terminals_repository
 from control_plane.terminals.model import Terminal
-from control_plane.terminals.service import present_terminal
+from control_plane.terminals.service import forget_refusal, present_terminal
 from control_plane.terminals.state import Hold, Intent, change_intent
 from control_plane.vault.service import Vault
 
@@ -96,6 +96,7 @@ class Accounts:
                 code="account_runs_elsewhere",
             )
         self._vault.put_credentials(session, owner.tenant_id, account.id, password)
+        forget_refusal(session, _terminal_of(session, account))
         self._end_access(session, account)
 
     def end_access(self, session: Session, owner: Owner, account_id: str) -> None:

@@ -18,7 +18,7 @@ from control_plane.clock import Clock
 from control_plane.db.engine import after_commit
 from control_plane.fleet.model import Node
 from control_plane.fleet.service import Fleet
-from control_plane.terminals.service import finish_requests, observe
+from control_plane.terminals.service import finish_requests, observe, without_refusal
 from control_plane.terminals.state import GONE_PHASES, Hold, Intent, should_run
 from control_plane.trading.service import TradeLog
 from node_agent.protocol.messages import (
@@ -59,7 +59,7 @@ class Intake:
                 placement.assignment.lease_policy = placement.terminal.lease_policy
             seen = reported.get(placement.terminal.id)
             if seen is not None and seen.epoch == placement.assignment.epoch:
-                self._observe(session, placement, seen)
+                self._observe(session, placement, seen if knows_all else without_refusal(seen))
             if knows_all and _is_gone(placement, seen):
                 self._bots.observe(session, placement.account, [])
                 self._assignments.release(session, placement)

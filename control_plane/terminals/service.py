@@ -63,6 +63,21 @@ def finish_requests(session: Session, terminal: Terminal, finished: Sequence[str
     return bool(news)
 
 
+def forget_refusal(session: Session, terminal: Terminal) -> None:
+    """The password has changed, so that the broker's refusal of the former one says nothing any more.
+
+    Until it is refused anew, the terminal counts as one that may be let in, and nobody else may join its login.
+    """
+    row = repository.observation(session, terminal.tenant_id, terminal.id)
+    if row is not None and row.reason == Reason.BAD_CREDENTIALS:
+        row.reason = None
+
+
+def without_refusal(seen: ObservedTerminal) -> ObservedTerminal:
+    """What a node says that does not know the newest password yet: its refusal may be of an older one."""
+    return seen.model_copy(update={"reason": None}) if seen.reason is Reason.BAD_CREDENTIALS else seen
+
+
 def present_terminal(
     terminal: Terminal,
     observation: TerminalObservation | None,

@@ -6,7 +6,7 @@ import pytest
 
 from control_plane.assignments.model import Assignment
 from control_plane.vault.model import SealedCredentials
-from node_agent.protocol.messages import Phase, Reason
+from node_agent.protocol.messages import ObservedTerminal, Phase, Reason
 from node_agent.protocol.sealing import SealContext, SealError, unseal
 from tests.unit.control_plane.world import NodePlayer, Trader, World, observed, snapshot
 
@@ -207,6 +207,31 @@ class TestPlacementAndRelease:
         problem = stranger.call("PUT", f"/accounts/{guess['id']}/credentials", 409, {"password": "right"})
         assert problem["code"] == "account_runs_elsewhere"
         trader.call("PUT", f"/accounts/{owned['id']}/credentials", 202, {"password": "new"})
+
+    def test_of_two_that_were_refused_only_one_may_correct_its_password(
+        self, world: World, trader: Trader, node: NodePlayer
+    ) -> None:
+        def refused() -> list[ObservedTerminal]:
+            return [
+                observed(each, phase=Phase.FAILED, reason=Reason.BAD_CREDENTIALS, last_answer_at=None)
+                for each in node.desired
+            ]
+
+        first = trader.connect(5001)
+        world.run_loops()
+        node.fetch()
+        node.sync(*refused())
+        stranger = world.trader("other@example.com")
+        second = stranger.connect(5001)
+        world.run_loops()
+        node.fetch()
+        node.sync(*refused())
+        trader.call("PUT", f"/accounts/{first['id']}/credentials", 202, {"password": "right"})
+        change = f"/accounts/{second['id']}/credentials", 409, {"password": "right"}
+        assert stranger.call("PUT", *change)["code"] == "account_runs_elsewhere"
+        # What a node says that has not heard of the new password yet is about the old one.
+        node.sync(*refused())
+        assert stranger.call("PUT", *change)["code"] == "account_runs_elsewhere"
 
 
 class TestObservations:

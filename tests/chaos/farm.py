@@ -10,6 +10,7 @@ import sqlite3
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -32,14 +33,15 @@ SERVER = "MT5Farm-Demo"
 PASSWORD = secrets.token_urlsafe(12)
 SYMBOL = "EURUSD"
 SPEED = 300
-LEASE_SECONDS, LOST_SECONDS, FENCE_SECONDS = 6, 14, 10
+LEASE_SECONDS, LOST_SECONDS, FENCE_SECONDS = 12, 24, 12
 ENVIRONMENT = {
     "MT5FARM_LEASE_SECONDS": str(LEASE_SECONDS),
     "MT5FARM_LOST_AFTER_SECONDS": str(LOST_SECONDS),
     "MT5FARM_FENCE_SECONDS": str(FENCE_SECONDS),
     "MT5FARM_ORDER_SETTLE_SECONDS": "1",
 }
-"""Far shorter than in life, so that a lost node costs seconds."""
+"""Far shorter than in life, so that a lost node costs seconds. The lease is longer than the rounds of the control plane,
+which otherwise takes its own pauses for deafness."""
 
 
 @dataclass
@@ -176,7 +178,10 @@ class ChaosFarm:
         accounts, bots = self.client.accounts(), self.client.bots()
         ready = [one for one in accounts if one["terminal"]["phase"] == "ready"]
         running = [one for one in bots if one["phase"] == "running"]
-        return len(ready) == len(running) == len(self.logins) and all(one.alive for one in self.services.values())
+        roles = Counter(row["role"] for node in self.nodes for row in node.processes())
+        there = all(roles[role] == len(self.logins) for role in ("terminal", "worker", "bot"))
+        known = len(ready) == len(running) == len(self.logins)
+        return known and there and all(one.alive for one in self.services.values())
 
     def trades(self) -> int:
         """Deals of trades in the trade log."""

@@ -51,7 +51,7 @@ def _kill(role: str) -> Callable[[ChaosFarm, random.Random], float]:
 
         def replaced() -> bool:
             present = _pids(farm, role)
-            return victim not in present and len(present) == len(before)
+            return victim not in present and len(present) >= len(before)
 
         return _recovered(farm, replaced)
 
@@ -131,7 +131,16 @@ def _moved(farm: ChaosFarm, node: Node) -> float:
 
 
 def _recovered(farm: ChaosFarm, replaced: Callable[[], bool] = lambda: True) -> float:
-    return wait_for(lambda: replaced() and farm.whole(), RECOVERY_SECONDS, "a whole farm")
+    """Whole again is a farm in which all is there and a new trade has reached the trade log."""
+    before: int | None = None
+
+    def whole() -> bool:
+        nonlocal before
+        if before is None:
+            before = farm.trades()
+        return replaced() and farm.whole() and farm.trades() > before
+
+    return wait_for(whole, RECOVERY_SECONDS, "a whole farm that trades")
 
 
 def _pids(farm: ChaosFarm, role: str) -> list[int]:

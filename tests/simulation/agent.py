@@ -305,7 +305,9 @@ class SimAgent(OsProcess):
             case Verb.STOP_TERMINAL | Verb.REFUSE_TERMINAL:
                 process = self._terminal(terminal_id)
                 if process is not None:
-                    process.wedged = len(record.wedges) >= WEDGE_LIMIT
+                    handle = self.roster.running(process.slot)
+                    unknown = handle is not None and handle.fingerprint == ADOPTED
+                    process.may_restart = unknown or len(record.wedges) >= WEDGE_LIMIT
                     self.reporter.stopping(process, action.verb.value)
                 self.roster.stop(Slot(Role.TERMINAL, terminal_id), 1.0)
             case Verb.COLLECT:

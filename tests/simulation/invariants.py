@@ -73,7 +73,7 @@ class Invariants:
         if process.host.disk.was_full:
             return  # an agent that dies then goes back to the snapshot before the one that it acted upon
         handle = process.started_for
-        if told.running and handle == terminal_fingerprint(told) and not process.refused and not process.wedged:
+        if told.running and handle == terminal_fingerprint(told) and not process.refused and not process.may_restart:
             self._world.break_rule(f"a terminal that should keep running was stopped on {process.host.name}")
 
     def fenced(self, process: OsProcess) -> None:

@@ -46,8 +46,8 @@ class TerminalProcess(OsProcess):
         self.logged_in = False
         self._log_in_at = 0.0
         self.refused = False
-        self.wedged = False
-        """Its worker hung so often that the agent may restart it."""
+        self.may_restart = False
+        """Its worker hung so often, or its agent died before it was recorded, that the agent may replace it."""
         self.started_for = started_for
         """Fingerprint of the wish that it was started for."""
         self.shown_positions: int | None = None

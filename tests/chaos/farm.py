@@ -40,8 +40,8 @@ ENVIRONMENT = {
     "MT5FARM_FENCE_SECONDS": str(FENCE_SECONDS),
     "MT5FARM_ORDER_SETTLE_SECONDS": "1",
 }
-"""Far shorter than in life, so that a lost node costs seconds. The lease is longer than two rounds of the control plane's
-loops, which otherwise take their own pauses for deafness."""
+"""Far shorter than in life, so that a lost node costs seconds; the lease is longer than two rounds of the loops of the
+control plane, which take pauses of their own for deafness."""
 
 
 @dataclass

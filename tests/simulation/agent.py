@@ -307,7 +307,9 @@ class SimAgent(OsProcess):
                 if process is not None:
                     handle = self.roster.running(process.slot)
                     unknown = handle is not None and handle.fingerprint == ADOPTED
-                    process.may_restart = unknown or len(record.wedges) >= WEDGE_LIMIT
+                    # An action that was planned while the lease was over is not taken back when it is renewed.
+                    fenced = desired is not None and fences_itself(desired)
+                    process.may_restart = unknown or fenced or len(record.wedges) >= WEDGE_LIMIT
                     self.reporter.stopping(process, action.verb.value)
                 self.roster.stop(Slot(Role.TERMINAL, terminal_id), 1.0)
             case Verb.COLLECT:

@@ -186,11 +186,7 @@ def _unkillable(storm: Storm, kind: str) -> None:
         return
     storm.happened(kind, process.name)
     process.stubborn = True
-
-    def give_in() -> None:
-        process.stubborn = False
-
-    storm.last(storm.span(), give_in)
+    storm.last(storm.span(), process.give_in)
 
 
 def _host_sleeps(storm: Storm, kind: str, boot_time_stands: bool) -> None:

@@ -142,11 +142,24 @@ class OsProcess(SimProcess):
         self.pid = host.machines.next_pid()
         self.birth = f"{host.boot_id}:{self.pid}"
         self.stubborn = False
-        """Stuck in the kernel: outlives KILL for a while."""
+        """Outlives what its engine does to end it; after a KILL it stays, stuck in the kernel, and does no more."""
+        self._stunned = False
         self.on_end: Callable[[], None] = lambda: None
         """What the world does when this process is no more."""
         host.processes[self.pid] = self
         host.machines.processes[self.pid] = self
+
+    def stun(self) -> None:
+        """The system has taken the KILL and cannot finish it."""
+        if not self._stunned:
+            self._stunned = True
+            self.freeze()
+
+    def give_in(self) -> None:
+        """No longer stuck."""
+        self.stubborn = False
+        if self._stunned:
+            self.end()
 
     def end(self) -> None:
         """Gone: by its own fault, by a signal or with its machine."""
@@ -182,8 +195,12 @@ class Machines:
     def kill(self, pid: int) -> None:
         """SIGKILL, sent by a watchdog."""
         process = self.processes.get(pid)
-        if process is not None and process.alive and not process.stubborn:
-            process.host.on_fence(process)
+        if process is None or not process.alive:
+            return
+        process.host.on_fence(process)
+        if process.stubborn:
+            process.stun()
+        else:
             process.end()
 
     def birth_of(self, pid: int) -> str | None:

@@ -107,6 +107,17 @@ class TestNoClone:
         assert node.post(SYNC_PATH, late_body, late_signature).json()["code"] == "sequence_outdated"
         node.sync()
 
+    def test_a_late_message_of_a_former_start_does_not_supersede_the_present_one(self, node: NodePlayer) -> None:
+        node.sync()
+        node.sync()
+        node.boot_id, node.sequence = "boot-2", 0
+        late_body = node.sync_body([])
+        late_signature = node.sign("POST", SYNC_PATH, late_body)
+        node.boot_id, node.sequence, node.clock_ahead = "boot-3", 0, 5
+        node.sync()
+        assert node.post(SYNC_PATH, late_body, late_signature).json()["code"] == "sequence_outdated"
+        node.sync()
+
     def test_an_agent_of_1_0_knows_of_no_token(self, node: NodePlayer) -> None:
         node.protocol = "1.0"
         for boot in range(3):

@@ -29,6 +29,7 @@ SHORT = {
     "MT5FARM_FENCE_SECONDS": "1",
 }
 LONG_ENOUGH = 60.0
+pytestmark = pytest.mark.timeout(300)
 
 
 class RemoteNode(NodePlayer):

@@ -271,6 +271,7 @@ class Host:
         self.folder = folder
         self.disk = SimDisk(folder / "agent.sqlite3")
         self.layout = DataLayout(folder)
+        self.told_at = 0.0
         self.told: dict[str, DesiredTerminal] = {}
         """The newest snapshot that the control plane's answers brought, whatever the agent made of it."""
         self.watchdog_broken = False

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 _REFUSALS = 6
 """The agent's own bound is two; one that dies or loses its newest writes may forget one or the other."""
+_IN_FLIGHT = 6.0
+"""Seconds that the actions of one plan may take."""
 _SURELY_SILENT = 60.0
 _TOGETHER = 100.0
 
@@ -70,6 +72,8 @@ class Invariants:
         told = process.host.told.get(process.terminal_id)
         if told is None or why != Verb.STOP_TERMINAL or told.lease_policy != "keep_running":
             return
+        if self._world.loop.now - process.host.told_at < _IN_FLIGHT:
+            return  # it was planned before the newest wish was known
         if process.host.disk.was_full:
             return  # an agent that dies then goes back to the snapshot before the one that it acted upon
         handle = process.started_for

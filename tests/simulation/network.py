@@ -144,6 +144,7 @@ class SimLink:
             lambda farm: farm.agent_api.sync(signature, SYNC_PATH, body), SyncResponse
         )
         if answer.desired is not None:
+            self._host.told_at = self._network.loop.now
             self._host.told = {each.terminal_id: each for each in answer.desired.terminals}
         return answer
 

@@ -329,7 +329,7 @@ class Demo:
         compared = []
         for login in (account.login for account in secrets.bot_accounts):
             # The broker's book first: a deal made between the two readings is then only in the log's favour.
-            book = _broker_book(admin, login)
+            book = broker_book(admin, login)
             deals = tuple(int(deal["ticket"]) for deal in self._client.deals(by_login[login]))
             orders = tuple((str(o["state"]), int(o["order_ticket"])) for o in self._client.orders(by_login[login]))
             compared.append((login, book, FarmLog(deals=deals, orders=orders)))
@@ -344,7 +344,8 @@ class Demo:
         return _command(f"run {arguments[0]}", command)
 
 
-def _broker_book(admin: BrokerAdmin, login: int) -> BrokerBook:
+def broker_book(admin: BrokerAdmin, login: int) -> BrokerBook:
+    """What the broker has on record of one account, all of it."""
     deals = admin.deals(login)
     filled, by_expert = contract.CONSTANTS["ORDER_STATE_FILLED"], contract.CONSTANTS["ORDER_REASON_EXPERT"]
     return BrokerBook(

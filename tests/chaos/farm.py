@@ -17,9 +17,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from control_plane.demo.count import BrokerBook, Count, FarmLog, compare
+from control_plane.demo.count import Count, FarmLog, compare
 from control_plane.demo.farm_client import FarmClient, answers
-from mt5_bridge import contract
+from control_plane.demo.run import broker_book
 from mt5_bridge.simulated.admin import BrokerAdmin
 from node_agent.database import Database
 from node_agent.layout import DataLayout
@@ -191,7 +191,7 @@ class ChaosFarm:
         """The broker's book against the trade log, of all accounts."""
         compared = []
         for login, account_id in self.logins.items():
-            book = _broker_book(self.admin(), login)
+            book = broker_book(self.admin(), login)
             deals = tuple(int(deal["ticket"]) for deal in self.client.deals(account_id))
             orders = tuple((str(o["state"]), int(o["order_ticket"])) for o in self.client.orders(account_id))
             compared.append((login, book, FarmLog(deals=deals, orders=orders)))
@@ -239,16 +239,6 @@ def wait_for(condition: Callable[[], bool], seconds: float, what: str) -> float:
         if time.monotonic() - began > seconds:
             raise TimeoutError(f"{what} did not come to pass within {seconds:g} s")
         time.sleep(0.05)
-
-
-def _broker_book(admin: BrokerAdmin, login: int) -> BrokerBook:
-    deals = admin.deals(login)
-    filled, by_expert = contract.CONSTANTS["ORDER_STATE_FILLED"], contract.CONSTANTS["ORDER_REASON_EXPERT"]
-    return BrokerBook(
-        trades=frozenset(deal.ticket for deal in deals if deal.symbol),
-        balance_deals=frozenset(deal.ticket for deal in deals if not deal.symbol),
-        expert_orders=frozenset(o.ticket for o in admin.orders(login) if o.state == filled and o.reason == by_expert),
-    )
 
 
 def _run(module: str, *arguments: str) -> str:

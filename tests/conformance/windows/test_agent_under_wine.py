@@ -2,11 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import shutil
-import subprocess
-import sys
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,6 +9,7 @@ import pytest
 
 from mt5_bridge.simulated.admin import BrokerAdmin
 from provisioning.wine.tools import WineError
+from tests.broker_process import running_broker
 from tests.conformance.runtimes.drivers import pack_template
 from tests.conformance.windows.windows_agent import WindowsAgentNode
 from tests.conformance.windows.wine_machine import WineMachine, compile_stand_in, wine_machine
@@ -45,16 +41,8 @@ def node(machine: WineMachine, tmp_path: Path) -> Iterator[WindowsAgentNode]:
 
 @pytest.fixture
 def broker() -> Iterator[tuple[str, BrokerAdmin]]:
-    folder = Path(tempfile.mkdtemp(prefix="m5", dir="/tmp"))
-    command = [sys.executable, "-m", "mt5_bridge.simulated.server", "--data", str(folder), "--listen", "127.0.0.1:0"]
-    process = subprocess.Popen([*command, "--speed", "60", "--seed", "7"], stdout=subprocess.PIPE, text=True)
-    assert process.stdout is not None
-    ready = json.loads(process.stdout.readline())
-    yield ready["address"], BrokerAdmin(ready["address"], (folder / "admin.token").read_text().strip())
-    process.terminate()
-    process.wait(10)
-    process.stdout.close()
-    shutil.rmtree(folder)
+    with running_broker(speed=60) as started:
+        yield started
 
 
 @pytest.mark.timeout(400)

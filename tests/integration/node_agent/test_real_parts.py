@@ -2,13 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import os
-import shutil
 import signal
-import subprocess
-import sys
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,6 +11,7 @@ import pytest
 
 from mt5_bridge.simulated.admin import BrokerAdmin
 from node_agent.protocol.messages import DealBody, DesiredBot
+from tests.broker_process import running_broker
 from tests.integration.node_agent.agent_node import AgentNode, bot_id, terminal_id
 from tests.integration.node_agent.control_plane_stand_in import ControlPlaneStandIn, wait_until
 
@@ -24,16 +20,8 @@ PASSWORD = "demo-password-1"
 
 @pytest.fixture
 def broker() -> Iterator[tuple[str, BrokerAdmin]]:
-    folder = Path(tempfile.mkdtemp(prefix="m5", dir="/tmp"))
-    command = [sys.executable, "-m", "mt5_bridge.simulated.server", "--data", str(folder), "--listen", "127.0.0.1:0"]
-    process = subprocess.Popen([*command, "--speed", "600", "--seed", "7"], stdout=subprocess.PIPE, text=True)
-    assert process.stdout is not None
-    ready = json.loads(process.stdout.readline())
-    yield ready["address"], BrokerAdmin(ready["address"], (folder / "admin.token").read_text().strip())
-    process.terminate()
-    process.wait(10)
-    process.stdout.close()
-    shutil.rmtree(folder)
+    with running_broker(speed=600) as started:
+        yield started
 
 
 @pytest.fixture

@@ -23,8 +23,8 @@ from node_agent.plan import (
 from node_agent.protocol.messages import DesiredBot, DesiredTerminal, Guard, Reason, TemplateRef, TerminalRequest
 from node_agent.quarantine import NO_STRIKES
 from node_agent.restarts import NO_EXITS, RestartPolicy
+from tests.unit.node_agent.wishes import ID, wish
 
-ID = "ter_0000000000000001"
 BOT = "bot_0000000000000001"
 NOW = 1_000.0
 LIMITS = Limits(probe_wedged=45.0)
@@ -42,23 +42,6 @@ def bot(revision: int = 1) -> DesiredBot:
         magic=1,
         parameters={},
     )
-
-
-def wish(**changes: Any) -> DesiredTerminal:
-    values: dict[str, Any] = {
-        "terminal_id": ID,
-        "account_id": "acc_0000000000000001",
-        "tenant_id": "ten_0000000000000001",
-        "epoch": 1,
-        "running": True,
-        "runtime": "simulated",
-        "login": 7,
-        "server": "Demo",
-        "credentials": "box",
-        "credentials_version": 1,
-        "guard": Guard(),
-    }
-    return DesiredTerminal(**(values | changes))
 
 
 def whole(desired: DesiredTerminal, **changes: Any) -> TerminalView:

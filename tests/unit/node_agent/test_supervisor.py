@@ -7,7 +7,6 @@ import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -22,7 +21,7 @@ from node_agent.layout import DataLayout
 from node_agent.monitor import MonitorParts
 from node_agent.pressure import Shortage
 from node_agent.process import Children, Role, Slot
-from node_agent.protocol.messages import DesiredSnapshot, DesiredTerminal, Guard, Phase, Reason
+from node_agent.protocol.messages import DesiredSnapshot, DesiredTerminal, Phase, Reason
 from node_agent.roster import Exit, Roster
 from node_agent.runtimes.base import LaunchError, TerminalSpec
 from node_agent.runtimes.simulated import SimulatedRuntime
@@ -30,26 +29,9 @@ from node_agent.state import StateStore
 from node_agent.supervisor import Supervisor
 from node_agent.surroundings import Surroundings
 from node_agent.worker import Modules
+from tests.unit.node_agent.wishes import ID, wish
 
-ID = "ter_0000000000000001"
 NEVER = 3600.0
-
-
-def wish(**changes: Any) -> DesiredTerminal:
-    values: dict[str, Any] = {
-        "terminal_id": ID,
-        "account_id": "acc_0000000000000001",
-        "tenant_id": "ten_0000000000000001",
-        "epoch": 1,
-        "running": True,
-        "runtime": "simulated",
-        "login": 7,
-        "server": "Demo",
-        "credentials": "box",
-        "credentials_version": 1,
-        "guard": Guard(),
-    }
-    return DesiredTerminal(**(values | changes))
 
 
 class Runtime(SimulatedRuntime):

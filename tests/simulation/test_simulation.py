@@ -12,6 +12,7 @@ _SEEDS = range(1, 41)
 _PROCESSES = 2
 
 
+@pytest.mark.timeout(600)
 def test_that_no_seed_breaks_an_invariant() -> None:
     broken = {result.seed: result.broken for result in play_all(list(_SEEDS), _PROCESSES) if result.broken}
     assert broken == {}

@@ -109,6 +109,15 @@ def test_a_terminal_that_has_not_answered_may_still_send_the_order(desk: Desk) -
     assert desk.look_after(5) is State.DONE
 
 
+def test_it_counts_from_the_send_and_not_from_when_the_order_was_written_down(desk: Desk) -> None:
+    desk.journal.add("a", "user:usr_1", 7, REQUEST)
+    desk.now += 28  # the terminal was slow to say which account it has
+    desk.journal.sent("a", desk.backend.broker_time, 100)
+    assert desk.look_after(6) is State.UNKNOWN
+    assert desk.look_after(6) is State.UNKNOWN
+    assert desk.look_after(18) is State.NOT_EXECUTED
+
+
 def test_a_terminal_that_had_no_connection_will_not_send_the_order_any_more(desk: Desk) -> None:
     desk.backend.on_send = lambda request: desk.backend.answer(10031)
     desk.desk.send(SENDER, REQUEST, "a")

@@ -63,6 +63,6 @@ class WatchdogKeeper:
                 _log.error("watchdog_not_started", error=str(error))
 
     def is_up(self) -> bool:
-        """Whether the present watchdog is awake and goes by the newest lease."""
+        """Whether the present watchdog is awake, goes by the newest lease, and knows all that must die with it."""
         running = self._roster.running(SLOT)
-        return running is not None and self._lifeline.is_seen_by(running.pid)
+        return running is not None and self._lifeline.problem is None and self._lifeline.is_seen_by(running.pid)

@@ -22,6 +22,7 @@ from sqlalchemy import select
 from starlette.types import ASGIApp
 
 from control_plane.access.port import LinkLostError, RefusedError, Target, TerminalSession
+from control_plane.access.service import not_ready
 from control_plane.app import create_agent_app, create_app
 from control_plane.assignments.model import Assignment
 from control_plane.brokers.service import add_server
@@ -178,10 +179,14 @@ class FakeDoor:
 
     terminals: dict[str, FakeTerminal] = field(default_factory=dict)
     opened: list[tuple[Target, Scope, str]] = field(default_factory=list)
+    dead: set[str] = field(default_factory=set)
+    """Ids of terminals that cannot be reached."""
 
     @contextmanager
     def session(self, target: Target, scope: Scope, principal: str) -> Iterator[TerminalSession]:
         self.opened.append((target, scope, principal))
+        if target.terminal_id in self.dead:
+            raise not_ready("The terminal cannot be reached right now.")
         yield self.terminals.setdefault(target.terminal_id, FakeTerminal())
 
     def close_idle(self) -> None:

@@ -223,6 +223,56 @@ class TestUnknownOutcomes:
         node.deliver(event(wanted, "e1", order_body(order["id"], "done", retcode=10009, deal=700)))
         assert [(each["id"], each["state"]) for each in orders(trader, account)] == [(order["id"], "done")]
 
+    @pytest.mark.parametrize("state", ["journaled", "sent", "unknown"])
+    def test_a_bots_order_whose_node_was_lost_with_its_outcome_is_shown_to_a_person(
+        self,
+        world: World,
+        trader: Trader,
+        node: NodePlayer,
+        ready: tuple[str, DesiredTerminal],
+        terminal: FakeTerminal,
+        state: str,
+    ) -> None:
+        account, wanted = ready
+        node.deliver(event(wanted, "e1", order_body("bot-order-1", state)))
+        world.clock.advance(seconds=61)
+        world.run_loops()
+        shown = orders(trader, account)[0]
+        assert shown["state"] == "unknown", "the journal that knew it knows it no more, which proves nothing"
+        assert "check your open positions" in str(shown["message"])
+        node.deliver(event(wanted, "e2", order_body("bot-order-1", "done", retcode=10009, deal=42)))
+        assert orders(trader, account)[0]["state"] == "done", "it comes late"
+
+    def test_a_bots_order_is_settled_from_the_journal_as_well(
+        self,
+        world: World,
+        trader: Trader,
+        node: NodePlayer,
+        ready: tuple[str, DesiredTerminal],
+        terminal: FakeTerminal,
+    ) -> None:
+        account, wanted = ready
+        node.deliver(event(wanted, "e1", order_body("bot-order-1", "sent")))
+        terminal.settle("bot-order-1", "done", 10009)
+        world.clock.advance(seconds=61)
+        world.run_loops()
+        assert orders(trader, account)[0]["state"] == "done"
+
+    def test_a_terminal_that_does_not_answer_is_asked_once_a_round_and_keeps_no_other_waiting(
+        self, world: World, trader: Trader, node: NodePlayer, ready: tuple[str, DesiredTerminal]
+    ) -> None:
+        _, wanted = ready
+        other, other_wanted = world.ready_account(trader, node, 5002)
+        node.deliver(*(event(wanted, f"e{n}", order_body(f"bot-{n}", "sent")) for n in range(5)))
+        node.deliver(event(other_wanted, "e", order_body("other", "sent")))
+        world.terminal(other_wanted).settle("other", "done", 10009)
+        world.door.dead.add(wanted.terminal_id)
+        world.clock.advance(seconds=61)
+        world.door.opened.clear()
+        world.run_loops()
+        assert [target.terminal_id for target, *_ in world.door.opened].count(wanted.terminal_id) == 1
+        assert orders(trader, other)[0]["state"] == "done"
+
     def test_late_news_do_not_change_a_settled_order(
         self, trader: Trader, node: NodePlayer, ready: tuple[str, DesiredTerminal], terminal: FakeTerminal
     ) -> None:

@@ -19,6 +19,7 @@ _FOK_FLAG, _IOC_FLAG = 1, 2
 _DEVIATION_POINTS: Final = 20
 _POLL_SECONDS: Final = 0.1
 _VISIBLE_SECONDS: Final = 2.0
+_FORMER_SECONDS: Final = 60.0
 _MAX_COMMENT: Final = 29
 
 
@@ -41,6 +42,7 @@ class Execution:
         self._report = report
         self._stop = stop
         self._pending: str | None = None
+        self._is_first = True
 
     def positions(self, api: MetaTrader5) -> tuple[Any, ...]:
         """The bot's own open positions: its symbol, its magic number. Raises AwayError."""
@@ -50,9 +52,16 @@ class Execution:
         return tuple(position for position in positions if position.magic == self._config.magic)
 
     def resume(self, api: MetaTrader5) -> None:
-        """Wait for the outcome of an order that was under way when the link broke, before anything else is done."""
+        """Wait for the outcome of an order that was under way when the link broke, before anything else is done.
+
+        On the first connection for a minute at most, since it may have been sent by the process before this one: its
+        position is not to be seen yet, and to open another would double it.
+        """
         if self._pending is not None:
             self._follow(api, self._pending)
+        elif self._is_first and not self._until(lambda: not api.describe()["unsettled"], _FORMER_SECONDS):
+            self._report.warning("what became of an earlier order on this account is not known; trading goes on")
+        self._is_first = False
 
     def reach(self, api: MetaTrader5, target: Target, bar_time: int) -> None:
         """Close what does not fit the target, then open what is missing. Gives up for this bar after a refusal."""
@@ -110,14 +119,16 @@ class Execution:
             self._report.warning(f"order {order_id}: {state.replace('_', ' ')}")
         return state == "done"
 
-    def _until(self, condition: Callable[[], bool], seconds: float | None) -> None:
+    def _until(self, condition: Callable[[], bool], seconds: float | None) -> bool:
+        """Whether it came true in time."""
         # A real terminal may show a new position a moment after the order is done.
         deadline = None if seconds is None else time.monotonic() + seconds
         while not condition():
             if self._stop.wait(_POLL_SECONDS):
                 raise StoppedError
             if deadline is not None and time.monotonic() > deadline:
-                return
+                return False
+        return True
 
     def _opening(self, api: MetaTrader5, side: Side, target: Target) -> dict[str, Any]:
         request, price, info = self._deal(api, side)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import sys
+from pathlib import Path
 
 import structlog
 
@@ -21,13 +22,17 @@ _FINGERPRINT = "watchdog-1"
 _HANGS_SECONDS = 10.0
 
 
+def output_of(layout: DataLayout) -> Path:
+    return layout.root / "watchdog.log"
+
+
 class WatchdogKeeper:
     """The watchdog outlives the agent. Called on the event loop; nothing here waits, but the killing of a hung one."""
 
     def __init__(
         self, layout: DataLayout, lifeline: Lifeline, roster: Roster, module: str, policy: RestartPolicy, clock: Clock
     ) -> None:
-        self._output = layout.root / "watchdog.log"
+        self._output = output_of(layout)
         self._lifeline = lifeline
         self._roster = roster
         self._command = [sys.executable, "-m", module, "--data", str(layout.root)]

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import os
+import signal
+import sys
 from pathlib import Path
 
 import pytest
 
 from node_agent.layout import DataLayout
 from node_agent.outputs import cut_outputs
+from node_agent.process import Children, Role, Slot
+from tests.bridge_doubles import eventually
 
 ID = "ter_0000000000000001"
 
@@ -35,6 +39,23 @@ def test_what_has_grown_too_large_is_cut_while_it_is_written_to(layout: DataLayo
             cut_outputs(layout, most=100, kept=6)
             writer.write(b"next")
         assert path.read_bytes() == kept + b"next"
+
+
+@pytest.mark.skipif(os.name != "posix", reason="an open file is cut")
+def test_a_process_started_on_a_large_output_goes_on_at_its_new_end(layout: DataLayout) -> None:
+    output = layout.root / "watchdog.log"
+    output.write_bytes(b"x" * (5 * 1024 * 1024))
+    words = (
+        "import signal; signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGUSR1]); print('first', flush=True);"
+        "signal.sigwait([signal.SIGUSR1]); print('second', flush=True)"
+    )
+    children = Children()
+    handle = children.start(Slot(Role.WATCHDOG), [sys.executable, "-c", words], output, "f", 1.0)
+    eventually(lambda: output.read_bytes() == b"first\n")
+    cut_outputs(layout, most=1, kept=0)
+    os.kill(handle.pid, signal.SIGUSR1)
+    eventually(lambda: output.read_bytes() == b"second\n")
+    children.kill(handle)
 
 
 def test_what_is_small_stays(layout: DataLayout) -> None:

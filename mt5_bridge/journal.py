@@ -2,6 +2,7 @@
 
     journaled -> sent -> done | refused | unknown -> done | refused | not_executed
               -> refused | not_executed
+    (given up before it came) not_executed
 
 `journaled`: written, certainly not sent yet. `sent`: handed to the terminal. `unknown`: sent, and no answer. The last
 state of a row is `done` (the terminal answered that it was carried out), `refused`, or `not_executed`.
@@ -173,6 +174,22 @@ class Journal:
             entry = self._get(client_order_id)
             assert entry is not None
             return entry, added.rowcount == 1
+
+    def give_up(self, client_order_id: str, principal: str, epoch: int) -> Entry:
+        """The row that has this id. When there is none, one that keeps an order which is still on its way here from
+        ever being sent.
+        """
+        with self._lock:
+            now = self._clock()
+            self._database.execute(
+                "INSERT INTO orders (client_order_id, sequence, state, principal, epoch, request, created_at,"
+                " updated_at, code, text) VALUES (?, (SELECT COALESCE(MAX(sequence), 0) + 1 FROM orders), ?, ?, ?,"
+                " '{}', ?, ?, 'not_executed', 'it did not come in time') ON CONFLICT (client_order_id) DO NOTHING",
+                (client_order_id, State.NOT_EXECUTED, principal, epoch, now, now),
+            )
+            entry = self._get(client_order_id)
+            assert entry is not None
+            return entry
 
     def sent(self, client_order_id: str, broker_time: int, watermark: int) -> Entry:
         """The order is about to be handed to the terminal."""

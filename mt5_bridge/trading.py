@@ -222,7 +222,7 @@ class TradeDesk:
     @staticmethod
     def _recorded(entry: Entry, request: Mapping[str, Any]) -> Any:
         """The recorded outcome of an id that was used before."""
-        if dict(entry.request) != dict(request):
+        if entry.request and dict(entry.request) != dict(request):  # without one it was given up before it came
             raise RefusedError("id_conflict", "this client order id was used for another request")
         match entry.state:
             case State.DONE:

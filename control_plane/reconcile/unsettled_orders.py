@@ -23,6 +23,7 @@ from control_plane.trading.outcome import NOT_EXECUTED, Outcome
 from control_plane.trading.service import TradeLog
 from control_plane.trading.settlement import OpenOrder
 from control_plane.trading.state import OrderState
+from node_agent.protocol.tickets import Scope
 
 _BATCH = 50
 _AT_ONCE = 8
@@ -82,7 +83,9 @@ class UnsettledOrders:
         if target is None:
             return None
         row = ask(self._door, target, lambda terminal: terminal.outcome(order.client_order_id))
-        return settlement.judge(known, row, target.epoch, self._clock.now())
+        if row is None and settlement.may_give_up(known, target.epoch, self._clock.now()):
+            row = ask(self._door, target, lambda terminal: terminal.give_up(order.client_order_id), Scope.TRADE)
+        return settlement.judge(row)
 
     def _target(self, account: Account) -> Target | None:
         with self._database.read() as session:

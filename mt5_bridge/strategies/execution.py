@@ -43,6 +43,7 @@ class Execution:
         self._stop = stop
         self._pending: str | None = None
         self._is_first = True
+        self._never_came: str | None = None
 
     def positions(self, api: MetaTrader5) -> tuple[Any, ...]:
         """The bot's own open positions: its symbol, its magic number. Raises AwayError."""
@@ -70,10 +71,13 @@ class Execution:
         for position in self.positions(api):
             if target.side is not None and position.type == target.side.value and not kept:
                 kept = True
-            elif not self._send(api, f"{base}:close:{position.ticket}", self._closing(api, position)):
+            elif not self._step(api, f"{base}:close:{position.ticket}", self._closing(api, position)):
                 return
         if target.side is not None and not kept:
-            self._send(api, f"{base}:open:{target.side.name.lower()}", self._opening(api, target.side, target))
+            self._step(api, f"{base}:open:{target.side.name.lower()}", self._opening(api, target.side, target))
+
+    def _step(self, api: MetaTrader5, order_id: str, request: dict[str, Any]) -> bool:
+        return self._rule_out_former(api, order_id) and self._send(api, order_id, request)
 
     def _send(self, api: MetaTrader5, order_id: str, request: dict[str, Any]) -> bool:
         """Whether the order is carried out. Raises BridgeLost when that is not known; `resume` then finds out."""
@@ -102,6 +106,18 @@ class Execution:
         self._until(lambda: {position.ticket for position in self.positions(api)} != before, _VISIBLE_SECONDS)
         return True
 
+    def _rule_out_former(self, api: MetaTrader5, order_id: str) -> bool:
+        """An order that never came to the worker may still be on its way, and must not come after another one is sent.
+
+        Whether that is certain: it may have come just now.
+        """
+        former = self._never_came
+        if former is not None and former != order_id and api.give_up(former)["state"] != "not_executed":
+            self._follow(api, former)
+            return False
+        self._never_came = None
+        return True
+
     def _follow(self, api: MetaTrader5, order_id: str) -> bool:
         """Wait until the worker knows what became of an order; whether it was carried out."""
         self._pending = order_id
@@ -114,6 +130,7 @@ class Execution:
 
         self._until(settled, None)
         self._pending = None
+        self._never_came = order_id if row is None else None
         state = "never sent" if row is None else row["state"]
         if state != "done":
             self._report.warning(f"order {order_id}: {state.replace('_', ' ')}")

@@ -88,6 +88,7 @@ class FakeTerminal:
     sent: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
     journal: dict[str, dict[str, Any]] = field(default_factory=dict)
     positions: dict[int, Any] = field(default_factory=dict)
+    given_up: list[str] = field(default_factory=list)
     before_send: Callable[[], None] = lambda: None
 
     def symbols_get(self) -> tuple[Any, ...] | None:
@@ -160,6 +161,12 @@ class FakeTerminal:
 
     def outcome(self, client_order_id: str) -> Mapping[str, Any] | None:
         return self.journal.get(client_order_id)
+
+    def give_up(self, client_order_id: str) -> Mapping[str, Any]:
+        if client_order_id not in self.journal:
+            self._record(client_order_id, "not_executed", 0)
+            self.given_up.append(client_order_id)
+        return self.journal[client_order_id]
 
     def settle(self, client_order_id: str, state: str, retcode: int = 0) -> None:
         """The bridge finds out what became of an order."""

@@ -79,6 +79,19 @@ def test_what_was_only_written_down_when_the_worker_died_was_never_sent(desk: De
     assert not desk.backend.sent
 
 
+def test_an_order_that_was_given_up_before_it_came_is_not_sent_when_it_comes(desk: Desk) -> None:
+    assert desk.journal.give_up("a", "service:farm", 7).state is State.NOT_EXECUTED
+    with pytest.raises(RefusedError) as refusal:
+        desk.desk.send(SENDER, REQUEST, "a")
+    assert refusal.value.code == "not_executed"
+    assert not desk.backend.sent
+
+
+def test_giving_up_an_order_that_has_come_tells_what_became_of_it(desk: Desk) -> None:
+    desk.desk.send(SENDER, REQUEST, "a")
+    assert desk.journal.give_up("a", "service:farm", 7).state is State.DONE
+
+
 def test_what_was_sent_when_the_worker_died_is_unknown_until_the_books_tell(desk: Desk) -> None:
     left_behind(desk, sent=True)
     desk.desk.forget_unsent()

@@ -160,7 +160,7 @@ class TestUnknownOutcomes:
         states = {each["id"]: each["state"] for each in orders(trader, account)}
         assert states == {first["id"]: "unknown", second["id"]: "done"}
 
-    def test_an_order_that_never_arrived_is_not_executed_once_nothing_can_be_on_the_way(
+    def test_an_order_that_never_arrived_is_not_executed_once_it_can_not_arrive_any_more(
         self, world: World, trader: Trader, account: str, terminal: FakeTerminal
     ) -> None:
         terminal.script = ["lose_before_arrival"]
@@ -168,9 +168,23 @@ class TestUnknownOutcomes:
         world.clock.advance(seconds=10)
         world.run_loops()
         assert orders(trader, account)[0]["state"] == "unknown"
+        assert terminal.given_up == []
         world.clock.advance(seconds=25)
         world.run_loops()
-        assert orders(trader, account)[0]["state"] == "not_executed"
+        order = orders(trader, account)[0]
+        assert order["state"] == "not_executed"
+        assert terminal.given_up == [order["id"]], "its frame may be held up on the way, for as long as it likes"
+        assert world.door.opened[-1][1] is Scope.TRADE
+
+    def test_an_order_that_arrives_just_before_it_is_given_up_is_followed(
+        self, world: World, trader: Trader, account: str, terminal: FakeTerminal, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        terminal.script = ["lose_before_arrival"]
+        order = trader.call("POST", f"/accounts/{account}/orders", 202, BUY, key="k")
+        monkeypatch.setattr(terminal, "outcome", lambda _: terminal.settle(order["id"], "done", 10009))
+        world.clock.advance(seconds=35)
+        world.run_loops()
+        assert orders(trader, account)[0]["state"] == "done"
 
     def test_what_cannot_be_settled_within_a_minute_is_shown_to_a_person(
         self, world: World, trader: Trader, account: str, terminal: FakeTerminal

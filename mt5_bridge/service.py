@@ -83,6 +83,7 @@ class BridgeService(Service):  # type: ignore[misc]  # rpyc has no types
             "farm.describe": self._describe,
             "farm.journal": self._journal,
             "farm.outcome": self._outcome,
+            "farm.give_up": self._give_up,
             "farm.configure": self._configure,
         }
         self._asking: dict[str, Callable[..., Any]] = {"farm.pulse": self._pulse}
@@ -286,6 +287,11 @@ class BridgeService(Service):  # type: ignore[misc]  # rpyc has no types
     def _outcome(self, client_order_id: Any) -> Any:
         entry = self._terminal.journal.get(_text(client_order_id))
         return None if entry is None else entry.pairs()
+
+    def _give_up(self, client_order_id: Any) -> Any:
+        self._check_scope("order_send")
+        sender = self._sender
+        return self._terminal.journal.give_up(_checked_id(client_order_id), sender.principal, sender.epoch).pairs()
 
     def _configure(self, configuration: Any) -> Any:
         if self._session.principal != AGENT:

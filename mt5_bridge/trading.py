@@ -222,7 +222,7 @@ class TradeDesk:
     @staticmethod
     def _recorded(entry: Entry, request: Mapping[str, Any]) -> Any:
         """The recorded outcome of an id that was used before."""
-        if dict(entry.request) != dict(request):
+        if entry.request and dict(entry.request) != dict(request):  # without one it was given up before it came
             raise RefusedError("id_conflict", "this client order id was used for another request")
         match entry.state:
             case State.DONE:
@@ -255,8 +255,9 @@ class TradeDesk:
                 order_id, finding.state, result=finding.result, text="settled from the account's books"
             )
         elif finding is None:
-            # An answer that says nothing may have come late itself.
-            sent_for = self._clock() - (entry.created_at if entry.result is None else entry.updated_at)
+            # Not since it was written down, for it may have been sent much later. An answer that says nothing may have
+            # come late itself.
+            sent_for = self._clock() - (entry.updated_at if entry.result else entry.sent_at or entry.created_at)
             if not_executed(
                 connected_for=self._link.connected_for,
                 sent_for=sent_for,

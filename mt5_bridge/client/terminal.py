@@ -99,6 +99,12 @@ class MetaTrader5:
         pairs = self._farm("farm.outcome", client_order_id)
         return None if pairs is None else _row(pairs)
 
+    def give_up(self, client_order_id: str) -> dict[str, Any]:
+        """The journal row of an order. One that the worker never had is not sent any more, should it still be on its
+        way: only so is it certain that it was not executed.
+        """
+        return _row(self._farm("farm.give_up", client_order_id))
+
     def configure(self, configuration: Mapping[str, Any]) -> None:
         """Give the worker a new `guard` and `epoch`. For the node's agent only."""
         self._farm("farm.configure", json.dumps(dict(configuration)))

@@ -10,11 +10,21 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from mt5_bridge.lease import Moment, read_clocks
+from mt5_bridge.lease import Lease, Moment, read_clocks, read_lease
 from node_agent.handles import handle_from_data
-from node_agent.lease import Stage, stage
+from node_agent.lease import Stage, latest, stage
 from node_agent.process import PROCESS, Handle, is_alive, running_commands
-from node_agent.watchdog.fence_file import BEAT_FILE, FENCE_FILE, UNREAD, Beat, Fence, Ward, read_fence, write_beat
+from node_agent.watchdog.fence_file import (
+    BEAT_FILE,
+    FENCE_FILE,
+    LEASE_FILE,
+    UNREAD,
+    Beat,
+    Fence,
+    Ward,
+    read_fence,
+    write_beat,
+)
 
 _BEAT_SECONDS: Final = 1.0
 _SWEEP_SECONDS: Final = 1.0
@@ -28,6 +38,7 @@ class Duty:
 
     def __init__(self, data: Path, clocks: Callable[[], Moment] = read_clocks) -> None:
         self._path = data / FENCE_FILE
+        self._lease_path = data / LEASE_FILE
         self._beat_path = data / BEAT_FILE
         self._clocks = clocks
         self._stamp: tuple[int, int] | None = None
@@ -40,7 +51,7 @@ class Duty:
         self._reload()
         now = self._clocks()
         fence = self._fence
-        if fence is not None and fence.wards and stage(fence.lease, now) is Stage.KILL:
+        if fence is not None and fence.wards and stage(self._lease(fence), now) is Stage.KILL:
             self._kill_all(fence, now)
         if now.elapsed - self._beat_at >= _BEAT_SECONDS:
             self._beat(now)
@@ -56,6 +67,12 @@ class Duty:
             return  # before the first sync; a file that went away takes back nothing
         except (OSError, ValueError) as error:
             log.error("the fence file cannot be read: %s", error)  # noqa: TRY400 - its trace says nothing
+
+    def _lease(self, fence: Fence) -> Lease | None:
+        try:
+            return latest(fence.lease, read_lease(self._lease_path))
+        except (OSError, ValueError):
+            return fence.lease
 
     def _beat(self, now: Moment) -> None:
         sequence = UNREAD if self._fence is None else self._fence.sequence

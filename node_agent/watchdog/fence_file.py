@@ -18,6 +18,8 @@ from node_agent.files import put_in_place
 
 VERSION: Final = 1
 FENCE_FILE: Final = "fence.json"
+LEASE_FILE: Final = "fence.lease"
+"""The newest lease alone, written in place: on a full disk the fence file cannot be replaced."""
 BEAT_FILE: Final = "watchdog.beat"
 UNREAD: Final = -1
 
@@ -31,6 +33,17 @@ class Ward:
     """Its folder; every plain process of the terminal has it in its command line."""
     handles: tuple[Mapping[str, Any], ...]
     """As `node_agent.handles` writes them."""
+
+
+def are_covered(wards: Mapping[str, Ward], told: Mapping[str, Ward]) -> bool:
+    """Whether who knows `told` would kill all that runs of `wards`."""
+    return all(
+        terminal_id in told
+        and told[terminal_id].root == ward.root
+        and all(handle in told[terminal_id].handles for handle in ward.handles)
+        for terminal_id, ward in wards.items()
+        if ward.handles
+    )
 
 
 @dataclass(frozen=True)

@@ -11,11 +11,20 @@ from typing import Any
 
 import pytest
 
-from mt5_bridge.lease import Lease, Moment
+from mt5_bridge.lease import Lease, Moment, write_lease
 from node_agent.handles import handle_to_data
 from node_agent.process import Handle, Role, Slot, birth_of
 from node_agent.watchdog.duty import Duty
-from node_agent.watchdog.fence_file import BEAT_FILE, FENCE_FILE, Fence, Ward, read_beat, read_fence, write_fence
+from node_agent.watchdog.fence_file import (
+    BEAT_FILE,
+    FENCE_FILE,
+    LEASE_FILE,
+    Fence,
+    Ward,
+    read_beat,
+    read_fence,
+    write_fence,
+)
 
 SENT = Moment("boot", 1000.0, 1_700_000_000.0)
 ID = "ter_0000000000000001"
@@ -88,6 +97,30 @@ def test_a_renewed_lease_is_heard_of(node: Node) -> None:
     node.duty.look()
     node.pass_time(233)
     node.tell(node.handle(terminal), lease=Lease(node.now, 240.0))
+    node.duty.look()
+    assert terminal.poll() is None
+
+
+def test_a_lease_that_was_renewed_on_a_full_disk_is_heard_of_and_ends_as_well(node: Node) -> None:
+    terminal = node.sleeper()
+    node.tell(node.handle(terminal), lease=Lease(SENT, 240.0))
+    node.duty.look()
+    node.pass_time(200)
+    write_lease(node.data / LEASE_FILE, Lease(node.now, 240.0))
+    node.pass_time(233)
+    node.duty.look()
+    assert terminal.poll() is None
+    node.pass_time(200 + 233)
+    node.duty.look()
+    assert ended(terminal)
+
+
+@pytest.mark.parametrize("boot", ["boot", "another"])
+def test_an_older_lease_beside_the_fence_file_takes_nothing_back(node: Node, boot: str) -> None:
+    terminal = node.sleeper()
+    write_lease(node.data / LEASE_FILE, Lease(Moment(boot, 500.0, SENT.wall - 500), 240.0))
+    node.tell(node.handle(terminal), lease=Lease(SENT, 240.0))
+    node.pass_time(200)
     node.duty.look()
     assert terminal.poll() is None
 

@@ -24,9 +24,11 @@ _READ: Final = frozenset({RPYC, CALL, ORDER})
 _READ_SIZE: Final = 1 << 14
 _LARGE: Final = 1 << 18
 """Bytes from which a thread sends an answer, for the most part without the interpreter's lock."""
-_SLICE: Final = 1 << 22
+_SLICE: Final = 1 << 20
 _SMALL_SLICE: Final = 1 << 15
 _PAUSE_SECONDS: Final = 1e-4
+_POLITE_SECONDS: Final = 0.01
+"""After an answer to another session: longer than a call takes, or between two calls there would be no politeness."""
 _MOST_PARTS: Final = 32
 _MOST_BYTES: Final = 1 << 20
 _STALLED_SECONDS: Final = 60.0
@@ -176,6 +178,7 @@ class SessionLoop:
         self._swept = time.monotonic()
         self._left = False
         self._answered = 0
+        self._polite_until = 0.0
         self.timer: Callable[[float], float | None] | None = None
         """Called before each wait with time.monotonic(); says in how many seconds it wants to be called again."""
 
@@ -275,14 +278,14 @@ class SessionLoop:
         Sender and receiver of a large answer can keep two processors busy, and a kernel that does not preempt itself
         lets nobody in before a slice is copied: a short call would wait for milliseconds.
         """
-        answered, size = self._answered, _SLICE
+        answered = self._answered
         while rest:
-            rest = rest[sock.send(rest[:size]) :]
-            if answered == self._answered:
-                size = _SLICE
-                continue
-            answered, size = self._answered, _SMALL_SLICE
-            time.sleep(_PAUSE_SECONDS)
+            polite = time.monotonic() < self._polite_until
+            rest = rest[sock.send(rest[: _SMALL_SLICE if polite else _SLICE]) :]
+            if answered != self._answered:
+                answered, self._polite_until = self._answered, time.monotonic() + _POLITE_SECONDS
+            if polite:
+                time.sleep(_PAUSE_SECONDS)
 
     def _take_back(self) -> None:
         """Sessions whose large answer has gone out are served by the loop again."""
@@ -413,7 +416,7 @@ class SessionLoop:
             refusal = None if kind == RPYC else session.handler.expired(kind, body, waited)
             if refusal is not None:
                 session.parked = None
-                self.watch(session, selectors.EVENT_READ)
+                self.watch(session, READ)
                 with suppress(OSError):
                     session.send(refusal)
 
@@ -422,7 +425,7 @@ class SessionLoop:
         self._left = False
         for session in list(self._sessions.values()):
             if session.parked is not None:
-                self.watch(session, selectors.EVENT_READ)
+                self.watch(session, READ)
                 self._ready.add(session)
 
     def _sweep(self, now: float) -> None:

@@ -157,7 +157,7 @@ class TradeDesk:
         if self._lease_over():
             raise self._lease_refusal(entry)
         try:
-            result, (error_code, error_text) = link.ask("order_send", (dict(request),), {})
+            result, (error_code, error_text) = link.ask("order_send", (request,), {})
         except (TypeError, SystemError) as error:
             self._record(entry, State.REFUSED, None, "invalid", type(error).__name__)
             raise

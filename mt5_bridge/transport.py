@@ -268,7 +268,8 @@ def pack_value(value: Any, error: tuple[int, str]) -> list[Buffer]:
             return [frame(MANY, packed)]
         if isinstance(value, np.ndarray) and value.ndim == 1 and value.dtype in _DTYPES:
             rows = np.ascontiguousarray(value).view(np.uint8).data
-            return [FRAME.pack(rows.nbytes + 1, ROWS) + bytes((_DTYPES.index(value.dtype),)), rows]
+            head = FRAME.pack(rows.nbytes + 1, ROWS) + bytes((_DTYPES.index(value.dtype),))
+            return [head, rows] if rows.nbytes > _JOIN_LIMIT else [head + rows]
     return [pack_answer(("ok", encode(value), *error))]
 
 

@@ -25,10 +25,10 @@ def carry_both_ways(client: ssl.SSLSocket, worker: socket.socket) -> None:
     """Until either side ends. A slow reader slows its writer, so that little is held in memory. Raises OSError."""
     _wait_in_the_kernel(client, worker)
     # Python's recv and sendall of TLS are layers above these that cost more than the encryption of a small frame.
-    read, write, send, receive = client.read, client.send, worker.sendall, worker.recv_into
+    read, write, send, receive = client.read, client.send, worker.sendall, worker.recv
     readable, ours = _readable(client, worker), worker.fileno()
-    small, large = memoryview(bytearray(_RECORD)), memoryview(bytearray(_CHUNK))
-    buffer = small
+    large, many = memoryview(bytearray(_CHUNK)), False
+    data: bytes | memoryview
     while True:
         for descriptor, _ in readable():
             if descriptor != ours:
@@ -37,13 +37,13 @@ def carry_both_ways(client: ssl.SSLSocket, worker: socket.socket) -> None:
                     return
                 send(data)
                 continue
-            size = receive(buffer)
-            if not size:
+            data = large[: worker.recv_into(large)] if many else receive(_RECORD)
+            if not data:
                 return
-            sent = write(buffer[:size])
-            while sent < size:
-                sent += write(buffer[sent:size])
-            buffer = large if size >= _RECORD else small
+            sent = write(data)
+            if sent < len(data):
+                client.sendall(memoryview(data)[sent:])
+            many = len(data) >= _RECORD
 
 
 def _readable(*sockets: socket.socket) -> Callable[[], Iterable[tuple[int, int]]]:

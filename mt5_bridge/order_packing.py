@@ -26,18 +26,19 @@ _Picker = Callable[[Any], tuple[Any, ...]]
 
 
 class _Shape:
-    """How requests with certain fields are packed: numbers before texts, else in the order of the package."""
+    """How requests with certain fields are packed; fields are in the order of the package."""
 
     def __init__(self, parameters: Sequence[Parameter]) -> None:
-        numbers = [parameter for parameter in parameters if not parameter.is_text]
-        texts = [parameter for parameter in parameters if parameter.is_text]
+        numbers = [place for place, parameter in enumerate(parameters) if not parameter.is_text]
+        texts = [place for place, parameter in enumerate(parameters) if parameter.is_text]
         packed = numbers + texts
-        self.names = tuple(parameter.name for parameter in packed)
-        self.kinds = tuple(_kind(parameter) for parameter in packed)
-        self.numbers = struct.Struct("<" + "".join(map(_code, numbers)))
+        self.names = tuple(parameter.name for parameter in parameters)
+        self.kinds = tuple(_kind(parameter) for parameter in parameters)
+        self.numbers = struct.Struct("<" + "".join(_code(parameters[place]) for place in numbers))
         self.texts = len(texts)
         self.end = _FIELDS.size + self.numbers.size
         self.head = _FIELDS.pack(sum(1 << _NAMES[name] for name in self.names))
+        self.restore = _picker([packed.index(place) for place in range(len(packed))])
 
 
 def pack_order(request: dict[Any, Any], order_id: str) -> bytes | None:
@@ -67,7 +68,7 @@ def unpack_order(body: bytes) -> tuple[dict[str, Any], str]:
         raise CodecError("not an order") from error
     if len(texts) != shape.texts or not _are_short(texts):
         raise CodecError("not an order")
-    return dict(zip(shape.names, (*numbers, *texts), strict=True)), order_id
+    return dict(zip(shape.names, shape.restore((*numbers, *texts)), strict=True)), order_id
 
 
 def _are_short(texts: Sequence[str]) -> bool:

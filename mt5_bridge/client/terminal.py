@@ -12,7 +12,7 @@ from mt5_bridge import transport
 from mt5_bridge.arguments import NO_CONNECTION, SUCCESS, Parsed, RejectedError, left_by, parse, unconnected
 from mt5_bridge.client import compatibility, orders
 from mt5_bridge.client.errors import BridgeError, BridgeLost
-from mt5_bridge.client.link import Endpoint, Link, timeout_of
+from mt5_bridge.client.link import TIMEOUTS, Endpoint, Link
 from mt5_bridge.client.ticks import TickStream, as_cursors
 from mt5_bridge.contract import CONSTANTS, PACKAGE_AUTHOR, PACKAGE_VERSION
 from mt5_bridge.order_packing import pack_order
@@ -340,7 +340,7 @@ class MetaTrader5:
 
     def _ask(self, function: str, args: tuple[Any, ...], frame: bytes) -> Any:
         try:
-            value, self._error = self._link.ask(frame, timeout_of(function))
+            value, self._error = self._link.ask(frame, TIMEOUTS[function])
         except (BridgeError, BridgeLost) as error:
             if not self._compat:
                 raise

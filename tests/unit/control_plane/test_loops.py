@@ -80,7 +80,12 @@ def goes_on(loop: Loop, rounds: Rounds) -> None:
     """The round ends, and another one begins and ends."""
     begun = rounds.begun
     rounds.free.set()
-    until(lambda: (loop.wake(), rounds.begun > begun)[1])
+
+    def began_again() -> bool:
+        loop.wake()
+        return rounds.begun > begun
+
+    until(began_again)
 
 
 def test_an_error_does_not_end_a_loop(loop: Loop, rounds: Rounds) -> None:

@@ -236,6 +236,7 @@ def _cloned(storm: Storm, kind: str) -> None:
     def destroyed() -> None:
         world.note(f"{clone.host.name}: destroyed")
         clone.host.power_off(writes_lost=False)
+        clone.host.disk.close()  # or it would, some time later, take away the files of the next copy
         world.clones.remove(clone)
 
     storm.last(storm.span(), destroyed)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import hashlib
 import random
 import shutil
 import tempfile
@@ -27,8 +29,8 @@ from tests.simulation.agent import NodeIdentity, SimAgent
 from tests.simulation.broker import Broker
 from tests.simulation.clients import Clients
 from tests.simulation.control_plane import ControlPlane
-from tests.simulation.database import MemoryDatabase, template_image
-from tests.simulation.environment import CHANCE, PROCESSES, TIME
+from tests.simulation.database import Dialect, MemoryDatabase, template_image
+from tests.simulation.environment import CHANCE, PROCESSES, TIME, TimeSource
 from tests.simulation.faults import FAULTS, Storm
 from tests.simulation.host import Host, Machines, OsProcess
 from tests.simulation.invariants import Invariants
@@ -65,6 +67,8 @@ class Result:
     broken: list[str]
     faults: Counter[str]
     events: int
+    fingerprint: str
+    """Of all that happened and of every number that was drawn: two runs that differ anywhere differ in this."""
     trace: list[str] = field(default_factory=list)
 
 
@@ -80,7 +84,7 @@ class World:
         self.machines = Machines()
         PROCESSES.machines = self.machines
         self.broker = Broker()
-        self.database = MemoryDatabase(_template())
+        self.database = MemoryDatabase(_dialect(), _template())
         self.plane = ControlPlane(self.loop, self.database, folder / "farm", self.chance, self._settings())
         self.network = Network(self.loop, self.plane, self.chance, self.counts)
         self.folder = folder
@@ -128,8 +132,14 @@ class World:
             self.loop.abandon()
             self.loop.close()
             self.database.discard()
+            for node in (*self.nodes, *self.clones):
+                node.host.disk.close()
         broken = list(dict.fromkeys(self.invariants.broken))
-        return Result(self.scenario.seed, broken, self.counts, self.loop.steps, self.trace)
+        return Result(self.scenario.seed, broken, self.counts, self.loop.steps, self._fingerprint(), self.trace)
+
+    def _fingerprint(self) -> str:
+        seen = (self.trace, self.loop.steps, self.loop.now, self.chance.getstate(), CHANCE.source.getstate())
+        return hashlib.sha256(repr(seen).encode()).hexdigest()[:12]
 
     def note(self, text: str) -> None:
         self.trace.append(f"{self.loop.now - START:9.2f}  {text}")
@@ -272,6 +282,8 @@ def play(seed: int, faults: tuple[str, ...] = ()) -> Result:
     try:
         return World(scenario, folder).run()
     finally:
+        TIME.at, PROCESSES.machines = TimeSource().at, Machines()
+        gc.collect()  # it is off while a world lives, so that nothing of a former one ends in the middle of it
         shutil.rmtree(folder, ignore_errors=True)
 
 
@@ -290,4 +302,9 @@ def _keys(number: int) -> tuple[NodeKeys, str]:
 
 @cache
 def _template() -> bytes:
-    return template_image()
+    return template_image(_dialect())
+
+
+@cache
+def _dialect() -> Dialect:
+    return Dialect()

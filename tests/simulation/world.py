@@ -31,16 +31,19 @@ from tests.simulation.clients import Clients
 from tests.simulation.control_plane import ControlPlane
 from tests.simulation.database import Dialect, MemoryDatabase, template_image
 from tests.simulation.environment import CHANCE, PROCESSES, TIME, TimeSource
-from tests.simulation.faults import FAULTS, Storm
+from tests.simulation.faults import FAULTS
 from tests.simulation.host import Host, Machines, OsProcess
 from tests.simulation.invariants import Invariants
 from tests.simulation.loop import VirtualLoop
+from tests.simulation.meetings import MEETINGS
 from tests.simulation.network import Network
 from tests.simulation.people import People
 from tests.simulation.processes import SESSION_LAPSE, Reporter, TerminalProcess
 from tests.simulation.scenario import Scenario, draw
+from tests.simulation.storm import Fault, Storm
 
 START = 1_772_442_000.0
+_KINDS: dict[str, Fault] = {**FAULTS, **MEETINGS}
 _CALM = 1_200.0
 """Seconds after the last fault within which what is desired must have come to pass."""
 _QUIET = 60.0
@@ -105,7 +108,7 @@ class World:
         self.plane.committed = self.invariants.database_changed
         self.people = People(self)
         self.clients = Clients(self)
-        self.storm = Storm(self)
+        self.storm = Storm(self, _KINDS)
 
     def _settings(self) -> dict[str, float]:
         scenario = self.scenario
@@ -275,7 +278,7 @@ class World:
 
 def play(seed: int, faults: tuple[str, ...] = ()) -> Result:
     """Run one seed from the beginning, with these faults instead of its own. Call inside `simulated_environment`."""
-    scenario = draw(seed, tuple(FAULTS))
+    scenario = draw(seed, tuple(_KINDS))
     if faults:
         scenario = replace(scenario, faults=faults)
     folder = Path(tempfile.mkdtemp(prefix="m5sim", dir=_memory_folder()))

@@ -75,10 +75,17 @@ def _sent_back(storm: Storm, kind: str) -> None:
     storm.last(_COMES_BACK, people.open_all)
 
 
+def _rivals(storm: Storm, kind: str) -> None:
+    """Somebody else connects a login that the farm knows: one of the two has to wait."""
+    storm.happened(kind, "")
+    storm.world.people.rival()
+
+
 MEETINGS: dict[str, Fault] = {
     "agent hangs over a start": _hangs_over_a_start,
     "policy changed behind a cut": _policy_behind_a_cut,
     "frozen over an answer": _frozen_over_an_answer,
     "all on one node": _all_on_one,
     "sent back": _sent_back,
+    "rivals for a login": _rivals,
 }

@@ -81,7 +81,7 @@ class People:
             (6, self._start_one),
             (1, self._remove_one),
             (2, self._change_password),
-            (1, self._rival),
+            (1, self.rival),
             (1, self._connect_another),
             (2, self._change_policy),
             (2, self._drain),
@@ -113,10 +113,6 @@ class People:
 
     def _empty_one(self) -> None:
         """Drain a node for good: there is room for all on the others."""
-        present = sum(not each.removed for each in self.connections)
-        scenario = self._world.scenario
-        if present > (scenario.nodes - 1) * scenario.slots:
-            return  # of two rivals for one login both hold a place while the broker refuses one of them
         node = self._any_node()
         if self._on_node(
             "empty", node, lambda farm, sql, node_id: farm.operations.drain(sql, node_id, timedelta(0), _BY)
@@ -190,7 +186,7 @@ class People:
         ):
             one.password = password
 
-    def _rival(self) -> None:
+    def rival(self) -> None:
         """Somebody else connects the same login, rightly or not."""
         if one := self._pick():
             other = next(owner for owner in self._owners if owner != one.owner)

@@ -249,7 +249,7 @@ MUTANTS = (
     Mutant(
         "what waits for its login holds room back",
         ((fleet_drains, "_placeable", lambda _right: terminals.waiting),),
-        ("bus wiped", "terminal killed"),
+        ("rivals for a login", "terminal killed", "worker killed", "bus wiped"),
     ),
     Mutant(
         "a stop counts before the node has heard of the start",

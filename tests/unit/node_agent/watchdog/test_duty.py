@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -90,6 +91,19 @@ def test_a_renewed_lease_is_heard_of(node: Node) -> None:
     node.tell(node.handle(terminal), lease=Lease(node.now, 240.0))
     node.duty.look()
     assert terminal.poll() is None
+
+
+def test_a_lost_lease_is_heard_of_also_in_a_file_that_looks_like_the_one_before(node: Node) -> None:
+    """File systems give a number again at once, and some have clocks that tick in milliseconds."""
+    terminal = node.sleeper()
+    node.tell(node.handle(terminal), lease=Lease(SENT, 240.0))
+    node.duty.look()
+    path = node.data / FENCE_FILE
+    before, body = path.stat(), json.loads(path.read_text())
+    path.write_text(json.dumps(body | {"lease": None}))
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    node.duty.look()
+    assert ended(terminal)
 
 
 def test_without_a_lease_nothing_may_run(node: Node) -> None:

@@ -254,7 +254,7 @@ MUTANTS = (
     Mutant(
         "a stop counts before the node has heard of the start",
         ((Intake, "take_observations", _knows_all_already),),
-        ("late and out of order", "lossy link"),
+        ("late and out of order", "lossy link", "terminal killed", "sent back"),
     ),
     Mutant(
         "the breaker tolerates one node more",

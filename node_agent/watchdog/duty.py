@@ -1,4 +1,4 @@
-"""What the watchdog does at each look: read the fence file if it is new, kill what is overdue, give a sign of life."""
+"""What the watchdog does at each look: read the fence file, kill what is overdue, give a sign of life."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from node_agent.watchdog.fence_file import (
     Beat,
     Fence,
     Ward,
-    read_fence,
+    parse_fence,
     write_beat,
 )
 
@@ -41,7 +41,7 @@ class Duty:
         self._lease_path = data / LEASE_FILE
         self._beat_path = data / BEAT_FILE
         self._clocks = clocks
-        self._stamp: tuple[int, int] | None = None
+        self._read = b""
         self._fence: Fence | None = None
         self._beat_at = -_BEAT_SECONDS
         self._swept_at = -_SWEEP_SECONDS
@@ -58,11 +58,11 @@ class Duty:
 
     def _reload(self) -> None:
         try:
-            status = self._path.stat()
-            stamp = (status.st_ino, status.st_mtime_ns)
-            if stamp != self._stamp:
-                self._fence = read_fence(self._path) or self._fence
-                self._stamp = stamp
+            # As a whole each time: number and time of the file may be those of one that it has replaced a moment ago.
+            content = self._path.read_bytes()
+            if content != self._read:
+                self._fence = parse_fence(content)
+                self._read = content
         except FileNotFoundError:
             return  # before the first sync; a file that went away takes back nothing
         except (OSError, ValueError) as error:

@@ -89,9 +89,15 @@ def write_fence(path: Path, fence: Fence) -> None:
 def read_fence(path: Path) -> Fence | None:
     """None when there is none. Raises OSError, ValueError for what is no fence file."""
     try:
-        body = json.loads(path.read_bytes())
+        content = path.read_bytes()
     except FileNotFoundError:
         return None
+    return parse_fence(content)
+
+
+def parse_fence(content: bytes) -> Fence:
+    """Raises ValueError for what is no fence file."""
+    body = json.loads(content)
     try:
         lease = body["lease"]
         wards = {

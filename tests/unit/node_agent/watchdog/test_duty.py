@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -111,6 +112,19 @@ def test_a_lease_that_was_renewed_on_a_full_disk_is_heard_of_and_ends_as_well(no
     node.duty.look()
     assert terminal.poll() is None
     node.pass_time(200 + 233)
+    node.duty.look()
+    assert ended(terminal)
+
+
+def test_a_lost_lease_is_heard_of_also_in_a_file_that_looks_like_the_one_before(node: Node) -> None:
+    """File systems give a number again at once, and some have clocks that tick in milliseconds."""
+    terminal = node.sleeper()
+    node.tell(node.handle(terminal), lease=Lease(SENT, 240.0))
+    node.duty.look()
+    path = node.data / FENCE_FILE
+    before, body = path.stat(), json.loads(path.read_text())
+    path.write_text(json.dumps(body | {"lease": None}))
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
     node.duty.look()
     assert ended(terminal)
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from mt5_bridge.lease import Lease, Moment, read_clocks, read_lease
+from mt5_bridge.lease import Lease, Moment, Readings, read_clocks, read_lease
 from node_agent.handles import handle_from_data
 from node_agent.lease import Stage, latest, stage
 from node_agent.process import PROCESS, Handle, is_alive, running_commands
@@ -41,6 +41,7 @@ class Duty:
         self._lease_path = data / LEASE_FILE
         self._beat_path = data / BEAT_FILE
         self._clocks = clocks
+        self._readings = Readings()
         self._read = b""
         self._fence: Fence | None = None
         self._beat_at = -_BEAT_SECONDS
@@ -51,7 +52,7 @@ class Duty:
         self._reload()
         now = self._clocks()
         fence = self._fence
-        if fence is not None and fence.wards and stage(self._lease(fence), now) is Stage.KILL:
+        if fence is not None and fence.wards and self._stage(fence, now) is Stage.KILL:
             self._kill_all(fence, now)
         if now.elapsed - self._beat_at >= _BEAT_SECONDS:
             self._beat(now)
@@ -67,6 +68,10 @@ class Duty:
             return  # before the first sync; a file that went away takes back nothing
         except (OSError, ValueError) as error:
             log.error("the fence file cannot be read: %s", error)  # noqa: TRY400 - its trace says nothing
+
+    def _stage(self, fence: Fence, now: Moment) -> Stage:
+        lease = self._lease(fence)
+        return stage(lease, now if lease is None else self._readings.of(lease.since, now))
 
     def _lease(self, fence: Fence) -> Lease | None:
         try:

@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import structlog
 
-from mt5_bridge.lease import Lease, Moment, read_lease, write_lease
+from mt5_bridge.lease import Lease, Moment, Readings, read_lease, write_lease
 from node_agent.handles import handle_to_data
 from node_agent.layout import DataLayout
 from node_agent.lease import Stage, fencing, latest, renewed, stage, trade_lease
@@ -34,6 +34,7 @@ class Lifeline:
         self._lock = threading.Lock()
         self._wanted: dict[str, int] = {}
         self._leaving: dict[str, int] = {}
+        self._readings = Readings()
         self._written_at = 0.0
         self.problem: str | None = None
         """Why it cannot be written down, for the operator."""
@@ -58,7 +59,8 @@ class Lifeline:
 
     def stage(self) -> Stage:
         """What must happen to terminals that fence themselves."""
-        return stage(self._lease, self._clocks())
+        lease, now = self._lease, self._clocks()
+        return stage(lease, now if lease is None else self._readings.of(lease.since, now))
 
     def protect(self, terminals: Iterable[DesiredTerminal]) -> None:
         """From now on these must die when the lease is over, as far as they fence themselves."""

@@ -10,8 +10,8 @@ PIN_IMAGE := ../../../$(BIN)/uv pip compile --quiet --python-platform x86_64-man
 N ?= 50000
 SEEDS ?= 2000
 TIMES ?= 3
-# Files of tests side by side; most of them wait for processes of their own.
-JOBS ?= 2
+# Test files side by side, on a machine that has nothing else to do: JOBS=2. Most of them wait for processes of their own.
+JOBS ?= 0
 FARM_EXTRAS := --extra simulated --extra agent --extra control --extra portal-build
 
 # IMAGE=--make-base where no image registry can be reached.

@@ -205,6 +205,24 @@ class ChaosFarm:
         )
         return {terminal: node for terminal, account, node in rows if self.policies[account] == policy}
 
+    def may_move_from(self, node_id: str, since: datetime) -> bool:
+        """Whether the node has said since then that its watchdog is up, and confirmed the policy of all its accounts.
+
+        What nobody is sure to end is never moved: a node that falls silent before it has said so keeps its accounts.
+        """
+        said = self._query(f"SELECT report, last_seen_at FROM nodes WHERE id = '{node_id}'")
+        watched = all(
+            json.loads(report).get("watchdog_up") is True and datetime.fromisoformat(at).replace(tzinfo=UTC) > since
+            for report, at in said
+        )
+        confirmed = {
+            terminal
+            for (terminal,) in self._query(
+                "SELECT terminal_id FROM assignments WHERE released_at IS NULL AND lease_policy = 'self_fence'"
+            )
+        }
+        return watched and confirmed >= {one for one, node in self.places("self_fence").items() if node == node_id}
+
     def seconds_since_release(self, terminals: set[str]) -> float:
         """How long ago the last of them was proven dead in its old place."""
         rows = self._query("SELECT terminal_id, MAX(released_at) FROM assignments GROUP BY terminal_id")

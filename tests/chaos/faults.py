@@ -7,6 +7,7 @@ import signal
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any
 
 from tests.chaos.farm import LEASE_SECONDS, LOST_SECONDS, ChaosFarm, Node, wait_for
@@ -97,6 +98,7 @@ def _long_outage(farm: ChaosFarm, _chance: random.Random) -> float:
 
 def _cut_until_moved(farm: ChaosFarm, chance: random.Random) -> float:
     node = _holder_of_fenced(farm, chance)
+    _until_it_may_move(farm, node)
     node.link.cut()
     try:
         return _moved(farm, node)
@@ -108,6 +110,7 @@ def _cut_until_moved(farm: ChaosFarm, chance: random.Random) -> float:
 def _pause_until_moved(farm: ChaosFarm, chance: random.Random) -> float:
     """All of a node stands still, as on a host that is paused, and goes on when its accounts run elsewhere."""
     node = _holder_of_fenced(farm, chance)
+    _until_it_may_move(farm, node)
     pids = node.pids()
     send(pids, signal.SIGSTOP)
     try:
@@ -115,6 +118,11 @@ def _pause_until_moved(farm: ChaosFarm, chance: random.Random) -> float:
     finally:
         send(pids, signal.SIGCONT)
         _recovered(farm)
+
+
+def _until_it_may_move(farm: ChaosFarm, node: Node) -> None:
+    now = datetime.now(UTC)
+    wait_for(lambda: farm.may_move_from(node.node_id, now), RECOVERY_SECONDS, "a node whose watchdog is known to be up")
 
 
 def _moved(farm: ChaosFarm, node: Node) -> float:

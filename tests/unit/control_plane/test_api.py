@@ -30,7 +30,8 @@ def operations() -> Iterator[tuple[str, str, dict[str, Any]]]:
 
 
 def protected() -> list[tuple[str, str]]:
-    free = {"/api/v1/farm", "/api/v1/auth/sign-up", "/api/v1/auth/sign-in", "/api/v1/auth/sign-out"}
+    by_mail = {f"/api/v1/auth/{name}" for name in ("sign-up", "verify-email", "request-reset", "reset-password")}
+    free = {"/api/v1/farm", "/api/v1/recorded-mails", "/api/v1/auth/sign-in", "/api/v1/auth/sign-out"} | by_mail
     return [(method, path) for method, path, _ in operations() if path not in free]
 
 
@@ -139,7 +140,7 @@ class TestProblems:
         def fail(*_: object) -> None:
             raise RuntimeError("secret detail")
 
-        monkeypatch.setattr(world.farm.identity, "authenticate", fail)
+        monkeypatch.setattr(world.farm.sessions, "authenticate", fail)
         response = browser(world.farm).get("/api/v1/me")
         assert (response.status_code, response.json()["code"]) == (500, FarmError.default_code)
         assert "secret detail" not in response.text

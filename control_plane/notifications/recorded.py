@@ -65,6 +65,6 @@ def _read(file: Path) -> RecordedMail:
         id=file.stem,
         recipient=str(message["To"]),
         subject=str(message["Subject"]),
-        text=body.get_content() if body is not None else "",
+        text=body.get_content().replace("\r\n", "\n") if body is not None else "",
         sent_at=parsedate_to_datetime(str(message["Date"])),
     )

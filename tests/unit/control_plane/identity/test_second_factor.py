@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import UTC, datetime
 
 import pytest
@@ -27,11 +26,11 @@ def sign_in(world: World, code: str | None = None, password: str = PASSWORD) -> 
 
 
 @pytest.fixture
-def codes(world: World, trader: Trader) -> Iterator[list[str]]:
+def codes(world: World, trader: Trader) -> list[str]:
     """Recovery codes of a trader who has just enrolled; their app then shows another code."""
     found = trader.enrol_second_factor()
     world.clock.advance(seconds=30)
-    yield found
+    return found
 
 
 @pytest.fixture

@@ -95,16 +95,17 @@ def sign_up(page: Page, farm: DemoFarm, email: str = "new.trader@mt5farm.example
     page.get_by_test_id("email").fill(email)
     page.get_by_test_id("password").fill(PASSWORD)
     page.get_by_test_id("submit").click()
-    follow_mail(page)
+    follow_mail(page, email, "/verify-email#")
     page.get_by_test_id("password").fill(PASSWORD)
     page.get_by_test_id("submit").click()
     expect(page.get_by_test_id("connect-account").first).to_be_visible()
 
 
-def follow_mail(page: Page) -> None:
+def follow_mail(page: Page, email: str, link: str) -> None:
     """The demo shows the mail that it would send."""
     page.get_by_test_id("show-mail").click()
-    page.get_by_test_id("mail-link").first.click()
+    mail = page.get_by_test_id("mail").filter(has_text=email).filter(has_text=link).first
+    mail.get_by_test_id("mail-link").click()
 
 
 def fill_sign_in(page: Page, farm: DemoFarm, email: str, password: str) -> None:
@@ -193,9 +194,10 @@ def test_a_second_factor_is_enrolled_and_asked_for_and_a_reset_does_not_skip_it(
     sign_out(page)
 
     page.get_by_test_id("forgot-password").click()
+    expect(page.get_by_test_id("forgot-form")).to_be_visible()
     page.get_by_test_id("email").fill(email)
     page.get_by_test_id("submit").click()
-    follow_mail(page)
+    follow_mail(page, email, "/reset-password#")
     page.get_by_test_id("password").fill("another four good words")
     page.get_by_test_id("submit").click()
     page.get_by_test_id("code").fill(recovery[0])

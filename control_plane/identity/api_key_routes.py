@@ -6,6 +6,7 @@ from datetime import timedelta
 
 from fastapi import APIRouter
 
+from control_plane.audit.service import Deed
 from control_plane.http import CallerDep, FarmDep
 from control_plane.identity import key_rows
 from control_plane.identity.api_keys import shown_prefix
@@ -41,6 +42,7 @@ def revoke_api_key(key_id: str, farm: FarmDep, caller: CallerDep) -> None:
     """The key works no more, at once."""
     with farm.database.write() as session:
         farm.api_keys.revoke(session, caller.user, key_id)
+        farm.audit.record(session, caller.user.tenant_id, Deed(caller.user.email, "revoke_api_key", key_id, ""))
 
 
 def _present(row: ApiKey) -> ApiKeyOut:

@@ -252,6 +252,13 @@ def test_every_page_fits_and_is_kept_as_a_picture(
     expect(page.get_by_test_id("account-phase")).to_have_attribute("data-phase", "ready")
     assert fits(page)
     shot(page, f"account-{width}-{scheme}")
+    page.goto(f"{farm.url}/settings")
+    expect(page.get_by_test_id("session").first).to_be_visible()
+    assert fits(page)
+    shot(page, f"settings-{width}-{scheme}")
+    page.goto(f"{farm.url}/mail")
+    expect(page.get_by_test_id("mail").first).to_be_visible()
+    assert fits(page)
     context.close()
 
 

@@ -25,8 +25,13 @@ from control_plane.container import Farm
 from control_plane.errors import UnavailableError
 from control_plane.fleet.routes import router as fleet_router
 from control_plane.http import FarmDep
+from control_plane.identity.api_key_routes import router as api_key_router
+from control_plane.identity.routes import me_router
 from control_plane.identity.routes import router as identity_router
+from control_plane.identity.second_factor_routes import router as second_factor_router
+from control_plane.identity.session_routes import router as session_router
 from control_plane.middleware import BodyLimit, BrowserSecurity, ForgeryGuard, RequestLog
+from control_plane.notifications.routes import router as recorded_mail_router
 from control_plane.problems import Problem, problem_responses
 from control_plane.spa import portal_router
 from control_plane.stream.routes import router as stream_router
@@ -46,6 +51,8 @@ class FarmOut(BaseModel):
     version: str
     simulated: bool
     """True when no real broker can be reached: all servers of the directory are simulated."""
+    shows_mail: bool
+    """True when mail is not sent but shown in the portal: the farm is being tried out on one machine."""
 
 
 farm_router = APIRouter(tags=["farm"])
@@ -58,7 +65,9 @@ def get_farm(farm: FarmDep) -> FarmOut:
     with farm.database.read() as session:
         servers = brokers_repository.search(session, "", 1000)
     simulated = bool(servers) and all(each.simulated_address is not None for each in servers)
-    return FarmOut(name=farm.settings.farm_name, version=VERSION, simulated=simulated)
+    return FarmOut(
+        name=farm.settings.farm_name, version=VERSION, simulated=simulated, shows_mail=farm.settings.show_mail
+    )
 
 
 @health_router.get("/healthz")
@@ -82,6 +91,11 @@ def check_readiness(farm: FarmDep) -> dict[str, str]:
 _API_ROUTERS = (
     farm_router,
     identity_router,
+    me_router,
+    session_router,
+    second_factor_router,
+    api_key_router,
+    recorded_mail_router,
     brokers_router,
     accounts_router,
     access_router,

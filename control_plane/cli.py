@@ -15,6 +15,7 @@ from control_plane.brokers.service import add_server
 from control_plane.errors import ConfigurationError, FarmError
 from control_plane.fleet import repository as fleet_repository
 from control_plane.fleet.commands import nodes, this_person
+from control_plane.identity.cli import users
 from control_plane.identity.state import Role
 from control_plane.logs import configure_logs
 from control_plane.opening import Data, open_farm
@@ -24,6 +25,7 @@ app = typer.Typer(name="mt5farm", help="The control plane of a farm of MetaTrade
 broker_servers = typer.Typer(help="The directory of broker servers.", no_args_is_help=True)
 app.add_typer(broker_servers, name="broker-server")
 app.add_typer(nodes, name="nodes")
+app.add_typer(users, name="users")
 
 
 @app.command()
@@ -34,6 +36,9 @@ def serve(
     agent_port: Annotated[int | None, typer.Option(help="Port of the agent API (TLS); 8443 unless said.")] = None,
     agent_host: Annotated[str | None, typer.Option(help="Name under which nodes reach the agent API.")] = None,
     sync_seconds: Annotated[float | None, typer.Option(help="How often nodes report; 10 unless said.")] = None,
+    show_mail: Annotated[
+        bool | None, typer.Option("--show-mail", help="Show recorded mail to everybody on this machine: to try out.")
+    ] = None,
 ) -> None:
     """Run the portal, the REST API, the agent API and the background loops."""
     # The web framework takes longer to import than the other commands take to run.
@@ -41,7 +46,7 @@ def serve(
 
     configure_logs()
     listen = {"port": port, "host": host, "agent_port": agent_port, "agent_host": agent_host}
-    serve_farm(open_farm(data, **listen, sync_seconds=sync_seconds, remember=True))
+    serve_farm(open_farm(data, **listen, sync_seconds=sync_seconds, show_mail=show_mail, remember=True))
 
 
 @app.command("enroll-token")

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from control_plane.notifications.smtp import SmtpSecurity
+
+_LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 _PORTAL_DIST = Path(__file__).parent / "portal" / "dist"
 
 
@@ -29,6 +33,23 @@ class Settings(BaseSettings):
     agent_port: int = Field(default=8443, ge=0, le=65535)
     secure_cookies: bool = False
     """True when browsers reach the portal over HTTPS."""
+    trusted_proxies: str | None = None
+    """Addresses, with commas between them, whose `X-Forwarded-For` is believed: a proxy before the portal. Without it,
+    all who come through a proxy count as one address, and their failed sign-ins together."""
+    public_url: str | None = None
+    """Under which browsers reach the portal, for links in mails; None means `http://host:port`."""
+    show_mail: bool = False
+    """Recorded mail is shown to everybody on this machine, so that a farm can be tried out without a mail server."""
+    smtp_host: str | None = None
+    """None means that mail is recorded in `data` and not sent."""
+    smtp_port: int = Field(default=587, ge=1, le=65535)
+    smtp_security: SmtpSecurity = SmtpSecurity.STARTTLS
+    smtp_sender: str = "mt5farm@localhost"
+    smtp_user: str | None = None
+    smtp_password_file: Path | None = None
+    """Its first line is the password of `smtp_user`."""
+    smtp_ca_file: Path | None = None
+    """PEM certificates to trust instead of the machine's."""
     portal_dist: Path = _PORTAL_DIST
     sync_seconds: float = Field(default=10.0, gt=0)
     lease_seconds: float = Field(default=45.0, gt=0)
@@ -42,3 +63,21 @@ class Settings(BaseSettings):
     @property
     def agent_url(self) -> str:
         return f"https://{self.agent_host}:{self.agent_port}"
+
+    @property
+    def portal_url(self) -> str:
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return (self.public_url or f"http://{host}:{self.port}").rstrip("/")
+
+    @model_validator(mode="after")
+    def _mail_is_safe(self) -> Self:
+        if self.show_mail and (self.host not in _LOOPBACK or self.smtp_host is not None):
+            raise ValueError("show_mail is for trying the farm out on 127.0.0.1 without a mail server")
+        if (self.smtp_user is None) != (self.smtp_password_file is None):
+            raise ValueError("smtp_user and smtp_password_file belong together")
+        if self.smtp_security is SmtpSecurity.NONE:
+            if self.smtp_user is not None:
+                raise ValueError("smtp_security 'none' would send the mail server's password in the clear")
+            if self.smtp_host is not None and self.smtp_host not in _LOOPBACK:
+                raise ValueError("smtp_security 'none' is for a mail server on this machine")
+        return self

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -28,10 +29,22 @@ from control_plane.fleet.listening import Listening
 from control_plane.fleet.mass_loss import MassLoss
 from control_plane.fleet.operations import Operations
 from control_plane.fleet.service import Fleet
+from control_plane.identity.api_keys import ApiKeys
+from control_plane.identity.attempts import Attempts
+from control_plane.identity.letters import Letters
+from control_plane.identity.passwords import Passwords
+from control_plane.identity.registration import Registration
+from control_plane.identity.reset import PasswordReset
+from control_plane.identity.second_factor import SecondFactors
 from control_plane.identity.service import Identity
-from control_plane.jobs.service import Outbox, run_next
+from control_plane.identity.sessions import Sessions
+from control_plane.jobs.service import Handler, Outbox, run_next
 from control_plane.jobs.state import JobKind
 from control_plane.loops import Loop, LoopWatch
+from control_plane.notifications.port import Post
+from control_plane.notifications.recorded import RecordedPost
+from control_plane.notifications.service import Mails
+from control_plane.notifications.smtp import SmtpPost, SmtpServer
 from control_plane.reconcile.drains import Drains
 from control_plane.reconcile.node_leases import NodeLeases
 from control_plane.reconcile.placement import Placement
@@ -68,6 +81,14 @@ class Farm:
     tickets: TicketIssuer
     door: TerminalDoor
     identity: Identity
+    registration: Registration
+    password_reset: PasswordReset
+    sessions: Sessions
+    second_factors: SecondFactors
+    api_keys: ApiKeys
+    mails: Mails
+    recorded_post: RecordedPost | None
+    """None when mail goes out through a mail server."""
     fleet: Fleet
     accounts: Accounts
     assignments: Assignments
@@ -119,18 +140,19 @@ def build_farm(settings: Settings, *, clock: Clock | None = None, door: Terminal
     keys = _open_keys(settings, database, clock)
     bus = MemoryBus()
     used_door = door or BridgeDoor(keys.tickets, keys.authority.pem)
-    identity = Identity(database, clock)
     audit = Audit(clock)
     fleet = Fleet(audit, bus, clock)
     outbox = Outbox(clock, lambda: jobs.wake())  # noqa: PLW0108 - the loop is made below, since it places terminals
     assignments = Assignments(fleet, keys.vault, outbox, bus, clock)
+    people = _build_people(settings, database, keys.vault, outbox, audit, clock)
     operations = Operations(fleet, assignments, audit, clock)
     lease = timedelta(seconds=settings.lease_seconds)
     listening, mass_loss = Listening(clock, max(lease, _LONGEST_PAUSE)), MassLoss(audit, clock, lease)
     leases = NodeLeases(database, fleet, mass_loss, listening, bus, clock, settings)
     relocation = Relocation(database, assignments, mass_loss, audit, listening, settings)
     placement = Placement(database, assignments)
-    jobs = Loop("jobs", 1.0, lambda: _run_jobs(database, clock, placement))
+    handlers = {JobKind.PLACE_TERMINAL: placement.place_terminal, JobKind.SEND_MAIL: people.mails.deliver}
+    jobs = Loop("jobs", 1.0, lambda: _run_jobs(database, clock, handlers))
     trade_log = TradeLog(bus, clock)
     bots = Bots(fleet, bus, clock)
     market, bundles = Market(used_door), Bundles(settings.data / "bundles")
@@ -148,7 +170,7 @@ def build_farm(settings: Settings, *, clock: Clock | None = None, door: Terminal
         Loop("idle-sessions", 20.0, used_door.close_idle),
     )
     with database.write() as session:
-        identity.bootstrap(session)
+        people.identity.bootstrap(session)
     return Farm(
         settings=settings,
         clock=clock,
@@ -158,7 +180,14 @@ def build_farm(settings: Settings, *, clock: Clock | None = None, door: Terminal
         authority=keys.authority,
         tickets=keys.tickets,
         door=used_door,
-        identity=identity,
+        identity=people.identity,
+        registration=people.registration,
+        password_reset=people.password_reset,
+        sessions=people.sessions,
+        second_factors=people.second_factors,
+        api_keys=ApiKeys(database, clock),
+        mails=people.mails,
+        recorded_post=people.recorded_post,
         fleet=fleet,
         accounts=Accounts(keys.vault, fleet, assignments, outbox, bus, clock),
         assignments=assignments,
@@ -185,6 +214,60 @@ def build_farm(settings: Settings, *, clock: Clock | None = None, door: Terminal
         ),
         loops=loops,
         loop_watch=Loop("loop-watch", 5.0, LoopWatch(loops).run_once),
+    )
+
+
+@dataclass(frozen=True)
+class _People:
+    identity: Identity
+    registration: Registration
+    password_reset: PasswordReset
+    sessions: Sessions
+    second_factors: SecondFactors
+    mails: Mails
+    recorded_post: RecordedPost | None
+
+
+def _build_people(
+    settings: Settings, database: Database, vault: Vault, outbox: Outbox, audit: Audit, clock: Clock
+) -> _People:
+    """All by which users prove who they are, and the mail that it takes."""
+    recorded = RecordedPost(settings.data / "mail", settings.farm_name, clock) if settings.smtp_host is None else None
+    post: Post = recorded or SmtpPost(_smtp_server(settings), settings.farm_name, clock)
+    letters = Letters(settings.farm_name, settings.portal_url, clock)
+    mails = Mails(database, outbox, post, letters.composers(), clock)
+    passwords, sessions, attempts = Passwords(), Sessions(database, clock), Attempts(clock)
+    factors = SecondFactors(vault, settings.farm_name, clock)
+    identity = Identity(database, passwords, sessions, factors, attempts, mails, audit, clock)
+    return _People(
+        identity=identity,
+        registration=Registration(database, identity, passwords, sessions, attempts, mails, clock),
+        password_reset=PasswordReset(database, identity, passwords, sessions, factors, attempts, mails, clock),
+        sessions=sessions,
+        second_factors=factors,
+        mails=mails,
+        recorded_post=recorded,
+    )
+
+
+def _smtp_server(settings: Settings) -> SmtpServer:
+    """Raises ConfigurationError when a file cannot be read."""
+
+    def content(file: Path | None) -> str | None:
+        try:
+            return None if file is None else file.read_text(encoding="utf-8")
+        except OSError as error:
+            raise ConfigurationError(f"{file} cannot be read: {error.strerror}") from error
+
+    password = content(settings.smtp_password_file)
+    return SmtpServer(
+        host=settings.smtp_host or "",
+        port=settings.smtp_port,
+        sender=settings.smtp_sender,
+        security=settings.smtp_security,
+        user=settings.smtp_user,
+        password=None if password is None else password.partition("\n")[0].rstrip("\r"),
+        ca_pem=content(settings.smtp_ca_file),
     )
 
 
@@ -223,7 +306,6 @@ def _master_key(path: Path, needed: bool) -> bytes:
         return create_master_key(path)
 
 
-def _run_jobs(database: Database, clock: Clock, placement: Placement) -> None:
-    handlers = {JobKind.PLACE_TERMINAL: placement.place_terminal}
+def _run_jobs(database: Database, clock: Clock, handlers: Mapping[JobKind, Handler]) -> None:
     while run_next(database, clock, handlers):
         pass

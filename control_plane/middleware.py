@@ -123,7 +123,8 @@ class BrowserSecurity:
 class ForgeryGuard:
     """Refuses requests that change something unless they come from the farm's own pages.
 
-    The session cookie alone proves nothing, since browsers attach it to requests that other sites cause.
+    The session cookie alone proves nothing, since browsers attach it to requests that other sites cause. They never
+    attach a key for programs, and where there is one, the cookie is not looked at.
     """
 
     def __init__(self, app: ASGIApp) -> None:
@@ -140,7 +141,9 @@ class ForgeryGuard:
 
 def _forgery(headers: Headers) -> FarmError | None:
     origin = headers.get("origin")
-    if origin is None:
+    if "authorization" in headers:
+        same = True
+    elif origin is None:
         same = headers.get("sec-fetch-site") == "same-origin"
     else:
         same = origin != "null" and urlsplit(origin).netloc == headers.get("host")

@@ -41,7 +41,7 @@ def serve(farm: Farm) -> None:
         _listen(settings.host, settings.port, "portal") as portal_socket,
         _listen(settings.agent_bind or settings.agent_host, settings.agent_port, "agent API") as agent_socket,
     ):
-        portal = _Server(_config(create_app(farm)))
+        portal = _Server(_config(create_app(farm), trusted_proxies=settings.trusted_proxies))
         agents = _Server(_config(create_agent_app(farm), _agent_certificate(farm)))
         farm.start()
         try:
@@ -69,7 +69,9 @@ async def _run(farm: Farm, servers: list[tuple[_Server, socket.socket]]) -> None
     _log.info("stopped")
 
 
-def _config(app: FastAPI, certificate: tuple[Path, Path] | None = None) -> uvicorn.Config:
+def _config(
+    app: FastAPI, certificate: tuple[Path, Path] | None = None, trusted_proxies: str | None = None
+) -> uvicorn.Config:
     key, chain = certificate or (None, None)
     config = uvicorn.Config(
         app,
@@ -77,7 +79,8 @@ def _config(app: FastAPI, certificate: tuple[Path, Path] | None = None) -> uvico
         access_log=False,
         lifespan="off",
         server_header=False,
-        proxy_headers=False,
+        proxy_headers=trusted_proxies is not None,
+        forwarded_allow_ips=trusted_proxies or "",
         ws="none",
         timeout_graceful_shutdown=_GRACE_SECONDS,
         ssl_keyfile=key,

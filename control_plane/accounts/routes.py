@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from fastapi import APIRouter, Response
+from sqlalchemy.orm import Session
 
 from control_plane.accounts import repository
 from control_plane.accounts.schemas import AccountOut, ChangeCredentials, ConnectAccount, SetLeasePolicy
-from control_plane.accounts.service import present_account, require_view
-from control_plane.http import FarmDep, OwnerDep
+from control_plane.accounts.service import present_account, require_account, require_view
+from control_plane.brokers.service import is_live
+from control_plane.http import CallerDep, FarmDep, OwnerDep
 from control_plane.identity.owner import Owner
+from control_plane.identity.sessions import Caller
 from control_plane.paging import Cursor, Limit, Page, decode_cursor, encode_cursor, split_page
 from control_plane.problems import problem_responses
 from control_plane.terminals.state import Intent
@@ -30,9 +33,10 @@ def list_accounts(farm: FarmDep, owner: OwnerDep, cursor: Cursor = None, limit: 
 
 
 @router.post("/accounts", status_code=201, responses=problem_responses(401, 403, 409, 415, 422))
-def connect_account(wish: ConnectAccount, farm: FarmDep, owner: OwnerDep) -> AccountOut:
-    """Connect an MT5 login; its terminal is started at once."""
+def connect_account(wish: ConnectAccount, farm: FarmDep, owner: OwnerDep, caller: CallerDep) -> AccountOut:
+    """Connect an MT5 login; its terminal is started at once. Live accounts need a second factor, freshly proved."""
     with farm.database.write() as session:
+        _require_proof(farm, session, caller, wish.server)
         account_id = farm.accounts.connect(session, owner, wish)
     return _present(farm, owner, account_id)
 
@@ -46,10 +50,11 @@ def get_account(account_id: str, farm: FarmDep, owner: OwnerDep) -> AccountOut:
     "/accounts/{account_id}/credentials", status_code=202, responses=problem_responses(401, 403, 404, 409, 415, 422)
 )
 def change_credentials(
-    account_id: str, wish: ChangeCredentials, farm: FarmDep, owner: OwnerDep, response: Response
+    account_id: str, wish: ChangeCredentials, farm: FarmDep, owner: OwnerDep, caller: CallerDep, response: Response
 ) -> AccountOut:
-    """Replace the broker password. A terminal that was refused tries again."""
+    """Replace the broker password; as with connecting. A terminal that was refused tries again."""
     with farm.database.write() as session:
+        _require_proof(farm, session, caller, require_account(session, owner, account_id).server)
         farm.accounts.change_password(session, owner, account_id, wish.password.get_secret_value())
     return _accepted(farm, owner, account_id, response)
 
@@ -87,6 +92,12 @@ def delete_account(account_id: str, farm: FarmDep, owner: OwnerDep, response: Re
     response.headers["Retry-After"] = _RETRY_AFTER
     terminal = shown.terminal.model_copy(update={"intent": Intent.DELETED, "explanation": "The account is removed."})
     return shown.model_copy(update={"terminal": terminal})
+
+
+def _require_proof(farm: FarmDep, session: Session, caller: Caller, server: str) -> None:
+    """The password of a simulated account opens nothing of worth."""
+    if is_live(session, server):
+        farm.second_factors.require_strong_proof(session, caller)
 
 
 def _present(farm: FarmDep, owner: Owner, account_id: str) -> AccountOut:

@@ -10,6 +10,7 @@ MOST_ATTEMPTS = 8
 
 class JobKind(StrEnum):
     PLACE_TERMINAL = "place_terminal"
+    SEND_MAIL = "send_mail"
 
 
 class JobState(StrEnum):

@@ -20,6 +20,14 @@ class OpenCredentials:
     version: int
 
 
+@dataclass(frozen=True)
+class Sealed:
+    """A sealed value and the version of the tenant's key that opens it."""
+
+    key_version: int
+    content: bytes
+
+
 class Vault:
     """Holds the master key in memory; everything it writes is sealed."""
 
@@ -60,6 +68,18 @@ class Vault:
     def erase_credentials(self, session: Session, tenant_id: str, account_id: str) -> None:
         repository.delete_credentials(session, tenant_id, account_id)
 
+    def seal_for_tenant(self, session: Session, tenant_id: str, place: str, plain: bytes) -> Sealed:
+        """Seal a small secret of a tenant. `place` names the one row and column that may hold the result."""
+        key_version, key = self._sealing_key(session, tenant_id)
+        return Sealed(key_version, seal(key, plain, _tenant_place(tenant_id, place, key_version)))
+
+    def unseal_for_tenant(self, session: Session, tenant_id: str, place: str, sealed: Sealed) -> bytes:
+        """Raises SealBrokenError when it is not what was sealed for this place."""
+        wrapped = repository.tenant_key(session, tenant_id, sealed.key_version)
+        if wrapped is None:
+            raise SealBrokenError("the tenant has no such key")
+        return unseal(self._unwrap(wrapped), sealed.content, _tenant_place(tenant_id, place, sealed.key_version))
+
     def put_farm_key(self, session: Session, name: str, private: bytes, public: str) -> None:
         wrapped = seal(self._master, private, f"mt5farm/farm-key/1|{name}|{public}")
         session.add(FarmKey(name=name, wrapped=wrapped, public=public, created_at=self._clock.now()))
@@ -89,3 +109,7 @@ def _tenant_key_place(tenant_id: str, version: int) -> str:
 
 def _credentials_place(tenant_id: str, account_id: str, version: int, key_version: int) -> str:
     return f"mt5farm/vault/1|{tenant_id}|{account_id}|password|{version}|{key_version}"
+
+
+def _tenant_place(tenant_id: str, place: str, key_version: int) -> str:
+    return f"mt5farm/tenant/1|{tenant_id}|{place}|{key_version}"

@@ -19,6 +19,7 @@ from control_plane.errors import FarmError
 from control_plane.fleet.operations import By
 from control_plane.identity.owner import Owner
 from control_plane.identity.service import owner_of
+from control_plane.identity.state import Role
 from control_plane.terminals import repository as terminals_repository
 from tests.simulation.agent_core import SERVER
 from tests.simulation.database import CrashError
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from tests.simulation.world import Node, World
 
 _FIRST_LOGIN = 5001
+_PASSWORD = "correct horse battery"
 _FENCES_ITSELF = 0.5
 _LAST_DRAIN = 0.5
 _BY = By("ops@example.com", "simulated")
@@ -60,10 +62,10 @@ class People:
         def open_for_business(farm: Farm) -> None:
             with farm.database.write() as session:
                 add_server(session, farm.clock, SERVER, "MT5 Farm", "127.0.0.1:8083")
-            self._owners = [
-                owner_of(farm.identity.sign_up(f"{name}@example.com", "correct horse", name).user)
-                for name in ("one", "two")
-            ]
+                self._owners = [
+                    owner_of(farm.registration.add_user(session, f"{name}@example.com", _PASSWORD, name, Role.TRADER))
+                    for name in ("one", "two")
+                ]
 
         world.plane.perform(open_for_business)
         for index in range(world.scenario.accounts):

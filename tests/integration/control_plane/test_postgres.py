@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -13,12 +14,15 @@ from alembic.migration import MigrationContext
 from sqlalchemy import inspect
 from sqlalchemy.exc import DBAPIError
 
+from control_plane.container import Farm
 from control_plane.db.engine import Database
 from control_plane.db.migrate import migration_config
 from control_plane.db.tables import METADATA
+from control_plane.errors import FarmError
 from control_plane.fleet import repository
+from control_plane.identity.sessions import Browser
 from node_agent.protocol.messages import DesiredTerminal
-from tests.unit.control_plane.world import NodePlayer, Trader, World, build_world, report
+from tests.unit.control_plane.world import PASSWORD, NodePlayer, Trader, World, build_world, report
 
 ROUNDS = 6
 
@@ -142,3 +146,38 @@ def test_a_node_that_comes_back_while_it_is_given_up_has_its_terminal_or_has_los
             assert node.desired == []
         world.let_pass(60, node)
     assert outcomes <= {("active", "", True), ("released", "self_fenced", False)}
+
+
+def test_guesses_at_several_control_planes_at_once_are_counted_one_by_one(world: World, second: World) -> None:
+    trader = world.trader()
+    answers: list[str] = []
+
+    def guess(farm: Farm) -> Callable[[], None]:
+        def attempt() -> None:
+            try:
+                farm.identity.sign_in(trader.email, "guess", None, Browser())
+            except FarmError as error:
+                answers.append(error.code)
+
+        return attempt
+
+    at_once(*(guess(each.farm) for each in (world, second) * 5))
+    assert sorted(answers) == ["bad_sign_in"] * 5 + ["too_many_attempts"] * 5
+
+
+def test_a_code_is_taken_by_one_of_two_who_show_it_at_once(world: World, second: World) -> None:
+    trader = world.trader()
+    trader.enrol_second_factor()
+    world.clock.advance(seconds=30)
+    second.clock.advance(seconds=30)
+    code, entered = trader.code(), []
+
+    def show(farm: Farm) -> Callable[[], None]:
+        def attempt() -> None:
+            with suppress(FarmError):
+                entered.append(farm.identity.sign_in(trader.email, PASSWORD, code, Browser()))
+
+        return attempt
+
+    at_once(show(world.farm), show(second.farm))
+    assert len(entered) == 1

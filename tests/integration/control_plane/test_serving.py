@@ -28,7 +28,7 @@ from node_agent.protocol.encoding import to_text
 from node_agent.protocol.identity import sign_request
 from node_agent.protocol.messages import ENROLL_PATH, WATCH_PATH, EnrollRequest, EnrollResponse
 from tests.ports import free_ports
-from tests.unit.control_plane.world import certificate_request
+from tests.unit.control_plane.world import PASSWORD, certificate_request
 
 PATIENCE = 60.0
 
@@ -55,6 +55,13 @@ def run(*arguments: str | Path) -> Finished:
     ):
         main()
     return Finished(int(end.value.code or 0), out.getvalue(), err.getvalue())
+
+
+def add_user(data: Path, email: str, role: str = "trader") -> dict[str, str]:
+    """A user for whose address the operator vouches; what they sign in with."""
+    with mock.patch.object(sys, "stdin", io.StringIO(f"{PASSWORD}\n")):
+        assert run("users", "add", email, "--name", "A", "--role", role, "--data", data).returncode == 0
+    return {"email": email, "password": PASSWORD}
 
 
 @dataclass
@@ -121,8 +128,8 @@ def enrol(invitation: dict[str, Any]) -> tuple[httpx.Client, Ed25519PrivateKey, 
 
 def test_it_ends_quickly_with_streams_and_long_polls_open(served: Served) -> None:
     browser = httpx.Client(base_url=served.url, headers={"Origin": served.url}, timeout=PATIENCE)
-    body = {"email": "a@example.com", "password": "correct horse", "display_name": "A"}
-    assert browser.post("/api/v1/auth/sign-up", json=body).status_code == 201
+    body = add_user(served.data, "a@example.com")
+    assert browser.post("/api/v1/auth/sign-in", json=body).status_code == 200
     http, identity, welcome = enrol(enrolment(served))
     with browser.stream("GET", "/api/v1/stream") as stream:
         lines = stream.iter_lines()
@@ -160,8 +167,7 @@ def test_a_taken_port_is_one_clear_sentence(served: Served, tmp_path: Path) -> N
 
 def test_a_killed_control_plane_starts_again_with_everything(served: Served) -> None:
     with httpx.Client(base_url=served.url, headers={"Origin": served.url}, timeout=PATIENCE) as browser:
-        body = {"email": "a@example.com", "password": "correct horse", "display_name": "A"}
-        browser.post("/api/v1/auth/sign-up", json=body)
+        browser.post("/api/v1/auth/sign-in", json=add_user(served.data, "a@example.com"))
         invitation = enrolment(served)
         os.kill(served.process.pid, signal.SIGKILL)
         served.process.wait(PATIENCE)

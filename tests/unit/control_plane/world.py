@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -12,6 +13,7 @@ from typing import Any
 
 import httpx
 import numpy as np
+import pyotp
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -29,6 +31,7 @@ from control_plane.brokers.service import add_server
 from control_plane.config import Settings
 from control_plane.container import Farm, build_farm
 from control_plane.identity.state import Role
+from control_plane.notifications.model import Mail
 from mt5_bridge.structs import RATES_DTYPE, OrderSendResult, SymbolInfo, Tick, TradePosition, TradeRequest
 from node_agent.protocol.encoding import to_text
 from node_agent.protocol.identity import sign_request
@@ -56,6 +59,7 @@ from node_agent.protocol.messages import (
 )
 from node_agent.protocol.tickets import Scope
 
+PASSWORD = "correct horse battery"
 START = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
 SERVER = "MT5Farm-Demo"
 ORIGIN = "http://testserver"
@@ -224,14 +228,46 @@ def browser(farm: Farm, **headers: str) -> httpx.Client:
     return httpx.Client(transport=InProcess(create_app(farm)), base_url=ORIGIN, headers=sent)
 
 
+def mail_to(farm: Farm, email: str) -> str:
+    """The text of the newest mail to somebody, once everything that waits to be sent is sent."""
+    with farm.database.read() as session:
+        waiting = session.scalars(select(Mail.id).where(Mail.sent_at.is_(None), Mail.recipient == email)).all()
+    for mail_id in waiting:
+        farm.mails.deliver(mail_id)
+    assert farm.recorded_post is not None
+    return next(each.text for each in farm.recorded_post.newest(100) if each.recipient == email)
+
+
+def link_in(text: str) -> str:
+    """The secret behind the # of a mail's link."""
+    found = re.search(r"#(\S+)", text)
+    assert found is not None, text
+    return found[1]
+
+
 class Trader:
     """A signed-in user in a browser of their own."""
 
     def __init__(self, farm: Farm, email: str) -> None:
+        self.farm = farm
+        self.email = email
         self.http = browser(farm)
-        body = {"email": email, "password": "correct horse battery", "display_name": email.partition("@")[0]}
-        response = self.call("POST", "/auth/sign-up", 201, body)
-        self.user: dict[str, Any] = response
+        self.totp: pyotp.TOTP | None = None
+        body = {"email": email, "password": PASSWORD, "display_name": email.partition("@")[0]}
+        self.call("POST", "/auth/sign-up", 202, body)
+        token = link_in(mail_to(farm, email))
+        self.user: dict[str, Any] = self.call("POST", "/auth/verify-email", 201, {"token": token, "password": PASSWORD})
+
+    def enrol_second_factor(self) -> list[str]:
+        """An authenticator app; returns the recovery codes."""
+        self.totp = pyotp.TOTP(self.call("POST", "/auth/second-factor/totp", 201)["secret"])
+        codes: list[str] = self.call("POST", "/auth/second-factor/totp/confirm", 200, {"code": self.code()})["codes"]
+        return codes
+
+    def code(self) -> str:
+        """What the authenticator app shows now."""
+        assert self.totp is not None
+        return self.totp.at(self.farm.clock.now())
 
     def request(
         self, method: str, path: str, body: Mapping[str, Any] | None = None, key: str | None = None
@@ -486,6 +522,7 @@ class World:
     def operator(self, role: Role = Role.OPS, email: str = "ops@example.com") -> Trader:
         """Somebody of the operator's team."""
         person = self.trader(email)
+        person.enrol_second_factor()
         with self.farm.database.write() as session:
             self.farm.identity.set_role(session, email, role)
         return person

@@ -33,13 +33,13 @@ def test_migrations_make_exactly_the_tables_of_the_models(world: World) -> None:
 
 def test_every_table_that_belongs_to_users_has_a_tenant() -> None:
     shared = {
+        "attempt_lanes",
         "tenants",
         "broker_servers",
         "farm_keys",
         "jobs",
         "relocation_breaker",
         "seen_requests",
-        "sign_in_failures",
         "template_pins",
         "template_trials",
         "terminal_templates",

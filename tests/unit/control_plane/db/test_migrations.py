@@ -19,6 +19,8 @@ ROWS = (
     f"INSERT INTO tenants VALUES ('ten_1', 'operator', 'operator', '{NOW}')",
     f"INSERT INTO users VALUES ('usr_1', 'ten_1', 'a@example.com', 'A', 'trader', 'hash', '{NOW}')",
     f"INSERT INTO broker_servers VALUES ('Demo', 'MT5 Farm', '127.0.0.1:1', '{NOW}')",
+    "INSERT INTO user_sessions (id, tenant_id, user_id, secret_hash, created_at, expires_at)"
+    f" VALUES ('ses_1', 'ten_1', 'usr_1', 'hash', '{NOW}', '2026-03-16 09:00:00.000000')",
     "INSERT INTO nodes (id, tenant_id, name, state, identity_key, sealing_key, gateway_address, runtimes, slots,"
     " platform, enrolled_at, identity_expires_at, last_seen_at, boot_id, superseded_boot_id, sequence, generation,"
     f" report) VALUES ('nod_1', 'ten_1', 'n', 'online', 'k', 'k', 'h:1', '[]', 4, 'linux', '{NOW}', '{NOW}', '{NOW}',"
@@ -73,6 +75,12 @@ def test_a_farm_of_the_first_release_keeps_everything_and_protects_nothing_yet(d
     assert one(database, "SELECT silent_since = last_seen_at FROM nodes WHERE id = 'nod_2'") == (1,)
     with database.engine.connect() as connection:
         assert compare_metadata(MigrationContext.configure(connection), METADATA) == []
+
+
+def test_sessions_of_an_earlier_release_go_on_without_a_second_factor(database: Database) -> None:
+    command.upgrade(migration_config(database), "head")
+    kept = one(database, "SELECT last_seen_at, proved_at, second_factor_at, address, user_agent FROM user_sessions")
+    assert kept == (NOW, NOW, None, "", "")
 
 
 def test_it_can_go_back_and_forth(database: Database) -> None:

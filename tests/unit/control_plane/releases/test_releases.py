@@ -54,6 +54,7 @@ def builds(world: World, trader: Trader, *nodes: NodePlayer) -> list[int | None]
 def fleet(real: World, trader: Trader) -> tuple[NodePlayer, NodePlayer]:
     """Two nodes with a terminal of the real server each."""
     nodes = real.node(runtimes=("wine_container",), slots=1), real.node(runtimes=("wine_container",), slots=1)
+    trader.enrol_second_factor()
     for login in (7001, 7002):
         trader.connect(login, server=SERVER)
     real.run_loops()

@@ -52,7 +52,7 @@ health_router = APIRouter(include_in_schema=False)
 @farm_router.get("/farm")
 def get_farm(farm: FarmDep) -> FarmOut:
     """What this farm is; needs no sign-in."""
-    with farm.database.read() as session:
+    with farm.database.read_as_system() as session:
         servers = brokers_repository.search(session, "", 1000)
     simulated = bool(servers) and all(each.simulated_address is not None for each in servers)
     return FarmOut(name=farm.settings.farm_name, version=VERSION, simulated=simulated)
@@ -67,7 +67,7 @@ def check_health() -> dict[str, str]:
 @health_router.get("/readyz")
 def check_readiness(farm: FarmDep) -> dict[str, str]:
     """The database answers as well."""
-    with farm.database.read() as session:
+    with farm.database.read_as_system() as session:
         session.execute(text("SELECT 1"))
     return {"status": "ready"}
 

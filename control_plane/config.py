@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pydantic import Field
+from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 _PORTAL_DIST = Path(__file__).parent / "portal" / "dist"
@@ -18,7 +18,9 @@ class Settings(BaseSettings):
     data: Path
     """Folder of everything this control plane keeps; made with mode 0700."""
     database_url: str | None = None
-    """None means SQLite in `data`."""
+    """None means SQLite in `data`. On Postgres, the application's role, which owns no table."""
+    database_owner_url: SecretStr | None = None
+    """On Postgres, the role that owns the tables, for migrations. A process without it needs a migrated database."""
     farm_name: str = "MT5 Farm"
     host: str = "127.0.0.1"
     port: int = Field(default=8080, ge=0, le=65535)

@@ -7,7 +7,7 @@ from datetime import datetime
 from sqlalchemy import ForeignKey, Index, String
 from sqlalchemy.orm import Mapped, mapped_column
 
-from control_plane.db.base import Base
+from control_plane.db.base import Base, TenantRow
 from control_plane.db.types import UtcDateTime
 
 
@@ -22,7 +22,7 @@ class Tenant(Base):
     created_at: Mapped[datetime] = mapped_column(UtcDateTime)
 
 
-class User(Base):
+class User(TenantRow, Base):
     __tablename__ = "users"
 
     id: Mapped[str] = mapped_column(String(40), primary_key=True)
@@ -35,13 +35,12 @@ class User(Base):
     created_at: Mapped[datetime] = mapped_column(UtcDateTime)
 
 
-class UserSession(Base):
+class UserSession(TenantRow, Base):
     """A signed-in browser. Only the hash of its secret is kept."""
 
     __tablename__ = "user_sessions"
 
     id: Mapped[str] = mapped_column(String(40), primary_key=True)
-    tenant_id: Mapped[str] = mapped_column(ForeignKey("tenants.id"))
     user_id: Mapped[str] = mapped_column(ForeignKey("users.id"), index=True)
     secret_hash: Mapped[str] = mapped_column(String(64), unique=True)
     created_at: Mapped[datetime] = mapped_column(UtcDateTime)

@@ -37,7 +37,7 @@ def sign_out(request: Request, farm: FarmDep, response: Response) -> None:
 @router.post("/auth/sign-out-everywhere", status_code=204, responses=problem_responses(401, 403))
 def sign_out_everywhere(farm: FarmDep, user: UserDep, response: Response) -> None:
     """End all sessions of this user: in browsers, and with terminals."""
-    with farm.database.write() as session:
+    with farm.database.write(user.tenant_id) as session:
         farm.identity.sign_out_everywhere(session, user.id)
         farm.accounts.end_access_of_user(session, owner_of(user))
     response.delete_cookie(SESSION_COOKIE, path="/")

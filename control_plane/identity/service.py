@@ -60,7 +60,7 @@ class Identity:
             raise invalid_field("password", "The password must differ from the e-mail address.")
         with self._hashing:
             password_hash = self._hasher.hash(password)
-        with self._database.write() as session:
+        with self._database.write_as_system() as session:
             if repository.user_by_email(session, address) is not None:
                 raise ConflictError(
                     "An account cannot be made with this e-mail address. If you already have one, sign in.",
@@ -82,11 +82,11 @@ class Identity:
     def sign_in(self, email: str, password: str) -> SignedIn:
         """Raises UnauthorisedError, the same for a wrong address and a wrong password, or TooManyRequestsError."""
         address = email.lower()
-        with self._database.read() as session:
+        with self._database.read_as_system() as session:
             self._check_wait(session, address)
             user = repository.user_by_email(session, address)
         correct = self._verify(self._nobody if user is None else user.password_hash, password)
-        with self._database.write() as session:
+        with self._database.write_as_system() as session:
             if user is None or not correct:
                 session.add(SignInFailure(id=new_id("sif"), email_hash=_hash(address), at=self._clock.now()))
             else:
@@ -96,12 +96,12 @@ class Identity:
 
     def sign_out(self, secret: str | None) -> None:
         if secret is not None:
-            with self._database.write() as session:
+            with self._database.write_as_system() as session:
                 repository.delete_session(session, _hash(secret))
 
     def runs_the_fleet(self, user: User) -> bool:
         """Whether this is one of the operator's own people, in a role that may touch nodes."""
-        with self._database.read() as session:
+        with self._database.read_as_system() as session:
             operator = repository.tenant_by_kind(session, OPERATOR)
         return operator is not None and user.tenant_id == operator.id and user.role in OPS_ROLES
 
@@ -120,7 +120,7 @@ class Identity:
     def authenticate(self, secret: str | None) -> User:
         """The user of a session secret. Raises UnauthorisedError."""
         if secret is not None:
-            with self._database.read() as session:
+            with self._database.read_as_system() as session:
                 found = repository.session_user(session, _hash(secret), self._clock.now())
             if found is not None:
                 return found[1]

@@ -73,7 +73,7 @@ class MemoryDatabase(Database):
         self.engine = create_engine(self.url, creator=lambda: self._raw, poolclass=StaticPool, hide_parameters=True)
         event.listen(self.engine, "begin", lambda connection: connection.exec_driver_sql("BEGIN IMMEDIATE"))
         event.listen(self.engine, "before_cursor_execute", self._before_statement)
-        self._writing = self.engine
+        self._writing = self._reading = self.engine
         self._dies_in: int | None = None
         self.transactions = 0
 
@@ -87,9 +87,9 @@ class MemoryDatabase(Database):
         return armed
 
     @contextmanager
-    def write(self) -> Iterator[Session]:
+    def _write(self, tenant_id: str | None) -> Iterator[Session]:
         self.transactions += 1
-        with super().write() as session:
+        with super()._write(tenant_id) as session:
             yield session
 
     def image(self) -> bytes:

@@ -251,7 +251,7 @@ class NodePlayer:
         self.http = httpx.Client(transport=InProcess(create_agent_app(farm)), base_url="https://testserver")
         self.identity = Ed25519PrivateKey.generate()
         self.sealing = X25519PrivateKey.generate()
-        with farm.database.write() as session:
+        with farm.database.write_as_system() as session:
             self.token = farm.fleet.issue_token(session, farm.identity.bootstrap(session).id, name)
         self.enrolment = self.enroll_request(slots=slots, runtimes=list(runtimes))
         response = self.http.post(ENROLL_PATH, content=self.enrolment.model_dump_json(), headers=JSON)
@@ -474,13 +474,13 @@ class World:
     def operator(self, role: Role = Role.OPS, email: str = "ops@example.com") -> Trader:
         """Somebody of the operator's team."""
         person = self.trader(email)
-        with self.farm.database.write() as session:
+        with self.farm.database.write_as_system() as session:
             self.farm.identity.set_role(session, email, role)
         return person
 
     def assignments(self, terminal_id: str) -> list[Assignment]:
         """All that a terminal ever had, the oldest first."""
-        with self.farm.database.read() as session:
+        with self.farm.database.read_as_system() as session:
             query = select(Assignment).where(Assignment.terminal_id == terminal_id).order_by(Assignment.epoch)
             return list(session.scalars(query))
 
@@ -491,6 +491,6 @@ class World:
 def build_world(data: Path, **settings: Any) -> World:
     clock, door = ManualClock(), FakeDoor()
     farm = build_farm(Settings(data=data, **settings), clock=clock, door=door)
-    with farm.database.write() as session:
+    with farm.database.write_as_system() as session:
         add_server(session, clock, SERVER, "MT5 Farm", "127.0.0.1:8083")
     return World(data, clock, door, farm)

@@ -27,7 +27,7 @@ def test_a_removed_login_can_be_connected_again(trader: Trader) -> None:
 
 def test_the_account_and_its_placement_are_written_together(world: World, trader: Trader) -> None:
     trader.connect()
-    with world.farm.database.read() as session:
+    with world.farm.database.read_as_system() as session:
         assert [(job.kind, job.state) for job in session.query(Job)] == [("place_terminal", "queued")]
 
 

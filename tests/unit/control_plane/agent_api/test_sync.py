@@ -161,7 +161,7 @@ class TestPlacementAndRelease:
         trader.call("GET", f"/accounts/{account}", 404)
         node.sync()
         node.sync()
-        with world.farm.database.read() as session:
+        with world.farm.database.read_as_system() as session:
             assert session.query(SealedCredentials).count() == 0
             assert [each.state for each in session.query(Assignment)] == ["released"]
 
@@ -277,11 +277,11 @@ class TestObservations:
         _, wanted = world.ready_account(trader, node)
         world.node(name="node-2")
         world.let_pass(310)
-        with world.farm.database.read() as session:
+        with world.farm.database.read_as_system() as session:
             row = session.query(Assignment).one()
         assert (row.state, row.node_id) == ("suspect", node.node_id)
         node.make_ready(wanted)
-        with world.farm.database.read() as session:
+        with world.farm.database.read_as_system() as session:
             assert session.query(Assignment).one().state == "active"
 
 

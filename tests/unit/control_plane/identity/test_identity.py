@@ -39,7 +39,7 @@ def test_a_session_ends_after_two_weeks(world: World, trader: Trader) -> None:
 
 def test_only_hashes_are_kept(world: World, trader: Trader) -> None:
     secret = trader.http.cookies["mt5farm_session"]
-    with world.farm.database.read() as session:
+    with world.farm.database.read_as_system() as session:
         assert session.query(User).one().password_hash.startswith("$argon2id$")
         assert session.query(UserSession).one().secret_hash != secret
     for file in world.data.glob("farm.sqlite3*"):

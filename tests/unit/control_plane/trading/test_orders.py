@@ -55,7 +55,7 @@ def test_the_intent_is_committed_before_it_is_sent(
     seen: list[str] = []
 
     def look() -> None:
-        with world.farm.database.read() as session:
+        with world.farm.database.read_as_system() as session:
             seen.extend(order.state for order in session.query(Order))
 
     terminal.before_send = look
@@ -189,7 +189,7 @@ class TestUnknownOutcomes:
         self, world: World, trader: Trader, account: str, terminal: FakeTerminal
     ) -> None:
         trader.call("POST", f"/accounts/{account}/orders", 201, BUY, key="k")
-        with world.farm.database.write() as session:
+        with world.farm.database.write_as_system() as session:
             row = session.query(Order).one()
             row.state, row.settled_at, row.look_again_at = "pending", None, world.clock.now()
         world.clock.advance(seconds=31)

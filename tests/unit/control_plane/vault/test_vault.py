@@ -49,10 +49,10 @@ class TestMovedRows:
         self, world: World, trader: Trader, accounts: tuple[str, str]
     ) -> None:
         mine, other = accounts
-        with world.farm.database.write() as session:
+        with world.farm.database.write_as_system() as session:
             rows = {row.account_id: row for row in session.query(SealedCredentials)}
             rows[other].sealed_password = rows[mine].sealed_password
-        with world.farm.database.read() as session:
+        with world.farm.database.read_as_system() as session:
             with pytest.raises(SealBrokenError):
                 world.farm.vault.open_credentials(session, trader.user["tenant_id"], other)
             assert world.farm.vault.open_credentials(session, trader.user["tenant_id"], mine).password == SECRET
@@ -62,24 +62,24 @@ class TestMovedRows:
     ) -> None:
         mine, _ = accounts
         tenant = trader.user["tenant_id"]
-        with world.farm.database.write() as session:
+        with world.farm.database.write_as_system() as session:
             row = session.query(SealedCredentials).filter_by(account_id=mine).one()
             old = row.sealed_password
             world.farm.vault.put_credentials(session, tenant, mine, "new")
             row.sealed_password = old
-        with world.farm.database.read() as session, pytest.raises(SealBrokenError):
+        with world.farm.database.read_as_system() as session, pytest.raises(SealBrokenError):
             world.farm.vault.open_credentials(session, tenant, mine)
 
     def test_another_master_key_opens_nothing(self, world: World, trader: Trader, accounts: tuple[str, str]) -> None:
         stranger = Vault(new_key(), world.clock)
-        with world.farm.database.read() as session, pytest.raises(SealBrokenError):
+        with world.farm.database.read_as_system() as session, pytest.raises(SealBrokenError):
             stranger.open_credentials(session, trader.user["tenant_id"], accounts[0])
 
     def test_one_broken_row_does_not_keep_the_others_from_their_node(
         self, world: World, node: NodePlayer, accounts: tuple[str, str]
     ) -> None:
         world.run_loops()
-        with world.farm.database.write() as session:
+        with world.farm.database.write_as_system() as session:
             session.query(SealedCredentials).filter_by(account_id=accounts[0]).one().sealed_password = b"broken"
         assert [each.account_id for each in node.fetch().terminals] == [accounts[1]]
 
@@ -87,7 +87,7 @@ class TestMovedRows:
 def test_a_tenant_has_one_wrapped_key(world: World, trader: Trader) -> None:
     trader.connect(5001)
     trader.connect(5002)
-    with world.farm.database.read() as session:
+    with world.farm.database.read_as_system() as session:
         assert session.query(TenantKey).count() == 1
 
 

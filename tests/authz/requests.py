@@ -9,7 +9,8 @@ from typing import Any
 
 from control_plane.ids import new_id
 from tests.authz.matrix import Line
-from tests.authz.stage import BOT, Person
+from tests.authz.stage import Person
+from tests.tenants import BOT, ORDER
 from tests.unit.control_plane.world import SERVER, certificate_request
 
 _ACCOUNT = "/api/v1/accounts/{account_id}"
@@ -86,7 +87,7 @@ _BODIES: dict[str, Body] = {
     f"PUT {_ACCOUNT}/credentials": _fixed({"password": "broker-secret"}),
     f"PUT {_ACCOUNT}/lease-policy": _fixed({"policy": "self_fence"}),
     f"POST {_ACCOUNT}/tickets": _fixed({"scope": "trade"}),
-    f"POST {_ACCOUNT}/orders": _fixed({"symbol": "EURUSD", "side": "buy", "volume": 0.1}),
+    f"POST {_ACCOUNT}/orders": _fixed(ORDER),
     "POST /api/v1/bots": lambda whose: {**BOT, "account_id": whose.account_id},
     "POST /api/v1/nodes/breaker/lift": _fixed(_WHY),
     **{

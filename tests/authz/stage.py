@@ -13,16 +13,15 @@ from typing import Any
 import httpx
 import uvicorn
 from fastapi import FastAPI
-from sqlalchemy import func, select, update
+from sqlalchemy import select
 
 from control_plane.app import create_agent_app, create_app
 from control_plane.db.tables import METADATA
-from control_plane.identity.model import Tenant, User, UserSession
 from control_plane.identity.state import Role
 from control_plane.ids import new_id
 from node_agent.protocol.messages import Phase
+from tests.tenants import BOT, add_tenant, move_user
 from tests.unit.control_plane.world import (
-    START,
     NodePlayer,
     Trader,
     World,
@@ -34,7 +33,6 @@ from tests.unit.control_plane.world import (
 )
 
 TENANTS = ("operator", "broker")
-BOT = {"name": "Cross", "strategy": "moving_average_cross", "symbol": "EURUSD", "timeframe": "M1", "volume": 0.1}
 _PEOPLE = len(TENANTS) * len(Role)
 
 
@@ -80,10 +78,6 @@ class Stage:
                 if table.name not in passing
             }
 
-    def count(self, model: type) -> int:
-        with self.world.farm.database.read_as_system() as session:
-            return session.scalar(select(func.count()).select_from(model)) or 0
-
 
 @contextmanager
 def raised(data: Path, **settings: Any) -> Iterator[Stage]:
@@ -92,7 +86,7 @@ def raised(data: Path, **settings: Any) -> Iterator[Stage]:
     with ExitStack() as ends:
         ends.callback(world.farm.stop)
         node = world.node(slots=_PEOPLE)
-        tenants = {"operator": "", "broker": _add_tenant(world, "broker")}
+        tenants = {"operator": "", "broker": add_tenant(world, "broker")}
         members = [
             (tenant, role, _member(world, tenants[tenant], f"{role}@{tenant}.example", role))
             for tenant in TENANTS
@@ -110,20 +104,10 @@ def raised(data: Path, **settings: Any) -> Iterator[Stage]:
         yield Stage(world, people, node, portal, agents)
 
 
-def _add_tenant(world: World, name: str) -> str:
-    with world.farm.database.write_as_system() as session:
-        tenant = Tenant(id=new_id("ten"), kind="broker", name=name, created_at=START)
-        session.add(tenant)
-        return tenant.id
-
-
 def _member(world: World, tenant_id: str, email: str, role: Role) -> Trader:
     person = world.operator(role, email)
     if tenant_id:
-        with world.farm.database.write_as_system() as session:
-            user_id = person.user["id"]
-            session.execute(update(User).where(User.id == user_id).values(tenant_id=tenant_id))
-            session.execute(update(UserSession).where(UserSession.user_id == user_id).values(tenant_id=tenant_id))
+        move_user(world, person.user["id"], tenant_id)
     return person
 
 
@@ -135,9 +119,7 @@ def _make_ready(world: World, node: NodePlayer, logins: list[int]) -> None:
         world.terminal(wanted[login]).open_position(1)
 
 
-def _person(
-    world: World, node: NodePlayer, tenant: str, role: Role, member: Trader, account: dict[str, Any]
-) -> Person:
+def _person(world: World, node: NodePlayer, tenant: str, role: Role, member: Trader, account: dict[str, Any]) -> Person:
     email, account_id, terminal_id = member.user["email"], account["id"], account["terminal"]["id"]
     bot = member.call("POST", "/bots", 201, {**BOT, "account_id": account_id})
     marks = (email, member.user["id"], account_id, terminal_id, bot["id"], str(account["login"]))

@@ -52,7 +52,11 @@ class Server:
 
     def migrated_database(self) -> str:
         """Name of a new database at the newest revision."""
-        return self._create(f"TEMPLATE {_TEMPLATE} STRATEGY FILE_COPY")
+        return self.copy_of(_TEMPLATE)
+
+    def copy_of(self, database: str) -> str:
+        """Name of a new database with all that another one has; nobody may be connected to that."""
+        return self._create(f"TEMPLATE {database} STRATEGY FILE_COPY")
 
     def drop(self, name: str) -> None:
         self.execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")

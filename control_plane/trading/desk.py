@@ -9,6 +9,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
 
+from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from control_plane.access.market import Market
@@ -169,6 +170,17 @@ class OrderDesk:
 
     def _write_down(self, attempt: Attempt, target: Target, prepared: _Prepared) -> tuple[Order, bool]:
         """The committed intent, and whether it is new: a repetition may have overtaken this request."""
+        try:
+            return self._insert(attempt, target, prepared)
+        except IntegrityError:
+            # Another control plane has written the same key down since we looked.
+            with self._database.read(attempt.owner.tenant_id) as session:
+                earlier = self._earlier(session, attempt)
+            if earlier is None:
+                raise
+            return earlier, False
+
+    def _insert(self, attempt: Attempt, target: Target, prepared: _Prepared) -> tuple[Order, bool]:
         now = self._clock.now()
         owner = attempt.owner
         with self._database.write(owner.tenant_id) as session:

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import pytest
+
 from control_plane.jobs.model import Job
 from tests.unit.control_plane.world import NodePlayer, Trader, World
+
+pytestmark = pytest.mark.both_databases
 
 
 def test_a_mistyped_server_gets_a_suggestion(trader: Trader) -> None:

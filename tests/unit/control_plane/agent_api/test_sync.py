@@ -10,6 +10,8 @@ from node_agent.protocol.messages import ObservedTerminal, Phase, Reason
 from node_agent.protocol.sealing import SealContext, SealError, unseal
 from tests.unit.control_plane.world import NodePlayer, Trader, World, observed, snapshot
 
+pytestmark = pytest.mark.both_databases
+
 
 def terminal_of(trader: Trader, account: str) -> dict[str, object]:
     shown: dict[str, object] = trader.call("GET", f"/accounts/{account}")["terminal"]

@@ -9,6 +9,8 @@ from control_plane.jobs.service import Outbox, run_next
 from control_plane.jobs.state import MOST_ATTEMPTS, JobKind
 from tests.unit.control_plane.world import World
 
+pytestmark = pytest.mark.both_databases
+
 PLACE = JobKind.PLACE_TERMINAL
 
 

@@ -22,6 +22,8 @@ from tests.unit.control_plane.world import (
     report,
 )
 
+pytestmark = pytest.mark.both_databases
+
 FENCED_AFTER = 240 * 1.02 + 10
 LOST_AFTER = 300
 

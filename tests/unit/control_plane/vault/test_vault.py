@@ -14,6 +14,8 @@ from control_plane.vault.sealing import SealBrokenError, new_key, seal, unseal
 from control_plane.vault.service import Vault
 from tests.unit.control_plane.world import NodePlayer, Trader, World, build_world
 
+pytestmark = pytest.mark.both_databases
+
 SECRET = "broker-secret"
 
 
@@ -99,16 +101,16 @@ class TestMasterKey:
         assert self.key_file(world).stat().st_mode & 0o777 == 0o600
         self.key_file(world).chmod(0o644)
         with pytest.raises(ConfigurationError, match="chmod 600"):
-            build_world(world.data)
+            build_world(world.data, database_url=world.farm.settings.database_url)
 
     def test_is_never_replaced_when_it_is_lost(self, world: World) -> None:
         self.key_file(world).unlink()
         with pytest.raises(ConfigurationError, match="restore it"):
-            build_world(world.data)
+            build_world(world.data, database_url=world.farm.settings.database_url)
         assert not self.key_file(world).exists()
 
     def test_must_be_the_one_of_the_database(self, world: World, tmp_path: Path) -> None:
         other = build_world(tmp_path / "other")
         self.key_file(world).write_bytes(self.key_file(other).read_bytes())
         with pytest.raises(ConfigurationError, match="not the master key"):
-            build_world(world.data)
+            build_world(world.data, database_url=world.farm.settings.database_url)

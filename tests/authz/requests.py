@@ -37,6 +37,7 @@ def wish(line: Line, whose: Person, node_id: str) -> Wish:
         account_id=whose.account_id,
         bot_id=whose.bot_id,
         node_id=node_id,
+        user_id=whose.user_id,
         terminal_id=whose.terminal_id,
         ticket=1,
         ticket_id=_TICKET,
@@ -89,6 +90,7 @@ _BODIES: dict[str, Body] = {
     f"POST {_ACCOUNT}/tickets": _fixed({"scope": "trade"}),
     f"POST {_ACCOUNT}/orders": _fixed(ORDER),
     "POST /api/v1/bots": lambda whose: {**BOT, "account_id": whose.account_id},
+    "PUT /api/v1/members/{user_id}/role": lambda whose: {**_WHY, "role": whose.role},
     "POST /api/v1/nodes/breaker/lift": _fixed(_WHY),
     **{
         f"POST {_NODE}/{deed}": _fixed(_WHY)

@@ -47,6 +47,7 @@ class Person:
     account_id: str
     terminal_id: str
     bot_id: str
+    user_id: str
     marks: tuple[str, ...]
     """Texts that only answers about this person's things contain."""
 
@@ -123,7 +124,7 @@ def _person(world: World, node: NodePlayer, tenant: str, role: Role, member: Tra
     email, account_id, terminal_id = member.user["email"], account["id"], account["terminal"]["id"]
     bot = member.call("POST", "/bots", 201, {**BOT, "account_id": account_id})
     marks = (email, member.user["id"], account_id, terminal_id, bot["id"], str(account["login"]))
-    return Person(tenant, role, email, dict(member.http.cookies), account_id, terminal_id, bot["id"], marks)
+    return Person(tenant, role, email, dict(member.http.cookies), account_id, terminal_id, bot["id"], marks[1], marks)
 
 
 @contextmanager

@@ -22,8 +22,6 @@ from tests.unit.control_plane.world import (
     report,
 )
 
-pytestmark = pytest.mark.both_databases
-
 FENCED_AFTER = 240 * 1.02 + 10
 LOST_AFTER = 300
 

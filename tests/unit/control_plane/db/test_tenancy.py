@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+import shutil
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -20,16 +21,33 @@ from control_plane.fleet.model import EnrolmentToken, Node
 from control_plane.identity.model import Tenant
 from control_plane.terminals.model import Terminal
 from tests.tenants import Member, add_tenant, two_tenants
-from tests.unit.control_plane.world import START, World
+from tests.unit.control_plane.world import START, World, build_world
 
 OWNED = sorted((each.class_ for each in Base.registry.mappers if issubclass(each.class_, TenantRow)), key=str)
 EMPTY_HERE = {"AuditEntry", "EnrolmentToken", "OneOffRequest", "BotLogLine"}
 """Tables of which the broker has no row in this farm."""
 
 
+@pytest.fixture(scope="module")
+def filled(
+    first_start: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[World, tuple[Member, Member]]]:
+    """One farm for all: nothing that is tried here succeeds."""
+    data = tmp_path_factory.mktemp("tenancy") / "farm"
+    shutil.copytree(first_start, data)
+    world = build_world(data)
+    yield world, two_tenants(world)
+    world.farm.stop()
+
+
 @pytest.fixture
-def members(world: World) -> tuple[Member, Member]:
-    return two_tenants(world)
+def world(filled: tuple[World, tuple[Member, Member]]) -> World:
+    return filled[0]
+
+
+@pytest.fixture
+def members(filled: tuple[World, tuple[Member, Member]]) -> tuple[Member, Member]:
+    return filled[1]
 
 
 def test_every_mapped_table_with_a_tenant_is_kept_apart() -> None:

@@ -11,7 +11,10 @@ _PORTAL_DIST = Path(__file__).parent / "portal" / "dist"
 
 
 class Settings(BaseSettings):
-    """Read from the command line first, then from `MT5FARM_*` variables. Its only secrets are the addresses of a Postgres database: the rest live in `data`."""
+    """Read from the command line first, then from `MT5FARM_*` variables.
+
+    Holds no secret but the addresses of a Postgres database: the others live in `data`.
+    """
 
     model_config = SettingsConfigDict(env_prefix="MT5FARM_", extra="ignore")
 

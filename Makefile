@@ -10,6 +10,8 @@ PIN_IMAGE := ../../../$(BIN)/uv pip compile --quiet --python-platform x86_64-man
 N ?= 50000
 SEEDS ?= 2000
 TIMES ?= 3
+# Files of tests side by side; most of them wait for processes of their own.
+JOBS ?= 2
 FARM_EXTRAS := --extra simulated --extra agent --extra control --extra portal-build
 
 # IMAGE=--make-base where no image registry can be reached.
@@ -42,7 +44,7 @@ demo: setup portal ## Run the whole farm on this machine with a simulated broker
 test: setup portal ## Run all tests
 	@if command -v wineserver >/dev/null && command -v x86_64-w64-mingw32-gcc >/dev/null; then $(MAKE) --no-print-directory wine; fi
 	@$(IMAGE_WHERE_POSSIBLE)
-	@$(BIN)/python -m pytest $(TESTS)
+	@$(BIN)/python -m pytest --numprocesses $(JOBS) --dist loadfile --no-loadscope-reorder $(TESTS)
 	@$(BIN)/python $(PORTAL)/build.py test
 
 test-fast: setup ## Run the unit tests only

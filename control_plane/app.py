@@ -6,6 +6,7 @@ import re
 from importlib.metadata import version
 from typing import Any
 
+from anyio import CapacityLimiter
 from fastapi import APIRouter, FastAPI
 from fastapi.openapi.utils import get_openapi
 from fastapi.responses import JSONResponse
@@ -21,6 +22,7 @@ from control_plane.bots.routes import router as bots_router
 from control_plane.brokers import repository as brokers_repository
 from control_plane.brokers.routes import router as brokers_router
 from control_plane.container import Farm
+from control_plane.errors import UnavailableError
 from control_plane.fleet.routes import router as fleet_router
 from control_plane.http import FarmDep
 from control_plane.identity.routes import router as identity_router
@@ -35,6 +37,7 @@ from node_agent.protocol.messages import BUNDLE_BYTES
 API = "/api/v1"
 VERSION = version("mt5farm")
 _MOST_BYTES = 256 * 1024
+_AGENT_THREADS = 40
 _MOST_BYTES_OF_AGENTS = BUNDLE_BYTES + 1024
 """A bundle of logs, a batch of events, or a report of all terminals of a node."""
 
@@ -67,9 +70,13 @@ def check_health() -> dict[str, str]:
 
 @health_router.get("/readyz")
 def check_readiness(farm: FarmDep) -> dict[str, str]:
-    """The database answers as well."""
+    """The database answers as well, and no background loop stands still. Raises UnavailableError."""
     with farm.database.read_as_system() as session:
         session.execute(text("SELECT 1"))
+    if late := farm.late_loops():
+        raise UnavailableError(
+            f"Not finished for too long: {', '.join(late)}.", code="loops_late", retryable=True, retry_after=5
+        )
     return {"status": "ready"}
 
 
@@ -105,6 +112,8 @@ def create_agent_app(farm: Farm) -> FastAPI:
     """The agent API."""
     app = _application("MT5 Farm agent API", openapi_url=None)
     app.state.farm = farm
+    # Questions of the portal to terminals that do not answer may hold all other threads; syncs must not wait for them.
+    app.state.threads = CapacityLimiter(_AGENT_THREADS)
     app.include_router(agent_router)
     app.include_router(health_router)
     app.add_middleware(BodyLimit, most_bytes=_MOST_BYTES_OF_AGENTS)

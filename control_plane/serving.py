@@ -52,7 +52,7 @@ def serve(farm: Farm) -> None:
 
 async def _run(farm: Farm, servers: list[tuple[_Server, socket.socket]]) -> None:
     loop = asyncio.get_running_loop()
-    # Questions to slow terminals each hold a thread; reports of the nodes must not have to wait for them.
+    # Questions to slow terminals each hold a thread. The agent API has threads of its own beside these.
     to_thread.current_default_thread_limiter().total_tokens = _THREADS
 
     def stop() -> None:

@@ -19,7 +19,7 @@ IMAGE ?=
 IMAGE_WHERE_POSSIBLE = if docker version >/dev/null 2>&1 && command -v x86_64-w64-mingw32-gcc >/dev/null; then $(MAKE) --no-print-directory image; fi
 
 .DEFAULT_GOAL := help
-.PHONY: help setup portal demo test test-fast orders-test lint types format openapi lock wine clean conformance golden bench-replay bench-bridge bench-engine conformance-runtimes image bench-node bench-relocation simulate simulate-mutants chaos
+.PHONY: help setup portal demo test test-fast orders-test lint types format openapi lock wine clean conformance golden bench-replay bench-bridge bench-engine conformance-runtimes image bench-node bench-relocation simulate simulate-mutants chaos authz
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-21s %s\n", $$1, $$2}'
@@ -58,6 +58,9 @@ simulate: setup ## Play SEEDS=2000 farms through storms of faults in virtual tim
 
 simulate-mutants: setup ## Plant known bugs in the farm's code and count how many the simulation catches
 	@$(BIN)/python -m tests.simulation.mutants.run $(MUTANTS)
+
+authz: setup ## Try every route in every role with one's own things and with others', on both databases
+	@$(BIN)/python -m tests.authz.run
 
 conformance: setup ## Count what of the official API and its behaviour is proven
 	@$(BIN)/python -m tests.conformance.report

@@ -30,6 +30,7 @@ from control_plane.identity.routes import me_router
 from control_plane.identity.routes import router as identity_router
 from control_plane.identity.second_factor_routes import router as second_factor_router
 from control_plane.identity.session_routes import router as session_router
+from control_plane.members.routes import router as members_router
 from control_plane.middleware import BodyLimit, BrowserSecurity, ForgeryGuard, RequestLog
 from control_plane.notifications.routes import router as recorded_mail_router
 from control_plane.problems import Problem, problem_responses
@@ -62,7 +63,7 @@ health_router = APIRouter(include_in_schema=False)
 @farm_router.get("/farm")
 def get_farm(farm: FarmDep) -> FarmOut:
     """What this farm is; needs no sign-in."""
-    with farm.database.read() as session:
+    with farm.database.read_as_system() as session:
         servers = brokers_repository.search(session, "", 1000)
     simulated = bool(servers) and all(each.simulated_address is not None for each in servers)
     return FarmOut(
@@ -79,7 +80,7 @@ def check_health() -> dict[str, str]:
 @health_router.get("/readyz")
 def check_readiness(farm: FarmDep) -> dict[str, str]:
     """The database answers as well, and no background loop stands still. Raises UnavailableError."""
-    with farm.database.read() as session:
+    with farm.database.read_as_system() as session:
         session.execute(text("SELECT 1"))
     if late := farm.late_loops():
         raise UnavailableError(
@@ -103,6 +104,7 @@ _API_ROUTERS = (
     bots_router,
     stream_router,
     fleet_router,
+    members_router,
 )
 
 

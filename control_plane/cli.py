@@ -12,6 +12,8 @@ from pydantic import ValidationError
 
 from control_plane.audit.service import Deed
 from control_plane.brokers.service import add_server
+from control_plane.config import Settings
+from control_plane.container import open_database
 from control_plane.errors import ConfigurationError, FarmError
 from control_plane.fleet import repository as fleet_repository
 from control_plane.fleet.commands import nodes, this_person
@@ -49,6 +51,12 @@ def serve(
     serve_farm(open_farm(data, **listen, sync_seconds=sync_seconds, show_mail=show_mail, remember=True))
 
 
+@app.command()
+def migrate(data: Data) -> None:
+    """Bring the database up to date. On Postgres with MT5FARM_DATABASE_OWNER_URL, before the new version is served."""
+    open_database(Settings(data=data)).close()
+
+
 @app.command("enroll-token")
 def enroll_token(
     data: Data,
@@ -57,7 +65,7 @@ def enroll_token(
 ) -> None:
     """Print a one-time token that lets one node enrol within 15 minutes, as JSON for `mt5farm-agent enroll`."""
     farm = open_farm(data)
-    with farm.database.write() as session:
+    with farm.database.write_as_system() as session:
         token = farm.fleet.issue_token(session, farm.identity.bootstrap(session).id, name)
     farm.stop()
     print(json.dumps({"token": token, "url": url or farm.settings.agent_url, "ca_pem": farm.authority.pem}))
@@ -72,7 +80,7 @@ def add_broker_server(
 ) -> None:
     """Add a broker server to the directory, or correct it."""
     farm = open_farm(data)
-    with farm.database.write() as session:
+    with farm.database.write_as_system() as session:
         add_server(session, farm.clock, name, company, simulated_address)
         # Terminals of this server may have to log in elsewhere, so every node looks again.
         fleet_repository.raise_all_generations(session)
@@ -87,7 +95,7 @@ def set_role(
 ) -> None:
     """Give a user another role."""
     farm = open_farm(data)
-    with farm.database.write() as session:
+    with farm.database.write_as_system() as session:
         user = farm.identity.set_role(session, email, role)
         farm.audit.record(session, user.tenant_id, Deed(this_person(), "set_role", user.id, role))
     farm.stop()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, SecretStr, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from control_plane.notifications.smtp import SmtpSecurity
@@ -15,14 +15,19 @@ _PORTAL_DIST = Path(__file__).parent / "portal" / "dist"
 
 
 class Settings(BaseSettings):
-    """Read from the command line first, then from `MT5FARM_*` variables. Holds no secret: those live in `data`."""
+    """Read from the command line first, then from `MT5FARM_*` variables.
+
+    Holds no secret but the addresses of a Postgres database: the others live in `data`.
+    """
 
     model_config = SettingsConfigDict(env_prefix="MT5FARM_", extra="ignore")
 
     data: Path
     """Folder of everything this control plane keeps; made with mode 0700."""
     database_url: str | None = None
-    """None means SQLite in `data`."""
+    """None means SQLite in `data`. On Postgres, the application's role, which owns no table."""
+    database_owner_url: SecretStr | None = None
+    """On Postgres, the role that owns the tables, for migrations. A process without it needs a migrated database."""
     farm_name: str = "MT5 Farm"
     host: str = "127.0.0.1"
     port: int = Field(default=8080, ge=0, le=65535)

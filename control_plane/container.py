@@ -23,7 +23,7 @@ from control_plane.certificates.service import Authority
 from control_plane.clock import Clock, SystemClock
 from control_plane.config import Settings
 from control_plane.db.engine import Database, sqlite_url
-from control_plane.db.migrate import upgrade
+from control_plane.db.migrate import require_ready, upgrade, upgrade_as_owner
 from control_plane.errors import ConfigurationError
 from control_plane.fleet.listening import Listening
 from control_plane.fleet.mass_loss import MassLoss
@@ -169,7 +169,7 @@ def build_farm(settings: Settings, *, clock: Clock | None = None, door: Terminal
         Loop("retention", 600.0, Retention(database, bundles, clock).run_once),
         Loop("idle-sessions", 20.0, used_door.close_idle),
     )
-    with database.write() as session:
+    with database.write_as_system() as session:
         people.identity.bootstrap(session)
     return Farm(
         settings=settings,
@@ -277,13 +277,18 @@ def open_database(settings: Settings) -> Database:
         settings.data.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
         raise ConfigurationError(f"the data folder {settings.data} cannot be used: {error.strerror}") from error
+    if settings.database_url is not None and settings.database_owner_url is not None:
+        upgrade_as_owner(settings.database_owner_url.get_secret_value(), settings.database_url, settings.data)
     database = Database(settings.database_url or sqlite_url(settings.data / "farm.sqlite3"))
-    upgrade(database, settings.data)
+    if database.is_sqlite:
+        upgrade(database, settings.data)
+    else:
+        require_ready(database)
     return database
 
 
 def _open_keys(settings: Settings, database: Database, clock: Clock) -> _Keys:
-    with database.write() as session:
+    with database.write_as_system() as session:
         vault = Vault(_master_key(settings.data / _MASTER_KEY, vault_repository.has_farm_keys(session)), clock)
         try:
             authority = Authority.load_or_create(session, vault, clock)

@@ -69,7 +69,7 @@ UserDep = Annotated[User, Depends(get_user)]
 
 def get_owner(caller: CallerDep, farm: FarmDep) -> Owner:
     """Whose things the caller may touch. Raises ForbiddenError for staff without a second factor."""
-    with farm.database.read() as session:
+    with farm.database.read(caller.user.tenant_id) as session:
         farm.second_factors.require_role_proof(session, caller)
     return owner_of(caller.user)
 
@@ -78,7 +78,7 @@ def get_operator(caller: CallerDep, farm: FarmDep) -> str:
     """The e-mail address of a user who runs the fleet. Raises ForbiddenError for everybody else."""
     if not farm.identity.runs_the_fleet(caller.user):
         raise ForbiddenError("This is for the operator's team.", code="role_required")
-    with farm.database.read() as session:
+    with farm.database.read(caller.user.tenant_id) as session:
         farm.second_factors.require_role_proof(session, caller)
     return caller.user.email
 

@@ -22,7 +22,7 @@ router = APIRouter(tags=["access"])
 )
 def issue_ticket(account_id: str, wish: IssueTicket, farm: FarmDep, owner: OwnerDep) -> TicketOut:
     """A permission to open one session with the terminal; valid once and for 60 s."""
-    with farm.database.read() as session:
+    with farm.database.read(owner.tenant_id) as session:
         target = assigned_target(require_view(session, owner, account_id))
     issued = farm.tickets.issue(target, wish.scope, f"user:{owner.user_id}")
     return TicketOut(
@@ -46,14 +46,14 @@ def revoke_ticket(
     owner: OwnerDep,
 ) -> None:
     """End the session that was opened with this ticket, within seconds; an unused ticket opens none any more."""
-    with farm.database.write() as session:
+    with farm.database.write(owner.tenant_id) as session:
         farm.accounts.revoke_ticket(session, owner, account_id, ticket_id)
 
 
 @router.post("/accounts/{account_id}/end-sessions", status_code=204, responses=problem_responses(401, 403, 404))
 def end_sessions(account_id: str, farm: FarmDep, owner: OwnerDep) -> None:
     """End all sessions with the terminal, within seconds. Tickets issued before open none any more."""
-    with farm.database.write() as session:
+    with farm.database.write(owner.tenant_id) as session:
         farm.accounts.end_access(session, owner, account_id)
 
 
@@ -77,5 +77,5 @@ def list_bars(
 
 
 def _target(farm: FarmDep, owner: Owner, account_id: str) -> Target:
-    with farm.database.read() as session:
+    with farm.database.read(owner.tenant_id) as session:
         return answering_target(session, owner, account_id, farm.clock)

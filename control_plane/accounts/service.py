@@ -20,6 +20,7 @@ from control_plane.brokers.service import require_server
 from control_plane.bus.port import Bus, Change, Topic
 from control_plane.clock import Clock
 from control_plane.db.engine import after_commit
+from control_plane.db.tenancy import as_system
 from control_plane.errors import ConflictError, NotFoundError, TooManyRequestsError
 from control_plane.fleet.service import Fleet
 from control_plane.identity.owner import Owner
@@ -90,7 +91,9 @@ class Accounts:
     def change_password(self, session: Session, owner: Owner, account_id: str, password: str) -> None:
         """Raises ConflictError while the same login runs in another terminal: this one would join it."""
         account = require_account(session, owner, account_id)
-        if terminals_repository.runs_elsewhere(session, account):
+        with as_system(session):  # another tenant's user may have connected the same login
+            runs_elsewhere = terminals_repository.runs_elsewhere(session, account)
+        if runs_elsewhere:
             raise ConflictError(
                 "The same MT5 account still runs in another terminal; stop that one first.",
                 code="account_runs_elsewhere",

@@ -8,11 +8,11 @@ from sqlalchemy import ForeignKey, Index, String, UniqueConstraint, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from control_plane.assignments.relocation import LeasePolicy
-from control_plane.db.base import Base
+from control_plane.db.base import Base, TenantRow
 from control_plane.db.types import UtcDateTime
 
 
-class Assignment(Base):
+class Assignment(TenantRow, Base):
     """Terminal T runs on node N under an epoch. At most one assignment of a terminal is alive."""
 
     __tablename__ = "assignments"
@@ -29,7 +29,6 @@ class Assignment(Base):
     )
 
     id: Mapped[str] = mapped_column(String(40), primary_key=True)
-    tenant_id: Mapped[str] = mapped_column(ForeignKey("tenants.id"))
     terminal_id: Mapped[str] = mapped_column(ForeignKey("terminals.id"))
     node_id: Mapped[str] = mapped_column(ForeignKey("nodes.id"))
     epoch: Mapped[int]

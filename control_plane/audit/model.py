@@ -4,22 +4,20 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from sqlalchemy import ForeignKey, Index, String
+from sqlalchemy import Index, String
 from sqlalchemy.orm import Mapped, mapped_column
 
-from control_plane.db.base import Base
+from control_plane.db.base import Base, TenantRow
 from control_plane.db.types import UtcDateTime
 
 
-class AuditEntry(Base):
-    """One deed. Rows are only ever added."""
+class AuditEntry(TenantRow, Base):
+    """One deed. Rows are only ever added. Its tenant is the one to whose thing it was done."""
 
     __tablename__ = "audit_entries"
     __table_args__ = (Index(None, "subject_id", "at"),)
 
     id: Mapped[str] = mapped_column(String(40), primary_key=True)
-    tenant_id: Mapped[str] = mapped_column(ForeignKey("tenants.id"))
-    """Whose thing it was done to."""
     at: Mapped[datetime] = mapped_column(UtcDateTime)
     actor: Mapped[str] = mapped_column(String(254))
     """E-mail address of a user, or `local:` and the name on the machine for the command line."""

@@ -20,6 +20,7 @@ from control_plane.bots.strategies import check_parameters
 from control_plane.bus.port import Bus, Change, Topic
 from control_plane.clock import Clock
 from control_plane.db.engine import after_commit
+from control_plane.db.tenancy import as_system
 from control_plane.errors import ConflictError, NotFoundError, invalid_field
 from control_plane.fleet.service import Fleet
 from control_plane.identity.owner import Owner
@@ -44,7 +45,8 @@ class Bots:
         if wish.timeframe not in TIMEFRAMES:
             raise invalid_field("timeframe", f"There is no timeframe '{wish.timeframe}'.", code="unknown_timeframe")
         parameters = check_parameters(wish.strategy, wish.parameters)
-        highest = repository.highest_magic(session, account.server, account.login)
+        with as_system(session):  # the broker knows the login alone, not whose tenant connected it
+            highest = repository.highest_magic(session, account.server, account.login)
         now = self._clock.now()
         bot = Bot(
             id=new_id("bot"),

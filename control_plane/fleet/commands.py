@@ -204,7 +204,7 @@ def _do(data: Path, node: str, deed: Callable[[Operations, Session, str], object
 def _farm(data: Path, *, write: bool = False) -> Iterator[tuple[Farm, Session]]:
     farm = open_farm(data)
     try:
-        with farm.database.write() if write else farm.database.read() as session:
+        with farm.database.write_as_system() if write else farm.database.read_as_system() as session:
             yield farm, session
     finally:
         farm.stop()

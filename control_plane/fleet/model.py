@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import JSON, BigInteger, ForeignKey, String
 from sqlalchemy.orm import Mapped, mapped_column
 
-from control_plane.db.base import Base
+from control_plane.db.base import Base, TenantRow
 from control_plane.db.types import UtcDateTime
 from control_plane.fleet.state import Availability, IdentityState
 
@@ -79,13 +79,12 @@ class RelocationBreaker(Base):
     lifted_by: Mapped[str] = mapped_column(String(254))
 
 
-class EnrolmentToken(Base):
+class EnrolmentToken(TenantRow, Base):
     """One-time permission to enrol one node. Only the hash is kept."""
 
     __tablename__ = "enrolment_tokens"
 
     id: Mapped[str] = mapped_column(String(40), primary_key=True)
-    tenant_id: Mapped[str] = mapped_column(ForeignKey("tenants.id"))
     name: Mapped[str] = mapped_column(String(64))
     token_hash: Mapped[str] = mapped_column(String(64), unique=True)
     expires_at: Mapped[datetime] = mapped_column(UtcDateTime)

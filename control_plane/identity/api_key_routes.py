@@ -21,7 +21,7 @@ router = APIRouter(tags=["identity"], prefix="/auth/api-keys")
 @router.get("", responses=problem_responses(401, 403))
 def list_api_keys(farm: FarmDep, caller: CallerDep) -> ApiKeyList:
     """Your keys, the newest first; never their secrets."""
-    with farm.database.read() as session:
+    with farm.database.read(caller.user.tenant_id) as session:
         return ApiKeyList(items=[_present(row) for row in key_rows.of_user(session, caller.user.id)])
 
 
@@ -29,7 +29,7 @@ def list_api_keys(farm: FarmDep, caller: CallerDep) -> ApiKeyList:
 def make_api_key(wish: MakeApiKey, farm: FarmDep, caller: CallerDep) -> NewApiKeyOut:
     """Make a key, to be sent as `Authorization: Bearer KEY`. It is shown this once."""
     lasts = None if wish.expires_in_days is None else timedelta(days=wish.expires_in_days)
-    with farm.database.write() as session:
+    with farm.database.write(caller.user.tenant_id) as session:
         farm.second_factors.require_role_proof(session, caller)
         farm.second_factors.require_fresh_proof(session, caller)
         made = farm.api_keys.make(session, caller.user, wish.name, set(wish.scopes), lasts)
@@ -40,7 +40,7 @@ def make_api_key(wish: MakeApiKey, farm: FarmDep, caller: CallerDep) -> NewApiKe
 @router.delete("/{key_id}", status_code=204, responses=problem_responses(401, 403, 404))
 def revoke_api_key(key_id: str, farm: FarmDep, caller: CallerDep) -> None:
     """The key works no more, at once."""
-    with farm.database.write() as session:
+    with farm.database.write(caller.user.tenant_id) as session:
         farm.api_keys.revoke(session, caller.user, key_id)
         farm.audit.record(session, caller.user.tenant_id, Deed(caller.user.email, "revoke_api_key", key_id, ""))
 

@@ -76,7 +76,7 @@ class ApiKeys:
         parts = _BEARER.fullmatch(header)
         if parts is None:
             raise _bad_key()
-        with self._database.read() as session:
+        with self._database.read_as_system() as session:
             found = key_rows.valid(session, parts[1], now)
         if found is None or not secrets.compare_digest(found[0].secret_hash, secret_hash(parts[2])):
             raise _bad_key()
@@ -86,7 +86,7 @@ class ApiKeys:
         if needed not in row.scopes or needed not in allowed_scopes(user.role):
             raise ForbiddenError(f"The key lacks the scope '{needed}'.", code="scope_required")
         if row.last_used_at is None or now - row.last_used_at >= SEEN_EVERY:
-            with self._database.write() as session:
+            with self._database.write(user.tenant_id) as session:
                 key_rows.touch(session, row.id, now)
         return Caller(user, None, row)
 

@@ -73,7 +73,7 @@ def _changing(data: Data) -> Iterator[tuple[Farm, Session]]:
     """One transaction. Raises FarmError, with a text that is safe to show."""
     farm = open_farm(data)
     try:
-        with farm.database.write() as session:
+        with farm.database.write_as_system() as session:
             yield farm, session
     finally:
         farm.stop()

@@ -51,7 +51,7 @@ class Letters:
         user = repository.user_by_email(session, mail.recipient)
         if user is None:
             return None
-        mail.subject_id = user.id
+        mail.tenant_id, mail.subject_id = user.tenant_id, user.id
         return self._letter(
             mail,
             "Set a new password",

@@ -7,7 +7,7 @@ from datetime import datetime
 from sqlalchemy import JSON, BigInteger, ForeignKey, Index, LargeBinary, String
 from sqlalchemy.orm import Mapped, mapped_column
 
-from control_plane.db.base import Base
+from control_plane.db.base import Base, TenantRow
 from control_plane.db.types import UtcDateTime
 
 
@@ -22,7 +22,7 @@ class Tenant(Base):
     created_at: Mapped[datetime] = mapped_column(UtcDateTime)
 
 
-class User(Base):
+class User(TenantRow, Base):
     """A person whose e-mail address is known to be theirs."""
 
     __tablename__ = "users"
@@ -37,13 +37,12 @@ class User(Base):
     created_at: Mapped[datetime] = mapped_column(UtcDateTime)
 
 
-class SignUp(Base):
+class SignUp(TenantRow, Base):
     """Somebody who says that an address is theirs. It becomes a user once the mail to it was answered."""
 
     __tablename__ = "sign_ups"
 
     id: Mapped[str] = mapped_column(String(40), primary_key=True)
-    tenant_id: Mapped[str] = mapped_column(ForeignKey("tenants.id"))
     email: Mapped[str] = mapped_column(String(254), index=True)
     display_name: Mapped[str] = mapped_column(String(80))
     password_hash: Mapped[str] = mapped_column(String(200))
@@ -51,13 +50,12 @@ class SignUp(Base):
     expires_at: Mapped[datetime] = mapped_column(UtcDateTime)
 
 
-class UserSession(Base):
+class UserSession(TenantRow, Base):
     """A signed-in browser. Only the hash of its secret is kept."""
 
     __tablename__ = "user_sessions"
 
     id: Mapped[str] = mapped_column(String(40), primary_key=True)
-    tenant_id: Mapped[str] = mapped_column(ForeignKey("tenants.id"))
     user_id: Mapped[str] = mapped_column(ForeignKey("users.id"), index=True)
     secret_hash: Mapped[str] = mapped_column(String(64), unique=True)
     created_at: Mapped[datetime] = mapped_column(UtcDateTime)
@@ -73,13 +71,12 @@ class UserSession(Base):
     """When a second factor was last part of that proof."""
 
 
-class TotpDevice(Base):
+class TotpDevice(TenantRow, Base):
     """An authenticator app. Its secret is sealed for this row; an unconfirmed one proves nothing."""
 
     __tablename__ = "totp_devices"
 
     id: Mapped[str] = mapped_column(String(40), primary_key=True)
-    tenant_id: Mapped[str] = mapped_column(ForeignKey("tenants.id"))
     user_id: Mapped[str] = mapped_column(ForeignKey("users.id"), index=True)
     key_version: Mapped[int]
     sealed_secret: Mapped[bytes] = mapped_column(LargeBinary)
@@ -89,27 +86,25 @@ class TotpDevice(Base):
     created_at: Mapped[datetime] = mapped_column(UtcDateTime)
 
 
-class RecoveryCode(Base):
+class RecoveryCode(TenantRow, Base):
     """A code that stands in for the second factor once. Only its hash is kept."""
 
     __tablename__ = "recovery_codes"
     __table_args__ = (Index(None, "user_id", "code_hash", unique=True),)
 
     id: Mapped[str] = mapped_column(String(40), primary_key=True)
-    tenant_id: Mapped[str] = mapped_column(ForeignKey("tenants.id"))
     user_id: Mapped[str] = mapped_column(ForeignKey("users.id"))
     code_hash: Mapped[str] = mapped_column(String(64))
     used_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
 
 
-class KnownDevice(Base):
+class KnownDevice(TenantRow, Base):
     """A browser that this user has signed in with; the failures of others do not make it wait."""
 
     __tablename__ = "known_devices"
     __table_args__ = (Index(None, "user_id", "secret_hash", unique=True),)
 
     id: Mapped[str] = mapped_column(String(40), primary_key=True)
-    tenant_id: Mapped[str] = mapped_column(ForeignKey("tenants.id"))
     user_id: Mapped[str] = mapped_column(ForeignKey("users.id"))
     secret_hash: Mapped[str] = mapped_column(String(64))
     last_used_at: Mapped[datetime] = mapped_column(UtcDateTime)
@@ -125,13 +120,12 @@ class AttemptLane(Base):
     last_at: Mapped[datetime] = mapped_column(UtcDateTime, index=True)
 
 
-class ApiKey(Base):
+class ApiKey(TenantRow, Base):
     """A key for programs, with a part that may be shown and a secret of which only the hash is kept."""
 
     __tablename__ = "api_keys"
 
     id: Mapped[str] = mapped_column(String(40), primary_key=True)
-    tenant_id: Mapped[str] = mapped_column(ForeignKey("tenants.id"))
     user_id: Mapped[str] = mapped_column(ForeignKey("users.id"), index=True)
     name: Mapped[str] = mapped_column(String(60))
     prefix: Mapped[str] = mapped_column(String(16), unique=True)

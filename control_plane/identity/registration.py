@@ -50,10 +50,10 @@ class Registration:
         """
         address = email.lower()
         refuse_guessable(password, (address, display_name))
-        with self._database.write() as session:
+        with self._database.write_as_system() as session:
             self._attempts.begin(session, mail_lanes(address, browser.address))
         password_hash = self._passwords.hash(password)
-        with self._database.write() as session:
+        with self._database.write_as_system() as session:
             now = self._clock.now()
             wish = SignUp(
                 id=new_id("sup"),
@@ -76,13 +76,13 @@ class Registration:
         is of no use any more, UnauthorisedError for a wrong password, TooManyRequestsError.
         """
         lanes = sign_up_lanes(link_hash(token), browser.address)
-        with self._database.write() as session:
+        with self._database.write_as_system() as session:
             self._attempts.begin(session, lanes)
             _, wish = self._redeemable(session, token)
         right = self._passwords.verify(wish.password_hash if wish else None, password)
         if wish is not None and not right:
             raise UnauthorisedError("This is not the password of the sign-up.", code="bad_sign_in")
-        with self._database.write() as session:
+        with self._database.write_as_system() as session:
             mail, wish = self._redeemable(session, token)
             if mail is None or wish is None or repository.user_by_email(session, wish.email) is not None:
                 raise link_is_spent()

@@ -90,7 +90,7 @@ def sign_out(request: Request, farm: FarmDep, response: Response) -> None:
 @router.post("/auth/sign-out-everywhere", status_code=204, responses=problem_responses(401, 403))
 def sign_out_everywhere(farm: FarmDep, user: UserDep, response: Response) -> None:
     """End all sessions of this user: in browsers, and with terminals."""
-    with farm.database.write() as session:
+    with farm.database.write(user.tenant_id) as session:
         farm.identity.sign_out_everywhere(session, user.id)
         farm.accounts.end_access_of_user(session, owner_of(user))
     response.delete_cookie(SESSION_COOKIE, path="/")
@@ -128,7 +128,7 @@ def _remember_device(farm: Farm, response: Response, secret: str) -> None:
 
 
 def _present(farm: Farm, user: User) -> UserOut:
-    with farm.database.read() as session:
+    with farm.database.read(user.tenant_id) as session:
         enrolled = farm.second_factors.is_enrolled(session, user.id)
     return UserOut(
         id=user.id,

@@ -21,7 +21,7 @@ router = APIRouter(tags=["identity"], prefix="/auth/second-factor")
 
 @router.get("", responses=problem_responses(401, 403))
 def get_second_factor(farm: FarmDep, caller: CallerDep) -> SecondFactorOut:
-    with farm.database.read() as session:
+    with farm.database.read(caller.user.tenant_id) as session:
         device = factor_rows.confirmed_totp(session, caller.user.id)
         left = factor_rows.unused_recovery_codes(session, caller.user.id)
     return SecondFactorOut(
@@ -32,7 +32,7 @@ def get_second_factor(farm: FarmDep, caller: CallerDep) -> SecondFactorOut:
 @router.post("/totp", status_code=201, responses=problem_responses(401, 403))
 def begin_totp(farm: FarmDep, caller: CallerDep) -> TotpEnrolmentOut:
     """Show an authenticator app its secret. It counts once a code of the app was confirmed."""
-    with farm.database.write() as session:
+    with farm.database.write(caller.user.tenant_id) as session:
         farm.second_factors.require_fresh_proof(session, caller)
         enrolment = farm.second_factors.begin(session, caller.user)
     return TotpEnrolmentOut(secret=enrolment.secret, uri=enrolment.uri, picture=picture_of(enrolment.uri))
@@ -41,7 +41,7 @@ def begin_totp(farm: FarmDep, caller: CallerDep) -> TotpEnrolmentOut:
 @router.post("/totp/confirm", responses=problem_responses(401, 403, 409, 415, 422))
 def confirm_totp(wish: ConfirmTotp, farm: FarmDep, caller: CallerDep) -> RecoveryCodesOut:
     """Ask for a code from now on, and end all other sessions. The recovery codes are shown this once."""
-    with farm.database.write() as session:
+    with farm.database.write(caller.user.tenant_id) as session:
         farm.second_factors.require_fresh_proof(session, caller)
         codes = farm.second_factors.confirm(session, caller.user, wish.code.get_secret_value())
         if codes is None:
@@ -56,7 +56,7 @@ def confirm_totp(wish: ConfirmTotp, farm: FarmDep, caller: CallerDep) -> Recover
 @router.post("/recovery-codes", responses=problem_responses(401, 403))
 def renew_recovery_codes(farm: FarmDep, caller: CallerDep) -> RecoveryCodesOut:
     """Make new recovery codes, shown this once; the old ones end."""
-    with farm.database.write() as session:
+    with farm.database.write(caller.user.tenant_id) as session:
         farm.second_factors.require_strong_proof(session, caller)
         codes = farm.second_factors.renew_recovery_codes(session, caller.user)
         farm.identity.security_changed(session, caller.user, "renew_recovery_codes")
@@ -66,7 +66,7 @@ def renew_recovery_codes(farm: FarmDep, caller: CallerDep) -> RecoveryCodesOut:
 @router.delete("", status_code=204, responses=problem_responses(401, 403, 409))
 def remove_second_factor(farm: FarmDep, caller: CallerDep) -> None:
     """Sign in with the password alone again. Refused to staff, and while a live account is connected."""
-    with farm.database.write() as session:
+    with farm.database.write(caller.user.tenant_id) as session:
         farm.second_factors.require_strong_proof(session, caller)
         accounts = accounts_repository.all_owned(session, owner_of(caller.user))
         if needs_second_factor(caller.user.role) or any(is_live(session, each.server) for each in accounts):

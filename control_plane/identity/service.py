@@ -60,7 +60,7 @@ class Identity:
         TooManyRequestsError.
         """
         address = email.lower()
-        with self._database.write() as session:
+        with self._database.write_as_system() as session:
             user = repository.user_by_email(session, address)
             device_id = self._sessions.known_device(session, user, browser)
             lanes = password_lanes(address, device_id, browser.address)
@@ -68,12 +68,12 @@ class Identity:
         right = self._passwords.verify(user.password_hash if user else None, password)
         if user is None or not right:
             raise UnauthorisedError("The e-mail address or the password is wrong.", code="bad_sign_in")
-        with self._database.write() as session:
+        with self._database.write_as_system() as session:
             self._attempts.forgive(session, lanes)
             enrolled = self._second_factors.is_enrolled(session, user.id)
         if enrolled:
             self.check_code(user, code, code_lanes(user.id, device_id))
-        with self._database.write() as session:
+        with self._database.write_as_system() as session:
             # The password may have been changed while it was being verified.
             if repository.held_user(session, user.id).password_hash != user.password_hash:
                 raise UnauthorisedError("The e-mail address or the password is wrong.", code="bad_sign_in")
@@ -87,43 +87,43 @@ class Identity:
         if caller.session is None:
             raise BadRequestError("Keys for programs prove nothing more.", code="no_session")
         user = caller.user
-        with self._database.read() as session:
+        with self._database.read(user.tenant_id) as session:
             enrolled = self._second_factors.is_enrolled(session, user.id)
         if enrolled:
             self.check_code(user, code, self._code_lanes_of(user, browser))
         else:
             self.check_password(user, password or "", browser)
-        with self._database.write() as session:
+        with self._database.write(user.tenant_id) as session:
             repository.prove_session(session, caller.session.id, self._clock.now(), second_factor=enrolled)
 
     def check_password(self, user: User, password: str, browser: Browser) -> None:
         """Of somebody who is signed in. Raises UnauthorisedError `bad_password`, TooManyRequestsError."""
-        with self._database.write() as session:
+        with self._database.write_as_system() as session:
             device_id = self._sessions.known_device(session, user, browser)
             lanes = password_lanes(user.email, device_id, browser.address)
             self._attempts.begin(session, lanes)
         if not self._passwords.verify(user.password_hash, password):
             raise UnauthorisedError("The password is wrong.", code="bad_password")
-        with self._database.write() as session:
+        with self._database.write_as_system() as session:
             self._attempts.forgive(session, lanes)
 
     def change_password(self, caller: Caller, present: str, new: str, browser: Browser) -> None:
         """Ends all other sessions. Raises what `check_password` raises, ForbiddenError, InvalidInputError."""
         user = caller.user
         refuse_guessable(new, (user.email, user.display_name), "new_password")
-        with self._database.read() as session:
+        with self._database.read(user.tenant_id) as session:
             if self._second_factors.is_enrolled(session, user.id):
                 self._second_factors.require_fresh_proof(session, caller)
         self.check_password(user, present, browser)
         password_hash = self._passwords.hash(new)
-        with self._database.write() as session:
+        with self._database.write(user.tenant_id) as session:
             repository.held_user(session, user.id).password_hash = password_hash
             repository.delete_sessions_of(session, user.id, keep=caller.session.id if caller.session else None)
             self.security_changed(session, user, "change_password")
 
     def sign_out(self, secret: str | None) -> None:
         if secret is not None:
-            with self._database.write() as session:
+            with self._database.write_as_system() as session:
                 repository.delete_session(session, secret_hash(secret))
 
     def sign_out_everywhere(self, session: Session, user_id: str) -> None:
@@ -132,7 +132,7 @@ class Identity:
 
     def runs_the_fleet(self, user: User) -> bool:
         """Whether this is one of the operator's own people, in a role that may touch nodes."""
-        with self._database.read() as session:
+        with self._database.read_as_system() as session:
             operator = repository.tenant_by_kind(session, OPERATOR)
         return operator is not None and user.tenant_id == operator.id and user.role in OPS_ROLES
 
@@ -162,9 +162,9 @@ class Identity:
         """Of the second factor. Raises UnauthorisedError without one or for a wrong one, TooManyRequestsError."""
         if not code:
             raise second_factor_asked()
-        with self._database.write() as session:
+        with self._database.write_as_system() as session:
             self._attempts.begin(session, lanes)
-        with self._database.write() as session:
+        with self._database.write_as_system() as session:
             right = self._second_factors.check(session, user.id, code)
             if right:
                 self._attempts.forgive(session, lanes)
@@ -172,7 +172,7 @@ class Identity:
             raise wrong_code()
 
     def _code_lanes_of(self, user: User, browser: Browser) -> tuple[Lane, ...]:
-        with self._database.read() as session:
+        with self._database.read(user.tenant_id) as session:
             return code_lanes(user.id, self._sessions.known_device(session, user, browser))
 
 

@@ -17,7 +17,7 @@ router = APIRouter(tags=["identity"], prefix="/auth/sessions")
 @router.get("", responses=problem_responses(401, 403))
 def list_sessions(farm: FarmDep, caller: CallerDep) -> SessionList:
     """Where you are signed in, the session used last first."""
-    with farm.database.read() as session:
+    with farm.database.read(caller.user.tenant_id) as session:
         rows = repository.sessions_of(session, caller.user.id, farm.clock.now())
     return SessionList(items=[_present(row, caller) for row in rows])
 
@@ -25,14 +25,14 @@ def list_sessions(farm: FarmDep, caller: CallerDep) -> SessionList:
 @router.delete("/{session_id}", status_code=204, responses=problem_responses(401, 403, 404))
 def end_session(session_id: str, farm: FarmDep, caller: CallerDep) -> None:
     """Sign out one of your browsers, at once."""
-    with farm.database.write() as session:
+    with farm.database.write(caller.user.tenant_id) as session:
         farm.sessions.end(session, caller.user.id, session_id)
 
 
 @router.post("/end-others", status_code=204, responses=problem_responses(401, 403))
 def end_other_sessions(farm: FarmDep, caller: CallerDep) -> None:
     """Sign out all your browsers but this one."""
-    with farm.database.write() as session:
+    with farm.database.write(caller.user.tenant_id) as session:
         repository.delete_sessions_of(session, caller.user.id, keep=caller.session.id if caller.session else None)
 
 

@@ -82,7 +82,7 @@ class Sessions:
         """Raises UnauthorisedError."""
         if secret is not None:
             now = self._clock.now()
-            with self._database.read() as session:
+            with self._database.read_as_system() as session:
                 found = repository.session_user(session, secret_hash(secret), now)
             if found is not None:
                 row, user = found
@@ -126,7 +126,7 @@ class Sessions:
         return secret
 
     def _seen(self, session_id: str, now: datetime) -> None:
-        with self._database.write() as session:
+        with self._database.write_as_system() as session:
             repository.touch_session(session, session_id, now)
 
 

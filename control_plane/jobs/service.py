@@ -51,7 +51,7 @@ def run_next(database: Database, clock: Clock, handlers: Mapping[JobKind, Handle
 
     The job is claimed by moving its due time, so that a worker that dies while it runs loses it to the next one.
     """
-    with database.write() as session:
+    with database.write_as_system() as session:
         job = repository.next_due(session, clock.now())
         if job is None:
             return False
@@ -68,7 +68,7 @@ def run_next(database: Database, clock: Clock, handlers: Mapping[JobKind, Handle
 
 
 def _finish(database: Database, clock: Clock, job_id: str, error: str) -> None:
-    with database.write() as session:
+    with database.write_as_system() as session:
         job = repository.get(session, job_id)
         if job is None:
             return

@@ -4,20 +4,19 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from sqlalchemy import ForeignKey, String
+from sqlalchemy import String
 from sqlalchemy.orm import Mapped, mapped_column
 
-from control_plane.db.base import Base
+from control_plane.db.base import Base, TenantRow
 from control_plane.db.types import UtcDateTime
 
 
-class Mail(Base):
+class Mail(TenantRow, Base):
     """A mail to send, and whether its link may still be used. The text is written when it is sent and not kept."""
 
     __tablename__ = "mails"
 
     id: Mapped[str] = mapped_column(String(40), primary_key=True)
-    tenant_id: Mapped[str] = mapped_column(ForeignKey("tenants.id"))
     kind: Mapped[str] = mapped_column(String(40))
     recipient: Mapped[str] = mapped_column(String(254), index=True)
     subject_id: Mapped[str] = mapped_column(String(40))

@@ -55,7 +55,7 @@ class Mails:
 
         The link's hash is committed before the mail goes, so that a link that arrives works.
         """
-        with self._database.write() as session:
+        with self._database.write_as_system() as session:
             mail = repository.held(session, mail_id)
             if mail is None or mail.sent_at is not None or mail.expires_at <= self._clock.now():
                 return
@@ -65,7 +65,7 @@ class Mails:
         if letter is None:
             return
         self._post.send(letter)
-        with self._database.write() as session:
+        with self._database.write_as_system() as session:
             sent = repository.held(session, mail_id)
             if sent is not None:
                 sent.sent_at = self._clock.now()

@@ -29,7 +29,7 @@ class Retention:
 
     def run_once(self) -> None:
         now = self._clock.now()
-        with self._database.write() as session:
+        with self._database.write_as_system() as session:
             access_repository.delete_expired_tickets(session, now)
             fleet_repository.delete_expired_requests(session, now)
             identity_repository.delete_stale(session, now)

@@ -9,6 +9,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
 
+from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from control_plane.access.market import Market
@@ -92,7 +93,7 @@ class OrderDesk:
         return self._carry_out(attempt, prepare)
 
     def _carry_out(self, attempt: Attempt, prepare: Any) -> Order:
-        with self._database.read() as session:
+        with self._database.read(attempt.owner.tenant_id) as session:
             require_account(session, attempt.owner, attempt.account_id)
             earlier = self._earlier(session, attempt)
             if earlier is not None:
@@ -112,7 +113,7 @@ class OrderDesk:
         with self._open(attempt, target) as terminal:
             # Sessions of one user with a terminal come one after the other: the first attempt may be done by now,
             # and what it did (a position closed) must not make the second one fail.
-            with self._database.read() as session:
+            with self._database.read(attempt.owner.tenant_id) as session:
                 earlier = self._earlier(session, attempt)
             if earlier is not None:
                 return earlier
@@ -169,9 +170,20 @@ class OrderDesk:
 
     def _write_down(self, attempt: Attempt, target: Target, prepared: _Prepared) -> tuple[Order, bool]:
         """The committed intent, and whether it is new: a repetition may have overtaken this request."""
+        try:
+            return self._insert(attempt, target, prepared)
+        except IntegrityError:
+            # Another control plane has written the same key down since we looked.
+            with self._database.read(attempt.owner.tenant_id) as session:
+                earlier = self._earlier(session, attempt)
+            if earlier is None:
+                raise
+            return earlier, False
+
+    def _insert(self, attempt: Attempt, target: Target, prepared: _Prepared) -> tuple[Order, bool]:
         now = self._clock.now()
         owner = attempt.owner
-        with self._database.write() as session:
+        with self._database.write(owner.tenant_id) as session:
             earlier = self._earlier(session, attempt)
             if earlier is not None:
                 return earlier, False
@@ -214,11 +226,11 @@ class OrderDesk:
         return order, True
 
     def _claim(self, order: Order) -> bool:
-        with self._database.write() as session:
+        with self._database.write(order.tenant_id) as session:
             return repository.claim_for_sending(session, order.tenant_id, order.id, self._clock.now())
 
     def _settle(self, order: Order, news: Outcome) -> None:
-        with self._database.write() as session:
+        with self._database.write(order.tenant_id) as session:
             # Found also when the account was removed in the meantime: what was sent must be settled.
             account = accounts_repository.of_tenant(session, order.tenant_id, order.account_id)
             row = repository.locked_order(session, order.tenant_id, order.id)
@@ -226,7 +238,7 @@ class OrderDesk:
                 self._log.apply(session, row, account, news)
 
     def _read(self, order: Order) -> Order:
-        with self._database.read() as session:
+        with self._database.read(order.tenant_id) as session:
             row = repository.order(session, order.tenant_id, order.id)
         assert row is not None
         return row

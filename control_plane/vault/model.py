@@ -7,11 +7,11 @@ from datetime import datetime
 from sqlalchemy import ForeignKey, LargeBinary, String
 from sqlalchemy.orm import Mapped, mapped_column
 
-from control_plane.db.base import Base
+from control_plane.db.base import Base, TenantRow
 from control_plane.db.types import UtcDateTime
 
 
-class TenantKey(Base):
+class TenantKey(TenantRow, Base):
     """The data key of a tenant, wrapped by the master key."""
 
     __tablename__ = "tenant_keys"
@@ -22,13 +22,12 @@ class TenantKey(Base):
     created_at: Mapped[datetime] = mapped_column(UtcDateTime)
 
 
-class SealedCredentials(Base):
+class SealedCredentials(TenantRow, Base):
     """The password of a trading account, sealed for its tenant, account, column and version."""
 
     __tablename__ = "sealed_credentials"
 
     account_id: Mapped[str] = mapped_column(ForeignKey("accounts.id"), primary_key=True)
-    tenant_id: Mapped[str] = mapped_column(ForeignKey("tenants.id"))
     version: Mapped[int]
     """Rises with each change of the password."""
     key_version: Mapped[int]

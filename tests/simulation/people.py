@@ -60,7 +60,7 @@ class People:
         world = self._world
 
         def open_for_business(farm: Farm) -> None:
-            with farm.database.write() as session:
+            with farm.database.write_as_system() as session:
                 add_server(session, farm.clock, SERVER, "MT5 Farm", "127.0.0.1:8083")
                 self._owners = [
                     owner_of(farm.registration.add_user(session, f"{name}@example.com", _PASSWORD, name, Role.TRADER))
@@ -143,7 +143,7 @@ class People:
         wish = ConnectAccount(label="Main", login=login, password=SecretStr(password), server=SERVER)
 
         def connect(farm: Farm) -> str:
-            with farm.database.write() as session:
+            with farm.database.write_as_system() as session:
                 return farm.accounts.connect(session, owner, wish)
 
         account_id = self._try(f"connect {login}", connect)
@@ -152,7 +152,7 @@ class People:
 
     def _on_account(self, what: str, connection: Connection, work: Callable[[Farm, Session], None]) -> bool:
         def perform(farm: Farm) -> bool:
-            with farm.database.write() as session:
+            with farm.database.write_as_system() as session:
                 work(farm, session)
             return True
 
@@ -226,7 +226,7 @@ class People:
 
     def _on_node(self, what: str, node: Node, work: Callable[[Farm, Session, str], Any]) -> bool:
         def perform(farm: Farm) -> bool:
-            with farm.database.write() as session:
+            with farm.database.write_as_system() as session:
                 work(farm, session, node.identity.node_id)
             return True
 

@@ -81,8 +81,8 @@ def guarded(world: World, trader: Trader, name: str, login: int) -> tuple[NodePl
     return node, node.desired[0]
 
 
-def test_migrations_make_the_tables_of_the_models_and_take_them_away(postgres_url: str) -> None:
-    database = Database(postgres_url)
+def test_migrations_make_the_tables_of_the_models_and_take_them_away(empty_postgres_url: str) -> None:
+    database = Database(empty_postgres_url)
     command.upgrade(migration_config(database), "head")
     with database.engine.connect() as connection:
         assert compare_metadata(MigrationContext.configure(connection), METADATA) == []
@@ -123,7 +123,7 @@ def test_two_control_planes_never_give_a_slot_or_a_terminal_away_twice(world: Wo
     accounts = [trader.connect(5000 + number)["id"] for number in range(6)]
     for _ in range(ROUNDS):
         at_once(*(step(each, "placement") for each in (world, second, world, second)))
-        with world.farm.database.read() as session:
+        with world.farm.database.read_as_system() as session:
             assert all(used <= 2 for used in repository.used_slots(session).values())
     held = [each.account_id for node in nodes for each in node.fetch().terminals]
     assert len(held) == len(set(held)) == 4

@@ -28,6 +28,7 @@ from node_agent.protocol.encoding import to_text
 from node_agent.protocol.identity import sign_request
 from node_agent.protocol.messages import ENROLL_PATH, WATCH_PATH, EnrollRequest, EnrollResponse
 from tests.ports import free_ports
+from tests.postgres import APPLICATION, OWNER
 from tests.unit.control_plane.world import PASSWORD, certificate_request
 
 PATIENCE = 60.0
@@ -80,7 +81,15 @@ class Served:
 
 
 @pytest.fixture
-def served(tmp_path: Path) -> Iterator[Served]:
+def served(tmp_path: Path, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[Served]:
+    """On SQLite, or on Postgres where a test says so; there a command has made the tables before."""
+    if getattr(request, "param", "sqlite") == "postgres":
+        owners: str = request.getfixturevalue("empty_postgres_url")
+        monkeypatch.setenv("MT5FARM_DATABASE_URL", owners.replace(OWNER, APPLICATION))
+        monkeypatch.setenv("MT5FARM_DATABASE_OWNER_URL", owners)
+        migrated = run("migrate", "--data", tmp_path / "data")
+        assert migrated.returncode == 0, migrated.stderr
+        monkeypatch.delenv("MT5FARM_DATABASE_OWNER_URL")
     port, agent_port, log = free_ports(1), free_ports(1), tmp_path / "log"
     with log.open("w") as output:
         process = subprocess.Popen(
@@ -126,6 +135,7 @@ def enrol(invitation: dict[str, Any]) -> tuple[httpx.Client, Ed25519PrivateKey, 
     return http, identity, EnrollResponse.model_validate_json(answer.content)
 
 
+@pytest.mark.parametrize("served", ["sqlite", "postgres"], indirect=True)
 def test_it_ends_quickly_with_streams_and_long_polls_open(served: Served) -> None:
     browser = httpx.Client(base_url=served.url, headers={"Origin": served.url}, timeout=PATIENCE)
     body = add_user(served.data, "a@example.com")

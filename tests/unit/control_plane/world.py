@@ -230,7 +230,7 @@ def browser(farm: Farm, **headers: str) -> httpx.Client:
 
 def mail_to(farm: Farm, email: str) -> str:
     """The text of the newest mail to somebody, once everything that waits to be sent is sent."""
-    with farm.database.read() as session:
+    with farm.database.read_as_system() as session:
         waiting = session.scalars(select(Mail.id).where(Mail.sent_at.is_(None), Mail.recipient == email)).all()
     for mail_id in waiting:
         farm.mails.deliver(mail_id)
@@ -299,7 +299,7 @@ class NodePlayer:
         self.http = httpx.Client(transport=InProcess(create_agent_app(farm)), base_url="https://testserver")
         self.identity = Ed25519PrivateKey.generate()
         self.sealing = X25519PrivateKey.generate()
-        with farm.database.write() as session:
+        with farm.database.write_as_system() as session:
             self.token = farm.fleet.issue_token(session, farm.identity.bootstrap(session).id, name)
         self.enrolment = self.enroll_request(slots=slots, runtimes=list(runtimes))
         response = self.http.post(ENROLL_PATH, content=self.enrolment.model_dump_json(), headers=JSON)
@@ -523,13 +523,17 @@ class World:
         """Somebody of the operator's team."""
         person = self.trader(email)
         person.enrol_second_factor()
-        with self.farm.database.write() as session:
-            self.farm.identity.set_role(session, email, role)
+        self.give_role(person, role)
         return person
+
+    def give_role(self, person: Trader, role: Role) -> None:
+        """As somebody on the machine of the control plane would."""
+        with self.farm.database.write_as_system() as session:
+            self.farm.identity.set_role(session, person.email, role)
 
     def assignments(self, terminal_id: str) -> list[Assignment]:
         """All that a terminal ever had, the oldest first."""
-        with self.farm.database.read() as session:
+        with self.farm.database.read_as_system() as session:
             query = select(Assignment).where(Assignment.terminal_id == terminal_id).order_by(Assignment.epoch)
             return list(session.scalars(query))
 
@@ -540,6 +544,6 @@ class World:
 def build_world(data: Path, **settings: Any) -> World:
     clock, door = ManualClock(), FakeDoor()
     farm = build_farm(Settings(data=data, **settings), clock=clock, door=door)
-    with farm.database.write() as session:
+    with farm.database.write_as_system() as session:
         add_server(session, clock, SERVER, "MT5 Farm", "127.0.0.1:8083")
     return World(data, clock, door, farm)

@@ -46,14 +46,14 @@ ROWS = (
 def database(tmp_path: Path) -> Database:
     database = Database(sqlite_url(tmp_path / "farm.sqlite3"))
     command.upgrade(migration_config(database), "0001")
-    with database.write() as session:
+    with database.write_as_system() as session:
         for statement in ROWS:
             session.execute(text(statement))
     return database
 
 
 def one(database: Database, query: str) -> tuple[object, ...]:
-    with database.read() as session:
+    with database.read_as_system() as session:
         return tuple(session.execute(text(query)).one())
 
 

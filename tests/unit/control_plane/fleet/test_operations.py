@@ -44,7 +44,7 @@ class TestWhoMay:
 
     def test_not_those_of_a_broker_who_rents_capacity(self, world: World) -> None:
         person = world.operator(Role.OWNER, "owner@broker.example")
-        with world.farm.database.write() as session:
+        with world.farm.database.write_as_system() as session:
             session.add(Tenant(id="ten_broker", kind="broker", name="Broker", created_at=world.clock.now()))
             session.flush()
             session.get_one(User, person.user["id"]).tenant_id = "ten_broker"
@@ -235,7 +235,7 @@ class TestMove:
             (1, "confirmed"),
             (2, ""),
         ]
-        with world.farm.database.read() as session:
+        with world.farm.database.read_as_system() as session:
             assert session.get_one(Terminal, wanted.terminal_id).avoid_node_id is None, "it may come back one day"
 
     def test_open_positions_are_not_left_alone_unless_it_is_said(

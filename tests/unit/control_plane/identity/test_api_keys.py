@@ -39,7 +39,7 @@ def test_a_key_is_shown_once_and_kept_as_a_hash(world: World, trader: Trader) ->
     listed = trader.call("GET", "/auth/api-keys")["items"]
     assert [each["prefix"] for each in listed] == [made["prefix"]]
     assert "key" not in listed[0]
-    with world.farm.database.read() as session:
+    with world.farm.database.read_as_system() as session:
         assert session.query(ApiKey).one().secret_hash not in made["key"]
     for file in world.data.glob("farm.sqlite3*"):
         assert secret.encode() not in file.read_bytes()
@@ -77,7 +77,7 @@ def test_the_fleet_is_for_keys_of_those_who_run_it(world: World, trader: Trader)
     ops = world.operator()
     key = make(ops, "fleet")["key"]
     assert program(world, key).get("/nodes").status_code == 200
-    with world.farm.database.write() as session:
+    with world.farm.database.write_as_system() as session:
         world.farm.identity.set_role(session, "ops@example.com", Role.TRADER)
     assert program(world, key).get("/nodes").status_code == 403
 

@@ -55,7 +55,7 @@ def test_a_session_ends_after_two_weeks(world: World, trader: Trader) -> None:
 
 def test_only_hashes_are_kept(world: World, trader: Trader) -> None:
     secrets = [trader.http.cookies["mt5farm_session"], trader.http.cookies["mt5farm_device"]]
-    with world.farm.database.read() as session:
+    with world.farm.database.read_as_system() as session:
         assert session.query(User).one().password_hash.startswith("$argon2id$")
         kept = [session.query(UserSession).one().secret_hash, session.query(KnownDevice).one().secret_hash]
     assert not set(secrets) & set(kept)
@@ -132,9 +132,9 @@ def test_a_device_is_known_for_its_own_user_only(world: World, trader: Trader) -
 def test_one_address_may_not_try_many_users(world: World) -> None:
     lanes = [password_lanes(f"{number}@example.com", None, "203.0.113.7") for number in range(31)]
     for lane in lanes[:30]:
-        with world.farm.database.write() as session:
+        with world.farm.database.write_as_system() as session:
             world.farm.identity._attempts.begin(session, lane)
-    with pytest.raises(TooManyRequestsError), world.farm.database.write() as session:
+    with pytest.raises(TooManyRequestsError), world.farm.database.write_as_system() as session:
         world.farm.identity._attempts.begin(session, lanes[30])
 
 
@@ -148,12 +148,12 @@ def test_one_customer_of_a_provider_is_one_address() -> None:
 def test_a_right_sign_in_takes_back_ones_own_failures_only(world: World, trader: Trader) -> None:
     attempts, lanes = world.farm.identity._attempts, password_lanes("a@example.com", None, "203.0.113.7")
     for count in range(4):
-        with world.farm.database.write() as session:
+        with world.farm.database.write_as_system() as session:
             attempts.begin(session, password_lanes(f"{count}@example.com", None, "203.0.113.7"))
-    with world.farm.database.write() as session:
+    with world.farm.database.write_as_system() as session:
         attempts.begin(session, lanes)
         attempts.forgive(session, lanes)
-    with world.farm.database.read() as session:
+    with world.farm.database.read_as_system() as session:
         rows = [session.get(AttemptLane, lane.lane_hash) for lane in lanes]
     assert [row and row.failures for row in rows] == [None, 4]
 
@@ -177,7 +177,7 @@ def test_a_password_changed_meanwhile_opens_nothing(
 
     def slow(password_hash: str | None, password: str) -> bool:
         right = verify(password_hash, password)
-        with world.farm.database.write() as session:
+        with world.farm.database.write_as_system() as session:
             session.query(User).one().password_hash = "another"
         return right
 
@@ -186,7 +186,7 @@ def test_a_password_changed_meanwhile_opens_nothing(
 
 
 def test_a_user_has_ten_known_devices_at_most(world: World, trader: Trader) -> None:
-    with world.farm.database.write() as session:
+    with world.farm.database.write_as_system() as session:
         user = session.query(User).one()
         for _ in range(12):
             world.clock.advance(seconds=1)

@@ -37,7 +37,7 @@ def codes(world: World, trader: Trader) -> list[str]:
 
 @pytest.fixture
 def live(world: World) -> None:
-    with world.farm.database.write() as session:
+    with world.farm.database.write_as_system() as session:
         add_server(session, world.clock, LIVE, "Real Broker", None)
 
 
@@ -72,10 +72,10 @@ class TestEnrolment:
     def test_the_secret_is_sealed_for_its_row(self, world: World, trader: Trader, codes: list[str]) -> None:
         other = world.trader("other@example.com")
         other.enrol_second_factor()
-        with world.farm.database.write() as session:
+        with world.farm.database.write_as_system() as session:
             mine, theirs = session.query(TotpDevice).order_by(TotpDevice.id)
             mine.sealed_secret = theirs.sealed_secret
-        with pytest.raises(SealBrokenError), world.farm.database.write() as session:
+        with pytest.raises(SealBrokenError), world.farm.database.write_as_system() as session:
             world.farm.second_factors.check(session, trader.user["id"], other.code())
 
     def test_needs_a_beginning_and_a_fresh_proof(self, world: World, trader: Trader) -> None:
@@ -119,7 +119,7 @@ class TestSignIn:
         assert sign_in(world, foreign[0]) == (401, "bad_code")
 
     def test_recovery_codes_are_kept_as_hashes(self, world: World, codes: list[str]) -> None:
-        with world.farm.database.read() as session:
+        with world.farm.database.read_as_system() as session:
             kept = {each.code_hash for each in session.query(RecoveryCode)}
         assert kept == {totp.recovery_hash(each) for each in codes}
         for file in world.data.glob("farm.sqlite3*"):
@@ -154,7 +154,7 @@ class TestStepUp:
 class TestStaff:
     @pytest.mark.parametrize("role", sorted(STAFF_ROLES))
     def test_does_nothing_without_one(self, world: World, trader: Trader, role: Role) -> None:
-        with world.farm.database.write() as session:
+        with world.farm.database.write_as_system() as session:
             world.farm.identity.set_role(session, "trader@example.com", role)
         assert trader.call("GET", "/accounts", 403)["code"] == "second_factor_required"
         nodes = trader.call("GET", "/nodes", 403)["code"]
@@ -165,7 +165,7 @@ class TestStaff:
 
     def test_a_session_that_began_without_one_has_to_show_it(self, world: World, trader: Trader) -> None:
         trader.enrol_second_factor()
-        with world.farm.database.write() as session:
+        with world.farm.database.write_as_system() as session:
             world.farm.identity.set_role(session, "trader@example.com", Role.OPS)
             session.query(UserSession).one().second_factor_at = None
         assert trader.call("GET", "/nodes", 403)["code"] == "step_up_required"
@@ -230,6 +230,6 @@ def test_recovery_codes_are_all_different_and_easy_to_read() -> None:
 
 
 def test_users_that_are_gone_have_none(world: World) -> None:
-    with world.farm.database.read() as session:
+    with world.farm.database.read_as_system() as session:
         assert session.query(User).count() == 0
         assert world.farm.second_factors.is_enrolled(session, "usr_x") is False

@@ -82,7 +82,7 @@ def test_a_new_password_takes_the_second_factor_where_there_is_one(world: World,
 
 def test_what_changes_the_sign_in_is_written_down_and_told_to_its_owner(world: World, trader: Trader) -> None:
     trader.call("POST", "/auth/change-password", 204, {"password": PASSWORD, "new_password": NEW})
-    with world.farm.database.read() as session:
+    with world.farm.database.read_as_system() as session:
         entry = session.query(AuditEntry).one()
     assert (entry.actor, entry.action, entry.subject_id) == ("trader@example.com", "change_password", trader.user["id"])
     assert "was changed" in mail_to(world.farm, "trader@example.com")

@@ -9,18 +9,20 @@ from control_plane.jobs.service import Outbox, run_next
 from control_plane.jobs.state import MOST_ATTEMPTS, JobKind
 from tests.unit.control_plane.world import World
 
+pytestmark = pytest.mark.both_databases
+
 PLACE = JobKind.PLACE_TERMINAL
 
 
 def put(world: World, wake: list[str]) -> None:
-    with world.farm.database.write() as session:
+    with world.farm.database.write_as_system() as session:
         Outbox(world.clock, lambda: wake.append("woken")).put(session, PLACE, "ter_1")
         assert wake == []
     assert wake == ["woken"]
 
 
 def only_job(world: World) -> Job:
-    with world.farm.database.read() as session:
+    with world.farm.database.read_as_system() as session:
         return session.query(Job).one()
 
 
@@ -36,13 +38,13 @@ def test_a_fact_that_is_rolled_back_takes_its_job_with_it(world: World) -> None:
     woken: list[str] = []
 
     def fail() -> None:
-        with world.farm.database.write() as session:
+        with world.farm.database.write_as_system() as session:
             Outbox(world.clock, lambda: woken.append("woken")).put(session, PLACE, "ter_1")
             raise RuntimeError
 
     with pytest.raises(RuntimeError):
         fail()
-    with world.farm.database.read() as session:
+    with world.farm.database.read_as_system() as session:
         assert session.query(Job).count() == 0
     assert woken == []
 

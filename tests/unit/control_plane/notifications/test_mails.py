@@ -55,7 +55,7 @@ def test_a_mail_that_could_not_be_sent_is_tried_again(
     browser(world.farm).post(REQUEST, json={"email": "trader@example.com"})
     world.let_pass(120)
     assert len(sent) == 1
-    with world.farm.database.read() as session:
+    with world.farm.database.read_as_system() as session:
         job = session.query(Job).filter(Job.kind == "send_mail").order_by(Job.id.desc()).first()
         assert job is not None
         assert (job.state, job.attempts) == ("done", 3)
@@ -72,7 +72,7 @@ def test_a_mail_of_no_more_use_is_not_sent(world: World, trader: Trader, monkeyp
 def test_expired_mails_are_deleted(world: World, trader: Trader) -> None:
     world.clock.advance(days=1, seconds=1)
     world.run_loops()
-    with world.farm.database.read() as session:
+    with world.farm.database.read_as_system() as session:
         assert session.query(Mail).count() == 0
 
 

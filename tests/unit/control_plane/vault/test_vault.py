@@ -15,6 +15,8 @@ from control_plane.vault.service import Vault
 from node_agent.plan import terminal_fingerprint
 from tests.unit.control_plane.world import NodePlayer, Trader, World, build_world
 
+pytestmark = pytest.mark.both_databases
+
 SECRET = "broker-secret"
 
 
@@ -50,10 +52,10 @@ class TestMovedRows:
         self, world: World, trader: Trader, accounts: tuple[str, str]
     ) -> None:
         mine, other = accounts
-        with world.farm.database.write() as session:
+        with world.farm.database.write_as_system() as session:
             rows = {row.account_id: row for row in session.query(SealedCredentials)}
             rows[other].sealed_password = rows[mine].sealed_password
-        with world.farm.database.read() as session:
+        with world.farm.database.read_as_system() as session:
             with pytest.raises(SealBrokenError):
                 world.farm.vault.open_credentials(session, trader.user["tenant_id"], other)
             assert world.farm.vault.open_credentials(session, trader.user["tenant_id"], mine).password == SECRET
@@ -63,17 +65,17 @@ class TestMovedRows:
     ) -> None:
         mine, _ = accounts
         tenant = trader.user["tenant_id"]
-        with world.farm.database.write() as session:
+        with world.farm.database.write_as_system() as session:
             row = session.query(SealedCredentials).filter_by(account_id=mine).one()
             old = row.sealed_password
             world.farm.vault.put_credentials(session, tenant, mine, "new")
             row.sealed_password = old
-        with world.farm.database.read() as session, pytest.raises(SealBrokenError):
+        with world.farm.database.read_as_system() as session, pytest.raises(SealBrokenError):
             world.farm.vault.open_credentials(session, tenant, mine)
 
     def test_another_master_key_opens_nothing(self, world: World, trader: Trader, accounts: tuple[str, str]) -> None:
         stranger = Vault(new_key(), world.clock)
-        with world.farm.database.read() as session, pytest.raises(SealBrokenError):
+        with world.farm.database.read_as_system() as session, pytest.raises(SealBrokenError):
             stranger.open_credentials(session, trader.user["tenant_id"], accounts[0])
 
     def test_a_broken_row_ends_no_terminal_and_keeps_no_other_from_its_node(
@@ -81,7 +83,7 @@ class TestMovedRows:
     ) -> None:
         world.run_loops()
         before = {each.account_id: each for each in node.fetch().terminals}
-        with world.farm.database.write() as session:
+        with world.farm.database.write_as_system() as session:
             session.query(SealedCredentials).filter_by(account_id=accounts[0]).one().sealed_password = b"broken"
         after = {each.account_id: each for each in node.fetch().terminals}
         assert terminal_fingerprint(after[accounts[0]]) == terminal_fingerprint(before[accounts[0]]), "it runs on"
@@ -92,7 +94,7 @@ class TestMovedRows:
 def test_a_tenant_has_one_wrapped_key(world: World, trader: Trader) -> None:
     trader.connect(5001)
     trader.connect(5002)
-    with world.farm.database.read() as session:
+    with world.farm.database.read_as_system() as session:
         assert session.query(TenantKey).count() == 1
 
 
@@ -104,16 +106,16 @@ class TestMasterKey:
         assert self.key_file(world).stat().st_mode & 0o777 == 0o600
         self.key_file(world).chmod(0o644)
         with pytest.raises(ConfigurationError, match="chmod 600"):
-            build_world(world.data)
+            build_world(world.data, database_url=world.farm.settings.database_url)
 
     def test_is_never_replaced_when_it_is_lost(self, world: World) -> None:
         self.key_file(world).unlink()
         with pytest.raises(ConfigurationError, match="restore it"):
-            build_world(world.data)
+            build_world(world.data, database_url=world.farm.settings.database_url)
         assert not self.key_file(world).exists()
 
     def test_must_be_the_one_of_the_database(self, world: World, tmp_path: Path) -> None:
         other = build_world(tmp_path / "other")
         self.key_file(world).write_bytes(self.key_file(other).read_bytes())
         with pytest.raises(ConfigurationError, match="not the master key"):
-            build_world(world.data)
+            build_world(world.data, database_url=world.farm.settings.database_url)

@@ -12,6 +12,7 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.orm import Session
 
 _BUSY_TIMEOUT_MS = 15_000
+_BEFORE_COMMIT = "mt5farm_before_commit"
 _AFTER_COMMIT = "mt5farm_after_commit"
 _BEGIN_OPTION = "mt5farm_begin"
 
@@ -57,12 +58,19 @@ class Database:
         with Session(self._writing, expire_on_commit=False) as session:
             with session.begin():
                 yield session
+                for last_step in session.info.pop(_BEFORE_COMMIT, []):
+                    last_step()
             callbacks: list[Callable[[], None]] = session.info.pop(_AFTER_COMMIT, [])
         for callback in callbacks:
             callback()
 
     def close(self) -> None:
         self.engine.dispose()
+
+
+def before_commit(session: Session, callback: Callable[[], None]) -> None:
+    """Run `callback` as the last step of a transaction of `Database.write`, still inside it; never when it fails."""
+    session.info.setdefault(_BEFORE_COMMIT, []).append(callback)
 
 
 def after_commit(session: Session, callback: Callable[[], None]) -> None:

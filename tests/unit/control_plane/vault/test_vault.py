@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from control_plane.errors import ConfigurationError
 from control_plane.vault.model import SealedCredentials, TenantKey
+from control_plane.vault.key_file import KeyFile
 from control_plane.vault.sealing import SealBrokenError, new_key, seal, unseal
 from control_plane.vault.service import Vault
 from tests.unit.control_plane.world import NodePlayer, Trader, World, build_world
@@ -71,7 +72,7 @@ class TestMovedRows:
             world.farm.vault.open_credentials(session, tenant, mine)
 
     def test_another_master_key_opens_nothing(self, world: World, trader: Trader, accounts: tuple[str, str]) -> None:
-        stranger = Vault(new_key(), world.clock)
+        stranger = Vault(KeyFile.create(world.data / "other.key"), world.clock)
         with world.farm.database.read() as session, pytest.raises(SealBrokenError):
             stranger.open_credentials(session, trader.user["tenant_id"], accounts[0])
 

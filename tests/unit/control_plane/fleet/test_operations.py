@@ -58,7 +58,9 @@ class TestWhoMay:
     def test_every_deed_is_written_down_with_who_and_why(self, operator: Trader, node: NodePlayer) -> None:
         operator.call("POST", f"/nodes/{node.node_id}/cordon", 200, {"reason": "new kernel"})
         shown = operator.call("POST", f"/nodes/{node.node_id}/uncordon", 200, {"reason": "kernel is in"})
-        deeds = [(each["actor"], each["action"], each["reason"]) for each in shown["deeds"] if each["action"] != "enrol"]
+        deeds = [
+            (each["actor"], each["action"], each["reason"]) for each in shown["deeds"] if each["action"] != "enrol"
+        ]
         assert sorted(deeds) == [
             ("ops@example.com", "cordon", "new kernel"),
             ("ops@example.com", "uncordon", "kernel is in"),

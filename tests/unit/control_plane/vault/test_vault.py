@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from control_plane.errors import ConfigurationError
-from control_plane.vault.model import SealedCredentials, TenantKey
 from control_plane.vault.key_file import KeyFile
+from control_plane.vault.model import SealedCredentials, TenantKey
 from control_plane.vault.sealing import SealBrokenError, new_key, seal, unseal
 from control_plane.vault.service import Vault
 from tests.unit.control_plane.world import NodePlayer, Trader, World, build_world

@@ -24,6 +24,7 @@ from control_plane.container import Farm
 from control_plane.fleet.routes import router as fleet_router
 from control_plane.http import FarmDep
 from control_plane.identity.routes import router as identity_router
+from control_plane.jobs.routes import router as jobs_router
 from control_plane.middleware import BodyLimit, BrowserSecurity, ForgeryGuard, RequestLog
 from control_plane.problems import Problem, problem_responses
 from control_plane.spa import portal_router
@@ -82,6 +83,7 @@ _API_ROUTERS = (
     bots_router,
     stream_router,
     fleet_router,
+    jobs_router,
 )
 
 

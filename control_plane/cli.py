@@ -18,6 +18,7 @@ from control_plane.errors import ConfigurationError, FarmError
 from control_plane.fleet import repository as fleet_repository
 from control_plane.fleet.commands import nodes, this_person
 from control_plane.identity.state import Role
+from control_plane.jobs.cli import jobs, work
 from control_plane.logs import configure_logs
 from control_plane.opening import Data, open_farm
 from control_plane.releases.cli import templates
@@ -27,6 +28,8 @@ app = typer.Typer(name="mt5farm", help="The control plane of a farm of MetaTrade
 broker_servers = typer.Typer(help="The directory of broker servers.", no_args_is_help=True)
 app.add_typer(broker_servers, name="broker-server")
 app.add_typer(nodes, name="nodes")
+app.add_typer(jobs, name="jobs")
+app.command("worker")(work)
 app.add_typer(vault, name="vault")
 app.add_typer(audit, name="audit")
 

@@ -47,6 +47,8 @@ class Settings(BaseSettings):
     kms_key: str = "mt5farm"
     kms_token_file: Path | None = None
     """File with the token for that service; read at every question, so that it may be renewed."""
+    redis_url: str | None = None
+    """Redis for jobs and live updates of a farm in several processes; None means that this process does both."""
     files_url: str | None = None
     """`s3://BUCKET/PREFIX` for files that several machines share; None means a folder in `data`."""
     files_endpoint: str | None = None

@@ -31,7 +31,10 @@ from control_plane.fleet.mass_loss import MassLoss
 from control_plane.fleet.operations import Operations
 from control_plane.fleet.service import Fleet
 from control_plane.identity.service import Identity
-from control_plane.jobs.service import Outbox, run_next
+from control_plane.jobs.in_process import InProcessExecutor
+from control_plane.jobs.port import Executor
+from control_plane.jobs.runner import JobRunner
+from control_plane.jobs.service import Outbox
 from control_plane.jobs.state import JobKind
 from control_plane.loops import Loop
 from control_plane.reconcile.drains import Drains
@@ -71,6 +74,8 @@ class Farm:
     clock: Clock
     database: Database
     bus: Bus
+    outbox: Outbox
+    job_runner: JobRunner
     vault: Vault
     rotation: Rotation
     authority: Authority
@@ -127,14 +132,14 @@ def build_farm(settings: Settings, *, clock: Clock | None = None, door: Terminal
     clock = clock or SystemClock()
     database = open_database(settings)
     keys = _open_keys(settings, database, clock)
-    bus = MemoryBus()
+    bus = open_bus(settings)
     used_door = door or BridgeDoor(keys.tickets, keys.authority.pem)
     identity = Identity(database, clock)
     files = open_files(settings)
     head_keeper = HeadKeeper(database, files, keys.signer.public_key)
     audit = Audit(keys.signer, clock)
     fleet = Fleet(audit, bus, clock)
-    outbox = Outbox(clock, lambda: jobs.wake())  # noqa: PLW0108 - the loop is made below, since it places terminals
+    outbox = Outbox(audit, clock, lambda: jobs.wake())  # noqa: PLW0108 - the loop is made below, since it places terminals
     trials = LoginTrials(settings, clock)
     assignments = Assignments(fleet, keys.vault, trials, outbox, bus, clock)
     operations = Operations(fleet, assignments, audit, clock)
@@ -143,7 +148,8 @@ def build_farm(settings: Settings, *, clock: Clock | None = None, door: Terminal
     leases = NodeLeases(database, fleet, mass_loss, listening, bus, clock, settings)
     relocation = Relocation(database, assignments, mass_loss, audit, listening, settings)
     placement = Placement(database, assignments)
-    jobs = Loop("jobs", 1.0, lambda: _run_jobs(database, clock, placement))
+    runner = JobRunner(database, clock, {JobKind.PLACE_TERMINAL: placement.place_terminal})
+    jobs = Loop("jobs", 1.0, _executor(settings, runner, database, clock).work)
     trade_log = TradeLog(bus, clock)
     bots = Bots(fleet, audit, bus, clock)
     market, bundles = Market(used_door), Bundles(files)
@@ -155,6 +161,8 @@ def build_farm(settings: Settings, *, clock: Clock | None = None, door: Terminal
         clock=clock,
         database=database,
         bus=bus,
+        outbox=outbox,
+        job_runner=runner,
         vault=keys.vault,
         rotation=Rotation(database, keys.vault, keys.masters),
         authority=keys.authority,
@@ -215,6 +223,22 @@ def open_database(settings: Settings) -> Database:
     return database
 
 
+def open_bus(settings: Settings) -> Bus:
+    if settings.redis_url is None:
+        return MemoryBus()
+    from control_plane.bus.redis import RedisBus
+
+    return RedisBus(settings.redis_url)
+
+
+def _executor(settings: Settings, runner: JobRunner, database: Database, clock: Clock) -> Executor:
+    if settings.redis_url is None:
+        return InProcessExecutor(runner)
+    from control_plane.jobs.celery import CeleryExecutor, celery_app
+
+    return CeleryExecutor(celery_app(settings.redis_url), database, clock)
+
+
 def open_files(settings: Settings) -> Files:
     """Raises ConfigurationError."""
     if settings.files_url is None:
@@ -260,9 +284,3 @@ def _master_keys(settings: Settings, *, needed: bool) -> MasterKeys:
 
 def _master_key_file(settings: Settings) -> Path:
     return settings.master_key_file or settings.data / _MASTER_KEY
-
-
-def _run_jobs(database: Database, clock: Clock, placement: Placement) -> None:
-    handlers = {JobKind.PLACE_TERMINAL: placement.place_terminal}
-    while run_next(database, clock, handlers):
-        pass

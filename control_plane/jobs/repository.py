@@ -69,7 +69,7 @@ def newest(session: Session, state: JobState | None, before_id: str | None, limi
 
 
 def counts(session: Session) -> dict[JobState, int]:
-    found = dict(session.execute(select(Job.state, func.count()).group_by(Job.state)).tuples().all())
+    found: dict[str, int] = dict(session.execute(select(Job.state, func.count()).group_by(Job.state)).all())
     return {state: found.get(state, 0) for state in JobState}
 
 

@@ -149,7 +149,12 @@ class TestRedis:
     def test_publishing_never_waits_for_a_redis_that_is_away(self, redis_server: RedisServer) -> None:
         redis_server.stop()
         bus = RedisBus(redis_server.url)
-        publisher = in_thread(lambda: [bus.publish(change(str(number))) for number in range(20_000)] and None)
+
+        def publish() -> None:
+            for number in range(20_000):
+                bus.publish(change(str(number)))
+
+        publisher = in_thread(publish)
         wait_until(lambda: not publisher.is_alive())
         bus.close()
 

@@ -84,3 +84,16 @@ def test_a_job_whose_worker_died_runs_again(world: World) -> None:
     world.clock.advance(seconds=61)
     assert run_next(world, ran.append)
     assert ran == ["ter_1"]
+
+
+def test_a_worker_that_took_too_long_does_not_undo_what_the_next_one_did(world: World) -> None:
+    put(world, [])
+
+    def overtaken(_: str) -> None:
+        world.clock.advance(seconds=61)
+        assert run_next(world, lambda _: None)
+        raise RuntimeError
+
+    assert run_next(world, overtaken)
+    job = only_job(world)
+    assert (job.state, job.attempts, job.last_error) == ("done", 2, "")

@@ -121,6 +121,17 @@ def _cut_off(session: Session, chance: random.Random) -> str:
     return f"cut off from {entry['seq']}"
 
 
+def _forge_one(session: Session, chance: random.Random) -> str:
+    """Change one entry and its own hash, and leave what follows as it is."""
+    entry = _entry(session, chance)
+    _set(session, entry["id"], "reason", f"forged {chance.randrange(10**9)}")
+    rows = repository.entries(session, entry["tenant_id"])
+    changed = next(row for row in rows if row["id"] == entry["id"])
+    made = link(**{name: value for name, value in changed.items() if name != "entry_hash"})
+    _set(session, entry["id"], "entry_hash", made)
+    return f"forged {entry['seq']}"
+
+
 def _forge_the_rest(session: Session, chance: random.Random) -> str:
     """Change one entry and calculate every later hash anew, as the farm would; only its signature cannot be made."""
     entry = _entry(session, chance)
@@ -194,6 +205,7 @@ _WAYS: dict[str, Callable[[Session, random.Random], str]] = {
     "swap": _swap,
     "insert": _insert,
     "cut_off": _cut_off,
+    "forge_one": _forge_one,
     "forge_the_rest": _forge_the_rest,
     "cut_out_and_forge": _cut_out_and_forge,
     "change_head": _change_head,

@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from sqlalchemy import text
 from sqlalchemy.exc import IntegrityError
 from typer.testing import CliRunner
 
 from control_plane import cli
+from control_plane.vault import repository
 from control_plane.vault.model import FarmKey, SealedCredentials, TenantKey
 from control_plane.vault.rotation import Outcome
 from control_plane.vault.sealing import SealBrokenError
+from control_plane.vault.service import credentials_place, tenant_key_place
 from tests.unit.control_plane.world import Trader, World, build_world
+
+ids, numbers = st.sampled_from(["ten_1", "ten_11", "acc_1", "acc_11"]), st.integers(1, 12)
 
 
 def ignore(_count: int) -> None:
@@ -177,6 +183,21 @@ class TestSwappedRows:
         self.steal_row(world, accounts[0], theirs)
         with world.farm.database.read() as session, pytest.raises(SealBrokenError):
             world.farm.vault.open_credentials(session, theirs, accounts[0])
+
+    def test_a_key_moved_to_another_tenant_does_not_open(self, world: World, rows: tuple[str, str]) -> None:
+        ours, theirs = rows
+        self.steal_key(world, ours, theirs)
+        with world.farm.database.read() as session:
+            (key,) = repository.tenant_keys(session, theirs)
+            with pytest.raises(SealBrokenError):
+                world.farm.vault.open_data_key(key)
+
+    @given(st.tuples(*[ids, ids, numbers, numbers]), st.tuples(*[ids, ids, numbers, numbers]))
+    def test_every_row_has_a_place_of_its_own(
+        self, one: tuple[str, str, int, int], other: tuple[str, str, int, int]
+    ) -> None:
+        assert (credentials_place(*one) == credentials_place(*other)) == (one == other)
+        assert (tenant_key_place(*one[1:3]) == tenant_key_place(*other[1:3])) == (one[1:3] == other[1:3])
 
     def test_a_key_of_another_version_does_not_open(
         self, world: World, trader: Trader, accounts: list[str], rows: tuple[str, str]

@@ -2,15 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from sqlalchemy import delete, func, select, update
 from sqlalchemy.orm import Session
 
 from control_plane.vault.model import FarmKey, LoginRefusal, SealedCredentials, TenantKey
 from control_plane.vault.state import Verdict
+
+
+@dataclass(frozen=True)
+class SealedColumn:
+    """A column whose values are sealed with data keys, in a table that also has `tenant_id` and `key_version`.
+
+    Every such column has to be given to the rotation, which deletes the keys that none of them needs.
+    """
+
+    model: Any
+    row_id: Any
+    """The column that names the row."""
+    content: str
+    """Name of the sealed column."""
+    place: Callable[[Any, int], str]
+    """What a row's value is bound to, under a data key of the given version."""
 
 
 @dataclass(frozen=True)
@@ -64,35 +81,34 @@ def sealed_row(session: Session, tenant_id: str, account_id: str) -> SealedRow |
 
 
 def sealed_with_older_key(
-    session: Session, tenant_id: str, version: int, after_account: str, limit: int
-) -> list[SealedCredentials]:
+    session: Session, column: SealedColumn, tenant_id: str, version: int, after: str, limit: int
+) -> list[Any]:
     """The next rows of a tenant whose key is older than `version`, held; those that another worker holds are left."""
+    model = column.model
     query = (
-        select(SealedCredentials)
-        .where(
-            SealedCredentials.tenant_id == tenant_id,
-            SealedCredentials.key_version < version,
-            SealedCredentials.account_id > after_account,
-        )
-        .order_by(SealedCredentials.account_id)
+        select(model)
+        .where(model.tenant_id == tenant_id, model.key_version < version, column.row_id > after)
+        .order_by(column.row_id)
         .limit(limit)
         .with_for_update(skip_locked=True)
     )
     return list(session.scalars(query))
 
 
+def tenant_key(session: Session, tenant_id: str, version: int) -> TenantKey | None:
+    return session.get(TenantKey, (tenant_id, version))
+
+
 def tenant_keys(session: Session, tenant_id: str) -> list[TenantKey]:
     return list(session.scalars(select(TenantKey).where(TenantKey.tenant_id == tenant_id).order_by(TenantKey.version)))
 
 
-def delete_unused_keys(session: Session, tenant_id: str, below: int) -> int:
-    used = (
-        select(SealedCredentials.key_version)
-        .where(SealedCredentials.tenant_id == TenantKey.tenant_id, SealedCredentials.key_version == TenantKey.version)
-        .exists()
-    )
-    statement = delete(TenantKey).where(TenantKey.tenant_id == tenant_id, TenantKey.version < below, ~used)
-    return len(session.scalars(statement.returning(TenantKey.version)).all())
+def delete_unused_keys(session: Session, columns: Sequence[SealedColumn], tenant_id: str, below: int) -> None:
+    statement = delete(TenantKey).where(TenantKey.tenant_id == tenant_id, TenantKey.version < below)
+    for column in columns:
+        of_tenant = select(column.model.key_version).where(column.model.tenant_id == tenant_id)
+        statement = statement.where(TenantKey.version.not_in(of_tenant))
+    session.execute(statement.execution_options(synchronize_session=False))
 
 
 def tenant_keys_of_other_masters(
@@ -131,8 +147,9 @@ def count_credentials(session: Session) -> int:
     return session.scalar(select(func.count()).select_from(SealedCredentials)) or 0
 
 
-def count_sealed_with_older_keys(session: Session) -> int:
-    """Credentials that are not sealed with the newest key of their tenant."""
+def count_sealed_with_older_keys(session: Session, column: SealedColumn) -> int:
+    """Values that are not sealed with the newest key of their tenant."""
+    model = column.model
     newest = (
         select(TenantKey.tenant_id, func.max(TenantKey.version).label("version"))
         .group_by(TenantKey.tenant_id)
@@ -140,9 +157,9 @@ def count_sealed_with_older_keys(session: Session) -> int:
     )
     query = (
         select(func.count())
-        .select_from(SealedCredentials)
-        .join(newest, newest.c.tenant_id == SealedCredentials.tenant_id)
-        .where(SealedCredentials.key_version < newest.c.version)
+        .select_from(model)
+        .join(newest, newest.c.tenant_id == model.tenant_id)
+        .where(model.key_version < newest.c.version)
     )
     return session.scalar(query) or 0
 

@@ -5,8 +5,9 @@ Whatever stops it, running it again goes on: which rows are left is told by the 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import structlog
 from sqlalchemy.exc import IntegrityError
@@ -16,6 +17,7 @@ from control_plane.db.engine import Database
 from control_plane.vault import repository
 from control_plane.vault.masters import MasterKeys, Wrapped
 from control_plane.vault.model import FarmKey, SealedCredentials, TenantKey
+from control_plane.vault.repository import SealedColumn
 from control_plane.vault.sealing import SealBrokenError, seal, unseal
 from control_plane.vault.service import Vault, credentials_place, farm_key_place, tenant_key_place
 
@@ -46,13 +48,23 @@ class Outcome:
 
 
 NOTHING = Outcome(0, 0)
+PASSWORDS = SealedColumn(
+    SealedCredentials,
+    SealedCredentials.account_id,
+    "sealed_password",
+    lambda row, key_version: credentials_place(row.tenant_id, row.account_id, row.version, key_version),
+)
 
 
 class Rotation:
-    def __init__(self, database: Database, vault: Vault, masters: MasterKeys) -> None:
+    def __init__(
+        self, database: Database, vault: Vault, masters: MasterKeys, others: Sequence[SealedColumn] = ()
+    ) -> None:
+        """`others` are the sealed columns besides the passwords."""
         self._database = database
         self._vault = vault
         self._masters = masters
+        self._columns = (PASSWORDS, *others)
 
     def progress(self) -> Progress:
         with self._database.read() as session:
@@ -60,7 +72,9 @@ class Rotation:
                 newest_master=self._masters.newest_id(),
                 wrapped_by_master=repository.rows_by_master(session),
                 credentials=repository.count_credentials(session),
-                sealed_with_older_keys=repository.count_sealed_with_older_keys(session),
+                sealed_with_older_keys=sum(
+                    repository.count_sealed_with_older_keys(session, column) for column in self._columns
+                ),
             )
 
     def start_master_rotation(self) -> str:
@@ -109,17 +123,26 @@ class Rotation:
         with self._database.read() as session:
             keys = self._open_keys(session, tenant_id)
             newest = max((row.version for row in repository.tenant_keys(session, tenant_id)), default=0)
-        total, after = NOTHING, ""
-        while newest in keys:
-            with self._database.write() as session:
-                rows = repository.sealed_with_older_key(session, tenant_id, newest, after, _BATCH)
-                total += sum((self._reseal(row, keys, newest) for row in rows), NOTHING)
-            if not rows:
-                break
-            report(len(rows))
-            after = rows[-1].account_id
+        if newest not in keys:
+            return NOTHING
+        total = NOTHING
+        for column in self._columns:
+            total += self._reseal_column(column, tenant_id, keys, newest, report)
         self._delete_unused(tenant_id, newest)
         return total
+
+    def _reseal_column(
+        self, column: SealedColumn, tenant_id: str, keys: dict[int, bytes], newest: int, report: Report
+    ) -> Outcome:
+        total, after = NOTHING, ""
+        while True:
+            with self._database.write() as session:
+                rows = repository.sealed_with_older_key(session, column, tenant_id, newest, after, _BATCH)
+                total += sum((_reseal(column, row, keys, newest) for row in rows), NOTHING)
+            if not rows:
+                return total
+            report(len(rows))
+            after = str(getattr(rows[-1], column.row_id.key))
 
     def _open_keys(self, session: Session, tenant_id: str) -> dict[int, bytes]:
         keys = {}
@@ -130,24 +153,10 @@ class Rotation:
                 _log.error("tenant_key_cannot_be_opened", tenant=tenant_id, version=row.version)
         return keys
 
-    def _reseal(self, row: SealedCredentials, keys: dict[int, bytes], newest: int) -> Outcome:
-        key = keys.get(row.key_version)
-        old = credentials_place(row.tenant_id, row.account_id, row.version, row.key_version)
-        try:
-            plain = None if key is None else unseal(key, row.sealed_password, old)
-        except SealBrokenError:
-            plain = None
-        if plain is None:
-            _log.error("credentials_cannot_be_opened", account=row.account_id)
-            return Outcome(0, 1)
-        place = credentials_place(row.tenant_id, row.account_id, row.version, newest)
-        row.key_version, row.sealed_password = newest, seal(keys[newest], plain, place)
-        return Outcome(1, 0)
-
     def _delete_unused(self, tenant_id: str, newest: int) -> None:
         try:
             with self._database.write() as session:
-                repository.delete_unused_keys(session, tenant_id, newest)
+                repository.delete_unused_keys(session, self._columns, tenant_id, newest)
         except IntegrityError:
             # A writer that had read the older key before the newest was there has just used it; the next run deletes.
             _log.info("older_key_still_used", tenant=tenant_id)
@@ -168,3 +177,17 @@ class Rotation:
         wrapped = self._masters.wrap(plain, place)
         row.wrapped, row.master_id = wrapped.value, wrapped.master_id
         return Outcome(1, 0)
+
+
+def _reseal(column: SealedColumn, row: Any, keys: dict[int, bytes], newest: int) -> Outcome:
+    key = keys.get(row.key_version)
+    try:
+        plain = None if key is None else unseal(key, getattr(row, column.content), column.place(row, row.key_version))
+    except SealBrokenError:
+        plain = None
+    if plain is None:
+        _log.error("sealed_value_cannot_be_opened", table=row.__tablename__, row=getattr(row, column.row_id.key))
+        return Outcome(0, 1)
+    setattr(row, column.content, seal(keys[newest], plain, column.place(row, newest)))
+    row.key_version = newest
+    return Outcome(1, 0)

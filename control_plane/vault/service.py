@@ -22,6 +22,14 @@ class OpenCredentials:
     version: int
 
 
+@dataclass(frozen=True)
+class Sealed:
+    """A sealed value and the version of the tenant's key that opens it."""
+
+    key_version: int
+    content: bytes
+
+
 class Vault:
     """Everything it writes is sealed. Its methods raise UnavailableError while a key management service is away."""
 
@@ -54,6 +62,21 @@ class Vault:
 
     def erase_credentials(self, session: Session, tenant_id: str, account_id: str) -> None:
         repository.delete_credentials(session, tenant_id, account_id)
+
+    def seal_for_tenant(self, session: Session, tenant_id: str, place: str, plain: bytes) -> Sealed:
+        """Seal a small secret of a tenant. `place` names the one row and column that may hold the result.
+
+        Its column has to be among those that a rotation seals anew (`rotation.SealedColumn`).
+        """
+        key_version, key = self._sealing_key(session, tenant_id)
+        return Sealed(key_version, seal(key, plain, tenant_place(tenant_id, place, key_version)))
+
+    def unseal_for_tenant(self, session: Session, tenant_id: str, place: str, sealed: Sealed) -> bytes:
+        """Raises SealBrokenError when it is not what was sealed for this place."""
+        wrapped = repository.tenant_key(session, tenant_id, sealed.key_version)
+        if wrapped is None:
+            raise SealBrokenError("the tenant has no such key")
+        return unseal(self.open_data_key(wrapped), sealed.content, tenant_place(tenant_id, place, sealed.key_version))
 
     def put_farm_key(self, session: Session, name: str, private: bytes, public: str) -> None:
         wrapped = self._masters.wrap(private, farm_key_place(name, public))
@@ -109,3 +132,7 @@ def tenant_key_place(tenant_id: str, version: int) -> str:
 
 def credentials_place(tenant_id: str, account_id: str, version: int, key_version: int) -> str:
     return f"mt5farm/vault/1|{tenant_id}|{account_id}|password|{version}|{key_version}"
+
+
+def tenant_place(tenant_id: str, place: str, key_version: int) -> str:
+    return f"mt5farm/tenant/1|{tenant_id}|{place}|{key_version}"

@@ -12,7 +12,7 @@ from control_plane.errors import ConfigurationError
 from control_plane.vault.key_file import KeyFile
 from control_plane.vault.model import SealedCredentials, TenantKey
 from control_plane.vault.sealing import SealBrokenError, new_key, seal, unseal
-from control_plane.vault.service import Vault
+from control_plane.vault.service import Sealed, Vault
 from tests.unit.control_plane.world import NodePlayer, Trader, World, build_world
 
 SECRET = "broker-secret"
@@ -113,3 +113,13 @@ class TestMasterKey:
         self.key_file(world).write_bytes(self.key_file(other).read_bytes())
         with pytest.raises(ConfigurationError, match="not the master key"):
             build_world(world.data)
+
+
+def test_a_small_secret_of_a_tenant_opens_in_its_place_only(world: World, trader: Trader) -> None:
+    tenant = trader.user["tenant_id"]
+    with world.farm.database.write() as session:
+        sealed = world.farm.vault.seal_for_tenant(session, tenant, "totp|otp_1", b"small secret")
+        assert world.farm.vault.unseal_for_tenant(session, tenant, "totp|otp_1", sealed) == b"small secret"
+        for place, value in (("totp|otp_2", sealed), ("totp|otp_1", Sealed(9, sealed.content))):
+            with pytest.raises(SealBrokenError):
+                world.farm.vault.unseal_for_tenant(session, tenant, place, value)

@@ -7,6 +7,7 @@ the untouched trail was found whole, before and after.
 from __future__ import annotations
 
 import argparse
+import logging
 import sys
 import tempfile
 import time
@@ -14,6 +15,7 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
+import structlog
 from sqlalchemy.orm import Session
 
 from control_plane.audit.heads import HeadKeeper
@@ -44,6 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--times", type=int, default=10_000)
     parser.add_argument("--database-url", help="an empty Postgres database; SQLite otherwise")
     chosen = parser.parse_args(arguments)
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING))
     with tempfile.TemporaryDirectory(prefix="m5audit") as folder:
         return _run(Path(folder), chosen.times, chosen.database_url)
 

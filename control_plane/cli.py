@@ -125,6 +125,7 @@ app.add_typer(templates, name="template")
 def main() -> None:
     """Entry point of the console command. Exits with 2 and one sentence when the farm cannot start as configured."""
     _register_demo()
+    configure_logs(sys.stderr)  # what a command prints on stdout is for programs to read
     try:
         with coming_from("command line"):
             app()

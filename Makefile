@@ -19,7 +19,7 @@ IMAGE ?=
 IMAGE_WHERE_POSSIBLE = if docker version >/dev/null 2>&1 && command -v x86_64-w64-mingw32-gcc >/dev/null; then $(MAKE) --no-print-directory image; fi
 
 .DEFAULT_GOAL := help
-.PHONY: help setup portal demo test test-fast orders-test lint types format openapi lock wine clean conformance golden bench-replay bench-bridge bench-engine conformance-runtimes image bench-node bench-relocation simulate simulate-mutants chaos authz
+.PHONY: help setup portal demo test test-fast orders-test lint types format openapi lock wine clean conformance golden bench-replay bench-bridge bench-engine conformance-runtimes image bench-node bench-relocation rotate-keys-test audit-test simulate simulate-mutants chaos authz
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-21s %s\n", $$1, $$2}'
@@ -52,6 +52,12 @@ test-fast: setup ## Run the unit tests only
 
 orders-test: setup ## Send 50,000 orders through a faulty link (N=50000) and compare with the broker's book
 	@$(BIN)/python -m tests.orders.run --orders $(N)
+
+rotate-keys-test: setup ## Replace all keys of 100,000 credentials while others read and write them
+	@$(BIN)/python -m tests.vault.rotate $(ROTATE)
+
+audit-test: setup ## Tamper 10,000 times with the trail of deeds, and count how often that is found
+	@$(BIN)/python -m tests.audit.run $(AUDIT)
 
 simulate: setup ## Play SEEDS=2000 farms through storms of faults in virtual time, or one with its trace: SEED=17
 	@$(BIN)/python -m tests.simulation.run $(if $(SEED),--seed $(SEED),--seeds $(SEEDS))

@@ -30,6 +30,7 @@ from control_plane.identity.routes import me_router
 from control_plane.identity.routes import router as identity_router
 from control_plane.identity.second_factor_routes import router as second_factor_router
 from control_plane.identity.session_routes import router as session_router
+from control_plane.jobs.routes import router as jobs_router
 from control_plane.members.routes import router as members_router
 from control_plane.middleware import BodyLimit, BrowserSecurity, ForgeryGuard, RequestLog
 from control_plane.notifications.routes import router as recorded_mail_router
@@ -105,6 +106,7 @@ _API_ROUTERS = (
     stream_router,
     fleet_router,
     members_router,
+    jobs_router,
 )
 
 

@@ -10,6 +10,8 @@ from typing import Annotated
 import typer
 from pydantic import ValidationError
 
+from control_plane.audit.cli import audit
+from control_plane.audit.origin import coming_from
 from control_plane.audit.service import Deed
 from control_plane.brokers.service import add_server
 from control_plane.config import Settings
@@ -19,15 +21,21 @@ from control_plane.fleet import repository as fleet_repository
 from control_plane.fleet.commands import nodes, this_person
 from control_plane.identity.cli import users
 from control_plane.identity.state import Role
+from control_plane.jobs.cli import jobs, work
 from control_plane.logs import configure_logs
 from control_plane.opening import Data, open_farm
 from control_plane.releases.cli import templates
+from control_plane.vault.cli import vault
 
 app = typer.Typer(name="mt5farm", help="The control plane of a farm of MetaTrader 5 terminals.", no_args_is_help=True)
 broker_servers = typer.Typer(help="The directory of broker servers.", no_args_is_help=True)
 app.add_typer(broker_servers, name="broker-server")
 app.add_typer(nodes, name="nodes")
 app.add_typer(users, name="users")
+app.add_typer(jobs, name="jobs")
+app.command("worker")(work)
+app.add_typer(vault, name="vault")
+app.add_typer(audit, name="audit")
 
 
 @app.command()
@@ -66,7 +74,9 @@ def enroll_token(
     """Print a one-time token that lets one node enrol within 15 minutes, as JSON for `mt5farm-agent enroll`."""
     farm = open_farm(data)
     with farm.database.write_as_system() as session:
-        token = farm.fleet.issue_token(session, farm.identity.bootstrap(session).id, name)
+        tenant = farm.identity.bootstrap(session)
+        token = farm.fleet.issue_token(session, tenant.id, name)
+        farm.audit.record(session, tenant.id, Deed(this_person(), "invite_node", name[:40], ""))
     farm.stop()
     print(json.dumps({"token": token, "url": url or farm.settings.agent_url, "ca_pem": farm.authority.pem}))
 
@@ -82,6 +92,9 @@ def add_broker_server(
     farm = open_farm(data)
     with farm.database.write_as_system() as session:
         add_server(session, farm.clock, name, company, simulated_address)
+        facts = {"company": company, "simulated_address": simulated_address}
+        deed = Deed(this_person(), "set_broker_server", name[:40], "", after=facts)
+        farm.audit.record(session, farm.identity.bootstrap(session).id, deed)
         # Terminals of this server may have to log in elsewhere, so every node looks again.
         fleet_repository.raise_all_generations(session)
     farm.stop()
@@ -97,7 +110,8 @@ def set_role(
     farm = open_farm(data)
     with farm.database.write_as_system() as session:
         user = farm.identity.set_role(session, email, role)
-        farm.audit.record(session, user.tenant_id, Deed(this_person(), "set_role", user.id, role))
+        deed = Deed(this_person(), "set_role", user.id, role, after={"role": role})
+        farm.audit.record(session, user.tenant_id, deed)
     farm.stop()
 
 
@@ -124,8 +138,10 @@ app.add_typer(templates, name="template")
 def main() -> None:
     """Entry point of the console command. Exits with 2 and one sentence when the farm cannot start as configured."""
     _register_demo()
+    configure_logs(sys.stderr)  # what a command prints on stdout is for programs to read
     try:
-        app()
+        with coming_from("command line"):
+            app()
     except ConfigurationError as error:
         print(f"mt5farm: {error}", file=sys.stderr)
         sys.exit(2)

@@ -62,6 +62,23 @@ class Settings(BaseSettings):
     """Silence after which a node counts as lost."""
     fence_seconds: float = Field(default=240.0, gt=0)
     """How long a terminal that fences itself may live on after its node's last answered sync. Below `lost_after`."""
+    refused_logins_of_server: int = Field(default=10, ge=1)
+    """How many wrong passwords the farm shows one broker server within an hour before it holds back untried ones."""
+    refused_logins_of_account: int = Field(default=3, ge=1)
+    """How many wrong passwords for one account are taken within an hour."""
+    master_key_file: Path | None = None
+    """File of the master keys, for one that is mounted from elsewhere; None means `keys/master.key` in `data`."""
+    kms_url: str | None = None
+    """Address of a key management service with a transit interface, which holds the master key then."""
+    kms_key: str = "mt5farm"
+    kms_token_file: Path | None = None
+    """File with the token for that service; read at every question, so that it may be renewed."""
+    redis_url: str | None = None
+    """Redis for jobs and live updates of a farm in several processes; None means that this process does both."""
+    files_url: str | None = None
+    """`s3://BUCKET/PREFIX` for files that several machines share; None means a folder in `data`."""
+    files_endpoint: str | None = None
+    """Address of an S3 server other than Amazon's."""
     order_settle_seconds: float = Field(default=2.0, gt=0)
     """How often orders with an unknown outcome are looked at again."""
 

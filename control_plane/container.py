@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -15,7 +14,9 @@ from control_plane.accounts.service import Accounts
 from control_plane.agent_api.intake import Intake
 from control_plane.agent_api.service import AgentApi
 from control_plane.assignments.service import Assignments
+from control_plane.audit.heads import HeadKeeper
 from control_plane.audit.service import Audit
+from control_plane.audit.signing import HeadSigner
 from control_plane.bots.service import Bots
 from control_plane.bus.memory import MemoryBus
 from control_plane.bus.port import Bus
@@ -24,7 +25,7 @@ from control_plane.clock import Clock, SystemClock
 from control_plane.config import Settings
 from control_plane.db.engine import Database, sqlite_url
 from control_plane.db.migrate import require_ready, upgrade, upgrade_as_owner
-from control_plane.errors import ConfigurationError
+from control_plane.errors import ConfigurationError, UnavailableError
 from control_plane.fleet.listening import Listening
 from control_plane.fleet.mass_loss import MassLoss
 from control_plane.fleet.operations import Operations
@@ -35,10 +36,13 @@ from control_plane.identity.letters import Letters
 from control_plane.identity.passwords import Passwords
 from control_plane.identity.registration import Registration
 from control_plane.identity.reset import PasswordReset
-from control_plane.identity.second_factor import SecondFactors
+from control_plane.identity.second_factor import TOTP_SECRETS, SecondFactors
 from control_plane.identity.service import Identity
 from control_plane.identity.sessions import Sessions
-from control_plane.jobs.service import Handler, Outbox, run_next
+from control_plane.jobs.in_process import InProcessExecutor
+from control_plane.jobs.port import Executor
+from control_plane.jobs.runner import JobRunner
+from control_plane.jobs.service import Outbox
 from control_plane.jobs.state import JobKind
 from control_plane.loops import Loop, LoopWatch
 from control_plane.notifications.port import Post
@@ -53,14 +57,20 @@ from control_plane.reconcile.relocation import Relocation
 from control_plane.reconcile.retention import Retention
 from control_plane.reconcile.unsettled_orders import UnsettledOrders
 from control_plane.releases.service import Releases
+from control_plane.storage.local import LocalFiles
+from control_plane.storage.port import Files
 from control_plane.stream.service import LiveUpdates
 from control_plane.terminals.bundles import Bundles
 from control_plane.trading.desk import OrderDesk
 from control_plane.trading.service import TradeLog
 from control_plane.vault import repository as vault_repository
-from control_plane.vault.master import create_master_key, load_master_key
+from control_plane.vault.key_file import KeyFile
+from control_plane.vault.masters import MasterKeys
+from control_plane.vault.rotation import Rotation
 from control_plane.vault.sealing import SealBrokenError
 from control_plane.vault.service import Vault
+from control_plane.vault.transit import TransitKeys
+from control_plane.vault.trials import LoginTrials
 
 _MASTER_KEY = "keys/master.key"
 _LOOP_STOP_SECONDS = 1.0
@@ -76,7 +86,10 @@ class Farm:
     clock: Clock
     database: Database
     bus: Bus
+    outbox: Outbox
+    job_runner: JobRunner
     vault: Vault
+    rotation: Rotation
     authority: Authority
     tickets: TicketIssuer
     door: TerminalDoor
@@ -95,6 +108,10 @@ class Farm:
     operations: Operations
     mass_loss: MassLoss
     audit: Audit
+    head_keeper: HeadKeeper
+    audit_key: str
+    """Public key under which heads of audit chains are signed."""
+    files: Files
     bots: Bots
     releases: Releases
     market: Market
@@ -125,6 +142,8 @@ class Farm:
 
 @dataclass(frozen=True)
 class _Keys:
+    signer: HeadSigner
+    masters: MasterKeys
     vault: Vault
     authority: Authority
     tickets: TicketIssuer
@@ -138,12 +157,15 @@ def build_farm(settings: Settings, *, clock: Clock | None = None, door: Terminal
     clock = clock or SystemClock()
     database = open_database(settings)
     keys = _open_keys(settings, database, clock)
-    bus = MemoryBus()
+    bus = open_bus(settings)
     used_door = door or BridgeDoor(keys.tickets, keys.authority.pem)
-    audit = Audit(clock)
+    files = open_files(settings)
+    head_keeper = HeadKeeper(database, files, keys.signer.public_key)
+    audit = Audit(keys.signer, clock)
     fleet = Fleet(audit, bus, clock)
-    outbox = Outbox(clock, lambda: jobs.wake())  # noqa: PLW0108 - the loop is made below, since it places terminals
-    assignments = Assignments(fleet, keys.vault, outbox, bus, clock)
+    outbox = Outbox(audit, clock, lambda: jobs.wake())  # noqa: PLW0108 - the loop is made below, since it places terminals
+    trials = LoginTrials(settings, clock)
+    assignments = Assignments(fleet, keys.vault, trials, outbox, bus, clock)
     people = _build_people(settings, database, keys.vault, outbox, audit, clock)
     operations = Operations(fleet, assignments, audit, clock)
     lease = timedelta(seconds=settings.lease_seconds)
@@ -152,10 +174,11 @@ def build_farm(settings: Settings, *, clock: Clock | None = None, door: Terminal
     relocation = Relocation(database, assignments, mass_loss, audit, listening, settings)
     placement = Placement(database, assignments)
     handlers = {JobKind.PLACE_TERMINAL: placement.place_terminal, JobKind.SEND_MAIL: people.mails.deliver}
-    jobs = Loop("jobs", 1.0, lambda: _run_jobs(database, clock, handlers))
+    runner = JobRunner(database, clock, handlers)
+    jobs = Loop("jobs", 1.0, _executor(settings, runner, database, clock).work)
     trade_log = TradeLog(bus, clock)
-    bots = Bots(fleet, bus, clock)
-    market, bundles = Market(used_door), Bundles(settings.data / "bundles")
+    bots = Bots(fleet, audit, bus, clock)
+    market, bundles = Market(used_door), Bundles(files)
     settlement = UnsettledOrders(database, used_door, trade_log, clock)
     loops = (
         jobs,
@@ -167,6 +190,7 @@ def build_farm(settings: Settings, *, clock: Clock | None = None, door: Terminal
         # It asks many terminals in turn, and those that cannot be reached answer slowly.
         Loop("unsettled-orders", settings.order_settle_seconds, settlement.run_once, patience_seconds=600.0),
         Loop("retention", 600.0, Retention(database, bundles, clock).run_once),
+        Loop("audit-heads", 60.0, head_keeper.run_once),
         Loop("idle-sessions", 20.0, used_door.close_idle),
     )
     with database.write_as_system() as session:
@@ -176,7 +200,10 @@ def build_farm(settings: Settings, *, clock: Clock | None = None, door: Terminal
         clock=clock,
         database=database,
         bus=bus,
+        outbox=outbox,
+        job_runner=runner,
         vault=keys.vault,
+        rotation=Rotation(database, keys.vault, keys.masters, (TOTP_SECRETS,)),
         authority=keys.authority,
         tickets=keys.tickets,
         door=used_door,
@@ -189,26 +216,30 @@ def build_farm(settings: Settings, *, clock: Clock | None = None, door: Terminal
         mails=people.mails,
         recorded_post=people.recorded_post,
         fleet=fleet,
-        accounts=Accounts(keys.vault, fleet, assignments, outbox, bus, clock),
+        accounts=Accounts(keys.vault, trials, fleet, assignments, outbox, audit, bus, clock),
         assignments=assignments,
         operations=operations,
         mass_loss=mass_loss,
         audit=audit,
+        head_keeper=head_keeper,
+        audit_key=keys.signer.public_key,
+        files=files,
         bots=bots,
         releases=Releases(fleet, settings.data, clock),
         market=market,
-        desk=OrderDesk(database, used_door, market, trade_log, clock),
+        desk=OrderDesk(database, used_door, market, trade_log, audit, clock),
         live=LiveUpdates(database, bus, clock),
         bundles=bundles,
         agent_api=AgentApi(
             settings,
             database,
             fleet,
-            Intake(fleet, assignments, bots, trade_log, bus, clock),
+            Intake(fleet, assignments, trials, bots, trade_log, bus, clock),
             keys.vault,
             keys.authority,
             keys.tickets,
             bundles,
+            audit,
             bus,
             clock,
         ),
@@ -287,30 +318,64 @@ def open_database(settings: Settings) -> Database:
     return database
 
 
+def open_bus(settings: Settings) -> Bus:
+    if settings.redis_url is None:
+        return MemoryBus()
+    from control_plane.bus.redis import RedisBus
+
+    return RedisBus(settings.redis_url)
+
+
+def _executor(settings: Settings, runner: JobRunner, database: Database, clock: Clock) -> Executor:
+    if settings.redis_url is None:
+        return InProcessExecutor(runner)
+    from control_plane.jobs.celery import CeleryExecutor, celery_app
+
+    return CeleryExecutor(celery_app(settings.redis_url), database, clock)
+
+
+def open_files(settings: Settings) -> Files:
+    """Raises ConfigurationError."""
+    if settings.files_url is None:
+        return LocalFiles(settings.data / "files")
+    from control_plane.storage.bucket import BucketFiles
+
+    return BucketFiles.open(settings.files_url, settings.files_endpoint)
+
+
 def _open_keys(settings: Settings, database: Database, clock: Clock) -> _Keys:
     with database.write_as_system() as session:
-        vault = Vault(_master_key(settings.data / _MASTER_KEY, vault_repository.has_farm_keys(session)), clock)
+        masters = _master_keys(settings, needed=vault_repository.has_farm_keys(session))
+        vault = Vault(masters, clock)
         try:
             authority = Authority.load_or_create(session, vault, clock)
             tickets = TicketIssuer.load_or_create(session, vault, clock)
+            signer = HeadSigner.load_or_create(session, vault)
         except SealBrokenError as error:
+            source = settings.kms_url or _master_key_file(settings)
             raise ConfigurationError(
-                f"{settings.data / _MASTER_KEY} is not the master key of this database; restore the right one"
+                f"{source} is not the master key of this database; restore the right one"
             ) from error
-    return _Keys(vault, authority, tickets)
+        except UnavailableError as error:
+            raise ConfigurationError(error.detail) from error
+    return _Keys(signer, masters, vault, authority, tickets)
 
 
-def _master_key(path: Path, needed: bool) -> bytes:
+def _master_keys(settings: Settings, *, needed: bool) -> MasterKeys:
+    if settings.kms_url is not None:
+        if settings.kms_token_file is None:
+            raise ConfigurationError("a key management service needs a token: set MT5FARM_KMS_TOKEN_FILE")
+        return TransitKeys(settings.kms_url, settings.kms_key, settings.kms_token_file)
+    path = _master_key_file(settings)
     try:
-        return load_master_key(path)
+        return KeyFile(path)
     except FileNotFoundError as error:
-        if needed:
+        if needed or settings.master_key_file is not None:
             raise ConfigurationError(
                 f"the master key {path} is missing; without it no stored credential can be opened, so restore it"
             ) from error
-        return create_master_key(path)
+        return KeyFile.create(path)
 
 
-def _run_jobs(database: Database, clock: Clock, handlers: Mapping[JobKind, Handler]) -> None:
-    while run_next(database, clock, handlers):
-        pass
+def _master_key_file(settings: Settings) -> Path:
+    return settings.master_key_file or settings.data / _MASTER_KEY

@@ -11,6 +11,7 @@ import structlog
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from control_plane.audit.origin import coming_from
 from control_plane.errors import BadRequestError, FarmError, ForbiddenError, UnsupportedMediaError
 from control_plane.ids import new_id
 from control_plane.problems import problem_response
@@ -55,7 +56,9 @@ class RequestLog:
                 MutableHeaders(scope=message)["X-Request-Id"] = request_id
             await send(message)
 
-        with structlog.contextvars.bound_contextvars(request_id=request_id):
+        client = scope.get("client")
+        origin = f"{client[0] if client else 'unknown'} {request_id}"
+        with structlog.contextvars.bound_contextvars(request_id=request_id), coming_from(origin):
             try:
                 await self._app(scope, receive, send_with_id)
             finally:

@@ -10,6 +10,7 @@ from control_plane.access.port import Target
 from control_plane.access.schemas import BarList, IssueTicket, SymbolList, TicketOut
 from control_plane.access.service import answering_target, assigned_target
 from control_plane.accounts.service import require_view
+from control_plane.audit.service import Deed
 from control_plane.http import FarmDep, OwnerDep
 from control_plane.identity.owner import Owner
 from control_plane.problems import problem_responses
@@ -25,6 +26,9 @@ def issue_ticket(account_id: str, wish: IssueTicket, farm: FarmDep, owner: Owner
     with farm.database.read(owner.tenant_id) as session:
         target = assigned_target(require_view(session, owner, account_id))
     issued = farm.tickets.issue(target, wish.scope, f"user:{owner.user_id}")
+    with farm.database.write(owner.tenant_id) as session:
+        facts = {"ticket": issued.ticket_id, "scope": wish.scope, "terminal": target.terminal_id}
+        farm.audit.record(session, owner.tenant_id, Deed(owner.user_id, "issue_ticket", account_id, "", after=facts))
     return TicketOut(
         ticket_id=issued.ticket_id,
         ticket=issued.text,

@@ -47,7 +47,9 @@ def get_account(account_id: str, farm: FarmDep, owner: OwnerDep) -> AccountOut:
 
 
 @router.put(
-    "/accounts/{account_id}/credentials", status_code=202, responses=problem_responses(401, 403, 404, 409, 415, 422)
+    "/accounts/{account_id}/credentials",
+    status_code=202,
+    responses=problem_responses(401, 403, 404, 409, 415, 422, 429),
 )
 def change_credentials(
     account_id: str, wish: ChangeCredentials, farm: FarmDep, owner: OwnerDep, caller: CallerDep, response: Response

@@ -21,6 +21,7 @@ from control_plane.fleet.service import Fleet
 from control_plane.terminals.service import finish_requests, observe, without_refusal
 from control_plane.terminals.state import GONE_PHASES, Hold, Intent, should_run
 from control_plane.trading.service import TradeLog
+from control_plane.vault.trials import LoginTrials
 from node_agent.protocol.messages import (
     BotLogBody,
     DealBody,
@@ -38,10 +39,18 @@ class Intake:
     """Only the present holder of an epoch tells what is; facts of the past are taken from whoever held the epoch."""
 
     def __init__(
-        self, fleet: Fleet, assignments: Assignments, bots: Bots, trade_log: TradeLog, bus: Bus, clock: Clock
+        self,
+        fleet: Fleet,
+        assignments: Assignments,
+        trials: LoginTrials,
+        bots: Bots,
+        trade_log: TradeLog,
+        bus: Bus,
+        clock: Clock,
     ) -> None:
         self._fleet = fleet
         self._assignments = assignments
+        self._trials = trials
         self._bots = bots
         self._trade_log = trade_log
         self._bus = bus
@@ -59,7 +68,9 @@ class Intake:
                 placement.assignment.lease_policy = placement.terminal.lease_policy
             seen = reported.get(placement.terminal.id)
             if seen is not None and seen.epoch == placement.assignment.epoch:
-                self._observe(session, placement, seen if knows_all else without_refusal(seen))
+                changed = self._observe(session, placement, seen if knows_all else without_refusal(seen))
+                if changed and knows_all:
+                    self._trials.observe(session, placement.account, seen)
             if knows_all and _is_gone(placement, seen):
                 self._bots.observe(session, placement.account, [])
                 self._assignments.release(session, placement)
@@ -87,7 +98,8 @@ class Intake:
             _log.warning("events_rejected", node=node.id, count=len(rejected))
         return EventAck(accepted=accepted, rejected=rejected)
 
-    def _observe(self, session: Session, placement: Placement, seen: ObservedTerminal) -> None:
+    def _observe(self, session: Session, placement: Placement, seen: ObservedTerminal) -> bool:
+        """Whether the terminal's owner would see a difference."""
         assignment, account = placement.assignment, placement.account
         if may_become(AssignmentState(assignment.state), AssignmentState.ACTIVE):
             assignment.state = AssignmentState.ACTIVE
@@ -102,6 +114,7 @@ class Intake:
         self._bots.observe(session, account, seen.bots)
         if changed:
             self._announce(session, account)
+        return changed
 
     def _announce(self, session: Session, account: Account) -> None:
         change = Change(Topic.ACCOUNT, account.id, account.user_id, account.id)

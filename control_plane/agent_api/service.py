@@ -16,6 +16,7 @@ from control_plane.agent_api.intake import Intake
 from control_plane.agent_api.snapshot import build_snapshot
 from control_plane.assignments import repository as assignments_repository
 from control_plane.assignments.relocation import LeasePolicy
+from control_plane.audit.service import Audit, Deed
 from control_plane.bus.port import Bus, Change, Topic
 from control_plane.certificates.service import Authority
 from control_plane.clock import Clock
@@ -61,6 +62,7 @@ class AgentApi:
         authority: Authority,
         tickets: TicketIssuer,
         bundles: Bundles,
+        audit: Audit,
         bus: Bus,
         clock: Clock,
     ) -> None:
@@ -72,6 +74,7 @@ class AgentApi:
         self._authority = authority
         self._tickets = tickets
         self._bundles = bundles
+        self._audit = audit
         self._bus = bus
         self._clock = clock
 
@@ -109,6 +112,8 @@ class AgentApi:
             session.add(node)
             session.flush()
             token.node_id = node_id
+            facts = {"name": node.name, "slots": node.slots, "platform": node.platform, "enrolment": token.id}
+            self._audit.record(session, node.tenant_id, Deed(f"node:{node_id}", "enrol", node_id, "", after=facts))
         _log.info("node_enrolled", node=node_id, name=node.name, slots=node.slots)
         return EnrollResponse(
             node_id=node_id,

@@ -28,15 +28,17 @@ from control_plane.terminals.model import Terminal
 from control_plane.terminals.repository import Waiting
 from control_plane.terminals.state import Intent
 from control_plane.vault.service import Vault
+from control_plane.vault.trials import LoginTrials
 
 _NEEDED = frozenset({"memory", "disk"})
 _STILL_ELSEWHERE = "Waiting: the same MT5 account still runs in another terminal."
 
 
 class Assignments:
-    def __init__(self, fleet: Fleet, vault: Vault, outbox: Outbox, bus: Bus, clock: Clock) -> None:
+    def __init__(self, fleet: Fleet, vault: Vault, trials: LoginTrials, outbox: Outbox, bus: Bus, clock: Clock) -> None:
         self._fleet = fleet
         self._vault = vault
+        self._trials = trials
         self._outbox = outbox
         self._bus = bus
         self._clock = clock
@@ -106,8 +108,10 @@ class Assignments:
     def _place(self, session: Session, waiting: Waiting, nodes: Sequence[Candidate]) -> str | None:
         """The node that it got a place on."""
         terminal, account = waiting.terminal, waiting.account
-        if terminals_repository.runs_elsewhere(session, account):
-            self._note(session, waiting, _STILL_ELSEWHERE)
+        objection = _STILL_ELSEWHERE if terminals_repository.runs_elsewhere(session, account) else ""
+        objection = objection or self._trials.objection(session, account)
+        if objection:
+            self._note(session, waiting, objection)
             return None
         answer = place(demand_of(terminal, waiting.server), nodes)
         if isinstance(answer, Unplaced):

@@ -19,6 +19,7 @@ from control_plane.errors import UnavailableError
 
 _BUSY_SECONDS = 15.0
 _WORTH_TELLING_SECONDS = 5.0
+_BEFORE_COMMIT = "mt5farm_before_commit"
 _AFTER_COMMIT = "mt5farm_after_commit"
 _BEGIN_OPTION = "mt5farm_begin"
 _log = structlog.get_logger(__name__)
@@ -90,6 +91,8 @@ class Database:
         with self._turn(), ScopedSession(self._writing, tenant_id) as session:
             with session.begin():
                 yield session
+                for last_step in session.info.pop(_BEFORE_COMMIT, []):
+                    last_step()
             callbacks: list[Callable[[], None]] = session.info.pop(_AFTER_COMMIT, [])
         for callback in callbacks:
             callback()
@@ -115,6 +118,11 @@ class Database:
 
     def close(self) -> None:
         self.engine.dispose()
+
+
+def before_commit(session: Session, callback: Callable[[], None]) -> None:
+    """Run `callback` as the last step of a transaction of `Database.write`, still inside it; never when it fails."""
+    session.info.setdefault(_BEFORE_COMMIT, []).append(callback)
 
 
 def after_commit(session: Session, callback: Callable[[], None]) -> None:

@@ -163,7 +163,7 @@ def request_of_terminal(
     kind: Annotated[RequestKind, typer.Argument(help="What the node should do once.")],
     reason: Reason,
 ) -> None:
-    """Have the node restart a terminal, or collect its logs (into the folder `bundles` of the control plane)."""
+    """Have the node restart a terminal, or collect its logs (into the folder `files/bundles` of the control plane)."""
     _do(
         data,
         node,

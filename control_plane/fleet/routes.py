@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 
 from fastapi import APIRouter
-from fastapi.responses import FileResponse
+from fastapi.responses import Response
 
 from control_plane.errors import NotFoundError
 from control_plane.fleet import repository
@@ -150,17 +150,18 @@ def request_of_terminal(
 @router.get(
     "/{node_id}/terminals/{terminal_id}/logs",
     responses=problem_responses(401, 403, 404) | {200: {"content": {"application/gzip": {}}}},
-    response_class=FileResponse,
+    response_class=Response,
 )
-def get_logs(node_id: str, terminal_id: str, farm: FarmDep, _operator: OperatorDep) -> FileResponse:
+def get_logs(node_id: str, terminal_id: str, farm: FarmDep, _operator: OperatorDep) -> Response:
     """The newest logs that the node has handed over, as tar.gz. They are kept for 14 days."""
     with farm.database.read_as_system() as session:
         require_placement(session, node_id, terminal_id)
         asked = terminals_repository.newest_requests(session, terminal_id, RequestKind.COLLECT_LOGS, _BUNDLES_TRIED)
     for each in asked:
-        path = farm.bundles.path(each.id)
-        if path.is_file():
-            return FileResponse(path, media_type="application/gzip", filename=f"{terminal_id}-{each.id}.tar.gz")
+        content = farm.bundles.get(each.id)
+        if content is not None:
+            told = {"Content-Disposition": f'attachment; filename="{terminal_id}-{each.id}.tar.gz"'}
+            return Response(content, media_type="application/gzip", headers=told)
     raise NotFoundError("No logs of this terminal have been handed over.", code="no_logs")
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from sqlalchemy import delete, func, select, update
+from sqlalchemy import ColumnElement, delete, func, select, update
 from sqlalchemy.orm import Session
 
 from control_plane.identity.model import RecoveryCode, TotpDevice
@@ -15,14 +15,14 @@ def confirmed_totp(session: Session, user_id: str) -> TotpDevice | None:
     return session.scalars(query).one_or_none()
 
 
-def unconfirmed_totp(session: Session, user_id: str) -> TotpDevice | None:
-    query = select(TotpDevice).where(TotpDevice.user_id == user_id, TotpDevice.confirmed_at.is_(None))
-    return session.scalars(query).one_or_none()
+def held_totp(session: Session, user_id: str, *, confirmed: bool) -> TotpDevice | None:
+    """Held until the transaction ends: a rotation may want to seal its secret anew and to delete the older key."""
+    query = select(TotpDevice).where(TotpDevice.user_id == user_id, _is_confirmed(confirmed))
+    return session.scalars(query.with_for_update().execution_options(populate_existing=True)).one_or_none()
 
 
 def delete_totp(session: Session, user_id: str, *, confirmed: bool) -> None:
-    is_confirmed = TotpDevice.confirmed_at.is_not(None) if confirmed else TotpDevice.confirmed_at.is_(None)
-    session.execute(delete(TotpDevice).where(TotpDevice.user_id == user_id, is_confirmed))
+    session.execute(delete(TotpDevice).where(TotpDevice.user_id == user_id, _is_confirmed(confirmed)))
 
 
 def use_step(session: Session, device_id: str, step: int) -> bool:
@@ -48,3 +48,7 @@ def unused_recovery_codes(session: Session, user_id: str) -> int:
 
 def delete_recovery_codes(session: Session, user_id: str) -> None:
     session.execute(delete(RecoveryCode).where(RecoveryCode.user_id == user_id))
+
+
+def _is_confirmed(confirmed: bool) -> ColumnElement[bool]:
+    return TotpDevice.confirmed_at.is_not(None) if confirmed else TotpDevice.confirmed_at.is_(None)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from sqlalchemy import JSON, BigInteger, ForeignKey, Index, LargeBinary, String
+from sqlalchemy import JSON, BigInteger, ForeignKey, ForeignKeyConstraint, Index, LargeBinary, String
 from sqlalchemy.orm import Mapped, mapped_column
 
 from control_plane.db.base import Base, TenantRow
@@ -75,6 +75,11 @@ class TotpDevice(TenantRow, Base):
     """An authenticator app. Its secret is sealed for this row; an unconfirmed one proves nothing."""
 
     __tablename__ = "totp_devices"
+    __table_args__ = (
+        # A data key is not deleted while a secret is sealed with it.
+        ForeignKeyConstraint(["tenant_id", "key_version"], ["tenant_keys.tenant_id", "tenant_keys.version"]),
+        Index(None, "tenant_id", "key_version"),
+    )
 
     id: Mapped[str] = mapped_column(String(40), primary_key=True)
     user_id: Mapped[str] = mapped_column(ForeignKey("users.id"), index=True)

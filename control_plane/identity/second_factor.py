@@ -13,7 +13,8 @@ from control_plane.identity.model import RecoveryCode, TotpDevice, User
 from control_plane.identity.sessions import Caller
 from control_plane.identity.state import PROOF_LASTS, needs_second_factor
 from control_plane.ids import new_id
-from control_plane.vault.service import Sealed, Vault
+from control_plane.vault.repository import SealedColumn
+from control_plane.vault.service import Sealed, Vault, tenant_place
 
 
 @dataclass(frozen=True)
@@ -56,7 +57,7 @@ class SecondFactors:
     def confirm(self, session: Session, user: User, code: str) -> list[str] | None:
         """The recovery codes, to be shown once; None when the code is wrong. Raises ConflictError without a `begin`."""
         repository.held_user(session, user.id)
-        device = factor_rows.unconfirmed_totp(session, user.id)
+        device = factor_rows.held_totp(session, user.id, confirmed=False)
         if device is None:
             raise ConflictError("Start with a new picture for your authenticator app.", code="no_enrolment")
         if not self._matches(session, device, code):
@@ -68,7 +69,7 @@ class SecondFactors:
 
     def check(self, session: Session, user_id: str, code: str) -> bool:
         """Whether a code of the app, or a recovery code, is right. Each is right once."""
-        device = factor_rows.confirmed_totp(session, user_id)
+        device = factor_rows.held_totp(session, user_id, confirmed=True)
         if device is None:
             return False
         given = code.strip()
@@ -142,3 +143,12 @@ def _step_up() -> ForbiddenError:
 
 def _place(device_id: str) -> str:
     return f"totp_devices.sealed_secret|{device_id}"
+
+
+TOTP_SECRETS = SealedColumn(
+    TotpDevice,
+    TotpDevice.id,
+    "sealed_secret",
+    lambda row, key_version: tenant_place(row.tenant_id, _place(row.id), key_version),
+)
+"""For the rotation of data keys."""

@@ -34,7 +34,8 @@ def set_role(session: Session, audit: Audit, by: User, user_id: str, role: Role,
     if user.id == by.id or not may_change_role(Role(by.role), Role(user.role), role):
         raise ForbiddenError("You cannot give this role to this person.", code="role_required")
     before, user.role = user.role, role
-    audit.record(session, user.tenant_id, Deed(by.email, "set_role", user.id, f"{before} to {role}: {reason}"))
+    deed = Deed(by.email, "set_role", user.id, reason, before={"role": before}, after={"role": role})
+    audit.record(session, user.tenant_id, deed)
     return user
 
 

@@ -15,7 +15,9 @@ from control_plane.identity.state import LONGEST_MEMORY
 from control_plane.jobs import repository as jobs_repository
 from control_plane.notifications import repository as mail_repository
 from control_plane.terminals.bundles import Bundles
+from control_plane.vault import repository as vault_repository
 
+_REFUSALS_KEPT = timedelta(days=1)
 _JOBS_KEPT = timedelta(days=7)
 _BUNDLES_KEPT = timedelta(days=14)
 _BOT_LOG_KEPT = timedelta(days=30)
@@ -37,4 +39,5 @@ class Retention:
             mail_repository.delete_expired(session, now)
             jobs_repository.delete_done(session, now - _JOBS_KEPT)
             bots_repository.delete_old_log_lines(session, now - _BOT_LOG_KEPT)
+            vault_repository.delete_old_refusals(session, now - _REFUSALS_KEPT)
         self._bundles.delete_older(now - _BUNDLES_KEPT)

@@ -17,6 +17,7 @@ from control_plane.access.port import LinkLostError, RefusedError, Target, Termi
 from control_plane.access.service import answering_target, not_ready, refusal_error
 from control_plane.accounts import repository as accounts_repository
 from control_plane.accounts.service import require_account
+from control_plane.audit.service import Audit, Deed
 from control_plane.clock import Clock
 from control_plane.db.engine import Database
 from control_plane.errors import ConflictError, NotFoundError
@@ -63,11 +64,14 @@ class _Prepared:
 
 
 class OrderDesk:
-    def __init__(self, database: Database, door: TerminalDoor, market: Market, log: TradeLog, clock: Clock) -> None:
+    def __init__(
+        self, database: Database, door: TerminalDoor, market: Market, log: TradeLog, audit: Audit, clock: Clock
+    ) -> None:
         self._database = database
         self._door = door
         self._market = market
         self._log = log
+        self._audit = audit
         self._clock = clock
 
     def place(self, owner: Owner, account_id: str, key: str, wish: PlaceOrder) -> Order:
@@ -213,6 +217,10 @@ class OrderDesk:
             )
             session.add(order)
             session.flush()
+            facts = {"symbol": order.symbol, "side": order.side, "volume": order.volume, "account": order.account_id}
+            self._audit.record(
+                session, owner.tenant_id, Deed(owner.user_id, f"order_{order.kind}", order_id, "", after=facts)
+            )
             session.add(
                 IdempotencyKey(
                     user_id=owner.user_id,

@@ -11,17 +11,21 @@ import pytest
 from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from sqlalchemy import inspect
+from sqlalchemy import inspect, text
 from sqlalchemy.exc import DBAPIError
 
+from control_plane.audit.service import Deed
+from control_plane.audit.verification import Verdict, verify_database
 from control_plane.container import Farm
 from control_plane.db.engine import Database
 from control_plane.db.migrate import migration_config
 from control_plane.db.tables import METADATA
 from control_plane.errors import FarmError
 from control_plane.fleet import repository
+from control_plane.identity.model import Tenant
 from control_plane.identity.sessions import Browser
 from node_agent.protocol.messages import DesiredTerminal
+from tests.postgres import APPLICATION, OWNER
 from tests.unit.control_plane.world import PASSWORD, NodePlayer, Trader, World, build_world, report
 
 ROUNDS = 6
@@ -91,6 +95,55 @@ def test_migrations_make_the_tables_of_the_models_and_take_them_away(empty_postg
     command.downgrade(migration_config(database), "base")
     assert inspect(database.engine).get_table_names() == ["alembic_version"]
     database.close()
+
+
+def test_deeds_of_two_control_planes_form_one_chain(world: World, second: World, postgres_url: str) -> None:
+    """Also when the chain is not there yet, and when each deed touches rows that the other one holds."""
+
+    def record(each: World, tenants: list[str]) -> None:
+        for number in range(10):
+            with each.farm.database.write_as_system() as session:
+                for tenant in tenants:
+                    each.farm.audit.record(session, tenant, Deed("me", "try", str(number), ""))
+
+    with world.farm.database.write_as_system() as session:
+        for tenant in ("ten_a", "ten_b"):
+            session.add(Tenant(id=tenant, kind="broker", name=tenant, created_at=world.clock.now()))
+    at_once(
+        lambda: record(world, ["ten_a", "ten_b"]),
+        lambda: record(second, ["ten_b", "ten_a"]),
+        lambda: record(world, ["ten_b"]),
+    )
+    world.run_loops()
+    with world.farm.database.read_as_system() as session:
+        assert verify_database(session, world.farm.head_keeper.kept(), world.farm.audit_key) == Verdict(50, ())
+    for role, refusal in ((APPLICATION, "permission denied"), (OWNER, "only ever added")):
+        database = Database(postgres_url.replace(APPLICATION, role))
+        with database.write_as_system() as session, pytest.raises(DBAPIError, match=refusal):
+            session.execute(text("UPDATE audit_entries SET reason = 'x'"))
+        database.close()
+
+
+def test_keys_are_replaced_while_another_control_plane_writes(world: World, second: World) -> None:
+    traders = [world.trader(), second.trader("other@example.com")]
+    accounts = [(trader, trader.connect(5000 + number)["id"]) for number in range(8) for trader in traders]
+
+    def rotate() -> None:
+        world.farm.rotation.start_data_key_rotation()
+        world.farm.rotation.reseal(lambda _count: None)
+
+    def write() -> None:
+        for trader, account in accounts[::2]:
+            trader.call("PUT", f"/accounts/{account}/credentials", 202, {"password": "new"})
+
+    for _ in range(3):
+        at_once(rotate, write)
+    rotate()
+    with second.farm.database.read_as_system() as session:
+        tenant = traders[0].user["tenant_id"]
+        found = [second.farm.vault.open_credentials(session, tenant, account).password for _, account in accounts]
+    assert found == ["new", "broker-secret"] * 8
+    assert world.farm.rotation.progress().sealed_with_older_keys == 0
 
 
 def test_a_lost_node_is_relieved_and_comes_back(world: World) -> None:

@@ -541,8 +541,8 @@ class World:
         return self.door.terminals.setdefault(wanted.terminal_id, FakeTerminal())
 
 
-def build_world(data: Path, **settings: Any) -> World:
-    clock, door = ManualClock(), FakeDoor()
+def build_world(data: Path, clock: Any = None, **settings: Any) -> World:
+    clock, door = clock or ManualClock(), FakeDoor()
     farm = build_farm(Settings(data=data, **settings), clock=clock, door=door)
     with farm.database.write_as_system() as session:
         add_server(session, clock, SERVER, "MT5 Farm", "127.0.0.1:8083")

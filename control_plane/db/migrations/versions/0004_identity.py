@@ -54,8 +54,14 @@ def _make_proofs() -> None:
         sa.Column("last_step", sa.BigInteger(), nullable=False),
         sa.Column("confirmed_at", UtcDateTime(), nullable=True),
         sa.Column("created_at", UtcDateTime(), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["tenant_id", "key_version"],
+            ["tenant_keys.tenant_id", "tenant_keys.version"],
+            name="fk_totp_devices_tenant_id_key_version",
+        ),
     )
     op.create_index("ix_totp_devices_user_id", "totp_devices", ["user_id"])
+    op.create_index("ix_totp_devices_tenant_id_totp_devices_key_version", "totp_devices", ["tenant_id", "key_version"])
     _make_table_of_user(
         "recovery_codes",
         sa.Column("code_hash", sa.String(length=64), nullable=False),

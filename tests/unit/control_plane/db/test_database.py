@@ -63,7 +63,7 @@ def test_a_folder_that_cannot_be_used_is_named(tmp_path: Path) -> None:
 
 def test_foreign_keys_are_enforced(world: World) -> None:
     with pytest.raises(IntegrityError), world.farm.database.write_as_system() as session:
-        session.execute(text("INSERT INTO sealed_credentials VALUES ('acc_x', 'ten_x', 1, 1, x'00', '2026-01-01')"))
+        session.execute(text("INSERT INTO sealed_credentials VALUES ('acc_x', 'ten_x', 1, 1, x'00', '2026-01-01', '')"))
 
 
 def test_writers_take_turns_instead_of_losing_updates(world: World) -> None:

@@ -10,9 +10,15 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import inspect, text
 
+from control_plane.audit import repository as audit_repository
+from control_plane.audit.signing import HeadSigner
+from control_plane.audit.verification import Verdict, verify_database
+from control_plane.clock import SystemClock
 from control_plane.db.engine import Database, sqlite_url
 from control_plane.db.migrate import migration_config
 from control_plane.db.tables import METADATA
+from control_plane.vault.key_file import KeyFile
+from control_plane.vault.service import Vault
 
 NOW = "2026-03-02 09:00:00.000000"
 ROWS = (
@@ -102,3 +108,34 @@ def test_it_can_go_back_and_forth(database: Database) -> None:
     assert shape() == newest
     command.downgrade(migration_config(database), "base")
     assert set(shape()) == {"alembic_version"}
+
+
+def test_deeds_and_sealed_rows_of_an_older_farm_are_taken_over(tmp_path: Path) -> None:
+    database = Database(sqlite_url(tmp_path / "farm.sqlite3"))
+    command.upgrade(migration_config(database), "0003")
+    rows = (
+        *ROWS[:3],
+        f"INSERT INTO accounts (id, tenant_id, user_id, label, login, server, created_at)"
+        f" VALUES ('acc_1', 'ten_1', 'usr_1', 'Main', 5001, 'Demo', '{NOW}')",
+        f"INSERT INTO tenant_keys VALUES ('ten_1', 1, x'01', '{NOW}')",
+        f"INSERT INTO sealed_credentials VALUES ('acc_1', 'ten_1', 4, 1, x'02', '{NOW}')",
+        *(
+            "INSERT INTO audit_entries (id, tenant_id, at, actor, action, subject_id, reason)"
+            f" VALUES ('aud_{number}', 'ten_1', '{NOW}', 'me', 'cordon', 'nod_1', '')"
+            for number in (2, 1)
+        ),
+    )
+    with database.write_as_system() as session:
+        for statement in rows:
+            session.execute(text(statement))
+    command.upgrade(migration_config(database), "head")
+    assert one(database, "SELECT version, key_version, verdict FROM sealed_credentials") == (4, 1, "")
+    with database.write_as_system() as session:
+        vault = Vault(KeyFile.create(tmp_path / "master.key"), SystemClock())
+        signer = HeadSigner.load_or_create(session, vault)
+    with database.read_as_system() as session:
+        assert verify_database(session, (), signer.public_key) == Verdict(2, ())
+        assert [row["id"] for row in audit_repository.entries(session, "ten_1")] == ["aud_1", "aud_2"]
+    command.downgrade(migration_config(database), "0003")
+    assert one(database, "SELECT count(*) FROM audit_entries") == (2,)
+    database.close()

@@ -64,7 +64,7 @@ class TestClone:
     def test_the_lock_is_written_down(self, world: World, node: NodePlayer) -> None:
         self.test_the_first_of_two_lives_to_show_an_old_token_locks_the_identity(node)
         with world.farm.database.read_as_system() as session:
-            row = session.query(AuditEntry).one()
+            row = session.query(AuditEntry).filter_by(action="lock").one()
         assert (row.actor, row.action, row.subject_id) == ("farm", "lock", node.node_id)
 
     def test_nothing_is_placed_there(self, world: World, trader: Trader, node: NodePlayer) -> None:

@@ -49,7 +49,8 @@ def test_a_role_counts_at_once_and_is_written_down(world: World, trader: Trader)
     trader.call("GET", "/members")
     with world.farm.database.read_as_system() as session:
         (row,) = session.scalars(select(AuditEntry).where(AuditEntry.action == "set_role"))
-    assert (row.actor, row.action, row.reason) == ("owner@example.com", "set_role", f"trader to support: {WHY}")
+    assert (row.actor, row.reason) == ("owner@example.com", WHY)
+    assert (row.before, row.after) == ('{"role":"trader"}', '{"role":"support"}')
 
 
 def test_nobody_gives_themselves_a_role(world: World) -> None:

@@ -9,9 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from control_plane.errors import ConfigurationError
+from control_plane.vault.key_file import KeyFile
 from control_plane.vault.model import SealedCredentials, TenantKey
 from control_plane.vault.sealing import SealBrokenError, new_key, seal, unseal
-from control_plane.vault.service import Vault
+from control_plane.vault.service import Sealed, Vault
 from node_agent.plan import terminal_fingerprint
 from tests.unit.control_plane.world import NodePlayer, Trader, World, build_world
 
@@ -74,7 +75,7 @@ class TestMovedRows:
             world.farm.vault.open_credentials(session, tenant, mine)
 
     def test_another_master_key_opens_nothing(self, world: World, trader: Trader, accounts: tuple[str, str]) -> None:
-        stranger = Vault(new_key(), world.clock)
+        stranger = Vault(KeyFile.create(world.data / "other.key"), world.clock)
         with world.farm.database.read_as_system() as session, pytest.raises(SealBrokenError):
             stranger.open_credentials(session, trader.user["tenant_id"], accounts[0])
 
@@ -119,3 +120,13 @@ class TestMasterKey:
         self.key_file(world).write_bytes(self.key_file(other).read_bytes())
         with pytest.raises(ConfigurationError, match="not the master key"):
             build_world(world.data, database_url=world.farm.settings.database_url)
+
+
+def test_a_small_secret_of_a_tenant_opens_in_its_place_only(world: World, trader: Trader) -> None:
+    tenant = trader.user["tenant_id"]
+    with world.farm.database.write_as_system() as session:
+        sealed = world.farm.vault.seal_for_tenant(session, tenant, "totp|otp_1", b"small secret")
+        assert world.farm.vault.unseal_for_tenant(session, tenant, "totp|otp_1", sealed) == b"small secret"
+        for place, value in (("totp|otp_2", sealed), ("totp|otp_1", Sealed(9, sealed.content))):
+            with pytest.raises(SealBrokenError):
+                world.farm.vault.unseal_for_tenant(session, tenant, place, value)

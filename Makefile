@@ -10,6 +10,8 @@ PIN_IMAGE := ../../../$(BIN)/uv pip compile --quiet --python-platform x86_64-man
 N ?= 50000
 SEEDS ?= 2000
 TIMES ?= 3
+FARM ?= .mt5farm/demo/control
+TO ?= .mt5farm/backups/$(shell date -u +%Y%m%dT%H%M%SZ)
 FARM_EXTRAS := --extra simulated --extra agent --extra control --extra portal-build
 
 # IMAGE=--make-base where no image registry can be reached.
@@ -17,7 +19,7 @@ IMAGE ?=
 IMAGE_WHERE_POSSIBLE = if docker version >/dev/null 2>&1 && command -v x86_64-w64-mingw32-gcc >/dev/null; then $(MAKE) --no-print-directory image; fi
 
 .DEFAULT_GOAL := help
-.PHONY: help setup portal demo test test-fast orders-test lint types format openapi lock wine clean conformance golden bench-replay bench-bridge bench-engine conformance-runtimes image bench-node bench-relocation simulate simulate-mutants chaos
+.PHONY: help setup portal demo test test-fast orders-test lint types format openapi lock wine clean conformance golden bench-replay bench-bridge bench-engine conformance-runtimes image bench-node bench-relocation simulate simulate-mutants chaos backup restore-drill
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-21s %s\n", $$1, $$2}'
@@ -84,6 +86,12 @@ bench-node: setup ## Measure how fast a node mends itself and what its agent cos
 
 bench-relocation: setup ## Measure how long a terminal is nowhere once its node has fenced it
 	@$(BIN)/python -m tests.benchmarks.relocation $(BENCH)
+
+backup: setup ## Save the farm in FARM=folder into TO=new folder, while it runs
+	@$(BIN)/mt5farm backup --data $(FARM) --to $(TO)
+
+restore-drill: setup ## Save a farm while it is written to, restore it elsewhere, compare every row (SQLite, Postgres)
+	@$(BIN)/python -m tests.restore_drill.run $(DRILL)
 
 chaos: setup ## Kill, stop and cut off real processes, and compare the books in the end (TIMES=3)
 	@$(BIN)/python -m tests.chaos.run --times $(TIMES)

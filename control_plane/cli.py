@@ -11,6 +11,7 @@ import typer
 from pydantic import ValidationError
 
 from control_plane.audit.service import Deed
+from control_plane.backup.cli import backup, restore_farm
 from control_plane.brokers.service import add_server
 from control_plane.errors import ConfigurationError, FarmError
 from control_plane.fleet import repository as fleet_repository
@@ -24,6 +25,8 @@ app = typer.Typer(name="mt5farm", help="The control plane of a farm of MetaTrade
 broker_servers = typer.Typer(help="The directory of broker servers.", no_args_is_help=True)
 app.add_typer(broker_servers, name="broker-server")
 app.add_typer(nodes, name="nodes")
+app.command("backup")(backup)
+app.command("restore")(restore_farm)
 
 
 @app.command()

@@ -191,16 +191,20 @@ def open_database(settings: Settings) -> Database:
     return database
 
 
+def master_key_path(settings: Settings) -> Path:
+    """Beside the database, never inside, and in no backup."""
+    return settings.data / _MASTER_KEY
+
+
 def _open_keys(settings: Settings, database: Database, clock: Clock) -> _Keys:
+    path = master_key_path(settings)
     with database.write() as session:
-        vault = Vault(_master_key(settings.data / _MASTER_KEY, vault_repository.has_farm_keys(session)), clock)
+        vault = Vault(_master_key(path, vault_repository.has_farm_keys(session)), clock)
         try:
             authority = Authority.load_or_create(session, vault, clock)
             tickets = TicketIssuer.load_or_create(session, vault, clock)
         except SealBrokenError as error:
-            raise ConfigurationError(
-                f"{settings.data / _MASTER_KEY} is not the master key of this database; restore the right one"
-            ) from error
+            raise ConfigurationError(f"{path} is not the master key of this database; restore the right one") from error
     return _Keys(vault, authority, tickets)
 
 

@@ -30,6 +30,11 @@ def postgres() -> Iterator[str]:
 @pytest.fixture
 def postgres_url(postgres: str) -> str:
     """Address of an empty database."""
+    return new_database(postgres)
+
+
+def new_database(postgres: str) -> str:
+    """Address of another one."""
     name = f"farm{next(_numbers)}"
     connection = psycopg2.connect(postgres)
     connection.autocommit = True

@@ -1,4 +1,4 @@
-"""The two web applications of the control plane: portal with REST API, and agent API."""
+"""The web applications of the control plane: portal with REST API, agent API, and one for who runs them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from fastapi.openapi.utils import get_openapi
 from fastapi.responses import JSONResponse
 from fastapi.routing import APIRoute
 from pydantic import BaseModel
-from sqlalchemy import text
 
 from control_plane import problems
 from control_plane.access.routes import router as access_router
@@ -28,6 +27,8 @@ from control_plane.middleware import BodyLimit, BrowserSecurity, ForgeryGuard, R
 from control_plane.problems import Problem, problem_responses
 from control_plane.spa import portal_router
 from control_plane.stream.routes import router as stream_router
+from control_plane.telemetry.counting import RequestCount
+from control_plane.telemetry.routes import health_router, operations_router
 from control_plane.trading.routes import router as trading_router
 from node_agent.protocol.messages import BUNDLE_BYTES
 
@@ -46,7 +47,6 @@ class FarmOut(BaseModel):
 
 
 farm_router = APIRouter(tags=["farm"])
-health_router = APIRouter(include_in_schema=False)
 
 
 @farm_router.get("/farm")
@@ -56,20 +56,6 @@ def get_farm(farm: FarmDep) -> FarmOut:
         servers = brokers_repository.search(session, "", 1000)
     simulated = bool(servers) and all(each.simulated_address is not None for each in servers)
     return FarmOut(name=farm.settings.farm_name, version=VERSION, simulated=simulated)
-
-
-@health_router.get("/healthz")
-def check_health() -> dict[str, str]:
-    """The process answers."""
-    return {"status": "ok"}
-
-
-@health_router.get("/readyz")
-def check_readiness(farm: FarmDep) -> dict[str, str]:
-    """The database answers as well."""
-    with farm.database.read() as session:
-        session.execute(text("SELECT 1"))
-    return {"status": "ready"}
 
 
 _API_ROUTERS = (
@@ -96,6 +82,7 @@ def create_app(farm: Farm) -> FastAPI:
     app.add_middleware(ForgeryGuard)
     app.add_middleware(BrowserSecurity)
     app.add_middleware(RequestLog)
+    app.add_middleware(RequestCount, metrics=farm.metrics, name="portal", prefix=API)
     return app
 
 
@@ -107,6 +94,15 @@ def create_agent_app(farm: Farm) -> FastAPI:
     app.include_router(health_router)
     app.add_middleware(BodyLimit, most_bytes=_MOST_BYTES_OF_AGENTS)
     app.add_middleware(RequestLog)
+    app.add_middleware(RequestCount, metrics=farm.metrics, name="agents")
+    return app
+
+
+def create_operations_app(farm: Farm) -> FastAPI:
+    """Health with reasons, and metrics; for those who run the farm, on an address of its own."""
+    app = _application("MT5 Farm operations", openapi_url=None)
+    app.state.farm = farm
+    app.include_router(operations_router)
     return app
 
 

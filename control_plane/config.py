@@ -27,6 +27,10 @@ class Settings(BaseSettings):
     agent_bind: str | None = None
     """Address the agent API listens on; None means `agent_host`."""
     agent_port: int = Field(default=8443, ge=0, le=65535)
+    operations_host: str = "127.0.0.1"
+    """Address of /metrics and of /readyz with its reasons; not for the open network, it asks nobody who they are."""
+    operations_port: int | None = Field(default=None, ge=0, le=65535)
+    """None means that neither is served."""
     secure_cookies: bool = False
     """True when browsers reach the portal over HTTPS."""
     portal_dist: Path = _PORTAL_DIST

@@ -41,6 +41,8 @@ from control_plane.reconcile.retention import Retention
 from control_plane.reconcile.unsettled_orders import UnsettledOrders
 from control_plane.releases.service import Releases
 from control_plane.stream.service import LiveUpdates
+from control_plane.telemetry.metrics import Metrics
+from control_plane.telemetry.readiness import Readiness
 from control_plane.terminals.bundles import Bundles
 from control_plane.trading.desk import OrderDesk
 from control_plane.trading.service import TradeLog
@@ -82,6 +84,8 @@ class Farm:
     bundles: Bundles
     agent_api: AgentApi
     loops: tuple[Loop, ...]
+    readiness: Readiness
+    metrics: Metrics
 
     def start(self) -> None:
         """Start the background loops."""
@@ -130,6 +134,18 @@ def build_farm(settings: Settings, *, clock: Clock | None = None, door: Terminal
     bots = Bots(fleet, bus, clock)
     market, bundles = Market(used_door), Bundles(settings.data / "bundles")
     settlement = UnsettledOrders(database, used_door, trade_log, clock)
+    loops = (
+        jobs,
+        Loop("placement", 5.0, placement.run_once),
+        Loop("node-leases", 5.0, leases.run_once),
+        Loop("relocation", 5.0, relocation.run_once),
+        Loop("drains", 5.0, Drains(database, assignments, clock).run_once),
+        Loop("quarantine", 30.0, Quarantine(database, operations).run_once),
+        Loop("unsettled-orders", settings.order_settle_seconds, settlement.run_once),
+        Loop("retention", 600.0, Retention(database, bundles, clock).run_once),
+        Loop("idle-sessions", 20.0, used_door.close_idle),
+    )
+    readiness = Readiness(database, clock, loops)
     with database.write() as session:
         identity.bootstrap(session)
     return Farm(
@@ -166,17 +182,9 @@ def build_farm(settings: Settings, *, clock: Clock | None = None, door: Terminal
             bus,
             clock,
         ),
-        loops=(
-            jobs,
-            Loop("placement", 5.0, placement.run_once),
-            Loop("node-leases", 5.0, leases.run_once),
-            Loop("relocation", 5.0, relocation.run_once),
-            Loop("drains", 5.0, Drains(database, assignments, clock).run_once),
-            Loop("quarantine", 30.0, Quarantine(database, operations).run_once),
-            Loop("unsettled-orders", settings.order_settle_seconds, settlement.run_once),
-            Loop("retention", 600.0, Retention(database, bundles, clock).run_once),
-            Loop("idle-sessions", 20.0, used_door.close_idle),
-        ),
+        loops=loops,
+        readiness=readiness,
+        metrics=Metrics(database, clock, readiness),
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
 
 import structlog
@@ -15,13 +16,16 @@ class Loop:
 
     def __init__(self, name: str, seconds: float, step: Callable[[], None]) -> None:
         self.name = name
-        self._seconds = seconds
+        self.seconds = seconds
         self.step = step
         self._wake = threading.Event()
         self._stopping = False
         self._thread: threading.Thread | None = None
+        self.round_ended_at: float | None = None
+        """Monotonic seconds of the last round without an error; of the start before there is one, None before that."""
 
     def start(self) -> None:
+        self.round_ended_at = time.monotonic()
         self._thread = threading.Thread(target=self._run, name=self.name, daemon=True)
         self._thread.start()
 
@@ -39,7 +43,8 @@ class Loop:
             self._wake.clear()
             try:
                 self.step()
+                self.round_ended_at = time.monotonic()
             except Exception:  # noqa: BLE001 - one failed round must not end the loop; it is logged with its trace
                 _log.exception("loop_failed", loop=self.name)
             if not self._stopping:
-                self._wake.wait(self._seconds)
+                self._wake.wait(self.seconds)

@@ -1,4 +1,4 @@
-"""Runs both applications in one process until it is told to stop."""
+"""Runs the applications in one process until it is told to stop."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import signal
 import socket
 import ssl
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import structlog
@@ -17,7 +17,7 @@ import uvicorn
 from anyio import to_thread
 from fastapi import FastAPI
 
-from control_plane.app import create_agent_app, create_app
+from control_plane.app import create_agent_app, create_app, create_operations_app
 from control_plane.container import Farm
 from control_plane.errors import ConfigurationError
 
@@ -27,7 +27,7 @@ _log = structlog.get_logger(__name__)
 
 
 class _Server(uvicorn.Server):
-    """Leaves signals to `serve`, which has two servers to stop."""
+    """Leaves signals to `serve`, which has several servers to stop."""
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -37,15 +37,23 @@ class _Server(uvicorn.Server):
 def serve(farm: Farm) -> None:
     """Blocks until SIGTERM or SIGINT. Raises ConfigurationError when a port is taken."""
     settings = farm.settings
-    with (
-        _listen(settings.host, settings.port, "portal") as portal_socket,
-        _listen(settings.agent_bind or settings.agent_host, settings.agent_port, "agent API") as agent_socket,
-    ):
-        portal = _Server(_config(create_app(farm)))
-        agents = _Server(_config(create_agent_app(farm), _agent_certificate(farm)))
+    with ExitStack() as open_sockets:
+
+        def listen(host: str, port: int, purpose: str) -> socket.socket:
+            return open_sockets.enter_context(_listen(host, port, purpose))
+
+        portal_socket = listen(settings.host, settings.port, "portal")
+        agent_socket = listen(settings.agent_bind or settings.agent_host, settings.agent_port, "agent API")
+        servers = [
+            (_Server(_config(create_app(farm))), portal_socket),
+            (_Server(_config(create_agent_app(farm), _agent_certificate(farm))), agent_socket),
+        ]
+        if settings.operations_port is not None:
+            operations_socket = listen(settings.operations_host, settings.operations_port, "operations port")
+            servers.append((_Server(_config(create_operations_app(farm))), operations_socket))
         farm.start()
         try:
-            asyncio.run(_run(farm, [(portal, portal_socket), (agents, agent_socket)]))
+            asyncio.run(_run(farm, servers))
         finally:
             farm.stop()
 
@@ -63,7 +71,7 @@ async def _run(farm: Farm, servers: list[tuple[_Server, socket.socket]]) -> None
 
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop)
-    portal, agents = (sock.getsockname() for _, sock in servers)
+    portal, agents, *_ = (sock.getsockname() for _, sock in servers)
     _log.info("ready", portal=f"http://{portal[0]}:{portal[1]}", agent_api=f"https://{agents[0]}:{agents[1]}")
     await asyncio.gather(*(server.serve(sockets=[sock]) for server, sock in servers))
     _log.info("stopped")

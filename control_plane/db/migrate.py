@@ -11,6 +11,7 @@ from pathlib import Path
 import psycopg2
 from alembic import command
 from alembic.config import Config
+from alembic.script import ScriptDirectory
 from alembic.util import CommandError
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
@@ -32,6 +33,11 @@ def migration_config(database: Database) -> Config:
     config.set_main_option("script_location", str(_MIGRATIONS).replace("%", "%%"))
     config.attributes["database"] = database
     return config
+
+
+def newest_revision(database: Database) -> str:
+    """The one that this version of the farm is made for."""
+    return str(ScriptDirectory.from_config(migration_config(database)).get_current_head())
 
 
 def upgrade(database: Database, data: Path, lock_seconds: float = LOCK_SECONDS) -> None:

@@ -19,7 +19,7 @@ IMAGE ?=
 IMAGE_WHERE_POSSIBLE = if docker version >/dev/null 2>&1 && command -v x86_64-w64-mingw32-gcc >/dev/null; then $(MAKE) --no-print-directory image; fi
 
 .DEFAULT_GOAL := help
-.PHONY: help setup portal demo test test-fast orders-test lint types format openapi lock wine clean conformance golden bench-replay bench-bridge bench-engine conformance-runtimes image bench-node bench-relocation simulate simulate-mutants chaos backup restore-drill
+.PHONY: help setup portal demo test test-fast orders-test lint types format openapi lock wine clean conformance golden bench-replay bench-bridge bench-engine conformance-runtimes image bench-node bench-relocation simulate simulate-mutants chaos backup restore-drill settings
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-21s %s\n", $$1, $$2}'
@@ -115,6 +115,9 @@ format: setup ## Format the code
 openapi: setup ## Write the OpenAPI description and the portal's client from it
 	@$(BIN)/mt5farm openapi > $(PORTAL)/openapi.json
 	@$(BIN)/python $(PORTAL)/build.py generate
+
+settings: setup ## Write docs/settings.md from the settings themselves
+	@$(BIN)/mt5farm settings > docs/settings.md
 
 lock: setup ## Pin all dependencies anew
 	@cd requirements && $(PIN) --output-file installer.txt installer.in

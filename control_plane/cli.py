@@ -20,6 +20,7 @@ from control_plane.identity.state import Role
 from control_plane.logs import configure_logs
 from control_plane.opening import Data, open_farm
 from control_plane.releases.cli import templates
+from control_plane.settings_page import settings_page
 
 app = typer.Typer(name="mt5farm", help="The control plane of a farm of MetaTrader 5 terminals.", no_args_is_help=True)
 broker_servers = typer.Typer(help="The directory of broker servers.", no_args_is_help=True)
@@ -97,6 +98,12 @@ def openapi() -> None:
     from control_plane.app import openapi_document
 
     print(json.dumps(openapi_document(), indent=2, sort_keys=True))
+
+
+@app.command()
+def settings() -> None:
+    """Print the page of all settings, as Markdown."""
+    print(settings_page(), end="")
 
 
 def _register_demo() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import sys
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -20,6 +21,7 @@ from control_plane.identity.state import Role
 from control_plane.logs import configure_logs
 from control_plane.opening import Data, open_farm
 from control_plane.releases.cli import templates
+from control_plane.secrecy import keep_secret, new_secret
 from control_plane.settings_page import settings_page
 
 app = typer.Typer(name="mt5farm", help="The control plane of a farm of MetaTrader 5 terminals.", no_args_is_help=True)
@@ -46,6 +48,26 @@ def serve(
     configure_logs()
     listen = {"port": port, "host": host, "agent_port": agent_port, "agent_host": agent_host}
     serve_farm(open_farm(data, **listen, sync_seconds=sync_seconds, remember=True))
+
+
+@app.command()
+def reconcile(data: Data) -> None:
+    """Run the background loops alone, for a farm whose `serve` has MT5FARM_LOOPS=false."""
+    from control_plane.serving import reconcile as run_loops
+
+    configure_logs()
+    run_loops(open_farm(data))
+
+
+@app.command("make-secrets")
+def make_secrets(
+    into: Annotated[Path, typer.Option(help="Folder for files of mode 0600; those that are there are kept.")],
+    database_host: Annotated[str, typer.Option(help="Where the services reach Postgres.")],
+) -> None:
+    """Make the passwords that the services of docker-compose.yml share."""
+    password = keep_secret(into / "database.password", new_secret())
+    keep_secret(into / "database.url", f"postgresql://farm:{password}@{database_host}/farm")
+    keep_secret(into / "grafana.password", new_secret())
 
 
 @app.command("enroll-token")

@@ -37,6 +37,8 @@ class Settings(BaseSettings):
     """Address the agent API listens on; None means `agent_host`."""
     agent_port: int = Field(default=8443, ge=0, le=65535)
     """Port of the agent API (TLS)."""
+    loops: bool = True
+    """False where `mt5farm reconcile` runs the background loops in a process of its own."""
     operations_host: str = "127.0.0.1"
     """Address of /metrics and of /readyz with its reasons; not for the open network, it asks nobody who they are."""
     operations_port: int | None = Field(default=None, ge=0, le=65535)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import secrets
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
@@ -24,6 +26,23 @@ def read_secret(path: Path) -> str:
     if not found:
         raise ConfigurationError(f"{path} is empty")
     return found
+
+
+def new_secret() -> str:
+    return secrets.token_hex(24)
+
+
+def keep_secret(path: Path, secret: str) -> str:
+    """Writes it, unless there is one already; returns the one that is there then. Raises ConfigurationError."""
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError:
+        return read_secret(path)
+    except OSError as error:
+        raise ConfigurationError(f"{path} cannot be written: {error.strerror}") from error
+    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+        file.write(f"{secret}\n")
+    return secret
 
 
 def check_strength(secret: str, what: str) -> None:

@@ -34,47 +34,67 @@ class _Server(uvicorn.Server):
         yield
 
 
+_Servers = dict[str, tuple[_Server, socket.socket]]
+"""By the name that the log gives them."""
+
+
 def serve(farm: Farm) -> None:
     """Blocks until SIGTERM or SIGINT. Raises ConfigurationError when a port is taken."""
     settings = farm.settings
-    with ExitStack() as open_sockets:
+    with ExitStack() as sockets:
+        portal = sockets.enter_context(_listen(settings.host, settings.port, "portal"))
+        agents = sockets.enter_context(
+            _listen(settings.agent_bind or settings.agent_host, settings.agent_port, "agent API")
+        )
+        servers: _Servers = {
+            "portal": (_Server(_config(create_app(farm))), portal),
+            "agent_api": (_Server(_config(create_agent_app(farm), _agent_certificate(farm))), agents),
+        }
+        _run_with_operations(farm, servers, sockets, loops=settings.loops)
 
-        def listen(host: str, port: int, purpose: str) -> socket.socket:
-            return open_sockets.enter_context(_listen(host, port, purpose))
 
-        portal_socket = listen(settings.host, settings.port, "portal")
-        agent_socket = listen(settings.agent_bind or settings.agent_host, settings.agent_port, "agent API")
-        servers = [
-            (_Server(_config(create_app(farm))), portal_socket),
-            (_Server(_config(create_agent_app(farm), _agent_certificate(farm))), agent_socket),
-        ]
-        if settings.operations_port is not None:
-            operations_socket = listen(settings.operations_host, settings.operations_port, "operations port")
-            servers.append((_Server(_config(create_operations_app(farm))), operations_socket))
+def reconcile(farm: Farm) -> None:
+    """The background loops alone, until SIGTERM or SIGINT. Raises ConfigurationError when a port is taken."""
+    with ExitStack() as sockets:
+        _run_with_operations(farm, {}, sockets, loops=True)
+
+
+def _run_with_operations(farm: Farm, servers: _Servers, sockets: ExitStack, *, loops: bool) -> None:
+    settings = farm.settings
+    if settings.operations_port is not None:
+        listening = _listen(settings.operations_host, settings.operations_port, "operations port")
+        servers["operations"] = _Server(_config(create_operations_app(farm))), sockets.enter_context(listening)
+    if loops:
         farm.start()
-        try:
-            asyncio.run(_run(farm, servers))
-        finally:
-            farm.stop()
+    try:
+        asyncio.run(_run(farm, servers))
+    finally:
+        farm.stop()
 
 
-async def _run(farm: Farm, servers: list[tuple[_Server, socket.socket]]) -> None:
+async def _run(farm: Farm, servers: _Servers) -> None:
     loop = asyncio.get_running_loop()
     # Questions to slow terminals each hold a thread; reports of the nodes must not have to wait for them.
     to_thread.current_default_thread_limiter().total_tokens = _THREADS
+    stopping = asyncio.Event()
 
     def stop() -> None:
+        stopping.set()
         # Open streams and long polls end by themselves once the bus is closed.
         farm.bus.close()
-        for server, _ in servers:
+        for server, _ in servers.values():
             server.should_exit = True
 
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop)
-    portal, agents, *_ = (sock.getsockname() for _, sock in servers)
-    _log.info("ready", portal=f"http://{portal[0]}:{portal[1]}", agent_api=f"https://{agents[0]}:{agents[1]}")
-    await asyncio.gather(*(server.serve(sockets=[sock]) for server, sock in servers))
+    _log.info("ready", **{name: _address(sock) for name, (_, sock) in servers.items()})
+    await asyncio.gather(stopping.wait(), *(server.serve(sockets=[sock]) for server, sock in servers.values()))
     _log.info("stopped")
+
+
+def _address(sock: socket.socket) -> str:
+    host, port = sock.getsockname()[:2]
+    return f"{host}:{port}"
 
 
 def _config(app: FastAPI, certificate: tuple[Path, Path] | None = None) -> uvicorn.Config:

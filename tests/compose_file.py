@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,10 +30,11 @@ def service(name: str, places: Mapping[str, str]) -> Service:
     """As the container would be started, with each of `places` put in for what it stands for in the file."""
     described = compose()["services"][name]
 
+    whole = (re.escape(there) + (r"\b" if there[-1].isalnum() else "") for there in places)
+    pattern = re.compile("|".join(whole))
+
     def here(value: str) -> str:
-        for there, place in places.items():
-            value = value.replace(there, place)
-        return value
+        return pattern.sub(lambda found: places[found[0]], value)
 
     argv = [*described.get("entrypoint", ENTRYPOINT), *described["command"]]
     environment = {key: here(str(value)) for key, value in described.get("environment", {}).items()}

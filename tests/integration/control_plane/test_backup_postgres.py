@@ -17,7 +17,7 @@ from control_plane.clock import SystemClock
 from control_plane.config import Settings
 from control_plane.db.engine import Database
 from control_plane.errors import ConfigurationError
-from tests.integration.control_plane.conftest import new_database
+from tests.postgres_server import new_database
 from tests.restore_drill.farm import fill
 from tests.restore_drill.run import drill
 from tests.unit.control_plane.world import World, build_world

@@ -5,12 +5,15 @@ Redis has no user yet: jobs are carried out from the outbox by the reconciler, a
 
 from __future__ import annotations
 
+import json
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +28,7 @@ from tests.postgres_server import new_database, running_postgres
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(240)]
 LOGIN, PASSWORD = 700001, "a-broker-password"
+REQUEST_ID = "browser-4f1d7c20"
 
 
 class Services:
@@ -117,10 +121,33 @@ def start_all(services: Services) -> None:
     services.start("node")
 
 
+def follow(services: Services, admin: BrokerAdmin, sent: httpx.Response) -> None:
+    """One id from the browser to the broker: request, order, session at the gateway, row of the journal, deal."""
+    order_id, ticket = sent.json()["id"], sent.json()["order_ticket"]
+    assert sent.headers["X-Request-Id"] == REQUEST_ID
+    of_request = [line for line in log_lines(services.log("api")) if line.get("request_id") == REQUEST_ID]
+    assert [line["order"] for line in of_request if line["event"] == "order_sent"] == [order_id]
+    (dialled,) = (line for line in of_request if line["event"] == "terminal_dialled")
+    node = services.folder / "node"
+    logs = [path for path in node.rglob("*") if path.is_file() and "gateway" in path.name.lower()]
+    opened = [line for path in logs for line in log_lines(path) if line.get("event") == "session_opened"]
+    assert [line["terminal"] for line in opened if line["ticket"] == dialled["ticket"]] == [dialled["terminal"]]
+    journals = list(node.glob("terminals/*/journal.sqlite3"))
+    with closing(sqlite3.connect(journals[0])) as journal:
+        query = "SELECT order_ticket, deal_ticket FROM orders WHERE client_order_id = ?"
+        assert journal.execute(query, (order_id,)).fetchall() == [(ticket, sent.json()["deal_ticket"])]
+    assert [deal.ticket for deal in admin.deals(LOGIN) if deal.order == ticket] == [sent.json()["deal_ticket"]]
+
+
+def log_lines(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in path.read_text(errors="replace").splitlines() if line.startswith("{")]
+
+
 def test_a_trader_has_a_ready_terminal_and_the_services_say_how_they_are(services: Services) -> None:
     start_all(services)
     token = (services.folder / "broker" / "admin.token").read_text().strip()
-    BrokerAdmin(services.broker, token).create_account(login=LOGIN, password=PASSWORD, name="Trader")
+    admin = BrokerAdmin(services.broker, token)
+    admin.create_account(login=LOGIN, password=PASSWORD, name="Trader")
     # As the proxy passes requests on: under the name that the browser has asked for, over TLS up to there.
     browser = httpx.Client(base_url=f"{services.portal}/api/v1", headers={"Origin": services.portal}, timeout=30.0)
     body = {"email": "a@example.com", "password": "correct horse battery", "display_name": "A"}
@@ -135,6 +162,12 @@ def test_a_trader_has_a_ready_terminal_and_the_services_say_how_they_are(service
         return str(browser.get(f"/accounts/{account_id}").json()["terminal"]["phase"])
 
     wait_for(lambda: phase() == "ready", 90, lambda: f"{phase()}\n{services.said('node')[-3000:]}")
+    order = {"symbol": "EURUSD", "side": "buy", "volume": 0.1}
+    sent = browser.post(
+        f"/accounts/{account_id}/orders", json=order, headers={"Idempotency-Key": "k1", "X-Request-Id": REQUEST_ID}
+    )
+    assert sent.json()["state"] == "done", sent.text
+    follow(services, admin, sent)
     shown = httpx.get(f"{services.operations}/metrics", timeout=10.0).text
     assert 'mt5farm_terminals{phase="ready"} 1.0' in shown
     assert "mt5farm_loop_round_age_seconds{" not in shown

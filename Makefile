@@ -10,7 +10,8 @@ PIN_IMAGE := ../../../$(BIN)/uv pip compile --quiet --python-platform x86_64-man
 N ?= 50000
 SEEDS ?= 2000
 TIMES ?= 3
-FARM ?= .mt5farm/demo/control
+FARM ?=
+DEMO_FARM := .mt5farm/demo/control
 TO ?= .mt5farm/backups/$(shell date -u +%Y%m%dT%H%M%SZ)
 FARM_EXTRAS := --extra simulated --extra agent --extra control --extra portal-build
 
@@ -87,8 +88,9 @@ bench-node: setup ## Measure how fast a node mends itself and what its agent cos
 bench-relocation: setup ## Measure how long a terminal is nowhere once its node has fenced it
 	@$(BIN)/python -m tests.benchmarks.relocation $(BENCH)
 
-backup: setup ## Save the farm in FARM=folder into TO=new folder, while it runs
-	@$(BIN)/mt5farm backup --data $(FARM) --to $(TO)
+backup: setup ## Save the farm in FARM=folder (the demo unless said) into TO=new folder
+	@if [ -z "$(FARM)" ] && [ ! -d $(DEMO_FARM) ]; then echo "No demo has run here yet; FARM=folder saves another farm."; \
+		else mkdir -p $(dir $(TO)) && $(BIN)/mt5farm backup --data $(or $(FARM),$(DEMO_FARM)) --to $(TO); fi
 
 restore-drill: setup ## Save a farm while it is written to, restore it elsewhere, compare every row (SQLite, Postgres)
 	@$(BIN)/python -m tests.restore_drill.run $(DRILL)

@@ -23,7 +23,17 @@ def test_every_setting_says_what_it_is() -> None:
 
 
 @pytest.mark.parametrize(
-    "password", ["", "x7Q", "postgres", "changeme-changeme", "aaaaaaaaaaaaaaaaaaaaaaaa", "My-Password-2026!", "a%20b"]
+    "password",
+    [
+        "",
+        "x7Q",
+        "8f2c51d07ab84e6",
+        "postgres",
+        "changeme-changeme",
+        "aaaaaaaaaaaaaaaaaaaaaaaa",
+        "My-Password-2026!",
+        "a%20b",
+    ],
 )
 def test_a_password_that_can_be_guessed_is_refused_and_not_quoted(password: str, tmp_path: Path) -> None:
     address = f"postgresql://app:{password}@db/farm"

@@ -13,6 +13,8 @@ TIMES ?= 3
 FARM ?=
 DEMO_FARM := .mt5farm/demo/control
 TO ?= .mt5farm/backups/$(shell date -u +%Y%m%dT%H%M%SZ)
+# Files of tests side by side; most of them wait for processes of their own.
+JOBS ?= 2
 FARM_EXTRAS := --extra simulated --extra agent --extra control --extra portal-build
 
 # IMAGE=--make-base where no image registry can be reached.
@@ -45,7 +47,7 @@ demo: setup portal ## Run the whole farm on this machine with a simulated broker
 test: setup portal ## Run all tests
 	@if command -v wineserver >/dev/null && command -v x86_64-w64-mingw32-gcc >/dev/null; then $(MAKE) --no-print-directory wine; fi
 	@$(IMAGE_WHERE_POSSIBLE)
-	@$(BIN)/python -m pytest $(TESTS)
+	@$(BIN)/python -m pytest --numprocesses $(JOBS) --dist loadfile --no-loadscope-reorder $(TESTS)
 	@$(BIN)/python $(PORTAL)/build.py test
 
 test-fast: setup ## Run the unit tests only

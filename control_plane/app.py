@@ -6,6 +6,7 @@ import re
 from importlib.metadata import version
 from typing import Any
 
+from anyio import CapacityLimiter
 from fastapi import APIRouter, FastAPI
 from fastapi.openapi.utils import get_openapi
 from fastapi.responses import JSONResponse
@@ -35,6 +36,7 @@ from node_agent.protocol.messages import BUNDLE_BYTES
 API = "/api/v1"
 VERSION = version("mt5farm")
 _MOST_BYTES = 256 * 1024
+_AGENT_THREADS = 40
 _MOST_BYTES_OF_AGENTS = BUNDLE_BYTES + 1024
 """A bundle of logs, a batch of events, or a report of all terminals of a node."""
 
@@ -90,6 +92,8 @@ def create_agent_app(farm: Farm) -> FastAPI:
     """The agent API."""
     app = _application("MT5 Farm agent API", openapi_url=None)
     app.state.farm = farm
+    # Questions of the portal to terminals that do not answer may hold all other threads; syncs must not wait for them.
+    app.state.threads = CapacityLimiter(_AGENT_THREADS)
     app.include_router(agent_router)
     app.include_router(health_router)
     app.add_middleware(BodyLimit, most_bytes=_MOST_BYTES_OF_AGENTS)

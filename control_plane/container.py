@@ -31,7 +31,7 @@ from control_plane.fleet.service import Fleet
 from control_plane.identity.service import Identity
 from control_plane.jobs.service import Outbox, run_next
 from control_plane.jobs.state import JobKind
-from control_plane.loops import Loop
+from control_plane.loops import Loop, LoopWatch
 from control_plane.reconcile.drains import Drains
 from control_plane.reconcile.node_leases import NodeLeases
 from control_plane.reconcile.placement import Placement
@@ -86,16 +86,17 @@ class Farm:
     loops: tuple[Loop, ...]
     readiness: Readiness
     metrics: Metrics
+    loop_watch: Loop
 
     def start(self) -> None:
         """Start the background loops."""
-        for loop in self.loops:
+        for loop in (*self.loops, self.loop_watch):
             loop.start()
 
     def stop(self) -> None:
         """Stop the loops and close what is open. What they were doing goes on at the next start."""
         self.bus.close()
-        for loop in self.loops:
+        for loop in (self.loop_watch, *self.loops):
             loop.stop(_LOOP_STOP_SECONDS)
         self.door.close()
         self.database.close()
@@ -141,7 +142,8 @@ def build_farm(settings: Settings, *, clock: Clock | None = None, door: Terminal
         Loop("relocation", 5.0, relocation.run_once),
         Loop("drains", 5.0, Drains(database, assignments, clock).run_once),
         Loop("quarantine", 30.0, Quarantine(database, operations).run_once),
-        Loop("unsettled-orders", settings.order_settle_seconds, settlement.run_once),
+        # It asks many terminals in turn, and those that cannot be reached answer slowly.
+        Loop("unsettled-orders", settings.order_settle_seconds, settlement.run_once, patience_seconds=600.0),
         Loop("retention", 600.0, Retention(database, bundles, clock).run_once),
         Loop("idle-sessions", 20.0, used_door.close_idle),
     )
@@ -185,6 +187,7 @@ def build_farm(settings: Settings, *, clock: Clock | None = None, door: Terminal
         loops=loops,
         readiness=readiness,
         metrics=Metrics(database, clock, readiness),
+        loop_watch=Loop("loop-watch", 5.0, LoopWatch(loops).run_once),
     )
 
 

@@ -25,7 +25,8 @@ IdempotencyHeader = Annotated[
 ]
 
 
-def get_farm(request: Request) -> Farm:
+async def get_farm(request: Request) -> Farm:
+    """Async since it would otherwise wait for a thread."""
     farm: Farm = request.app.state.farm
     return farm
 

@@ -1,31 +1,50 @@
-"""A background thread that does one thing again and again, sooner when it is woken."""
+"""Background threads that do one thing again and again, and a watch that tells when one of them stands still."""
 
 from __future__ import annotations
 
+import sys
 import threading
 import time
-from collections.abc import Callable
+import traceback
+from collections.abc import Callable, Sequence
 
 import structlog
 
+PATIENCE_SECONDS = 60.0
+"""A round may take so long before its loop counts as late."""
+_SHOWN_FRAMES = 12
 _log = structlog.get_logger(__name__)
 
 
 class Loop:
-    """Calls `step` every `seconds`, and at once after `wake`. An error is logged and does not end the loop."""
+    """Calls `step` every `seconds`, and at once after `wake`. An error is logged and does not end the loop.
 
-    def __init__(self, name: str, seconds: float, step: Callable[[], None]) -> None:
+    `now` gives seconds of a clock that never jumps.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        seconds: float,
+        step: Callable[[], None],
+        *,
+        patience_seconds: float = PATIENCE_SECONDS,
+        now: Callable[[], float] = time.monotonic,
+    ) -> None:
         self.name = name
         self.seconds = seconds
         self.step = step
+        self.patience_seconds = patience_seconds
+        self._now = now
         self._wake = threading.Event()
         self._stopping = False
         self._thread: threading.Thread | None = None
+        self._finished_at: float | None = None
         self.round_ended_at: float | None = None
-        """Monotonic seconds of the last round without an error; of the start before there is one, None before that."""
+        """When the last round without an error ended; the start before there is one, None before that."""
 
     def start(self) -> None:
-        self.round_ended_at = time.monotonic()
+        self._finished_at = self.round_ended_at = self._now()
         self._thread = threading.Thread(target=self._run, name=self.name, daemon=True)
         self._thread.start()
 
@@ -38,13 +57,45 @@ class Loop:
         if self._thread is not None:
             self._thread.join(timeout_seconds)
 
+    def late_by(self) -> float:
+        """Seconds by which its round is overdue, be it for a call that hangs or a dead thread; 0 when in time."""
+        if self._finished_at is None or self._stopping:
+            return 0.0
+        return max(0.0, self._now() - self._finished_at - self.seconds - self.patience_seconds)
+
+    def stands_at(self) -> str:
+        """The innermost calls of its thread, for the log; empty when the thread has ended."""
+        thread = self._thread
+        frame = None if thread is None or thread.ident is None else sys._current_frames().get(thread.ident)
+        if frame is None or thread is None or not thread.is_alive():
+            return ""
+        return "".join(traceback.format_stack(frame)[-_SHOWN_FRAMES:])
+
     def _run(self) -> None:
         while not self._stopping:
             self._wake.clear()
             try:
                 self.step()
-                self.round_ended_at = time.monotonic()
+                self.round_ended_at = self._now()
             except Exception:  # noqa: BLE001 - one failed round must not end the loop; it is logged with its trace
                 _log.exception("loop_failed", loop=self.name)
+            self._finished_at = self._now()
             if not self._stopping:
                 self._wake.wait(self.seconds)
+
+
+class LoopWatch:
+    """Says once when a loop is late, with what it is doing, and once when it goes on."""
+
+    def __init__(self, loops: Sequence[Loop]) -> None:
+        self._loops = loops
+        self._told: set[str] = set()
+
+    def run_once(self) -> None:
+        late = {loop.name: loop for loop in self._loops if loop.late_by() > 0}
+        for name in late.keys() - self._told:
+            loop = late[name]
+            _log.error("loop_stands_still", loop=name, late_by_seconds=round(loop.late_by()), at=loop.stands_at())
+        for name in self._told - late.keys():
+            _log.warning("loop_goes_on", loop=name)
+        self._told = set(late)

@@ -74,7 +74,7 @@ def _run_with_operations(farm: Farm, servers: _Servers, sockets: ExitStack, *, l
 
 async def _run(farm: Farm, servers: _Servers) -> None:
     loop = asyncio.get_running_loop()
-    # Questions to slow terminals each hold a thread; reports of the nodes must not have to wait for them.
+    # Questions to slow terminals each hold a thread. The agent API has threads of its own beside these.
     to_thread.current_default_thread_limiter().total_tokens = _THREADS
     stopping = asyncio.Event()
 

@@ -96,7 +96,11 @@ class Executor:
         when nothing was done.
         """
         if threading.get_ident() == self._ident:
-            return self._run_here(label, deadline, work)
+            self.begin(label, deadline)
+            try:
+                return work()
+            finally:
+                self.end()
         future: Future[T] = Future()
         job = _Job(work, deadline, label, future)
         if self._stopping:
@@ -129,13 +133,6 @@ class Executor:
         if self._loop is not None:
             self._loop.enter()
 
-    def _run_here(self, label: str, deadline: float, work: Callable[[], T]) -> T:
-        self.begin(label, deadline)
-        try:
-            return work()
-        finally:
-            self.end()
-
     def _wake(self) -> None:
         if self._loop is not None:
             self._loop.wake()
@@ -148,7 +145,7 @@ class Executor:
             if not job.future.set_running_or_notify_cancel():
                 continue
             try:
-                result = self._run_here(job.label, job.deadline, job.work)
+                result = self.run(job.label, job.deadline, job.work)
             except BaseException as error:  # noqa: BLE001 - handed to the caller
                 job.future.set_exception(error)
             else:

@@ -27,7 +27,8 @@ class Guard:
         `reduces` says that it can only make an existing position smaller. Such requests, changes of stops and removals
         of orders always pass: a limit must never lock a trader into a position.
         """
-        if reduces or request.get("action") not in _OPENING:
+        unlimited = self.trading and self.symbols is None and self.max_volume is None
+        if unlimited or reduces or request.get("action") not in _OPENING:
             return None
         symbol, volume = str(request.get("symbol", "")), float(request.get("volume", 0.0))
         if not self.trading:

@@ -2,6 +2,7 @@
 
     journaled -> sent -> done | refused | unknown -> done | refused | not_executed
               -> refused | not_executed
+    (given up before it came) not_executed
 
 `journaled`: written, certainly not sent yet. `sent`: handed to the terminal. `unknown`: sent, and no answer. The last
 state of a row is `done` (the terminal answered that it was carried out), `refused`, or `not_executed`.
@@ -68,6 +69,8 @@ class Entry:
     """Broker wall clock when it was sent, seconds; 0 before that."""
     watermark: int = 0
     """Highest order ticket known when it was sent."""
+    sent_at: float = 0.0
+    """When it was handed to the terminal; 0 before that, and in rows of older workers."""
     result: tuple[Any, ...] | None = None
     """Fields of OrderSendResult, without `request`."""
     order_ticket: int = 0
@@ -124,14 +127,15 @@ CREATE TABLE IF NOT EXISTS orders (
     order_ticket INTEGER NOT NULL DEFAULT 0,
     deal_ticket INTEGER NOT NULL DEFAULT 0,
     code TEXT NOT NULL DEFAULT '',
-    text TEXT NOT NULL DEFAULT ''
+    text TEXT NOT NULL DEFAULT '',
+    sent_at REAL NOT NULL DEFAULT 0
 ) STRICT;
 CREATE INDEX IF NOT EXISTS orders_unsettled ON orders (state) WHERE state IN ('journaled', 'sent', 'unknown');
 CREATE INDEX IF NOT EXISTS orders_ticket ON orders (order_ticket) WHERE order_ticket <> 0;
 """
 _COLUMNS: Final = (
     "sequence, client_order_id, state, principal, epoch, request, created_at, updated_at, broker_time, watermark, "
-    "result, order_ticket, deal_ticket, code, text"
+    "result, order_ticket, deal_ticket, code, text, sent_at"
 )
 
 
@@ -148,6 +152,9 @@ class Journal:
         self._database.execute("PRAGMA synchronous=FULL")
         self._database.execute("PRAGMA busy_timeout=2000")
         self._database.executescript(_SCHEMA)
+        if "sent_at" not in {row[1] for row in self._database.execute("PRAGMA table_info(orders)")}:
+            # The file of an older worker.
+            self._database.execute("ALTER TABLE orders ADD COLUMN sent_at REAL NOT NULL DEFAULT 0")
 
     def close(self) -> None:
         """Close the file."""
@@ -168,9 +175,27 @@ class Journal:
             assert entry is not None
             return entry, added.rowcount == 1
 
+    def give_up(self, client_order_id: str, principal: str, epoch: int) -> Entry:
+        """The row that has this id. When there is none, one that keeps an order which is still on its way here from
+        ever being sent.
+        """
+        with self._lock:
+            now = self._clock()
+            self._database.execute(
+                "INSERT INTO orders (client_order_id, sequence, state, principal, epoch, request, created_at,"
+                " updated_at, code, text) VALUES (?, (SELECT COALESCE(MAX(sequence), 0) + 1 FROM orders), ?, ?, ?,"
+                " '{}', ?, ?, 'not_executed', 'it did not come in time') ON CONFLICT (client_order_id) DO NOTHING",
+                (client_order_id, State.NOT_EXECUTED, principal, epoch, now, now),
+            )
+            entry = self._get(client_order_id)
+            assert entry is not None
+            return entry
+
     def sent(self, client_order_id: str, broker_time: int, watermark: int) -> Entry:
         """The order is about to be handed to the terminal."""
-        return self._change(client_order_id, State.SENT, broker_time=broker_time, watermark=watermark)
+        return self._change(
+            client_order_id, State.SENT, broker_time=broker_time, watermark=watermark, sent_at=self._clock()
+        )
 
     def settle(
         self,
@@ -244,7 +269,7 @@ class Journal:
         ).fetchone()
         return None if row is None else _entry(row)
 
-    def _change(self, client_order_id: str, state: State, **values: int | str) -> Entry:
+    def _change(self, client_order_id: str, state: State, **values: float | str) -> Entry:
         with self._lock:
             entry = self._get(client_order_id)
             if entry is None:

@@ -1,7 +1,8 @@
 """How long a worker may still trade: a small file names the moment from which its permission is counted.
 
 The clocks of a machine fail in different ways: the wall clock may be set back, the monotonic one stands still while a
-virtual machine is paused. Whichever has run further decides, so that no single one of them can lengthen a lease.
+virtual machine is paused. Whichever has run further decides, so that no single one of them can lengthen a lease. Both
+may fail one after the other, so whoever looks again and again keeps what it has seen (`Readings`).
 """
 
 from __future__ import annotations
@@ -11,10 +12,11 @@ import math
 import os
 import secrets
 import sys
+import threading
 import time
 import zlib
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Final
@@ -72,6 +74,28 @@ def age(since: Moment, now: Moment) -> float:
         return math.inf if since.boot and now.boot else wall
     elapsed = now.elapsed - since.elapsed
     return math.inf if elapsed < 0 else max(elapsed, wall)
+
+
+class Readings:
+    """Readings of the clocks for the age of one moment: a wall clock that is set back takes nothing from what was seen.
+
+    For another moment it begins anew, since then the clocks may have been put right. Thread-safe.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._since: Moment | None = None
+        self._last: Moment | None = None
+
+    def of(self, since: Moment, now: Moment) -> Moment:
+        """`now`, its wall clock never behind the latest reading and what has passed since."""
+        with self._lock:
+            last = self._last if self._since == since else None
+            if last is not None:
+                passed = max(0.0, now.elapsed - last.elapsed)
+                now = replace(now, wall=max(now.wall, last.wall + passed))
+            self._since, self._last = since, now
+            return now
 
 
 def write_lease(path: Path, lease: Lease) -> None:
@@ -134,6 +158,7 @@ class LeaseGuard:
     def __init__(self, path: Path, clocks: Callable[[], Moment] = read_clocks) -> None:
         self._path = path
         self._clocks = clocks
+        self._readings = Readings()
         self._known: Lease | None = None
         self._first_seen = 0.0
 
@@ -144,7 +169,7 @@ class LeaseGuard:
             return True
         if lease is None:
             return False
-        now = self._clocks()
+        now = self._readings.of(lease.since, self._clocks())
         if lease != self._known:
             self._known, self._first_seen = lease, now.elapsed
         # Our own clock is the second one where the writer's cannot be compared.

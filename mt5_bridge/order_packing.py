@@ -63,17 +63,17 @@ def unpack_order(body: bytes) -> tuple[dict[str, Any], str]:
     try:
         shape = _shape(_FIELDS.unpack_from(body)[0])
         numbers = shape.numbers.unpack_from(body, _FIELDS.size)
-        texts = str(body[shape.end :], "utf-8").split("\0")
+        *texts, order_id = str(body[shape.end :], "utf-8").split("\0")
     except (struct.error, ValueError) as error:
         raise CodecError("not an order") from error
-    order_id = texts.pop()
     if len(texts) != shape.texts or not _are_short(texts):
         raise CodecError("not an order")
     return dict(zip(shape.names, shape.restore((*numbers, *texts)), strict=True)), order_id
 
 
 def _are_short(texts: Sequence[str]) -> bool:
-    return not texts or ("".join(texts).isascii() and max(map(len, texts)) <= MAX_SYMBOL)
+    joined = "".join(texts)
+    return joined.isascii() and (len(joined) <= MAX_SYMBOL or max(map(len, texts)) <= MAX_SYMBOL)
 
 
 @lru_cache(_REMEMBERED_SHAPES)

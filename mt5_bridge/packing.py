@@ -47,7 +47,9 @@ class Layout:
         self._one = struct.Struct("<" + "".join(self._codes))
         self._pick_numbers, self._pick_texts = _picker(self._numbers), _picker(self._texts)
         packed = self._numbers + self._texts
-        self._restore = _picker([packed.index(index) for index in range(len(fields))])
+        places = [packed.index(index) for index in range(len(fields))]
+        self._restore = _picker(places[: self.own])
+        self._restore_request = _picker(places[self.own :])
         self._packed = packed
         self._made: Callable[[Any], Struct] = partial(_new, self.cls)
         self._one_header = HEADER.pack(number, 1)
@@ -96,8 +98,9 @@ class Layout:
         texts = str(data[self._one_size :], "utf-8").split("\0")
         if len(texts) != len(self._texts):
             raise PackingError("not a packed struct")
-        row = self._restore((*numbers, *texts))
-        return self._made((*row[: self.own], _new(_REQUEST, row[self.own :])) if self.nested else row)
+        values = (*numbers, *texts)
+        row = self._restore(values)
+        return self._made((*row, _new(_REQUEST, self._restore_request(values))) if self.nested else row)
 
     def unpack(self, data: bytes, count: int) -> tuple[Struct, ...]:
         """The structs that follow a header. Raises PackingError, struct.error, UnicodeError."""

@@ -83,6 +83,7 @@ class BridgeService(Service):  # type: ignore[misc]  # rpyc has no types
             "farm.describe": self._describe,
             "farm.journal": self._journal,
             "farm.outcome": self._outcome,
+            "farm.give_up": self._give_up,
             "farm.configure": self._configure,
         }
         self._asking: dict[str, Callable[..., Any]] = {"farm.pulse": self._pulse}
@@ -132,7 +133,8 @@ class BridgeService(Service):  # type: ignore[misc]  # rpyc has no types
         """Answer a call of order_send whose request is packed."""
         try:
             self._check_epoch()
-            self._check_scope("order_send")
+            if self._session.scope is not Scope.TRADE:
+                raise _read_only()  # noqa: TRY301 - told as all others
             request, order_id = unpack_order(body)
             value, error = self._terminal.desk.send(self._sender, request, _checked_id(order_id) if order_id else None)
             return transport.pack_value(value, error)
@@ -207,7 +209,7 @@ class BridgeService(Service):  # type: ignore[misc]  # rpyc has no types
 
     def _check_scope(self, function: str) -> None:
         if FUNCTIONS[function].scope is Scope.TRADE and self._session.scope is not Scope.TRADE:
-            raise RefusedError("read_only_ticket", "this session may read and not trade")
+            raise _read_only()
 
     def _check_epoch(self) -> None:
         if self._session.epoch < self._terminal.desk.mandate.epoch:
@@ -287,6 +289,11 @@ class BridgeService(Service):  # type: ignore[misc]  # rpyc has no types
         entry = self._terminal.journal.get(_text(client_order_id))
         return None if entry is None else entry.pairs()
 
+    def _give_up(self, client_order_id: Any) -> Any:
+        self._check_scope("order_send")
+        sender = self._sender
+        return self._terminal.journal.give_up(_checked_id(client_order_id), sender.principal, sender.epoch).pairs()
+
     def _configure(self, configuration: Any) -> Any:
         if self._session.principal != AGENT:
             raise RefusedError("not_allowed", "only the node's agent may configure a worker")
@@ -327,6 +334,10 @@ class SessionHandler:
         """The session has ended."""
         self._service.closed()
         self._on_closed()
+
+
+def _read_only() -> RefusedError:
+    return RefusedError("read_only_ticket", "this session may read and not trade")
 
 
 def _waited_too_long() -> RefusedError:

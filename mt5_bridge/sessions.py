@@ -7,7 +7,6 @@ terminal, and leaves the others, one for each session, until the terminal is fre
 from __future__ import annotations
 
 import logging
-import selectors
 import socket
 import threading
 import time
@@ -16,6 +15,7 @@ from collections.abc import Callable, Iterable
 from contextlib import suppress
 from typing import Final, Protocol
 
+from mt5_bridge.readiness import READ, WRITE, Readiness
 from mt5_bridge.transport import CALL, FLUSHER, FRAME, ORDER, REQUEST_LIMIT, RPYC, Buffer
 
 log = logging.getLogger(__name__)
@@ -24,9 +24,11 @@ _READ: Final = frozenset({RPYC, CALL, ORDER})
 _READ_SIZE: Final = 1 << 14
 _LARGE: Final = 1 << 18
 """Bytes from which a thread sends an answer, for the most part without the interpreter's lock."""
-_SLICE: Final = 1 << 22
+_SLICE: Final = 1 << 20
 _SMALL_SLICE: Final = 1 << 15
 _PAUSE_SECONDS: Final = 1e-4
+_POLITE_SECONDS: Final = 0.01
+"""After an answer to another session: longer than a call takes, or between two calls there would be no politeness."""
 _MOST_PARTS: Final = 32
 _MOST_BYTES: Final = 1 << 20
 _STALLED_SECONDS: Final = 60.0
@@ -35,6 +37,7 @@ _SWEEP_SECONDS: Final = 5.0
 _STAND_IN_SECONDS: Final = 0.1
 _AFTER_FAILURE_SECONDS: Final = 0.1
 _FLUSH_SECONDS: Final = 0.5
+_MOST_EVENTS: Final = 64
 
 
 class Handler(Protocol):
@@ -77,6 +80,7 @@ class Session:
         if sock.family in {socket.AF_INET, socket.AF_INET6}:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.sock = sock
+        self.descriptor = sock.fileno()
         self.handler = handler
         self.inbox = b""
         self.outbox: deque[memoryview] = deque()
@@ -88,7 +92,8 @@ class Session:
         self.aside = False
         """Whether a thread of its own sends a large answer; the loop then leaves the socket alone."""
         self.broken = False
-        self.interest = selectors.EVENT_READ
+        self.open = True
+        self.interest = READ
         self._loop = loop
 
     def send(self, parts: Iterable[Buffer]) -> None:
@@ -117,8 +122,8 @@ class Session:
     def wanted(self) -> int:
         """What to wait for: the peer may ask on while it takes its answers, but not without an end."""
         if not self.outbox:
-            return selectors.EVENT_READ
-        return selectors.EVENT_WRITE | (selectors.EVENT_READ if self.has_room() else 0)
+            return READ
+        return WRITE | (READ if self.has_room() else 0)
 
     def flush(self) -> bool:
         """Send more of what is left; True when nothing is. Raises OSError."""
@@ -158,19 +163,22 @@ class SessionLoop:
     """Waits for frames of all sessions. `serve` is called by the terminal's thread again and again."""
 
     def __init__(self) -> None:
-        self._selector = selectors.DefaultSelector()
         self._waking, self._wake = socket.socketpair()
         self._waking.setblocking(False)
         self._wake.setblocking(False)
-        self._selector.register(self._waking, selectors.EVENT_READ)
-        self._sessions: dict[socket.socket, Session] = {}
+        self._readiness = Readiness()
+        self._readiness.register(self._waking.fileno(), READ)
+        self._sessions: dict[int, Session] = {}
         self._ready: set[Session] = set()
         self._unsent: set[Session] = set()
         self._returned: deque[Session] = deque()
         self._serving = threading.Lock()
+        self.leave: Final = self._serving.release
+        """The terminal's thread goes off to call the terminal."""
         self._swept = time.monotonic()
         self._left = False
         self._answered = 0
+        self._polite_until = 0.0
         self.timer: Callable[[float], float | None] | None = None
         """Called before each wait with time.monotonic(); says in how many seconds it wants to be called again."""
 
@@ -181,8 +189,8 @@ class SessionLoop:
         """Serve a greeted connection from now on. From any thread."""
         session = Session(sock, handler, self)
         handler.opened(session)
-        self._sessions[sock] = session
-        self._selector.register(sock, selectors.EVENT_READ, session)
+        self._sessions[session.descriptor] = session
+        self._readiness.register(session.descriptor, READ)
         self.wake()
         return session
 
@@ -197,16 +205,13 @@ class SessionLoop:
             self.wake()
             self._serving.acquire()
 
-    def leave(self) -> None:
-        """The terminal's thread goes off to call the terminal."""
-        self._serving.release()
-
     def serve(self) -> None:
         """Wait for something to do and do it, one frame of each session at most. Between `enter` and `leave`."""
         try:
             if self._left:
                 self._resume()
-            for session in self._wait(self._timeout()):
+            idle = not (self._ready or self._unsent or self.timer)
+            for session in self._wait(None if idle else self._timeout()):
                 self._advance(session, self._answer)
         except Exception:
             log.exception("serving the sessions failed; it goes on")
@@ -232,7 +237,7 @@ class SessionLoop:
                 while session.outbox and not session.aside:
                     session.flush()
             self.remove(session)
-        self._selector.close()
+        self._readiness.close()
         self._waking.close()
         self._wake.close()
 
@@ -240,13 +245,13 @@ class SessionLoop:
         """Wait for the peer to send, to take more of its answer, or (0) for nothing."""
         if session.interest == interest:
             return
-        (self._unsent.add if interest & selectors.EVENT_WRITE else self._unsent.discard)(session)
+        (self._unsent.add if interest & WRITE else self._unsent.discard)(session)
         if not interest:
-            self._selector.unregister(session.sock)
+            self._readiness.unregister(session.descriptor)
         elif not session.interest:
-            self._selector.register(session.sock, interest, session)
+            self._readiness.register(session.descriptor, interest)
         else:
-            self._selector.modify(session.sock, interest, session)
+            self._readiness.modify(session.descriptor, interest)
         session.interest = interest
 
     def send_aside(self, session: Session) -> None:
@@ -273,21 +278,21 @@ class SessionLoop:
         Sender and receiver of a large answer can keep two processors busy, and a kernel that does not preempt itself
         lets nobody in before a slice is copied: a short call would wait for milliseconds.
         """
-        answered, size = self._answered, _SLICE
+        answered = self._answered
         while rest:
-            rest = rest[sock.send(rest[:size]) :]
-            if answered == self._answered:
-                size = _SLICE
-                continue
-            answered, size = self._answered, _SMALL_SLICE
-            time.sleep(_PAUSE_SECONDS)
+            polite = time.monotonic() < self._polite_until
+            rest = rest[sock.send(rest[: _SMALL_SLICE if polite else _SLICE]) :]
+            if answered != self._answered:
+                answered, self._polite_until = self._answered, time.monotonic() + _POLITE_SECONDS
+            if polite:
+                time.sleep(_PAUSE_SECONDS)
 
     def _take_back(self) -> None:
         """Sessions whose large answer has gone out are served by the loop again."""
         while self._returned:
             session = self._returned.popleft()
             session.aside = False
-            if session.sock not in self._sessions:
+            if not session.open:
                 session.sock.close()
                 continue
             if session.broken:
@@ -301,8 +306,10 @@ class SessionLoop:
 
     def remove(self, session: Session) -> None:
         """Forget a session and close its socket."""
-        if self._sessions.pop(session.sock, None) is None:
+        if not session.open:
             return
+        session.open = False
+        del self._sessions[session.descriptor]
         with suppress(KeyError, ValueError, OSError):
             self.watch(session, 0)
         self._ready.discard(session)
@@ -317,8 +324,6 @@ class SessionLoop:
 
     def _timeout(self) -> float | None:
         """How long nothing but the sessions needs attention."""
-        if not self._unsent and self.timer is None:
-            return 0.0 if self._ready else None
         now = time.monotonic()
         if now - self._swept > _SWEEP_SECONDS:
             self._sweep(now)
@@ -328,24 +333,25 @@ class SessionLoop:
         return min(_SWEEP_SECONDS, _SWEEP_SECONDS if wait is None else wait)
 
     def _wait(self, timeout: float | None) -> list[Session]:
-        events = self._selector.select(timeout)
-        if len(events) == 1 and not self._ready and events[0][0].data is not None:
-            return [events[0][0].data]
+        events = self._readiness.poll(timeout, _MOST_EVENTS)
+        if len(events) == 1 and not self._ready and (session := self._sessions.get(events[0][0])) is not None:
+            return [session]
         sessions = list(self._ready)
         self._ready.clear()
-        for key, _ in events:
-            if key.data is None:
+        for descriptor, _ in events:
+            if (session := self._sessions.get(descriptor)) is not None:
+                if session not in sessions:
+                    sessions.append(session)
+            elif descriptor == self._waking.fileno():
                 with suppress(BlockingIOError):
                     self._waking.recv(_READ_SIZE)
                 self._take_back()
-            elif key.data not in sessions:
-                sessions.append(key.data)
         return sessions
 
     def _advance(self, session: Session, answer: Callable[[Session, int, bytes], None]) -> None:
         """Take the session one step further: send more, or read more and answer one frame."""
-        if session.busy or session.aside or session.sock not in self._sessions:
-            if session.sock in self._sessions:
+        if session.busy or session.aside or not session.open:
+            if session.open:
                 self.watch(session, 0)
             return
         try:
@@ -410,7 +416,7 @@ class SessionLoop:
             refusal = None if kind == RPYC else session.handler.expired(kind, body, waited)
             if refusal is not None:
                 session.parked = None
-                self.watch(session, selectors.EVENT_READ)
+                self.watch(session, READ)
                 with suppress(OSError):
                     session.send(refusal)
 
@@ -419,7 +425,7 @@ class SessionLoop:
         self._left = False
         for session in list(self._sessions.values()):
             if session.parked is not None:
-                self.watch(session, selectors.EVENT_READ)
+                self.watch(session, READ)
                 self._ready.add(session)
 
     def _sweep(self, now: float) -> None:

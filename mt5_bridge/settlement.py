@@ -3,6 +3,9 @@
 An order is recognised by everything that was asked for (symbol, side, volume, magic, comment, position), by being newer
 than the watermark taken before the send, and by belonging to no other row of the journal. Not finding it says nothing
 until the terminal can no longer have it, has been connected for a while, and a second look finds nothing either.
+
+Servers round prices, and put texts of their own into comments. An order that differs in its comment alone may be ours
+or another one's, so it is neither taken nor is ours called not executed: a person has to look.
 """
 
 from __future__ import annotations
@@ -26,10 +29,13 @@ _DEAL, _PENDING, _SLTP, _MODIFY, _REMOVE, _CLOSE_BY = (
 )
 _DONE, _PARTIAL, _REJECT = (CONSTANTS[f"TRADE_RETCODE_{name}"] for name in ("DONE", "DONE_PARTIAL", "REJECT"))
 _CANCELED, _FILLED, _REJECTED = (CONSTANTS[f"ORDER_STATE_{name}"] for name in ("CANCELED", "FILLED", "REJECTED"))
+_BY_THE_SERVER: Final = frozenset(CONSTANTS[f"ORDER_REASON_{name}"] for name in ("SL", "TP", "SO"))
 _CLOSE_BY_TYPE: Final = CONSTANTS["ORDER_TYPE_CLOSE_BY"]
 _VOLUME_TOLERANCE: Final = 1e-9
 _PRICE_TOLERANCE: Final = 1e-9
 _PRICE_DIGITS: Final = 9
+_ROUNDING: Final = 5e-4
+"""Of a price: what rounding to the digits of its symbol changes at most."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +60,7 @@ class Finding:
 
 @dataclass(frozen=True)
 class Waiting:
-    """The order was found, and is still on its way."""
+    """The order was found, and is still on its way; or one was found that may be it."""
 
 
 def find(entry: Entry, books: Books, claimed: frozenset[int]) -> Finding | Waiting | None:
@@ -69,7 +75,7 @@ def find(entry: Entry, books: Books, claimed: frozenset[int]) -> Finding | Waiti
         matching = (
             o
             for o in (*books.orders, *books.history_orders)  # it may have been filled since, at the new price
-            if o.ticket == request.order and _same(o.price_open, request.price, _PRICE_TOLERANCE)
+            if o.ticket == request.order and _same_price(o.price_open, request.price)
         )
         return _changed(request, matching, order=request.order)
     if action == _REMOVE:
@@ -88,22 +94,27 @@ def not_executed(*, connected_for: float, sent_for: float, missed_before: bool, 
 
 
 def _new_order(entry: Entry, request: Any, books: Books, claimed: frozenset[int]) -> Finding | Waiting | None:
-    def ours(order: Any) -> bool:
+    def may_be_ours(order: Any) -> bool:
         return (
             order.ticket > entry.watermark
             and order.ticket not in claimed
             and order.time_setup >= entry.broker_time - CLOCK_SLACK_SECONDS
+            and order.reason not in _BY_THE_SERVER
             and _matches(order, request)
             and not (books.hedging and not request.position and _closes(order))
         )
 
-    for order in sorted(filter(ours, books.history_orders), key=_ticket):
+    def is_ours(order: Any) -> bool:
+        # The comment of a close-by is the server's in any case (S8).
+        return may_be_ours(order) and (request.action == _CLOSE_BY or order.comment == request.comment)
+
+    for order in sorted(filter(is_ours, books.history_orders), key=_ticket):
         return _from_history(request, order, books.deals)
-    for order in sorted(filter(ours, books.orders), key=_ticket):
+    for order in sorted(filter(is_ours, books.orders), key=_ticket):
         if request.action == _PENDING:
             return _finding(request, State.DONE, _DONE, order=order.ticket, volume=order.volume_initial)
         return Waiting()
-    return None
+    return Waiting() if any(map(may_be_ours, (*books.history_orders, *books.orders))) else None
 
 
 def _closes(order: Any) -> bool:
@@ -116,14 +127,13 @@ def _matches(order: Any, request: Any) -> bool:
         return bool(order.type == _CLOSE_BY_TYPE and order.position_id == request.position)
     if request.position and order.position_id != request.position:
         return False
-    if request.action == _PENDING and not _same(order.price_open, request.price, _PRICE_TOLERANCE):
+    if request.action == _PENDING and not _same_price(order.price_open, request.price):
         return False
-    return (
+    return bool(
         order.symbol == request.symbol
         and order.type == request.type
         and order.magic == request.magic
-        and order.comment == request.comment
-        and _same(order.volume_initial, request.volume, _VOLUME_TOLERANCE)
+        and abs(order.volume_initial - request.volume) <= _VOLUME_TOLERANCE
     )
 
 
@@ -155,7 +165,7 @@ def _sltp_target(position: Any, request: Any) -> bool:
 
 def _changed(request: Any, targets: Iterable[Any], order: int) -> Finding | None:
     for target in targets:
-        if _same(target.sl, request.sl, _PRICE_TOLERANCE) and _same(target.tp, request.tp, _PRICE_TOLERANCE):
+        if _same_price(target.sl, request.sl) and _same_price(target.tp, request.tp):
             return _finding(request, State.DONE, _DONE, order=order)
     return None
 
@@ -176,8 +186,12 @@ def _finding(request: Struct, state: State, retcode: int, **values: float) -> Fi
     return Finding(state, OrderSendResult(fields[name] for name in OrderSendResult.field_names))
 
 
-def _same(left: float, right: float, tolerance: float) -> bool:
-    return abs(left - right) <= tolerance
+def _same_price(booked: float, asked: float) -> bool:
+    """Whether it is what was asked for, or that rounded to some number of digits."""
+    if abs(booked - asked) <= _PRICE_TOLERANCE:
+        return True
+    near = abs(booked - asked) <= _ROUNDING * abs(asked)
+    return near and any(abs(round(asked, digits) - booked) <= _PRICE_TOLERANCE for digits in range(_PRICE_DIGITS))
 
 
 def _ticket(order: Any) -> int:

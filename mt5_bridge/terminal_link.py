@@ -41,15 +41,12 @@ class TerminalLink:
         self._account = account
         self._clock = clock
         self._linked = False
+        self.linked = False
+        """Whether the terminal answers and has the right account."""
         self._connected_since: float | None = None
         self._error: tuple[int, str] = NO_CONNECTION
         self._wrong_account = False
         self.needs_check = threading.Event()
-
-    @property
-    def linked(self) -> bool:
-        """Whether the terminal answers and has the right account."""
-        return self._linked and not self._wrong_account
 
     @property
     def wrong_account(self) -> bool:
@@ -102,7 +99,7 @@ class TerminalLink:
     def _initialize(self) -> None:
         if self._backend.call("initialize", (), {"timeout": INITIALIZE_TIMEOUT_MS}):
             log.info("linked to the terminal")
-            self._linked = True
+            self._linked = self.linked = True
             self._inspect()
             return
         error = self._backend.last_error()
@@ -118,6 +115,7 @@ class TerminalLink:
             return
         # Before an account is authorised login is 0 or there is no answer: that is not another account.
         self._wrong_account = account is not None and account.login != 0 and not self._account.matches(account)
+        self.linked = not self._wrong_account
         if not terminal.connected or not self._account.matches(account):
             self._connected_since = None
         elif self._connected_since is None:
@@ -126,7 +124,7 @@ class TerminalLink:
     def _lose(self, error: tuple[int, str]) -> None:
         if self._linked:
             log.warning("lost the terminal: %s %s", *error)
-        self._linked = False
+        self._linked = self.linked = False
         self._wrong_account = False
         self._connected_since = None
         self._error = error

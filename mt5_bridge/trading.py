@@ -8,6 +8,7 @@ import sqlite3
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import count
 from typing import Any, Final
 
 from mt5_bridge.arguments import SUCCESS
@@ -74,6 +75,8 @@ class TradeDesk:
         self._clock = clock
         self._lease_over = lease_over
         self._watermark = journal.highest_ticket()
+        self._own_ids = f"auto-{os.urandom(16).hex()}-"
+        self._numbers = count(1)
         self._broker_time = 0
         self._missed: set[str] = set()
         self.mandate = mandate
@@ -92,7 +95,7 @@ class TradeDesk:
 
         Raises RefusedError, and what the package raises.
         """
-        order_id = client_order_id or f"auto-{os.urandom(16).hex()}"
+        order_id = client_order_id or f"{self._own_ids}{next(self._numbers)}"
         try:
             entry, new = self._journal.add(order_id, sender.principal, sender.epoch, request)
         except sqlite3.Error as error:
@@ -140,7 +143,8 @@ class TradeDesk:
 
     def _execute(self, entry: Entry) -> tuple[Any, tuple[int, str]]:
         self._check(entry)
-        link, symbol = self._link, entry.request.get("symbol")
+        link, request = self._link, entry.request
+        symbol = request.get("symbol")
         if not link.connected and self._has_no_broker():
             return self._answer_without_broker(entry)
         tick = link.ask("symbol_info_tick", (symbol,), {})[0] if symbol else None
@@ -150,9 +154,10 @@ class TradeDesk:
             raise self._refuse(entry, State.NOT_EXECUTED, *_reason(terminal_lost()))
         self._journal.sent(entry.client_order_id, self._broker_time, self._watermark)
         # Asked again as late as possible: the machine may have slept since the first time.
-        self._check_lease(entry)
+        if self._lease_over():
+            raise self._lease_refusal(entry)
         try:
-            result, (error_code, error_text) = link.ask("order_send", (dict(entry.request),), {})
+            result, (error_code, error_text) = link.ask("order_send", (request,), {})
         except (TypeError, SystemError) as error:
             self._record(entry, State.REFUSED, None, "invalid", type(error).__name__)
             raise
@@ -174,10 +179,12 @@ class TradeDesk:
         """Refuse what must not be sent. The account is compared on every trade."""
         if entry.epoch < self.mandate.epoch:
             raise self._refuse(entry, State.REFUSED, "stale_epoch", "the terminal has been assigned anew")
-        self._check_lease(entry)
-        if not self._link.linked and not self._link.wrong_account:
+        if self._lease_over():
+            raise self._lease_refusal(entry)
+        link = self._link
+        if not link.linked and not link.wrong_account:
             raise self._refuse(entry, State.NOT_EXECUTED, *_reason(terminal_lost()))
-        account = self._link.call("account_info")
+        account = link.ask("account_info", (), {})[0]
         if account is None:
             raise self._refuse(entry, State.NOT_EXECUTED, *_reason(terminal_lost()))
         if not self._account.matches(account):
@@ -186,11 +193,10 @@ class TradeDesk:
         if refusal is not None and not self._reduces(entry.request):
             raise self._refuse(entry, State.REFUSED, *refusal)
 
-    def _check_lease(self, entry: Entry) -> None:
+    def _lease_refusal(self, entry: Entry) -> RefusedError:
         # Closing is refused as well: whoever holds the terminal now decides about its positions.
-        if self._lease_over():
-            text = "the node has lost touch with the farm for too long, so nothing is traded here"
-            raise self._refuse(entry, State.REFUSED, "guard_lease", text)
+        text = "the node has lost touch with the farm for too long, so nothing is traded here"
+        return self._refuse(entry, State.REFUSED, "guard_lease", text)
 
     def _has_no_broker(self) -> bool:
         terminal = self._link.call("terminal_info")
@@ -222,7 +228,7 @@ class TradeDesk:
     @staticmethod
     def _recorded(entry: Entry, request: Mapping[str, Any]) -> Any:
         """The recorded outcome of an id that was used before."""
-        if dict(entry.request) != dict(request):
+        if entry.request and dict(entry.request) != dict(request):  # without one it was given up before it came
             raise RefusedError("id_conflict", "this client order id was used for another request")
         match entry.state:
             case State.DONE:
@@ -255,8 +261,9 @@ class TradeDesk:
                 order_id, finding.state, result=finding.result, text="settled from the account's books"
             )
         elif finding is None:
-            # An answer that says nothing may have come late itself.
-            sent_for = self._clock() - (entry.created_at if entry.result is None else entry.updated_at)
+            # Not since it was written down, for it may have been sent much later. An answer that says nothing may have
+            # come late itself.
+            sent_for = self._clock() - (entry.updated_at if entry.result else entry.sent_at or entry.created_at)
             if not_executed(
                 connected_for=self._link.connected_for,
                 sent_for=sent_for,

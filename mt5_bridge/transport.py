@@ -39,10 +39,11 @@ from rpyc.core.stream import SocketStream
 
 from mt5_bridge.codec import CodecError, decode, encode
 from mt5_bridge.packing import PackingError, layout_of, unpack, unpack_one
-from mt5_bridge.structs import RATES_DTYPE, TICKS_DTYPE, Struct
+from mt5_bridge.structs import RATES_DTYPE, TICKS_DTYPE
 
 RPYC, CALL, VALUE, ONE, MANY, ROWS, TICKS, ORDER = 0, 2, 3, 4, 5, 6, 7, 8
 FRAME: Final = struct.Struct("!LB")
+_LEAST: Final = FRAME.size + 1
 FLUSHER: Final = b"\n"
 SUCCESS: Final = (1, "Success")
 REQUEST_LIMIT: Final = 1 << 18
@@ -262,12 +263,13 @@ def pack_value(value: Any, error: tuple[int, str]) -> list[Buffer]:
     if error == SUCCESS:
         layout = layout_of(value)
         if layout is not None and (packed := layout.pack_one(value)) is not None:
-            return [frame(ONE, packed)]
+            return [FRAME.pack(len(packed), ONE) + packed]
         if type(value) is tuple and value and (packed := _pack_many(value)) is not None:
             return [frame(MANY, packed)]
         if isinstance(value, np.ndarray) and value.ndim == 1 and value.dtype in _DTYPES:
             rows = np.ascontiguousarray(value).view(np.uint8).data
-            return [FRAME.pack(rows.nbytes + 1, ROWS) + bytes((_DTYPES.index(value.dtype),)), rows]
+            head = FRAME.pack(rows.nbytes + 1, ROWS) + bytes((_DTYPES.index(value.dtype),))
+            return [head, rows] if rows.nbytes > _JOIN_LIMIT else [head + rows]
     return [pack_answer(("ok", encode(value), *error))]
 
 
@@ -288,9 +290,9 @@ def unpack_answer(kind: int, body: Body) -> tuple[str, Any, int, str]:
     try:
         if kind == ROWS:
             return "ok", body, 1, "Success"
-        if kind == ONE:
-            return "ok", unpack_struct(body), *SUCCESS
         assert type(body) is bytes
+        if kind == ONE:
+            return "ok", unpack_one(body), *SUCCESS
         if kind == MANY:
             return "ok", unpack(body), *SUCCESS
         if kind == VALUE:
@@ -306,15 +308,6 @@ def unpack_answer(kind: int, body: Body) -> tuple[str, Any, int, str]:
     except Exception as error:  # whatever brine makes of bytes that are none
         raise CodecError("not an answer") from error
     raise CodecError("not an answer")
-
-
-def unpack_struct(body: Body) -> Struct:
-    """The struct of a ONE frame. Raises CodecError."""
-    assert type(body) is bytes
-    try:
-        return unpack_one(body)
-    except PackingError as error:
-        raise CodecError(str(error)) from error
 
 
 def check_header(data: Buffer, start: int) -> tuple[int, int]:
@@ -342,6 +335,8 @@ class FrameReader:
 
     def __init__(self, sock: socket.socket) -> None:
         self._socket = sock
+        # Of TLS the layer below recv, which costs more than to decrypt a small frame.
+        self._take: Callable[[int], bytes] = sock.read if isinstance(sock, ssl.SSLSocket) else sock.recv
         self._data = b""
 
     @property
@@ -351,14 +346,15 @@ class FrameReader:
 
     def read(self) -> tuple[int, Body]:
         """Kind and body of the next frame. Raises FrameError, EOFError, OSError."""
-        data = self._data or self._socket.recv(_READ_SIZE)
-        while len(data) < FRAME.size + 1:
+        data = self._data or self._take(_READ_SIZE)
+        while len(data) < _LEAST:
             data += self._receive()
-        length, kind = check_header(data, 0)
-        end = FRAME.size + length
-        if len(data) == end and kind != ROWS:
+        length, kind = FRAME.unpack_from(data)
+        end = length + _LEAST - 1
+        if len(data) == end and VALUE <= kind < ROWS:
             self._data = b""
-            return kind, data[FRAME.size :]
+            return kind, data[_LEAST - 1 :]
+        check_header(data, 0)
         if kind == ROWS:
             return kind, self._rows(data, length)
         if len(data) < end:
@@ -392,7 +388,7 @@ class FrameReader:
             filled += received
 
     def _receive(self) -> bytes:
-        data = self._socket.recv(_READ_SIZE)
+        data = self._take(_READ_SIZE)
         if not data:
             raise EOFError("connection closed by peer")
         return data

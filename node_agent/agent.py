@@ -28,6 +28,7 @@ from node_agent.identity import NodeKeys
 from node_agent.layout import DataLayout
 from node_agent.lease import Stage
 from node_agent.monitor import MonitorParts
+from node_agent.outputs import keep_outputs_small
 from node_agent.pressure import Headroom, judge_headroom
 from node_agent.probation import Probation
 from node_agent.process import Children
@@ -52,6 +53,7 @@ from node_agent.worker import Modules
 _log = structlog.get_logger(__name__)
 _FIRST_LOOK_SECONDS = 3.0
 _HEADROOM_SECONDS = 2.0
+_OUTPUTS_SECONDS = 60.0
 
 
 @dataclass(frozen=True)
@@ -167,6 +169,7 @@ class Agent:
             group.create_task(self._sync.run(config.sync_seconds))
             group.create_task(self._sync.watch())
             group.create_task(deliver_events(self._link, self._spool, config.timing.events))
+            group.create_task(keep_outputs_small(self._settings.layout, _OUTPUTS_SECONDS))
             group.create_task(deliver_bundles(self._link, self._settings.layout, config.timing.bundles))
 
     async def _close(self, tasks: list[asyncio.Task[None] | asyncio.Task[bool]]) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import io
+import os
 import shutil
 import tarfile
 import urllib.parse
@@ -18,7 +19,7 @@ from typing import Final
 import structlog
 
 from node_agent.control_link import ControlError, ControlLink, RejectedError
-from node_agent.files import private_folder
+from node_agent.files import open_inside, private_folder
 from node_agent.layout import DataLayout, TerminalLayout
 from node_agent.protocol.messages import BUNDLE_BYTES
 
@@ -42,7 +43,7 @@ def pack_logs(layout: DataLayout, terminal_id: str, request_id: str, most: int =
             if file.tell() + _END_OF_FILE > most:
                 _log.warning("bundle_full", terminal=terminal_id, left_out_from=path.name)
                 break
-            _add(bundle, path, str(path.relative_to(terminal.root)))
+            _add(bundle, terminal.root, path)
     shutil.move(partial, target)
     for old in sorted(waiting.glob(f"*{_SUFFIX}"), key=_age)[_KEPT:]:
         old.unlink(missing_ok=True)
@@ -50,11 +51,16 @@ def pack_logs(layout: DataLayout, terminal_id: str, request_id: str, most: int =
 
 
 def _logs(terminal: TerminalLayout) -> Iterator[Path]:
+    """What the terminal writes to it may also have filled with links, which are not followed."""
     for folder in (terminal.logs, terminal.folder / "logs", terminal.folder / "MQL5" / "Logs"):
-        if folder.is_dir():
-            yield from (path for path in folder.rglob("*") if path.is_file() and not path.is_symlink())
+        for place, _, names in os.walk(folder) if not folder.is_symlink() else ():
+            yield from (path for path in (Path(place) / name for name in names) if _is_plain(path))
     if terminal.bots.is_dir():
-        yield from (path for path in terminal.bots.glob("*/*.log") if path.is_file() and not path.is_symlink())
+        yield from (path for path in terminal.bots.glob("*/*.log") if _is_plain(path))
+
+
+def _is_plain(path: Path) -> bool:
+    return path.is_file() and not path.is_symlink()
 
 
 def _age(path: Path) -> float:
@@ -65,14 +71,14 @@ def _age(path: Path) -> float:
         return 0.0
 
 
-def _add(bundle: tarfile.TarFile, path: Path, name: str) -> None:
+def _add(bundle: tarfile.TarFile, root: Path, path: Path) -> None:
     try:
-        with path.open("rb") as file:
+        with os.fdopen(open_inside(root, path), "rb") as file:
             size = file.seek(0, io.SEEK_END)
             file.seek(max(0, size - _END_OF_FILE))
             content = file.read(_END_OF_FILE)
-            entry = tarfile.TarInfo(name)
-            entry.mtime = int(path.stat().st_mtime)
+            entry = tarfile.TarInfo(str(path.relative_to(root)))
+            entry.mtime = int(os.fstat(file.fileno()).st_mtime)
     except OSError as error:
         _log.warning("log_not_packed", path=str(path), error=str(error))
         return

@@ -6,6 +6,7 @@ Cursors move in the transaction that spools the events, so that a crash can neit
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ from node_agent.bridge import Bridge, Target
 from node_agent.clock import Clock, as_datetime
 from node_agent.database import Database
 from node_agent.layout import TerminalLayout
+from node_agent.protocol.encoding import storable
 from node_agent.protocol.messages import BotLogBody, DealBody, Event, OrderBody
 from node_agent.spool import MOST_EVENTS, Spool
 from node_agent.state import StateStore
@@ -33,6 +35,7 @@ JOURNAL_ROWS = 500
 _DEALS = "deals"
 _JOURNAL = "journal"
 _MAX_EVENT_ID = 120
+_MAX_TEXT = 500
 
 
 @dataclass(frozen=True)
@@ -77,7 +80,7 @@ class Collector:
 
     def _deal_event(self, target: Target, deal: Any) -> Event:
         return self._event(
-            target, f"deal:{target.account_id}:{deal.ticket}", DealBody.model_validate(deal._asdict()), self._clock()
+            target, f"deal:{target.account_id}:{deal.ticket}", DealBody.model_validate(_cleaned(deal)), self._clock()
         )
 
     def collect_journal(self, bridge: Bridge, target: Target, newest_sequence: int) -> int:
@@ -134,11 +137,11 @@ class Collector:
             retcode=row["retcode"] or 0,
             order=row["order"] or 0,
             deal=row["deal"] or 0,
-            symbol=str(request.get("symbol") or ""),
+            symbol=storable(request.get("symbol") or "", _MAX_TEXT),
             type=int(request.get("type") or 0),
-            volume=float(row["volume"] or request.get("volume") or 0.0),
-            price=float(row["price"] or request.get("price") or 0.0),
-            comment=str(row["comment"] or row["text"] or row["code"] or ""),
+            volume=_number(row["volume"] or request.get("volume")),
+            price=_number(row["price"] or request.get("price")),
+            comment=storable(row["comment"] or row["text"] or row["code"] or "", _MAX_TEXT),
         )
         event_id = _bounded(f"order:{target.terminal_id}:{body.client_order_id}:{body.state}")
         return self._event(target, event_id, body, float(row["updated_at"]))
@@ -178,6 +181,17 @@ class Collector:
             occurred_at=as_datetime(at),
             body=body,
         )
+
+
+def _cleaned(deal: Any) -> dict[str, Any]:
+    fields: dict[str, Any] = deal._asdict()
+    return {name: storable(value, _MAX_TEXT) if isinstance(value, str) else value for name, value in fields.items()}
+
+
+def _number(value: Any) -> float:
+    """A request may hold anything that a float can be, and is in the journal although it was refused."""
+    number = float(value or 0.0)
+    return number if math.isfinite(number) else 0.0
 
 
 def _bounded(event_id: str) -> str:

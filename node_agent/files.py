@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import secrets
+import stat
 import sys
 import time
 from contextlib import suppress
@@ -41,6 +43,36 @@ def private_folder(path: Path) -> Path:
     if sys.platform != "win32":
         path.chmod(0o700)
     return path
+
+
+def open_inside(root: Path, path: Path, flags: int = os.O_RDONLY) -> int:
+    """A descriptor of a plain file below `root`, where others may have put links and pipes. `path` begins with `root`.
+
+    Raises OSError, also for what leads out of `root`.
+    """
+    _stay_inside(root, path)
+    # Not to hang on a pipe, either.
+    flags |= getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+    descriptor = os.open(path, flags)
+    try:
+        _expect(stat.S_ISREG(os.fstat(descriptor).st_mode), "is no plain file", path)
+        # A folder on the way may have become a link since it was looked at.
+        opened = Path(f"/proc/self/fd/{descriptor}")
+        if opened.exists():
+            _stay_inside(root, opened)
+    except BaseException:
+        os.close(descriptor)
+        raise
+    return descriptor
+
+
+def _stay_inside(root: Path, path: Path) -> None:
+    _expect(path.resolve().is_relative_to(root.resolve()), "leads out of its folder", path)
+
+
+def _expect(fact: bool, otherwise: str, path: Path) -> None:
+    if not fact:
+        raise PermissionError(errno.EPERM, otherwise, str(path))
 
 
 def close_folder(path: Path) -> None:

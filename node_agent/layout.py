@@ -15,7 +15,7 @@ from typing import IO
 
 from node_agent.errors import AlreadyRunningError, ConfigurationError
 from node_agent.files import close_folder, private_folder, write_atomically
-from node_agent.watchdog.fence_file import BEAT_FILE, FENCE_FILE
+from node_agent.watchdog.fence_file import BEAT_FILE, FENCE_FILE, LEASE_FILE
 
 _LOCKED_BYTE = 1 << 20
 _TERMINAL_NAME = re.compile(r"ter_[0-9a-z]{16,32}")
@@ -210,6 +210,11 @@ class DataLayout:
     def fence(self) -> Path:
         """Tells the watchdog what must die when."""
         return self.root / FENCE_FILE
+
+    @property
+    def fence_lease(self) -> Path:
+        """The newest lease alone."""
+        return self.root / LEASE_FILE
 
     @property
     def continuity(self) -> Path:

@@ -51,6 +51,13 @@ def renewed(present: Lease | None, sent_at: Moment, fence_seconds: float) -> Lea
     return present if present is not None and older else Lease(sent_at, fence_seconds)
 
 
+def latest(told: Lease | None, beside: Lease | None) -> Lease | None:
+    """Of the lease in the fence file and the one in the file beside it, which is written when the other has no room."""
+    if told is None or beside is None or told.since.boot != beside.since.boot:
+        return told
+    return beside if beside.since.elapsed > told.since.elapsed else told
+
+
 def fences_itself(desired: DesiredTerminal) -> bool:
     return desired.lease_policy == "self_fence"
 

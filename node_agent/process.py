@@ -201,8 +201,10 @@ class Children:
     def start(self, slot: Slot, command: Sequence[str], output: Path, fingerprint: str, now: float) -> Handle:
         """Start `command` detached, output appended to a bounded file. Raises OSError."""
         private_folder(output.parent)
-        mode = "wb" if output.exists() and output.stat().st_size > _OUTPUT_LIMIT else "ab"
-        with output.open(mode) as log:
+        # Always for appending: what is cut while the process runs (`outputs`) must go on at its new end.
+        with output.open("ab") as log:
+            if log.tell() > _OUTPUT_LIMIT:
+                log.truncate(0)
             # One BLAS thread a process: fifty terminals must not start fifty thread pools.
             process = start_detached(command, {**os.environ, "OPENBLAS_NUM_THREADS": "1"}, log.fileno())
         with self._lock:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -17,6 +16,7 @@ from typing import Any
 import httpx
 
 from control_plane.demo.command import demo_processes
+from tests.ports import free_ports
 
 ROOT = Path(__file__).resolve().parent.parent
 HISTORY = ROOT.parent / "shared" / "market_data"
@@ -119,23 +119,6 @@ class DemoFarm:
         accounts = self.client.get("/accounts").json()["items"]
         pages = [self.client.get(f"/accounts/{a['id']}/deals", params={"limit": 200}).json() for a in accounts]
         return sum(1 for page in pages for deal in page["items"] if deal["symbol"])
-
-
-def free_ports(number: int) -> int:
-    """First of some consecutive ports that are free now."""
-    for first in range(20000 + (time.time_ns() // 1000) % 20000, 60000, 10):
-        if all(_free(first + offset) for offset in range(number)):
-            return first
-    raise RuntimeError("no free ports")
-
-
-def _free(port: int) -> bool:
-    with socket.socket() as probe:
-        try:
-            probe.bind(("127.0.0.1", port))
-        except OSError:
-            return False
-    return True
 
 
 def wait_for(condition: Callable[[], bool], seconds: float, explain: Callable[[], str] = lambda: "") -> float:

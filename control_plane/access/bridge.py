@@ -60,6 +60,9 @@ class BridgeSession:
         row = self._ask(self._client.outcome, client_order_id)
         return None if row is None else dict(row)
 
+    def give_up(self, client_order_id: str) -> Mapping[str, Any]:
+        return dict(self._ask(self._client.give_up, client_order_id))
+
     def close(self) -> None:
         with suppress(OSError, EOFError, BridgeError):
             self._client.close()

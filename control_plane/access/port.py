@@ -59,6 +59,10 @@ class TerminalSession(Protocol):
         """The row of the bridge's journal; None when it has never seen the id."""
         ...
 
+    def give_up(self, client_order_id: str) -> Mapping[str, Any]:
+        """The row of the bridge's journal. An id that it has never seen is not sent from now on."""
+        ...
+
 
 class TerminalDoor(Protocol):
     """Opens sessions with terminals."""

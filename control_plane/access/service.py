@@ -62,20 +62,24 @@ def answering_target(session: Session, owner: Owner, account_id: str, clock: Clo
     return target
 
 
-def ask(door: TerminalDoor, target: Target, question: Callable[[TerminalSession], _Answer]) -> _Answer:
-    """Put a question that changes nothing; a pooled link that broke in the meantime is replaced once."""
+def ask(
+    door: TerminalDoor, target: Target, question: Callable[[TerminalSession], _Answer], scope: Scope = Scope.READ
+) -> _Answer:
+    """Put a question that may be put twice; a pooled link that broke in the meantime is replaced once."""
     try:
-        return _ask_once(door, target, question)
+        return _ask_once(door, target, question, scope)
     except LinkLostError:
         pass
     try:
-        return _ask_once(door, target, question)
+        return _ask_once(door, target, question, scope)
     except LinkLostError as error:
         raise not_ready("The link to the terminal was lost; please try again.") from error
 
 
-def _ask_once(door: TerminalDoor, target: Target, question: Callable[[TerminalSession], _Answer]) -> _Answer:
-    with door.session(target, Scope.READ, SERVICE_PRINCIPAL) as terminal:
+def _ask_once(
+    door: TerminalDoor, target: Target, question: Callable[[TerminalSession], _Answer], scope: Scope
+) -> _Answer:
+    with door.session(target, scope, SERVICE_PRINCIPAL) as terminal:
         try:
             return question(terminal)
         except RefusedError as refusal:

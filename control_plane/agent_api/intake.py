@@ -136,6 +136,8 @@ def _unstorable(event: Event) -> str:
             return f"{name} is too large"
         if isinstance(value, float) and not math.isfinite(value):
             return f"{name} is not a number"
+        if isinstance(value, str) and "\0" in value:
+            return f"{name} holds a character that is none"
     return ""
 
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Annotated, TypeVar
 
-from anyio import to_thread
+from anyio import CapacityLimiter, to_thread
 from fastapi import APIRouter, Header, Path, Query, Request
 from fastapi.responses import FileResponse
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 
 from control_plane.errors import InvalidInputError
 from control_plane.http import FarmDep
@@ -27,7 +27,7 @@ from node_agent.protocol.messages import (
 )
 
 router = APIRouter(tags=["agents"])
-_Frame = TypeVar("_Frame", bound=BaseModel)
+_Answer = TypeVar("_Answer")
 Signature = Annotated[str, Header(alias="Authorization", max_length=2000)]
 
 
@@ -41,14 +41,14 @@ def enroll_node(request: EnrollRequest, farm: FarmDep) -> EnrollResponse:
 async def sync_node(request: Request, farm: FarmDep, authorization: Signature) -> SyncResponse:
     """The node's whole view up, the whole desired snapshot down."""
     body = await _signed_body(request)
-    return await _answer(farm.agent_api.sync, authorization, SYNC_PATH, body)
+    return await _answer(request, farm.agent_api.sync, authorization, SYNC_PATH, body)
 
 
 @router.post(EVENTS_PATH)
 async def deliver_events(request: Request, farm: FarmDep, authorization: Signature) -> EventAck:
     """Events from the node's spool; delivering one again changes nothing."""
     body = await _signed_body(request)
-    return await _answer(farm.agent_api.events, authorization, EVENTS_PATH, body)
+    return await _answer(request, farm.agent_api.events, authorization, EVENTS_PATH, body)
 
 
 @router.put(BUNDLES_PATH + "/{terminal_id}/{request_id}", status_code=204)
@@ -58,15 +58,15 @@ async def take_bundle(
     """Collected logs as tar.gz; handing them over again changes nothing."""
     body = await _signed_body(request)
     path = f"{BUNDLES_PATH}/{terminal_id}/{request_id}"
-    await to_thread.run_sync(farm.agent_api.take_bundle, authorization, path, terminal_id, request_id, body)
+    await _answer(request, farm.agent_api.take_bundle, authorization, path, terminal_id, request_id, body)
 
 
 @router.get(WATCH_PATH)
 async def watch_generation(
-    farm: FarmDep, authorization: Signature, generation: Annotated[int, Query(ge=0)] = 0
+    request: Request, farm: FarmDep, authorization: Signature, generation: Annotated[int, Query(ge=0)] = 0
 ) -> WatchResponse:
     """Answers as soon as there is a newer generation, at the latest after 25 s."""
-    node = await to_thread.run_sync(farm.agent_api.authenticate_watch, authorization, WATCH_PATH)
+    node = await _answer(request, farm.agent_api.authenticate_watch, authorization, WATCH_PATH)
     return await farm.agent_api.watch(node, generation)
 
 
@@ -86,8 +86,10 @@ async def _signed_body(request: Request) -> bytes:
     return await request.body()
 
 
-async def _answer(exchange: Callable[[str, str, bytes], _Frame], signature: str, path: str, body: bytes) -> _Frame:
+async def _answer(request: Request, exchange: Callable[..., _Answer], *arguments: object) -> _Answer:
+    """What `exchange` answers, in a thread that no request of the portal can take away from the nodes."""
+    threads: CapacityLimiter = request.app.state.threads
     try:
-        return await to_thread.run_sync(exchange, signature, path, body)
+        return await to_thread.run_sync(exchange, *arguments, limiter=threads)
     except ValidationError as error:
         raise InvalidInputError(f"The body is not what this exchange takes ({error.error_count()} errors).") from error

@@ -124,16 +124,17 @@ class AgentApi:
         with self._database.write() as session:
             caller = self._fleet.authenticate(session, header, "POST", path, body, hold=True)
             request = SyncRequest.model_validate_json(body)
-            was_silent = caller.node.state != NodeState.ONLINE
+            before = NodeState(caller.node.state)
             if self._fleet.hear(caller, request):
-                self._take(session, caller.node, request, was_silent=was_silent)
+                self._take(session, caller.node, request, before)
                 return self._answer(session, caller.node, request)
             self._fleet.lock(session, caller.node, _SECOND_LIFE)
         _log.error("identity_locked", node=caller.node.id, boot=request.boot_id)
         raise locked_error()
 
-    def _take(self, session: Session, node: Node, request: SyncRequest, *, was_silent: bool) -> None:
-        if was_silent:
+    def _take(self, session: Session, node: Node, request: SyncRequest, before: NodeState) -> None:
+        if before is not NodeState.ONLINE:
+            _log.info("node_state_changed", node=node.id, before=before, after=node.state)
             self._intake.announce_return(session, node)
         node.report = request.report.model_dump(mode="json")
         node.gateway_address = _usable_address(request.report.gateway_address, node.gateway_address)

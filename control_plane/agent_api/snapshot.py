@@ -51,7 +51,7 @@ def build_snapshot(session: Session, vault: Vault, node: Node, now: datetime) ->
     ]
     return DesiredSnapshot(
         generation=node.generation,
-        terminals=[each for each in terminals if each is not None],
+        terminals=terminals,
         revoked_tickets=access_repository.revoked_tickets(session, node.id, now),
     )
 
@@ -64,16 +64,9 @@ def _terminal(
     bots: Sequence[Bot],
     requests: Sequence[OneOffRequest],
     templates: Mapping[str, TemplateRef],
-) -> DesiredTerminal | None:
+) -> DesiredTerminal:
     assignment, terminal, account = placement.assignment, placement.terminal, placement.account
-    try:
-        opened = vault.open_credentials(session, account.tenant_id, account.id)
-    except SealBrokenError as error:
-        # One account whose row was tampered with must not keep the node's other terminals from their snapshot.
-        _log.error("credentials_cannot_be_opened", account=account.id, error=str(error))
-        return None
-    context = SealContext(account.tenant_id, account.id, terminal.id, assignment.epoch)
-    credentials = Credentials(login=account.login, password=opened.password, server=account.server)
+    sealed, version = _credentials(session, vault, node, placement)
     return DesiredTerminal(
         terminal_id=terminal.id,
         account_id=account.id,
@@ -84,8 +77,8 @@ def _terminal(
         login=account.login,
         server=account.server,
         server_address=placement.server.simulated_address,
-        credentials=seal(credentials, node.sealing_key, context),
-        credentials_version=opened.version,
+        credentials=sealed,
+        credentials_version=version,
         guard=Guard(),
         bots=[_bot(bot) for bot in bots],
         requests=[TerminalRequest(request_id=each.id, kind=RequestKind(each.kind).value) for each in requests],
@@ -93,6 +86,21 @@ def _terminal(
         access_epoch=terminal.access_epoch,
         template=None if placement.server.simulated_address else templates.get(account.server),
     )
+
+
+def _credentials(session: Session, vault: Vault, node: Node, placement: Placement) -> tuple[str, int]:
+    """Sealed for the node, and their version. Empty when they cannot be opened: what runs with them runs on, and what
+    has to be started says that they must be entered again. Left out, the node would end the terminal for good.
+    """
+    assignment, terminal, account = placement.assignment, placement.terminal, placement.account
+    try:
+        opened = vault.open_credentials(session, account.tenant_id, account.id)
+    except SealBrokenError as error:
+        _log.error("credentials_cannot_be_opened", account=account.id, error=str(error))
+        return "", vault.version(session, account.tenant_id, account.id)
+    context = SealContext(account.tenant_id, account.id, terminal.id, assignment.epoch)
+    credentials = Credentials(login=account.login, password=opened.password, server=account.server)
+    return seal(credentials, node.sealing_key, context), opened.version
 
 
 def _bot(bot: Bot) -> DesiredBot:

@@ -65,7 +65,7 @@ class MemorySubscription:
 class MemoryBus:
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._subscriptions: set[MemorySubscription] = set()
+        self._subscriptions: dict[MemorySubscription, None] = {}  # told in the order in which they came
         self._closed = False
 
     def publish(self, change: Change) -> None:
@@ -77,7 +77,7 @@ class MemoryBus:
     def subscribe(self, accepts: Callable[[Change], bool]) -> MemorySubscription:
         subscription = MemorySubscription(accepts, self._forget)
         with self._lock:
-            self._subscriptions.add(subscription)
+            self._subscriptions[subscription] = None
             closed = self._closed
         if closed:
             subscription.end()
@@ -92,4 +92,4 @@ class MemoryBus:
 
     def _forget(self, subscription: MemorySubscription) -> None:
         with self._lock:
-            self._subscriptions.discard(subscription)
+            self._subscriptions.pop(subscription, None)

@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import structlog
 from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.engine import make_url
 from sqlalchemy.orm import Session
 
-_BUSY_TIMEOUT_MS = 15_000
+from control_plane.db.turns import Turns
+from control_plane.errors import UnavailableError
+
+_BUSY_SECONDS = 15.0
+_WORTH_TELLING_SECONDS = 5.0
 _AFTER_COMMIT = "mt5farm_after_commit"
 _BEGIN_OPTION = "mt5farm_begin"
+_log = structlog.get_logger(__name__)
 
 
 def sqlite_url(path: Path) -> str:
@@ -23,6 +30,9 @@ def sqlite_url(path: Path) -> str:
 class Database:
     """Opens transactions. `write` takes SQLite's write lock at once, so that a read within it cannot go stale."""
 
+    _turns: Turns | None = None
+    """For the writers of this process, where the database has one lock for all of them."""
+
     def __init__(self, url: str) -> None:
         self.url = url
         address = make_url(url)
@@ -30,6 +40,7 @@ class Database:
         if address.drivername == "postgresql":
             address = address.set(drivername="postgresql+psycopg2")  # the driver that the farm brings along
         if self.is_sqlite:
+            self._turns = Turns()
             self.engine = create_engine(
                 address,
                 pool_size=20,
@@ -53,13 +64,35 @@ class Database:
 
     @contextmanager
     def write(self) -> Iterator[Session]:
-        """Commits at the end, or rolls back on any error. Functions given to `after_commit` run after the commit."""
-        with Session(self._writing, expire_on_commit=False) as session:
+        """Commits at the end, or rolls back on any error. Functions given to `after_commit` run after the commit.
+
+        Raises UnavailableError when other writers have not let it through for 15 s. Must not be nested.
+        """
+        with self._turn(), Session(self._writing, expire_on_commit=False) as session:
             with session.begin():
                 yield session
             callbacks: list[Callable[[], None]] = session.info.pop(_AFTER_COMMIT, [])
         for callback in callbacks:
             callback()
+
+    @contextmanager
+    def _turn(self) -> Iterator[None]:
+        if self._turns is None:
+            yield
+            return
+        asked_at = time.monotonic()
+        if not self._turns.take(_BUSY_SECONDS):
+            raise UnavailableError(
+                "The farm is busy; please try again.", code="database_busy", retryable=True, retry_after=5
+            )
+        taken_at = time.monotonic()
+        try:
+            yield
+        finally:
+            self._turns.give()
+            waited, held = taken_at - asked_at, time.monotonic() - taken_at
+            if max(waited, held) >= _WORTH_TELLING_SECONDS:
+                _log.warning("slow_write", waited_seconds=round(waited, 1), held_seconds=round(held, 1))
 
     def close(self) -> None:
         self.engine.dispose()
@@ -77,7 +110,7 @@ def _prepare_sqlite(connection: Any, _record: Any) -> None:
         "journal_mode=WAL",
         "synchronous=FULL",  # what is acknowledged to a node must outlive a power cut
         "foreign_keys=ON",
-        f"busy_timeout={_BUSY_TIMEOUT_MS}",
+        f"busy_timeout={round(_BUSY_SECONDS * 1000)}",
     ):
         connection.execute(f"PRAGMA {pragma}").close()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 from datetime import datetime
 
@@ -17,6 +18,7 @@ from control_plane.fleet.state import NodeState
 from control_plane.placement.decision import Candidate, Demand, Placed, place
 from control_plane.terminals import repository as terminals_repository
 from control_plane.terminals.model import TerminalObservation
+from control_plane.terminals.repository import Waiting
 from control_plane.terminals.state import IDLE_PHASES, Hold, Intent, should_run
 from node_agent.protocol.messages import Phase
 
@@ -26,7 +28,7 @@ class Room:
 
     def __init__(self, session: Session, leaving_node_id: str) -> None:
         self._candidates: list[Candidate] = [each for each in candidates(session) if each.node_id != leaving_node_id]
-        for waiting in terminals_repository.waiting(session):
+        for waiting in _placeable(session):
             self.claim(demand_of(waiting.terminal, waiting.server))
         for placement in assignments_repository.revoked(session):
             if wanted(placement):
@@ -41,6 +43,16 @@ class Room:
             replace(each, used=each.used + 1) if each.node_id == answer.node_id else each for each in self._candidates
         ]
         return True
+
+
+def _placeable(session: Session) -> Iterator[Waiting]:
+    """Of the terminals without a place those that could take one now: one for each login that runs nowhere."""
+    logins: set[tuple[str, int]] = set()
+    for waiting in terminals_repository.waiting(session):
+        login = (waiting.account.server, waiting.account.login)
+        if login not in logins and not terminals_repository.runs_elsewhere(session, waiting.account):
+            logins.add(login)
+            yield waiting
 
 
 def drain_steps(session: Session, node: Node, now: datetime) -> dict[str, Step]:

@@ -12,7 +12,7 @@ from control_plane.clock import Clock
 from control_plane.errors import ConflictError
 from control_plane.fleet import repository
 from control_plane.fleet.model import Node, RelocationBreaker
-from control_plane.fleet.state import BreakerState, IdentityState, NodeState, judge_breaker, tolerated_losses
+from control_plane.fleet.state import BreakerState, Fall, IdentityState, NodeState, judge_breaker, tolerated_losses
 from control_plane.identity import repository as identity_repository
 from control_plane.identity.state import OPERATOR
 
@@ -23,12 +23,16 @@ BREAKER = "relocation"
 class Losses:
     """The silent part of the fleet. Nodes that the farm or an operator has given up do not count."""
 
-    silent_since: tuple[datetime, ...]
+    falls: tuple[Fall, ...]
     heard: int
 
     @property
+    def nodes(self) -> int:
+        return self.heard + len(self.falls)
+
+    @property
     def tolerated(self) -> int:
-        return tolerated_losses(self.heard + len(self.silent_since))
+        return tolerated_losses(self.nodes)
 
 
 class MassLoss:
@@ -41,8 +45,8 @@ class MassLoss:
         """Silence is counted at once, also where no round has judged it yet, since that only makes us more careful."""
         now = self._clock.now()
         counted = [node for node in repository.nodes(session) if _counts(node)]
-        silent = [since for node in counted if (since := self._silent_since(node, now)) is not None]
-        return Losses(tuple(silent), len(counted) - len(silent))
+        falls = [fall for node in counted if (fall := self._fall(node, now)) is not None]
+        return Losses(tuple(falls), len(counted) - len(falls))
 
     def is_frozen(self, session: Session) -> bool:
         """Whether relocation must not happen in this transaction."""
@@ -55,7 +59,7 @@ class MassLoss:
         if row.state == state:
             return
         losses = self.losses(session)
-        note = f"{len(losses.silent_since)} of {len(losses.silent_since) + losses.heard} nodes are silent."
+        note = f"{len(losses.falls)} of {losses.nodes} nodes are silent."
         row.state, row.note, row.changed_at = state, note, self._clock.now()
         action = "freeze_relocation" if state is BreakerState.OPEN else "thaw_relocation"
         self._record(session, Deed(THE_FARM, action, BREAKER, note))
@@ -78,12 +82,13 @@ class MassLoss:
 
     def _judge(self, session: Session, row: RelocationBreaker | None) -> BreakerState:
         losses = self.losses(session)
-        return judge_breaker(losses.silent_since, losses.heard, None if row is None else row.lifted_at)
+        return judge_breaker(losses.falls, losses.heard, None if row is None else row.lifted_at)
 
-    def _silent_since(self, node: Node, now: datetime) -> datetime | None:
+    def _fall(self, node: Node, now: datetime) -> Fall | None:
         if node.state != NodeState.ONLINE:
-            return node.silent_since or node.last_seen_at
-        return node.last_seen_at if now - node.last_seen_at > self._lease else None
+            # Judged by a control plane that had listened since `silent_since` at the latest.
+            return Fall(node.last_seen_at, node.silent_since or node.last_seen_at)
+        return Fall(node.last_seen_at, now) if now - node.last_seen_at > self._lease else None
 
     def _row(self, session: Session) -> RelocationBreaker:
         row = repository.breaker(session, BREAKER)

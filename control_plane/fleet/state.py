@@ -106,17 +106,27 @@ def tolerated_losses(nodes: int) -> int:
     return max(_LOSS_LEAST, int(_LOSS_SHARE * nodes))
 
 
-def judge_breaker(silent_since: Sequence[datetime], heard: int, lifted_at: datetime | None) -> BreakerState:
-    """Open while more nodes are silent that fell silent within the same two minutes than are tolerated.
+@dataclass(frozen=True)
+class Fall:
+    """When a silent node fell silent: somewhere between when it was heard last and when we would have heard it."""
 
-    `silent_since` has one entry for each silent node, `heard` counts the others. At `lifted_at` an operator said that
-    the nodes silent by then are really gone, so they count no more. Nodes that were gone before others fell do not
-    enlarge the fleet that a share is taken of.
+    earliest: datetime
+    latest: datetime
+    """Later than `earliest` only when nobody listened in between."""
+
+
+def judge_breaker(falls: Sequence[Fall], heard: int, lifted_at: datetime | None) -> BreakerState:
+    """Open while more nodes are silent that may have fallen silent within the same two minutes than are tolerated.
+
+    `falls` has one entry for each silent node, `heard` counts the others. At `lifted_at` an operator said that the
+    nodes silent by then are really gone, so they count no more. Nodes that were gone before others fell do not enlarge
+    the fleet that a share is taken of.
     """
-    falls = sorted(each for each in silent_since if lifted_at is None or each > lifted_at)
-    for index, first in enumerate(falls):
-        beyond = index + tolerated_losses(heard + len(falls) - index)
-        if beyond < len(falls) and falls[beyond] - first <= LOSS_WINDOW:
+    counted = [fall for fall in falls if lifted_at is None or fall.latest > lifted_at]
+    for start in {fall.latest for fall in counted}:
+        present = [fall for fall in counted if fall.latest >= start]
+        together = sum(fall.earliest <= start + LOSS_WINDOW for fall in present)
+        if together > tolerated_losses(heard + len(present)):
             return BreakerState.OPEN
     return BreakerState.CLOSED
 

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+
 import structlog
 
 from control_plane.access.port import Target, TerminalDoor
@@ -19,8 +23,10 @@ from control_plane.trading.outcome import NOT_EXECUTED, Outcome
 from control_plane.trading.service import TradeLog
 from control_plane.trading.settlement import OpenOrder
 from control_plane.trading.state import OrderState
+from node_agent.protocol.tickets import Scope
 
 _BATCH = 50
+_AT_ONCE = 8
 _log = structlog.get_logger(__name__)
 
 
@@ -34,9 +40,19 @@ class UnsettledOrders:
     def run_once(self) -> None:
         with self._database.read() as session:
             due = repository.to_settle(session, self._clock.now(), _BATCH)
+        terminals: dict[str, list[tuple[Order, Account]]] = defaultdict(list)
+        for order, account in due:
+            terminals[account.id].append((order, account))
+        # A terminal that does not answer must not keep the others waiting.
+        with ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="settle") as pool:
+            list(pool.map(self._look_at_all, terminals.values()))
+
+    def _look_at_all(self, due: Iterable[tuple[Order, Account]]) -> None:
+        """Those of one terminal, which is not asked again in this round once it has not answered."""
+        answers = True
         for order, account in due:
             try:
-                self._look(order, account)
+                answers = self._look(order, account, ask_terminal=answers)
             except Exception:  # noqa: BLE001 - one order that cannot be judged must not keep the others waiting
                 _log.exception("order_cannot_be_settled", order=order.id)
                 self._postpone(order)
@@ -47,23 +63,29 @@ class UnsettledOrders:
             if row is not None and row.look_again_at is not None:
                 row.look_again_at = self._clock.now() + settlement.PATIENT
 
-    def _look(self, order: Order, account: Account) -> None:
-        known = OpenOrder(OrderState(order.state), order.epoch, order.created_at, order.sent_at)
-        if known.state is OrderState.PENDING:
+    def _look(self, order: Order, account: Account, *, ask_terminal: bool) -> bool:
+        """Whether the terminal may be asked again."""
+        known = OpenOrder(OrderState(order.state), order.epoch, order.created_at, order.sent_at, order.placed_here)
+        news, answers = None, ask_terminal
+        if known.placed_here and known.state is OrderState.PENDING:
             news = NOT_EXECUTED if settlement.abandoned(known, self._clock.now()) else None
-        else:
-            news = self._ask_journal(order, account, known)
+        elif ask_terminal:
+            try:
+                news = self._ask_journal(order, account, known)
+            except FarmError:
+                answers = False  # it is not there at the moment; the order stays open
         self._write(order, account, known, news)
+        return answers
 
     def _ask_journal(self, order: Order, account: Account, known: OpenOrder) -> Outcome | None:
+        """Raises FarmError."""
         target = self._target(account)
         if target is None:
             return None
-        try:
-            row = ask(self._door, target, lambda terminal: terminal.outcome(order.client_order_id))
-        except FarmError:
-            return None  # the terminal is not there at the moment; the order stays open
-        return settlement.judge(known, row, target.epoch, self._clock.now())
+        row = ask(self._door, target, lambda terminal: terminal.outcome(order.client_order_id))
+        if row is None and settlement.may_give_up(known, target.epoch, self._clock.now()):
+            row = ask(self._door, target, lambda terminal: terminal.give_up(order.client_order_id), Scope.TRADE)
+        return settlement.judge(row)
 
     def _target(self, account: Account) -> Target | None:
         with self._database.read() as session:
@@ -84,5 +106,6 @@ class UnsettledOrders:
                 _log.info("order_settled", order=order.id, state=news.state)
                 return
             shown, row.look_again_at = settlement.still_open(known, self._clock.now())
-            if known.state is not OrderState.PENDING and (row.state, row.message) != (shown.state, shown.message):
+            not_sent_yet = known.placed_here and known.state is OrderState.PENDING
+            if not not_sent_yet and (row.state, row.message) != (shown.state, shown.message):
                 self._trade_log.apply(session, row, account, shown)

@@ -66,12 +66,12 @@ class _Process(Collector):
         rounds = GaugeMetricFamily(
             "mt5farm_loop_round_age_seconds", "Since the last round that ended without an error.", labels=["loop"]
         )
-        every = GaugeMetricFamily("mt5farm_loop_interval_seconds", "Between two rounds.", labels=["loop"])
+        limit = GaugeMetricFamily("mt5farm_loop_limit_seconds", "A loop is late past this.", labels=["loop"])
         for each in self._readiness.rounds():
             rounds.add_metric([each.name], now - each.since)
-            every.add_metric([each.name], each.every)
+            limit.add_metric([each.name], each.limit)
         yield rounds
-        yield every
+        yield limit
 
 
 class _Farm(Collector):

@@ -21,7 +21,6 @@ from control_plane.telemetry import repository
 OUTBOX_PATIENCE = timedelta(minutes=5)
 """A job that is due for longer is not being carried out."""
 _ROUNDS = 3
-_ROUND_PATIENCE_SECONDS = 30.0
 _FRESH_SECONDS = 2.0
 """Answers are shared for so long: whoever asks often costs no more than who asks now and then."""
 _log = structlog.get_logger(__name__)
@@ -44,13 +43,20 @@ class LoopRounds:
 
     name: str
     every: float
+    patience: float
+    """How long one round may take."""
     since: float
     """When the last round ended well; the start, as long as none has."""
+
+    @property
+    def limit(self) -> float:
+        """Longer than so many seconds without a good round is too long."""
+        return _ROUNDS * self.every + self.patience
 
 
 def late_loops(loops: Sequence[LoopRounds], now: float) -> str:
     """Names the loops that have not ended a round well for several of their intervals; empty when all have."""
-    late = [each for each in loops if now - each.since > _ROUNDS * each.every + _ROUND_PATIENCE_SECONDS]
+    late = [each for each in loops if now - each.since > each.limit]
     return ", ".join(f"{each.name} for {now - each.since:.0f} s" for each in late)
 
 
@@ -97,7 +103,7 @@ class Readiness:
     def rounds(self) -> list[LoopRounds]:
         """Of the loops that run in this process."""
         return [
-            LoopRounds(loop.name, loop.seconds, loop.round_ended_at)
+            LoopRounds(loop.name, loop.seconds, loop.patience_seconds, loop.round_ended_at)
             for loop in self._loops
             if loop.round_ended_at is not None
         ]

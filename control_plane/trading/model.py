@@ -47,7 +47,12 @@ class Order(Base):
     sent_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     settled_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     look_again_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
-    """When the settlement loop looks at an order placed here that is not settled; None for orders of bots."""
+    """When the settlement loop looks at an order that is not settled."""
+
+    @property
+    def placed_here(self) -> bool:
+        """Not by a bot or a script, whose orders are known from the bridge's journal alone."""
+        return self.client_order_id == self.id
 
 
 class IdempotencyKey(Base):

@@ -44,7 +44,7 @@ def claim_for_sending(session: Session, tenant_id: str, order_id: str, now: date
 
 
 def to_settle(session: Session, now: datetime, limit: int) -> list[tuple[Order, Account]]:
-    """Orders placed here whose outcome is open and due for a look, of all tenants."""
+    """Orders whose outcome is open and due for a look, of all tenants."""
     query = (
         select(Order, Account)
         .join(Account, Account.id == Order.account_id)

@@ -16,6 +16,7 @@ from control_plane.ids import new_id
 from control_plane.trading import outcome, repository
 from control_plane.trading.model import Deal, EquitySample, Order
 from control_plane.trading.outcome import Outcome
+from control_plane.trading.settlement import FIRST_LOOK_AT_FOREIGN
 from control_plane.trading.state import SETTLED, OrderKind, OrderState, Side, may_become
 from node_agent.protocol.messages import AccountSnapshot, DealBody, Event, OrderBody
 
@@ -67,6 +68,9 @@ class TradeLog:
             row = self._foreign_order(account, event, body)
             session.add(row)
         self.apply(session, row, account, outcome.of_event(body))
+        if not row.placed_here and row.state not in SETTLED and row.look_again_at is None:
+            # Its node may be lost before it tells the outcome; then a person has to hear that nobody knows it.
+            row.look_again_at = self._clock.now() + FIRST_LOOK_AT_FOREIGN
 
     def apply(self, session: Session, row: Order, account: Account, news: Outcome) -> bool:
         """Bring an order forward; what is older than what is known, or comes after the end, changes nothing."""

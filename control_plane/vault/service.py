@@ -52,6 +52,11 @@ class Vault:
         place = _credentials_place(tenant_id, account_id, row.version, row.key_version)
         return OpenCredentials(unseal(key, row.sealed_password, place).decode(), row.version)
 
+    def version(self, session: Session, tenant_id: str, account_id: str) -> int:
+        """Of the credentials, whether or not they can be opened; 0 when there are none."""
+        row = repository.credentials(session, tenant_id, account_id)
+        return 0 if row is None else row.version
+
     def erase_credentials(self, session: Session, tenant_id: str, account_id: str) -> None:
         repository.delete_credentials(session, tenant_id, account_id)
 

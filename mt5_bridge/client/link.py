@@ -21,6 +21,7 @@ from mt5_bridge.addresses import Address, parse_address
 from mt5_bridge.client.errors import BridgeError, BridgeLost
 from mt5_bridge.codec import CodecError
 from mt5_bridge.contract import FUNCTIONS
+from mt5_bridge.packing import PackingError, unpack_one
 from mt5_bridge.refusals import RETRYABLE
 
 CONNECT_SECONDS: Final = 10.0
@@ -83,8 +84,8 @@ class Endpoint:
         return {"token": self.token, "scope": self.scope, "epoch": self.epoch, "principal": self.principal}
 
 
-# The worker may wait for its turn and then run, each within the deadline.
-_TIMEOUTS: Final = {name: 2 * function.deadline + _GRACE_SECONDS for name, function in FUNCTIONS.items()}
+TIMEOUTS: Final = {name: 2 * function.deadline + _GRACE_SECONDS for name, function in FUNCTIONS.items()}
+"""Seconds for a call: the worker may wait for its turn and then run, each within the deadline."""
 
 
 def check_greeting(line: bytes) -> None:
@@ -97,7 +98,7 @@ def check_greeting(line: bytes) -> None:
 
 def timeout_of(function: str) -> float:
     """Seconds after which an answer will not come any more."""
-    return _TIMEOUTS.get(function, 2 * _FARM_DEADLINE + _GRACE_SECONDS)
+    return TIMEOUTS.get(function, 2 * _FARM_DEADLINE + _GRACE_SECONDS)
 
 
 class Link:
@@ -149,12 +150,13 @@ class Link:
         kind, body = self._exchange(frame, timeout)
         try:
             if kind == transport.ONE:  # by far the commonest
-                return transport.unpack_struct(body), transport.SUCCESS
+                assert type(body) is bytes
+                return unpack_one(body), transport.SUCCESS
             status, payload, code, text = transport.unpack_answer(kind, body)
             if status == "ok":
                 return payload, (code, text)
             raise refusal(status, payload)
-        except CodecError as error:
+        except (CodecError, PackingError) as error:
             self.close()
             raise BridgeLost("the worker's answer cannot be read") from error
 

@@ -12,7 +12,7 @@ from mt5_bridge import transport
 from mt5_bridge.arguments import NO_CONNECTION, SUCCESS, Parsed, RejectedError, left_by, parse, unconnected
 from mt5_bridge.client import compatibility, orders
 from mt5_bridge.client.errors import BridgeError, BridgeLost
-from mt5_bridge.client.link import Endpoint, Link, timeout_of
+from mt5_bridge.client.link import TIMEOUTS, Endpoint, Link
 from mt5_bridge.client.ticks import TickStream, as_cursors
 from mt5_bridge.contract import CONSTANTS, PACKAGE_AUTHOR, PACKAGE_VERSION
 from mt5_bridge.order_packing import pack_order
@@ -98,6 +98,12 @@ class MetaTrader5:
         """The journal row of an order; None when the worker never had it, so it was never sent."""
         pairs = self._farm("farm.outcome", client_order_id)
         return None if pairs is None else _row(pairs)
+
+    def give_up(self, client_order_id: str) -> dict[str, Any]:
+        """The journal row of an order. One that the worker never had is not sent any more, should it still be on its
+        way: only so is it certain that it was not executed.
+        """
+        return _row(self._farm("farm.give_up", client_order_id))
 
     def configure(self, configuration: Mapping[str, Any]) -> None:
         """Give the worker a new `guard` and `epoch`. For the node's agent only."""
@@ -334,7 +340,7 @@ class MetaTrader5:
 
     def _ask(self, function: str, args: tuple[Any, ...], frame: bytes) -> Any:
         try:
-            value, self._error = self._link.ask(frame, timeout_of(function))
+            value, self._error = self._link.ask(frame, TIMEOUTS[function])
         except (BridgeError, BridgeLost) as error:
             if not self._compat:
                 raise

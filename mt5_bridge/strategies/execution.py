@@ -19,6 +19,7 @@ _FOK_FLAG, _IOC_FLAG = 1, 2
 _DEVIATION_POINTS: Final = 20
 _POLL_SECONDS: Final = 0.1
 _VISIBLE_SECONDS: Final = 2.0
+_FORMER_SECONDS: Final = 60.0
 _MAX_COMMENT: Final = 29
 
 
@@ -41,6 +42,8 @@ class Execution:
         self._report = report
         self._stop = stop
         self._pending: str | None = None
+        self._is_first = True
+        self._never_came: str | None = None
 
     def positions(self, api: MetaTrader5) -> tuple[Any, ...]:
         """The bot's own open positions: its symbol, its magic number. Raises AwayError."""
@@ -50,9 +53,16 @@ class Execution:
         return tuple(position for position in positions if position.magic == self._config.magic)
 
     def resume(self, api: MetaTrader5) -> None:
-        """Wait for the outcome of an order that was under way when the link broke, before anything else is done."""
+        """Wait for the outcome of an order that was under way when the link broke, before anything else is done.
+
+        On the first connection for a minute at most, since it may have been sent by the process before this one: its
+        position is not to be seen yet, and to open another would double it.
+        """
         if self._pending is not None:
             self._follow(api, self._pending)
+        elif self._is_first and not self._until(lambda: not api.describe()["unsettled"], _FORMER_SECONDS):
+            self._report.warning("what became of an earlier order on this account is not known; trading goes on")
+        self._is_first = False
 
     def reach(self, api: MetaTrader5, target: Target, bar_time: int) -> None:
         """Close what does not fit the target, then open what is missing. Gives up for this bar after a refusal."""
@@ -61,10 +71,13 @@ class Execution:
         for position in self.positions(api):
             if target.side is not None and position.type == target.side.value and not kept:
                 kept = True
-            elif not self._send(api, f"{base}:close:{position.ticket}", self._closing(api, position)):
+            elif not self._step(api, f"{base}:close:{position.ticket}", self._closing(api, position)):
                 return
         if target.side is not None and not kept:
-            self._send(api, f"{base}:open:{target.side.name.lower()}", self._opening(api, target.side, target))
+            self._step(api, f"{base}:open:{target.side.name.lower()}", self._opening(api, target.side, target))
+
+    def _step(self, api: MetaTrader5, order_id: str, request: dict[str, Any]) -> bool:
+        return self._rule_out_former(api, order_id) and self._send(api, order_id, request)
 
     def _send(self, api: MetaTrader5, order_id: str, request: dict[str, Any]) -> bool:
         """Whether the order is carried out. Raises BridgeLost when that is not known; `resume` then finds out."""
@@ -93,6 +106,18 @@ class Execution:
         self._until(lambda: {position.ticket for position in self.positions(api)} != before, _VISIBLE_SECONDS)
         return True
 
+    def _rule_out_former(self, api: MetaTrader5, order_id: str) -> bool:
+        """An order that never came to the worker may still be on its way, and must not come after another one is sent.
+
+        Whether that is certain: it may have come just now.
+        """
+        former = self._never_came
+        if former is not None and former != order_id and api.give_up(former)["state"] != "not_executed":
+            self._follow(api, former)
+            return False
+        self._never_came = None
+        return True
+
     def _follow(self, api: MetaTrader5, order_id: str) -> bool:
         """Wait until the worker knows what became of an order; whether it was carried out."""
         self._pending = order_id
@@ -105,19 +130,22 @@ class Execution:
 
         self._until(settled, None)
         self._pending = None
+        self._never_came = order_id if row is None else None
         state = "never sent" if row is None else row["state"]
         if state != "done":
             self._report.warning(f"order {order_id}: {state.replace('_', ' ')}")
         return state == "done"
 
-    def _until(self, condition: Callable[[], bool], seconds: float | None) -> None:
+    def _until(self, condition: Callable[[], bool], seconds: float | None) -> bool:
+        """Whether it came true in time."""
         # A real terminal may show a new position a moment after the order is done.
         deadline = None if seconds is None else time.monotonic() + seconds
         while not condition():
             if self._stop.wait(_POLL_SECONDS):
                 raise StoppedError
             if deadline is not None and time.monotonic() > deadline:
-                return
+                return False
+        return True
 
     def _opening(self, api: MetaTrader5, side: Side, target: Target) -> dict[str, Any]:
         request, price, info = self._deal(api, side)

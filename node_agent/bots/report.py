@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Literal, cast
 
 from node_agent.layout import BotLayout
+from node_agent.protocol.encoding import storable
 
 _READ_LIMIT = 256 * 1024
 _STATUS_LIMIT = 64 * 1024
@@ -93,5 +94,4 @@ def _parse(offset: int, raw: bytes) -> LogLine:
 
 
 def _plain(text: object) -> str:
-    """Text that can be sent and stored: neither half of a surrogate pair nor NUL has a place in a database."""
-    return str(text)[:_TEXT_LIMIT].encode("utf-8", "replace").decode().replace("\0", "?")
+    return storable(text, _TEXT_LIMIT)

@@ -11,7 +11,7 @@ import socket
 import ssl
 import struct
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Final
 
 _RECORD: Final = 16 * 1024
@@ -24,36 +24,36 @@ STALLED_SECONDS: Final = 60
 def carry_both_ways(client: ssl.SSLSocket, worker: socket.socket) -> None:
     """Until either side ends. A slow reader slows its writer, so that little is held in memory. Raises OSError."""
     _wait_in_the_kernel(client, worker)
-    readable = _readable(client, worker)
-    ours = worker.fileno()
-    small, large = memoryview(bytearray(_RECORD)), memoryview(bytearray(_CHUNK))
-    buffer = small
+    # Python's recv and sendall of TLS are layers above these that cost more than the encryption of a small frame.
+    read, write, send, receive = client.read, client.send, worker.sendall, worker.recv
+    readable, ours = _readable(client, worker), worker.fileno()
+    large, many = memoryview(bytearray(_CHUNK)), False
+    data: bytes | memoryview
     while True:
-        for descriptor in readable():
+        for descriptor, _ in readable():
             if descriptor != ours:
-                size = client.recv_into(small)
-                if not size:
+                data = read(_RECORD)
+                if not data:
                     return
-                worker.sendall(small[:size])
+                send(data)
                 continue
-            size = worker.recv_into(buffer)
-            if not size:
+            data = large[: worker.recv_into(large)] if many else receive(_RECORD)
+            if not data:
                 return
-            # Python's own sendall of TLS costs more than the encryption of a small frame.
-            sent = client.send(buffer[:size])
-            if sent < size:
-                client.sendall(buffer[sent:size])
-            buffer = large if size >= _RECORD else small
+            sent = write(data)
+            if sent < len(data):
+                client.sendall(memoryview(data)[sent:])
+            many = len(data) >= _RECORD
 
 
-def _readable(*sockets: socket.socket) -> Callable[[], list[int]]:
-    """A function that waits until something can be read, and gives the descriptors where."""
+def _readable(*sockets: socket.socket) -> Callable[[], Iterable[tuple[int, int]]]:
+    """A function that waits until something can be read, and gives the descriptors where (and what is to be done)."""
     if sys.platform == "win32":
-        return lambda: [sock.fileno() for sock in select.select(sockets, (), ())[0]]
+        return lambda: [(sock.fileno(), 0) for sock in select.select(sockets, (), ())[0]]
     waiting = select.poll()
     for sock in sockets:
         waiting.register(sock, select.POLLIN)
-    return lambda: [descriptor for descriptor, _ in waiting.poll()]
+    return waiting.poll
 
 
 def _wait_in_the_kernel(client: socket.socket, worker: socket.socket) -> None:

@@ -19,3 +19,10 @@ def from_text(text: str) -> bytes:
     if to_text(data) != text:
         raise ValueError("not canonical URL-safe base64")
     return data
+
+
+def storable(text: object, limit: int) -> str:
+    """At most `limit` characters that can be sent and stored: neither half of a surrogate pair nor NUL has a place in a
+    database.
+    """
+    return str(text)[:limit].encode("utf-8", "replace").decode().replace("\0", "?")

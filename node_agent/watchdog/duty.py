@@ -1,4 +1,4 @@
-"""What the watchdog does at each look: read the fence file if it is new, kill what is overdue, give a sign of life."""
+"""What the watchdog does at each look: read the fence file, kill what is overdue, give a sign of life."""
 
 from __future__ import annotations
 
@@ -10,11 +10,21 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from mt5_bridge.lease import Moment, read_clocks
+from mt5_bridge.lease import Lease, Moment, Readings, read_clocks, read_lease
 from node_agent.handles import handle_from_data
-from node_agent.lease import Stage, stage
+from node_agent.lease import Stage, latest, stage
 from node_agent.process import PROCESS, Handle, is_alive, running_commands
-from node_agent.watchdog.fence_file import BEAT_FILE, FENCE_FILE, UNREAD, Beat, Fence, Ward, read_fence, write_beat
+from node_agent.watchdog.fence_file import (
+    BEAT_FILE,
+    FENCE_FILE,
+    LEASE_FILE,
+    UNREAD,
+    Beat,
+    Fence,
+    Ward,
+    parse_fence,
+    write_beat,
+)
 
 _BEAT_SECONDS: Final = 1.0
 _SWEEP_SECONDS: Final = 1.0
@@ -28,9 +38,11 @@ class Duty:
 
     def __init__(self, data: Path, clocks: Callable[[], Moment] = read_clocks) -> None:
         self._path = data / FENCE_FILE
+        self._lease_path = data / LEASE_FILE
         self._beat_path = data / BEAT_FILE
         self._clocks = clocks
-        self._stamp: tuple[int, int] | None = None
+        self._readings = Readings()
+        self._read = b""
         self._fence: Fence | None = None
         self._beat_at = -_BEAT_SECONDS
         self._swept_at = -_SWEEP_SECONDS
@@ -40,22 +52,32 @@ class Duty:
         self._reload()
         now = self._clocks()
         fence = self._fence
-        if fence is not None and fence.wards and stage(fence.lease, now) is Stage.KILL:
+        if fence is not None and fence.wards and self._stage(fence, now) is Stage.KILL:
             self._kill_all(fence, now)
         if now.elapsed - self._beat_at >= _BEAT_SECONDS:
             self._beat(now)
 
     def _reload(self) -> None:
         try:
-            status = self._path.stat()
-            stamp = (status.st_ino, status.st_mtime_ns)
-            if stamp != self._stamp:
-                self._fence = read_fence(self._path) or self._fence
-                self._stamp = stamp
+            # As a whole each time: number and time of the file may be those of one that it has replaced a moment ago.
+            content = self._path.read_bytes()
+            if content != self._read:
+                self._fence = parse_fence(content)
+                self._read = content
         except FileNotFoundError:
             return  # before the first sync; a file that went away takes back nothing
         except (OSError, ValueError) as error:
             log.error("the fence file cannot be read: %s", error)  # noqa: TRY400 - its trace says nothing
+
+    def _stage(self, fence: Fence, now: Moment) -> Stage:
+        lease = self._lease(fence)
+        return stage(lease, now if lease is None else self._readings.of(lease.since, now))
+
+    def _lease(self, fence: Fence) -> Lease | None:
+        try:
+            return latest(fence.lease, read_lease(self._lease_path))
+        except (OSError, ValueError):
+            return fence.lease
 
     def _beat(self, now: Moment) -> None:
         sequence = UNREAD if self._fence is None else self._fence.sequence

@@ -18,6 +18,8 @@ from node_agent.files import put_in_place
 
 VERSION: Final = 1
 FENCE_FILE: Final = "fence.json"
+LEASE_FILE: Final = "fence.lease"
+"""The newest lease alone, written in place: on a full disk the fence file cannot be replaced."""
 BEAT_FILE: Final = "watchdog.beat"
 UNREAD: Final = -1
 
@@ -31,6 +33,17 @@ class Ward:
     """Its folder; every plain process of the terminal has it in its command line."""
     handles: tuple[Mapping[str, Any], ...]
     """As `node_agent.handles` writes them."""
+
+
+def are_covered(wards: Mapping[str, Ward], told: Mapping[str, Ward]) -> bool:
+    """Whether who knows `told` would kill all that runs of `wards`."""
+    return all(
+        terminal_id in told
+        and told[terminal_id].root == ward.root
+        and all(handle in told[terminal_id].handles for handle in ward.handles)
+        for terminal_id, ward in wards.items()
+        if ward.handles
+    )
 
 
 @dataclass(frozen=True)
@@ -76,9 +89,15 @@ def write_fence(path: Path, fence: Fence) -> None:
 def read_fence(path: Path) -> Fence | None:
     """None when there is none. Raises OSError, ValueError for what is no fence file."""
     try:
-        body = json.loads(path.read_bytes())
+        content = path.read_bytes()
     except FileNotFoundError:
         return None
+    return parse_fence(content)
+
+
+def parse_fence(content: bytes) -> Fence:
+    """Raises ValueError for what is no fence file."""
+    body = json.loads(content)
     try:
         lease = body["lease"]
         wards = {

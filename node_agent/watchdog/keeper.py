@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import sys
+from pathlib import Path
 
 import structlog
 
@@ -21,13 +22,17 @@ _FINGERPRINT = "watchdog-1"
 _HANGS_SECONDS = 10.0
 
 
+def output_of(layout: DataLayout) -> Path:
+    return layout.root / "watchdog.log"
+
+
 class WatchdogKeeper:
     """The watchdog outlives the agent. Called on the event loop; nothing here waits, but the killing of a hung one."""
 
     def __init__(
         self, layout: DataLayout, lifeline: Lifeline, roster: Roster, module: str, policy: RestartPolicy, clock: Clock
     ) -> None:
-        self._output = layout.root / "watchdog.log"
+        self._output = output_of(layout)
         self._lifeline = lifeline
         self._roster = roster
         self._command = [sys.executable, "-m", module, "--data", str(layout.root)]
@@ -63,6 +68,6 @@ class WatchdogKeeper:
                 _log.error("watchdog_not_started", error=str(error))
 
     def is_up(self) -> bool:
-        """Whether the present watchdog is awake and goes by the newest lease."""
+        """Whether the present watchdog is awake, goes by the newest lease, and knows all that must die with it."""
         running = self._roster.running(SLOT)
-        return running is not None and self._lifeline.is_seen_by(running.pid)
+        return running is not None and self._lifeline.problem is None and self._lifeline.is_seen_by(running.pid)

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
+from dataclasses import replace
 
 import structlog
 
-from mt5_bridge.lease import Lease, Moment, write_lease
+from mt5_bridge.lease import Lease, Moment, Readings, read_lease, write_lease
 from node_agent.handles import handle_to_data
 from node_agent.layout import DataLayout
-from node_agent.lease import Stage, fencing, renewed, stage, trade_lease
+from node_agent.lease import Stage, fencing, latest, renewed, stage, trade_lease
 from node_agent.process import Handle
 from node_agent.protocol.messages import DesiredTerminal
 from node_agent.roster import Roster
-from node_agent.watchdog.fence_file import UNREAD, Fence, Ward, read_beat, read_fence, write_fence
+from node_agent.watchdog.fence_file import UNREAD, Fence, Ward, are_covered, read_beat, read_fence, write_fence
 
 _log = structlog.get_logger(__name__)
 _SILENT_SECONDS = 3.0
@@ -32,25 +34,33 @@ class Lifeline:
         self._lock = threading.Lock()
         self._wanted: dict[str, int] = {}
         self._leaving: dict[str, int] = {}
+        self._readings = Readings()
         self._written_at = 0.0
         self.problem: str | None = None
         """Why it cannot be written down, for the operator."""
-        try:
-            known = read_fence(layout.fence)
-        except (OSError, ValueError) as error:
-            _log.error("fence_unreadable", error=str(error))
-            known = None
+        known = self._read()
         # A restart of the agent neither lengthens nor shortens the lease.
         self._lease = known.lease if known else None
         self._sequence = known.sequence if known else UNREAD
         self._epochs = {each: ward.epoch for each, ward in known.wards.items()} if known else {}
         """Of all that the watchdog is to know of: what is wanted here, and what is leaving."""
-        self._told = frozenset(self._epochs)
+        self._told: Mapping[str, Ward] = known.wards if known else {}
         roster.on_entered(self._entered)
+
+    def _read(self) -> Fence | None:
+        try:
+            known = read_fence(self._layout.fence)
+            if known is None:
+                return None
+            return replace(known, lease=latest(known.lease, read_lease(self._layout.fence_lease)))
+        except (OSError, ValueError) as error:
+            _log.error("fence_unreadable", error=str(error))
+            return None
 
     def stage(self) -> Stage:
         """What must happen to terminals that fence themselves."""
-        return stage(self._lease, self._clocks())
+        lease, now = self._lease, self._clocks()
+        return stage(lease, now if lease is None else self._readings.of(lease.since, now))
 
     def protect(self, terminals: Iterable[DesiredTerminal]) -> None:
         """From now on these must die when the lease is over, as far as they fence themselves."""
@@ -103,7 +113,7 @@ class Lifeline:
     def _write(self, epochs: dict[str, int], lease: Lease | None) -> bool:
         wards = {terminal_id: self._ward(terminal_id, epoch) for terminal_id, epoch in epochs.items()}
         try:
-            write_fence(self._layout.fence, Fence(self._sequence + 1, lease, wards))
+            self._tell_watchdog(wards, lease)
             for terminal_id in wards:
                 self._write_trade_lease(terminal_id, lease)
         except OSError as error:
@@ -112,10 +122,24 @@ class Lifeline:
             return False
         finally:
             self._written_at = self._clocks().elapsed
-        self._sequence += 1
-        self._told = frozenset(wards)
         self.problem = None
         return True
+
+    def _tell_watchdog(self, wards: Mapping[str, Ward], lease: Lease | None) -> None:
+        """A full disk must not end terminals whose node is in touch: a lease alone needs no room. Raises OSError."""
+        beside = self._layout.fence_lease
+        try:
+            write_fence(self._layout.fence, Fence(self._sequence + 1, lease, wards))
+        except OSError:
+            if lease is None or not are_covered(wards, self._told):
+                raise
+            write_lease(beside, lease)
+            return
+        self._sequence += 1
+        self._told = wards
+        if lease is not None:
+            with suppress(OSError):  # what is in the fence file is as new
+                write_lease(beside, lease)
 
     def _write_trade_lease(self, terminal_id: str, lease: Lease | None) -> None:
         layout = self._layout.terminal(terminal_id)

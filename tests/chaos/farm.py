@@ -27,7 +27,7 @@ from node_agent.process import is_alive
 from node_agent.state import StateStore
 from tests.chaos.link import Link
 from tests.chaos.processes import Service, send
-from tests.demo_farm import free_ports
+from tests.ports import free_ports
 
 SERVER = "MT5Farm-Demo"
 PASSWORD = secrets.token_urlsafe(12)

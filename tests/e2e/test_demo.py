@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.demo_farm import HISTORY, ROOT, DemoFarm, free_ports
+from tests.demo_farm import HISTORY, ROOT, DemoFarm
+from tests.ports import free_ports
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(240)]
 

@@ -25,6 +25,9 @@ if TYPE_CHECKING:
     from tests.simulation.world import Node, World
 
 _NOWHERE = Path("/nonexistent")
+_ASKS_AFTER = (0.0, 8.0, 16.0)
+_COMES_AFTER = tuple(float(seconds) for seconds in range(20, 84, 7))
+"""Seconds; a ticket is good for sixty."""
 
 
 @dataclass
@@ -34,6 +37,15 @@ class Session:
     node: Node
     ticket: Ticket
     worker: WorkerProcess
+
+
+@dataclass(frozen=True)
+class _Held:
+    """A ticket in the hands of a client."""
+
+    node: Node
+    terminal_id: str
+    text: str
 
 
 class _Redeemed:
@@ -52,7 +64,8 @@ class Clients:
     def __init__(self, world: World) -> None:
         self._world = world
         self._chance = world.chance
-        self._tickets: list[tuple[Node, str]] = []
+        self._tickets: list[_Held] = []
+        self._admitted: set[str] = set()
         self._sessions: list[Session] = []
         self._redeemed = _Redeemed()
         self._orders = 0
@@ -60,13 +73,28 @@ class Clients:
     async def trade(self) -> None:
         while True:
             await asyncio.sleep(self._chance.expovariate(1 / 12.0))
-            act = self._chance.choices((self._ask_for_ticket, self._open, self._send), (1, 1, 4))[0]
+            act = self._chance.choices((self._ask_for_ticket, self._open_any, self._send_over_any), (1, 1, 4))[0]
             act()
 
-    def _ask_for_ticket(self) -> None:
+    def come_back_to(self, terminal_id: str) -> None:
+        """Somebody gets tickets for this terminal now, and comes with them a little later."""
+        later = self._world.network.later
+        for delay in _ASKS_AFTER:
+            later(delay, lambda: self._ask_for_ticket(terminal_id))
+        for delay in _COMES_AFTER:
+            later(delay, lambda: self._come(terminal_id))
+
+    def _come(self, terminal_id: str) -> None:
+        for held in [each for each in self._tickets if each.terminal_id == terminal_id][-len(_ASKS_AFTER) :]:
+            session = self._open(held)
+            if session is not None:
+                self._send(session)
+
+    def _ask_for_ticket(self, only: str = "") -> None:
         rows = self._world.database.query(
             "SELECT terminal_id, node_id, epoch FROM assignments WHERE released_at IS NULL ORDER BY terminal_id"
         )
+        rows = [row for row in rows if not only or row[0] == only]
         plane = self._world.plane
         if not rows or plane.process is None or not plane.process.running:
             return
@@ -78,17 +106,19 @@ class Clients:
 
         node = next(each for each in self._world.nodes if each.identity.node_id == node_id)
         try:
-            self._tickets.append((node, plane.perform(issue)))
+            self._tickets.append(_Held(node, terminal_id, plane.perform(issue)))
         except CrashError:
             return
 
-    def _open(self) -> None:
-        if not self._tickets:
-            return
-        node, text = self._chance.choice(self._tickets)
-        host = node.host
+    def _open_any(self) -> None:
+        if self._tickets:
+            self._open(self._chance.choice(self._tickets))
+
+    def _open(self, held: _Held) -> Session | None:
+        """None when gateway or worker are not there, or do not let it in."""
+        node, host = held.node, held.node.host
         if not host.powered or host.frozen or self._world.plane.farm is None:
-            return
+            return None
         routes = Routes(
             keys=self._world.ticket_keys(),
             terminals={
@@ -107,13 +137,19 @@ class Clients:
         )
         redeemed: Any = self._redeemed
         try:
-            ticket, _ = Admission(config, lambda: routes, redeemed, host.clocks.wall).admit(text)
+            ticket, _ = Admission(config, lambda: routes, redeemed, host.clocks.wall).admit(held.text)
         except RefusedError:
-            return
+            return None
+        if ticket.ticket_id in self._admitted:
+            self._world.break_rule("a ticket opened a second session")
+        self._admitted.add(ticket.ticket_id)
         worker = self._worker(node, ticket.terminal_id)
-        if worker is not None:
-            self._sessions.append(Session(node, ticket, worker))
-            self._world.counts["sessions"] += 1
+        if worker is None:
+            return None
+        session = Session(node, ticket, worker)
+        self._sessions.append(session)
+        self._world.counts["sessions"] += 1
+        return session
 
     def _worker(self, node: Node, terminal_id: str) -> WorkerProcess | None:
         for process in node.host.of_role(Role.WORKER):
@@ -121,12 +157,13 @@ class Clients:
                 return process
         return None
 
-    def _send(self) -> None:
-        """Over any session that is still open, however old."""
+    def _send_over_any(self) -> None:
+        """That is still open, however old."""
         self._sessions = [each for each in self._sessions if each.worker.alive]
-        if not self._sessions:
-            return
-        session = self._chance.choice(self._sessions)
+        if self._sessions:
+            self._send(self._chance.choice(self._sessions))
+
+    def _send(self, session: Session) -> None:
         if not session.worker.running:
             return
         try:

@@ -113,7 +113,7 @@ class ControlPlane:
             self.die()
             raise
         finally:
-            if not self.database._raw.in_transaction:
+            if not self.database.connection.in_transaction:
                 self.committed()
 
     async def _run(self, loop: Loop) -> None:

@@ -16,6 +16,7 @@ from sqlalchemy.pool import StaticPool
 from control_plane.db.engine import Database
 from control_plane.db.migrate import upgrade
 
+_URL = "sqlite+pysqlite://"
 _BROKEN = "sim_broken"
 _TRIGGERS = f"""
 CREATE TABLE IF NOT EXISTS {_BROKEN} (what TEXT NOT NULL);
@@ -61,19 +62,39 @@ class _KeptConnection(sqlite3.Connection):
         """Only `discard` ends it."""
 
 
+class Dialect:
+    """SQLAlchemy's engine, made once for all seeds: it remembers the statements that it has put together."""
+
+    def __init__(self) -> None:
+        self.present: MemoryDatabase | None = None
+        self.engine = create_engine(
+            _URL, creator=lambda: self._now().connection, poolclass=StaticPool, hide_parameters=True
+        )
+        event.listen(self.engine, "begin", lambda _connection: self._now().connection.execute("BEGIN IMMEDIATE"))
+        event.listen(self.engine, "before_cursor_execute", lambda *_details: self._now().before_statement())
+
+    def _now(self) -> MemoryDatabase:
+        assert self.present is not None
+        return self.present
+
+    def use(self, database: MemoryDatabase) -> None:
+        self.engine.dispose()
+        self.present = database
+
+
 class MemoryDatabase(Database):
     """One connection for the one thread. Triggers watch what must never be written, whoever writes it."""
 
-    def __init__(self, image: bytes | None = None) -> None:
-        self._raw = sqlite3.connect(":memory:", check_same_thread=False, isolation_level=None, factory=_KeptConnection)
+    def __init__(self, dialect: Dialect, image: bytes | None = None) -> None:
+        self.connection = sqlite3.connect(
+            ":memory:", check_same_thread=False, isolation_level=None, factory=_KeptConnection
+        )
         if image is not None:
-            self._raw.deserialize(image)
-        self._raw.execute("PRAGMA foreign_keys=ON")
-        self.url, self.is_sqlite = "sqlite+pysqlite://", True
-        self.engine = create_engine(self.url, creator=lambda: self._raw, poolclass=StaticPool, hide_parameters=True)
-        event.listen(self.engine, "begin", lambda connection: connection.exec_driver_sql("BEGIN IMMEDIATE"))
-        event.listen(self.engine, "before_cursor_execute", self._before_statement)
-        self._writing = self.engine
+            self.connection.deserialize(image)
+        self.connection.execute("PRAGMA foreign_keys=ON")
+        self.url, self.is_sqlite = _URL, True
+        dialect.use(self)
+        self.engine = self._writing = dialect.engine
         self._dies_in: int | None = None
         self.transactions = 0
 
@@ -93,11 +114,11 @@ class MemoryDatabase(Database):
             yield session
 
     def image(self) -> bytes:
-        return self._raw.serialize()
+        return self.connection.serialize()
 
     def query(self, sql: str, *parameters: object) -> list[tuple[Any, ...]]:
         """Look at the truth without the farm's own code. Never inside a transaction of the farm."""
-        return self._raw.execute(sql, parameters).fetchall()
+        return self.connection.execute(sql, parameters).fetchall()
 
     def broken(self) -> list[str]:
         return [row[0] for row in self.query(f"SELECT what FROM {_BROKEN}")]
@@ -112,15 +133,15 @@ class MemoryDatabase(Database):
             "JOIN sim_released r ON r.assignment_id = a.id"
         )
         if rows:
-            self._raw.execute("DELETE FROM sim_released")
+            self.connection.execute("DELETE FROM sim_released")
         return [(str(terminal), str(node), int(epoch), str(proof)) for terminal, node, epoch, proof in rows]
 
     def abort(self) -> None:
         """What the database does with the transaction of a process that died."""
-        if self._raw.in_transaction:
-            self._raw.execute("ROLLBACK")
+        if self.connection.in_transaction:
+            self.connection.execute("ROLLBACK")
 
-    def _before_statement(self, *_details: Any) -> None:
+    def before_statement(self) -> None:
         if self._dies_in is not None:
             self._dies_in -= 1
             if self._dies_in <= 0:
@@ -132,15 +153,15 @@ class MemoryDatabase(Database):
 
     def discard(self) -> None:
         self.engine.dispose()
-        sqlite3.Connection.close(self._raw)
+        sqlite3.Connection.close(self.connection)
 
 
-def template_image() -> bytes:
+def template_image(dialect: Dialect) -> bytes:
     """A migrated, empty database with the triggers."""
-    database = MemoryDatabase()
+    database = MemoryDatabase(dialect)
     with tempfile.TemporaryDirectory() as folder:
         upgrade(database, Path(folder))
-    database._raw.executescript(_TRIGGERS)
+    database.connection.executescript(_TRIGGERS)
     image = database.image()
     database.discard()
     return image

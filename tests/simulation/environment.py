@@ -101,6 +101,19 @@ class _CheapHasher:
         return known == f"cheap:{password}"
 
 
+class _Watch:
+    """Stands in for `node_agent.process.Watch`, which asks the kernel for a descriptor."""
+
+    descriptor = None
+
+    def __init__(self, handle: Handle, alive: Callable[[Handle], bool]) -> None:
+        self._handle = handle
+        self._alive = alive
+
+    def alive(self) -> bool:
+        return self._alive(self._handle)
+
+
 class _InlineThreads:
     """Stands in for `anyio.to_thread`."""
 
@@ -150,6 +163,7 @@ def simulated_environment() -> Iterator[None]:
             (node_agent.sync, "secrets", CHANCE),
             (node_agent.sync, "random", CHANCE),
             (node_agent.roster, "is_alive", PROCESSES.is_alive),
+            (node_agent.roster, "Watch", _Watch),
             (node_agent.watchdog.duty, "is_alive", PROCESSES.is_alive),
             (node_agent.watchdog.duty, "running_commands", PROCESSES.running_commands),
             (node_agent.watchdog.duty, "_send_kill", PROCESSES.kill),
@@ -166,5 +180,19 @@ def simulated_environment() -> Iterator[None]:
         before = structlog.get_config()
         structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
         patches.callback(lambda: structlog.configure(**before))
+        patches.enter_context(_collected_between_worlds())
         yield
+
+
+@contextlib.contextmanager
+def _collected_between_worlds() -> Iterator[None]:
+    """What nobody holds any more must not run its last lines in the middle of another world."""
+    gc.collect()
+    gc.freeze()
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
+        gc.unfreeze()
         gc.collect()

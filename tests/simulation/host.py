@@ -280,6 +280,8 @@ class Host:
         """What a process finds changed after so many seconds."""
         self.on_fence: Callable[[OsProcess], None] = lambda _process: None
         """The watchdog is about to kill it."""
+        self.on_ask: Callable[[], None] = lambda: None
+        """Its agent has just sent a sync."""
         self.routes: dict[str, int] = {}
         """Terminal id to epoch: what the gateway lets in."""
         self.journals: dict[str, list[dict[str, object]]] = {}

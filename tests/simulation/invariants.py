@@ -155,11 +155,11 @@ class Invariants:
                 if processes or node_id:
                     lacking.append(f"{short} should be gone")
                 continue
-            if logins.count(login) > 1:
-                continue  # rivals for one login: at most one runs, the others wait
             emptied = world.people.emptied
             if emptied is not None and node_id == emptied.identity.node_id:
                 lacking.append(f"{short} should have left {emptied.host.name}")
+            elif logins.count(login) > 1:
+                continue  # rivals for one login: at most one runs, the others wait
             elif node_id is None:
                 lacking.append(f"{short} has no place")
             elif len(processes) != 1 or not processes[0].able or processes[0].node_id != node_id:

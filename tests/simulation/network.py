@@ -140,6 +140,7 @@ class SimLink:
     async def sync(self, request: SyncRequest) -> SyncResponse:
         body = request.model_dump_json().encode()
         signature = self._sign("POST", SYNC_PATH, body)
+        self._host.on_ask()
         answer: SyncResponse = await self._ask(
             lambda farm: farm.agent_api.sync(signature, SYNC_PATH, body), SyncResponse
         )

@@ -81,7 +81,7 @@ class People:
             (6, self._start_one),
             (1, self._remove_one),
             (2, self._change_password),
-            (1, self._rival),
+            (1, self.rival),
             (1, self._connect_another),
             (2, self._change_policy),
             (2, self._drain),
@@ -113,9 +113,6 @@ class People:
 
     def _empty_one(self) -> None:
         """Drain a node for good: there is room for all on the others."""
-        logins = [each.login for each in self.connections if not each.removed]
-        if len(logins) != len(set(logins)):
-            return  # a terminal that waits for its login to become free holds a place back from the drain
         node = self._any_node()
         if self._on_node(
             "empty", node, lambda farm, sql, node_id: farm.operations.drain(sql, node_id, timedelta(0), _BY)
@@ -189,7 +186,7 @@ class People:
         ):
             one.password = password
 
-    def _rival(self) -> None:
+    def rival(self) -> None:
         """Somebody else connects the same login, rightly or not."""
         if one := self._pick():
             other = next(owner for owner in self._owners if owner != one.owner)
@@ -254,12 +251,9 @@ class People:
 
     def _move(self) -> None:
         node, with_positions = self._any_node(), self._chance.random() < 0.5
-        held = self._world.database.query(
-            "SELECT terminal_id FROM assignments WHERE node_id = ? AND released_at IS NULL ORDER BY terminal_id",
-            node.identity.node_id,
-        )
+        held = self._held_by(node)
         if held:
-            terminal_id = str(self._chance.choice(held)[0])
+            terminal_id = self._chance.choice(held)
             self._on_node(
                 f"move {terminal_id[-4:]} away from",
                 node,
@@ -267,6 +261,44 @@ class People:
                     sql, node_id, terminal_id, _BY, with_positions=with_positions
                 ),
             )
+
+    def empty_all_but(self, kept: Node) -> None:
+        self._on_all_but(
+            kept, "drain", lambda farm, sql, node_id: farm.operations.drain(sql, node_id, timedelta(0), _BY)
+        )
+
+    def close_all_but(self, kept: Node) -> None:
+        self._on_all_but(kept, "cordon", lambda farm, sql, node_id: farm.operations.cordon(sql, node_id, _BY))
+
+    def _on_all_but(self, kept: Node, what: str, work: Callable[[Farm, Session, str], Any]) -> None:
+        for node in self._world.nodes:
+            facts = self._node_row(node)
+            if node is not kept and facts is not None and facts[0] == "open" and not self.calm:
+                self._on_node(what, node, work)
+
+    def open_all(self) -> None:
+        for _ in self._world.nodes:
+            self._open_node()
+
+    def send_away(self, node: Node) -> str | None:
+        """Move a terminal off this node, whatever is open in its account. Which one."""
+        held = self._held_by(node)
+        if not held:
+            return None
+        terminal_id = self._chance.choice(held)
+        moved = self._on_node(
+            f"move {terminal_id[-4:]} away from",
+            node,
+            lambda farm, sql, node_id: farm.operations.move(sql, node_id, terminal_id, _BY, with_positions=True),
+        )
+        return terminal_id if moved else None
+
+    def _held_by(self, node: Node) -> list[str]:
+        rows = self._world.database.query(
+            "SELECT terminal_id FROM assignments WHERE node_id = ? AND released_at IS NULL ORDER BY terminal_id",
+            node.identity.node_id,
+        )
+        return [str(row[0]) for row in rows]
 
     def _confirm_dead(self) -> None:
         """Only of a machine that is off. It may well be switched on again later."""

@@ -32,14 +32,19 @@ def main() -> int:
         played += 1
         events += result.events
         faults.update(result.faults)
+        print(_line(result), flush=True)
         if result.broken:
             broken.append(result)
-            print(f"seed {result.seed}: {result.broken[0]}", flush=True)
     print(f"{played} seeds, {events} events, {time.monotonic() - started:.0f} s")
     for kind, count in sorted(faults.items()):
         print(f"  {count:8d}  {kind}")
     print(f"{len(broken)} seeds broke an invariant" + (": replay with SEED=<n>" if broken else ""))
     return 1 if broken else 0
+
+
+def _line(result: Result) -> str:
+    """Two runs of a seed have done the same when the second column is the same."""
+    return f"seed {result.seed} {result.fingerprint} {result.broken[0] if result.broken else 'ok'}"
 
 
 def play_quietly(seeds: list[int]) -> list[Result]:
@@ -52,8 +57,12 @@ def play_quietly(seeds: list[int]) -> list[Result]:
 
 
 def play_all(seeds: list[int], processes: int) -> Iterator[Result]:
-    """As they come, in no order."""
+    """As they come, in no order; here when there is one process."""
     chunks = [seeds[start : start + _CHUNK] for start in range(0, len(seeds), _CHUNK)]
+    if processes == 1:
+        for chunk in chunks:
+            yield from play_quietly(chunk)
+        return
     with multiprocessing.get_context("fork").Pool(processes) as pool:
         for results in pool.imap_unordered(play_quietly, chunks):
             yield from results
@@ -63,7 +72,7 @@ def _replay(seed: int) -> int:
     with simulated_environment():
         result = play(seed)
     print("\n".join(result.trace))
-    print(f"seed {seed}: {result.broken or 'nothing broken'}")
+    print(_line(result))
     return 1 if result.broken else 0
 
 

@@ -31,6 +31,7 @@ _HIDE_THE_ORIGINAL = frozenset(
     {
         "agent stopped",
         "agent hangs over a start",
+        "frozen over an answer",
         "no watchdog",
         "host suspended",
         "machine paused",

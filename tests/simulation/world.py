@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import hashlib
 import random
 import shutil
 import tempfile
@@ -27,18 +29,21 @@ from tests.simulation.agent import NodeIdentity, SimAgent
 from tests.simulation.broker import Broker
 from tests.simulation.clients import Clients
 from tests.simulation.control_plane import ControlPlane
-from tests.simulation.database import MemoryDatabase, template_image
-from tests.simulation.environment import CHANCE, PROCESSES, TIME
-from tests.simulation.faults import FAULTS, Storm
+from tests.simulation.database import Dialect, MemoryDatabase, template_image
+from tests.simulation.environment import CHANCE, PROCESSES, TIME, TimeSource
+from tests.simulation.faults import FAULTS
 from tests.simulation.host import Host, Machines, OsProcess
 from tests.simulation.invariants import Invariants
 from tests.simulation.loop import VirtualLoop
+from tests.simulation.meetings import MEETINGS
 from tests.simulation.network import Network
 from tests.simulation.people import People
 from tests.simulation.processes import SESSION_LAPSE, Reporter, TerminalProcess
 from tests.simulation.scenario import Scenario, draw
+from tests.simulation.storm import Fault, Storm
 
 START = 1_772_442_000.0
+_KINDS: dict[str, Fault] = {**FAULTS, **MEETINGS}
 _CALM = 1_200.0
 """Seconds after the last fault within which what is desired must have come to pass."""
 _QUIET = 60.0
@@ -65,6 +70,8 @@ class Result:
     broken: list[str]
     faults: Counter[str]
     events: int
+    fingerprint: str
+    """Of all that happened and of every number that was drawn: two runs that differ anywhere differ in this."""
     trace: list[str] = field(default_factory=list)
 
 
@@ -80,7 +87,7 @@ class World:
         self.machines = Machines()
         PROCESSES.machines = self.machines
         self.broker = Broker()
-        self.database = MemoryDatabase(_template())
+        self.database = MemoryDatabase(_dialect(), _template())
         self.plane = ControlPlane(self.loop, self.database, folder / "farm", self.chance, self._settings())
         self.network = Network(self.loop, self.plane, self.chance, self.counts)
         self.folder = folder
@@ -101,7 +108,7 @@ class World:
         self.plane.committed = self.invariants.database_changed
         self.people = People(self)
         self.clients = Clients(self)
-        self.storm = Storm(self)
+        self.storm = Storm(self, _KINDS)
 
     def _settings(self) -> dict[str, float]:
         scenario = self.scenario
@@ -128,8 +135,14 @@ class World:
             self.loop.abandon()
             self.loop.close()
             self.database.discard()
+            for node in (*self.nodes, *self.clones):
+                node.host.disk.close()
         broken = list(dict.fromkeys(self.invariants.broken))
-        return Result(self.scenario.seed, broken, self.counts, self.loop.steps, self.trace)
+        return Result(self.scenario.seed, broken, self.counts, self.loop.steps, self._fingerprint(), self.trace)
+
+    def _fingerprint(self) -> str:
+        seen = (self.trace, self.loop.steps, self.loop.now, self.chance.getstate(), CHANCE.source.getstate())
+        return hashlib.sha256(repr(seen).encode()).hexdigest()[:12]
 
     def note(self, text: str) -> None:
         self.trace.append(f"{self.loop.now - START:9.2f}  {text}")
@@ -265,13 +278,15 @@ class World:
 
 def play(seed: int, faults: tuple[str, ...] = ()) -> Result:
     """Run one seed from the beginning, with these faults instead of its own. Call inside `simulated_environment`."""
-    scenario = draw(seed, tuple(FAULTS))
+    scenario = draw(seed, tuple(_KINDS))
     if faults:
         scenario = replace(scenario, faults=faults)
     folder = Path(tempfile.mkdtemp(prefix="m5sim", dir=_memory_folder()))
     try:
         return World(scenario, folder).run()
     finally:
+        TIME.at, PROCESSES.machines = TimeSource().at, Machines()
+        gc.collect()  # it is off while a world lives, so that nothing of a former one ends in the middle of it
         shutil.rmtree(folder, ignore_errors=True)
 
 
@@ -290,4 +305,9 @@ def _keys(number: int) -> tuple[NodeKeys, str]:
 
 @cache
 def _template() -> bytes:
-    return template_image()
+    return template_image(_dialect())
+
+
+@cache
+def _dialect() -> Dialect:
+    return Dialect()

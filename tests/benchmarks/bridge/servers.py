@@ -12,7 +12,6 @@ import struct
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 from mt5_bridge.arguments import SUCCESS
@@ -82,11 +81,20 @@ def raw_unframed(folder: Path) -> None:
         connection.sendall(content[: RAW.unpack_from(request)[1]])
 
 
+class Intent:
+    """What the desk reads of a journal's row."""
+
+    __slots__ = ("client_order_id", "epoch", "request")
+
+    def __init__(self, client_order_id: str, epoch: int, request: Any) -> None:
+        self.client_order_id, self.epoch, self.request = client_order_id, epoch, request
+
+
 class NoJournal:
     """Remembers nothing, so that the way of an order is measured without the disk."""
 
     def add(self, client_order_id: str, principal: str, epoch: int, request: Any) -> tuple[Any, bool]:
-        return SimpleNamespace(client_order_id=client_order_id, epoch=epoch, request=request), True
+        return Intent(client_order_id, epoch, request), True
 
     def sent(self, *_: Any) -> None: ...
 

@@ -45,7 +45,7 @@ def broker() -> Iterator[tuple[str, BrokerAdmin]]:
         yield started
 
 
-@pytest.mark.timeout(400)
+@pytest.mark.timeout(600)
 def test_simulated_terminals_run_on_windows_and_outlive_the_agent(
     node: WindowsAgentNode, broker: tuple[str, BrokerAdmin]
 ) -> None:
@@ -54,7 +54,7 @@ def test_simulated_terminals_run_on_windows_and_outlive_the_agent(
     wish = node.desired(1, PASSWORD, login=login, server="MT5Farm-Demo", server_address=address)
     node.plane.want(wish)
     node.start()
-    before = node.wait_phase(1, "ready", 90)
+    before = node.wait_phase(1, "ready", 180)
     # A client of another machine, through the gateway on Windows to the worker on Windows.
     with node.open_session(1) as mt5:
         assert mt5.account_info().login == login
@@ -63,13 +63,13 @@ def test_simulated_terminals_run_on_windows_and_outlive_the_agent(
     syncs = len(node.plane.seen.syncs)
     node.start()
     wait_until(lambda: len(node.plane.seen.syncs) > syncs, 60, "the new agent speaks")
-    after = node.wait_phase(1, "ready", 90)
+    after = node.wait_phase(1, "ready", 180)
     assert (after.terminal_pid, after.worker_pid) == (before.terminal_pid, before.worker_pid)
     node.plane.want(wish.model_copy(update={"running": False}))
     node.wait_phase(1, "stopped", 30)
 
 
-@pytest.mark.timeout(400)
+@pytest.mark.timeout(600)
 def test_a_real_terminal_is_started_kept_and_stopped(node: WindowsAgentNode, tmp_path: Path) -> None:
     """Only terminal64.exe is a stand-in, that answers nobody: the official package says so, and so does the agent."""
     template = pack_template(tmp_path, compile_stand_in(tmp_path))
@@ -77,13 +77,13 @@ def test_a_real_terminal_is_started_kept_and_stopped(node: WindowsAgentNode, tmp
     wish = node.desired(2, PASSWORD, login=5002, runtime="windows_process", template=template.ref)
     node.plane.want(wish)
     node.start()
-    before = wait_until(lambda: (now := node.observed(2)) and now.worker_pid and now, 90, "terminal and worker")
+    before = wait_until(lambda: (now := node.observed(2)) and now.worker_pid and now, 180, "terminal and worker")
     root = node.data / "terminals" / before.terminal_id
     wait_until((root / "folder" / "seen.txt").exists, 30, "the terminal has read its start-up file")
     assert (root / "folder" / "seen.txt").read_text().split()[:3] == ["5002", "1", str(before.terminal_pid)]
     bridge_log = root / "logs" / "bridge.log"
-    wait_until(lambda: bridge_log.exists() and "runs MetaTrader5 5.0." in bridge_log.read_text(), 90, "the package")
-    wait_until(lambda: "no link to the terminal: -100" in bridge_log.read_text(), 90, "what the package says")
+    wait_until(lambda: bridge_log.exists() and "runs MetaTrader5 5.0." in bridge_log.read_text(), 180, "the package")
+    wait_until(lambda: "no link to the terminal: -100" in bridge_log.read_text(), 180, "what the package says")
     now = node.observed(2)
     assert now is not None
     assert (now.phase, now.detail) == ("launching", "The terminal does not answer yet.")
@@ -103,7 +103,7 @@ def test_a_real_terminal_is_started_kept_and_stopped(node: WindowsAgentNode, tmp
     assert PASSWORD not in node.log.read_text()
 
 
-@pytest.mark.timeout(400)
+@pytest.mark.timeout(600)
 def test_the_watchdog_ends_a_fenced_terminal_s_job_when_the_agent_is_gone(
     node: WindowsAgentNode, tmp_path: Path
 ) -> None:
@@ -113,7 +113,7 @@ def test_the_watchdog_ends_a_fenced_terminal_s_job_when_the_agent_is_gone(
     wish = node.desired(3, PASSWORD, runtime="windows_process", template=template.ref, lease_policy="self_fence")
     node.plane.want(wish)
     node.start()
-    seen = wait_until(lambda: (now := node.observed(3)) and now.worker_pid and now, 90, "terminal and worker")
+    seen = wait_until(lambda: (now := node.observed(3)) and now.worker_pid and now, 180, "terminal and worker")
     wait_until(lambda: node.plane.seen.syncs[-1].report.watchdog_up, 60, "the watchdog is up")
     assert node.commands_of(seen.terminal_id)
     node.kill_agent()

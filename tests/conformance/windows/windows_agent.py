@@ -44,7 +44,7 @@ class WindowsAgentNode(AgentNode):
             "--windows-process", json.dumps(SETTINGS),
             "--timing", json.dumps(TIMING),
         ) as enrolling:  # fmt: skip
-            said, _ = enrolling.communicate(timeout=60)
+            said, _ = enrolling.communicate(timeout=180)
         assert enrolling.returncode == 0, said
 
     def start(self) -> None:

@@ -19,7 +19,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
 from node_agent.protocol.messages import ENROLL_PATH, PROTOCOL_VERSION, SYNC_PATH, EnrollResponse
-from tests.integration.control_plane.test_serving import PATIENCE, Served, answers, command, enrolment, free_port, run
+from tests.integration.control_plane.test_serving import PATIENCE, Served, answers, command, enrolment, run
+from tests.ports import free_ports
 from tests.unit.control_plane.world import JSON, SERVER, NodePlayer, report
 
 SHORT = {
@@ -65,7 +66,7 @@ class Farm:
 @contextmanager
 def running_farm(folder: Path) -> Iterator[Farm]:
     """A control plane process with short leases, a broker server, and somebody of the operator's team."""
-    port, agent_port, data = free_port(), free_port(), folder / "data"
+    port, agent_port, data = free_ports(1), free_ports(1), folder / "data"
     arguments = ["serve", "--data", str(data), "--port", str(port), "--agent-port", str(agent_port)]
     with (folder / "log").open("w") as log:
         process = subprocess.Popen(command(*arguments), stdout=log, stderr=log, text=True, env=os.environ | SHORT)

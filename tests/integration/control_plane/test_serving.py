@@ -6,7 +6,6 @@ import io
 import json
 import os
 import signal
-import socket
 import ssl
 import subprocess
 import sys
@@ -28,9 +27,10 @@ from control_plane.cli import main
 from node_agent.protocol.encoding import to_text
 from node_agent.protocol.identity import sign_request
 from node_agent.protocol.messages import ENROLL_PATH, WATCH_PATH, EnrollRequest, EnrollResponse
+from tests.ports import free_ports
 from tests.unit.control_plane.world import certificate_request
 
-PATIENCE = 20.0
+PATIENCE = 60.0
 
 
 def command(*arguments: str | Path) -> list[str]:
@@ -57,13 +57,6 @@ def run(*arguments: str | Path) -> Finished:
     return Finished(int(end.value.code or 0), out.getvalue(), err.getvalue())
 
 
-def free_port() -> int:
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        port: int = sock.getsockname()[1]
-        return port
-
-
 @dataclass
 class Served:
     process: subprocess.Popen[str]
@@ -81,7 +74,7 @@ class Served:
 
 @pytest.fixture
 def served(tmp_path: Path) -> Iterator[Served]:
-    port, agent_port, log = free_port(), free_port(), tmp_path / "log"
+    port, agent_port, log = free_ports(1), free_ports(1), tmp_path / "log"
     with log.open("w") as output:
         process = subprocess.Popen(
             command("serve", "--data", tmp_path / "data", "--port", str(port), "--agent-port", str(agent_port)),
@@ -158,7 +151,7 @@ def test_the_agent_api_speaks_tls_of_the_farm_only(served: Served) -> None:
 
 def test_a_taken_port_is_one_clear_sentence(served: Served, tmp_path: Path) -> None:
     port = served.url.rpartition(":")[2]
-    arguments = command("serve", "--data", tmp_path / "second", "--port", port, "--agent-port", str(free_port()))
+    arguments = command("serve", "--data", tmp_path / "second", "--port", port, "--agent-port", str(free_ports(1)))
     second = subprocess.run(arguments, capture_output=True, text=True, timeout=PATIENCE, check=False)
     assert second.returncode == 2
     assert second.stderr.splitlines()[-1].startswith(f"mt5farm: port {port} on 127.0.0.1 is taken")

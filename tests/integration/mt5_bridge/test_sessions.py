@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import threading
 from collections.abc import Iterator, Mapping
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -158,8 +159,10 @@ def test_a_large_answer_is_whole_while_others_call(worker: RunningWorker, backen
         assert np.array_equal(answers[0], backend.bars)
 
 
-def test_a_large_answer_goes_out_in_small_slices_while_others_are_answered() -> None:
-    loop, sizes = SessionLoop(), []
+def test_a_large_answer_goes_out_in_small_slices_until_others_are_quiet(monkeypatch: pytest.MonkeyPatch) -> None:
+    loop, sizes, now = SessionLoop(), list[int](), [0.0]
+    clock = SimpleNamespace(monotonic=lambda: now[0], sleep=lambda seconds: now.append(now.pop() + seconds))
+    monkeypatch.setattr("mt5_bridge.sessions.time", clock)
 
     class Peer:
         def send(self, data: memoryview) -> int:
@@ -168,10 +171,26 @@ def test_a_large_answer_goes_out_in_small_slices_while_others_are_answered() -> 
             return len(data)
 
     loop._send_politely(Peer(), memoryview(bytes(16 << 20)))  # type: ignore[arg-type]
-    assert sizes[0] == sizes[1] == 1 << 22
-    assert sizes[2] == sizes[3] == 1 << 15
-    assert sizes[4] == 1 << 22
+    quiet = sizes.index(1 << 20, 2)
+    assert sizes[:2] == [1 << 20] * 2
+    assert set(sizes[2:quiet]) == {1 << 15}
+    assert now[0] == pytest.approx(0.01, abs=2e-4)  # so long after the last answer
+    assert set(sizes[quiet:-1]) == {1 << 20}
     assert sum(sizes) == 16 << 20
+    loop.close()
+
+
+def test_the_next_large_answer_is_polite_from_its_start_while_others_are_busy() -> None:
+    loop, sizes = SessionLoop(), []
+
+    class Peer:
+        def send(self, data: memoryview) -> int:
+            sizes.append(len(data))
+            return len(data)
+
+    loop._polite_until = float("inf")
+    loop._send_politely(Peer(), memoryview(bytes(1 << 18)))  # type: ignore[arg-type]
+    assert sizes == [1 << 15] * 8
     loop.close()
 
 

@@ -127,6 +127,21 @@ class TestPermission:
         assert refused.value.code == "read_only_ticket"
         assert not backend.sent
 
+    def test_a_read_session_cannot_give_up_an_order(self, worker: RunningWorker, mt5: MetaTrader5) -> None:
+        with client(worker, scope="read") as reader, pytest.raises(BridgeError) as refused:
+            reader.give_up("mine")
+        assert refused.value.code == "read_only_ticket"
+        assert mt5.outcome("mine") is None
+
+    def test_an_order_that_was_given_up_is_not_sent_when_it_comes(
+        self, worker: RunningWorker, mt5: MetaTrader5, backend: StubBackend
+    ) -> None:
+        assert mt5.give_up("mine")["state"] == "not_executed"
+        with pytest.raises(BridgeError) as refused:
+            mt5.send_once("mine", BUY)
+        assert refused.value.code == "not_executed"
+        assert not backend.sent
+
     @pytest.mark.parametrize("function", ["initialize", "login", "shutdown", "Buy", "eval", "farm.nothing", ""])
     def test_what_is_not_on_the_list_cannot_be_called(self, mt5: MetaTrader5, function: str) -> None:
         with pytest.raises(BridgeError) as refused:

@@ -17,8 +17,10 @@ from control_plane.assignments.model import Assignment
 from control_plane.assignments.relocation import LeasePolicy, Proof
 from control_plane.assignments.service import Assignments
 from control_plane.brokers.model import BrokerServer
+from control_plane.fleet import drains as fleet_drains
 from control_plane.fleet import mass_loss
 from control_plane.fleet import service as fleet
+from control_plane.fleet import state as fleet_state
 from control_plane.fleet.mass_loss import MassLoss
 from control_plane.fleet.model import Node
 from control_plane.fleet.service import Fleet
@@ -36,6 +38,7 @@ from node_agent.protocol.messages import EventAck, Phase
 from tests.simulation.mutants.planting import Mutant, always, constant
 
 _SILENCE = ("link cut", "cut towards the farm", "machine paused", "host suspended", "agent stopped")
+_CROWDED = ("all on one node", "sent back")
 _LATE = ("late and out of order", "doubled messages", "lossy link", "agent killed")
 
 
@@ -86,6 +89,13 @@ def _policy_believed_before_it_is_known(right: Any) -> Any:
         right(self, session, node, sync)
         for placement in assignments_repository.of_node(session, node.id):
             placement.assignment.lease_policy = placement.terminal.lease_policy
+
+    return take
+
+
+def _knows_all_already(right: Any) -> Any:
+    def take(self: Intake, session: Any, node: Any, sync: Any) -> None:
+        right(self, session, node, sync.model_copy(update={"known_generation": node.generation}))
 
     return take
 
@@ -235,7 +245,22 @@ MUTANTS = (
     Mutant("released as soon as it is revoked", ((Assignments, "revoke", _released_at_once),)),
     Mutant("stopping counts as stopped", ((intake, "GONE_PHASES", constant(GONE_PHASES | {Phase.STOPPING})),)),
     Mutant("an epoch is given out twice", ((Assignments, "_place", _same_epoch_again),)),
-    Mutant("one slot too many", ((assignments, "_candidate", _one_slot_too_many),)),
+    Mutant("one slot too many", ((assignments, "_candidate", _one_slot_too_many),), _CROWDED),
+    Mutant(
+        "what waits for its login holds room back",
+        ((fleet_drains, "_placeable", lambda _right: terminals.waiting),),
+        ("rivals for a login", "terminal killed", "worker killed", "bus wiped"),
+    ),
+    Mutant(
+        "a stop counts before the node has heard of the start",
+        ((Intake, "take_observations", _knows_all_already),),
+        ("late and out of order", "lossy link", "terminal killed", "sent back"),
+    ),
+    Mutant(
+        "the breaker tolerates one node more",
+        ((fleet_state, "tolerated_losses", lambda right: lambda nodes: right(nodes) + 1),),
+        ("all links cut",),
+    ),
     Mutant("placed wherever it is", ((assignments, "_candidate", _every_node_fits),)),
     Mutant(
         "cordons are ignored",

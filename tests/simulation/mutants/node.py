@@ -226,7 +226,7 @@ MUTANTS = (
     Mutant(
         "the lease counts from the answer",
         ((Agent, "_apply", _lease_from_receive_time),),
-        ("late and out of order", "agent stopped", "machine paused"),
+        ("frozen over an answer", "late and out of order", "cut towards the node"),
     ),
     Mutant(
         "fenced half as late again",
@@ -319,6 +319,9 @@ MUTANTS = (
     Mutant(
         "tickets and sessions of an older epoch are served",
         ((Admission, "admit", _any_epoch), (BridgeService, "_check_epoch", always(None))),
-        ("worker killed", "broker cut"),
+        ("sent back", "worker killed"),
+    ),
+    Mutant(
+        "a ticket opens more than one session", ((Admission, "_redeem", always(None)),), ("sent back", "worker killed")
     ),
 )

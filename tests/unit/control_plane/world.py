@@ -22,6 +22,7 @@ from sqlalchemy import select
 from starlette.types import ASGIApp
 
 from control_plane.access.port import LinkLostError, RefusedError, Target, TerminalSession
+from control_plane.access.service import not_ready
 from control_plane.app import create_agent_app, create_app
 from control_plane.assignments.model import Assignment
 from control_plane.brokers.service import add_server
@@ -87,6 +88,7 @@ class FakeTerminal:
     sent: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
     journal: dict[str, dict[str, Any]] = field(default_factory=dict)
     positions: dict[int, Any] = field(default_factory=dict)
+    given_up: list[str] = field(default_factory=list)
     before_send: Callable[[], None] = lambda: None
 
     def symbols_get(self) -> tuple[Any, ...] | None:
@@ -160,6 +162,12 @@ class FakeTerminal:
     def outcome(self, client_order_id: str) -> Mapping[str, Any] | None:
         return self.journal.get(client_order_id)
 
+    def give_up(self, client_order_id: str) -> Mapping[str, Any]:
+        if client_order_id not in self.journal:
+            self._record(client_order_id, "not_executed", 0)
+            self.given_up.append(client_order_id)
+        return self.journal[client_order_id]
+
     def settle(self, client_order_id: str, state: str, retcode: int = 0) -> None:
         """The bridge finds out what became of an order."""
         self._record(client_order_id, state, retcode)
@@ -178,10 +186,14 @@ class FakeDoor:
 
     terminals: dict[str, FakeTerminal] = field(default_factory=dict)
     opened: list[tuple[Target, Scope, str]] = field(default_factory=list)
+    dead: set[str] = field(default_factory=set)
+    """Ids of terminals that cannot be reached."""
 
     @contextmanager
     def session(self, target: Target, scope: Scope, principal: str) -> Iterator[TerminalSession]:
         self.opened.append((target, scope, principal))
+        if target.terminal_id in self.dead:
+            raise not_ready("The terminal cannot be reached right now.")
         yield self.terminals.setdefault(target.terminal_id, FakeTerminal())
 
     def close_idle(self) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sqlite3
 import tempfile
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +32,18 @@ def test_an_outcome_is_given_back_as_the_terminal_gave_it(tmp_path: Path) -> Non
     assert entry.order_send_result() == result(51)
     assert (entry.order_ticket, entry.deal_ticket, entry.broker_time, entry.watermark) == (51, 52, 1000, 50)
     assert (tmp_path / "j").stat().st_mode & 0o777 == 0o600
+
+
+def test_the_file_of_an_older_worker_is_read_on(tmp_path: Path) -> None:
+    path = tmp_path / "j"
+    old = Journal(path, lambda: 5.0)
+    old.add("a", "user:1", 7, REQUEST)
+    old.close()
+    with closing(sqlite3.connect(path)) as database:
+        database.execute("ALTER TABLE orders DROP COLUMN sent_at")
+    journal = Journal(path, lambda: 6.0)
+    assert journal.sent("a", 1000, 50).sent_at == 6.0
+    journal.close()
 
 
 def test_a_ticket_is_claimed_by_the_row_that_has_it(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mt5_bridge.lease import Lease, LeaseGuard, Moment, age, read_clocks, read_lease, write_lease
+from mt5_bridge.lease import Lease, LeaseGuard, Moment, Readings, age, read_clocks, read_lease, write_lease
 
 BOOT = Moment("boot-1", 1000.0, 1_700_000_000.0)
 seconds = st.floats(0, 1e6)
@@ -44,6 +44,29 @@ class TestAge:
 
     def test_the_real_clocks_do_not_run_backwards(self) -> None:
         assert 0 <= age(read_clocks(), read_clocks()) < 60
+
+
+class TestReadings:
+    @given(steps=st.lists(st.tuples(st.floats(0, 100), st.floats(-500, 500)), max_size=8))
+    def test_the_age_is_the_sum_of_what_the_faster_clock_said_at_each_look(
+        self, steps: list[tuple[float, float]]
+    ) -> None:
+        readings, elapsed, wall, least = Readings(), 0.0, 0.0, 0.0
+        readings.of(BOOT, BOOT)
+        for step, jump in steps:
+            elapsed, wall, least = elapsed + step, wall + jump, least + step
+            least = max(least, wall)
+            assert age(BOOT, readings.of(BOOT, later(elapsed, wall))) == pytest.approx(least, abs=1e-3)
+
+    def test_a_pause_is_not_undone_by_a_wall_clock_set_back(self) -> None:
+        readings = Readings()
+        readings.of(BOOT, later(10, 68))
+        assert age(BOOT, readings.of(BOOT, later(20, -322))) == 78
+
+    def test_another_moment_begins_anew(self) -> None:
+        readings = Readings()
+        readings.of(BOOT, later(10, 400))
+        assert age(later(20, 20), readings.of(later(20, 20), later(21, 21))) == 1
 
 
 class TestFile:
@@ -92,6 +115,15 @@ class TestGuard:
         clocks.now = later(239.9, 239.9)
         assert not guard.over()
         clocks.now = later(240, 0)
+        assert guard.over()
+
+    def test_is_over_though_the_clock_that_showed_it_was_set_back(self, tmp_path: Path) -> None:
+        clocks = Clocks()
+        guard = LeaseGuard(tmp_path / "lease", clocks)
+        write_lease(tmp_path / "lease", Lease(BOOT, 240.0))
+        clocks.now = later(10, 230)
+        assert not guard.over()
+        clocks.now = later(20, -160)
         assert guard.over()
 
     def test_holds_again_when_it_was_renewed(self, tmp_path: Path) -> None:

@@ -44,13 +44,34 @@ def test_a_filled_order_is_done_with_its_deal() -> None:
         {"type": 1},
         {"volume_initial": 0.2},
         {"magic": 8},
-        {"comment": "other"},
         {"ticket": 50},
         {"time_setup": 900},
     ],
 )
 def test_an_order_that_differs_in_anything_or_is_older_is_another_one(change: dict[str, Any]) -> None:
     assert find(entry(), Books(history_orders=(order(**change),)), NOBODY) is None
+
+
+def test_an_order_with_another_comment_may_be_ours_so_ours_is_not_called_not_executed() -> None:
+    changed = order(comment="changed by the server")
+    assert isinstance(find(entry(), Books(history_orders=(changed,)), NOBODY), Waiting)
+    assert find(entry(), Books(history_orders=(changed,)), frozenset({51})) is None, "it is another row's"
+    stopped_out = order(comment="[sl 1.1]", reason=4)
+    assert find(entry(), Books(history_orders=(stopped_out,)), NOBODY) is None, "the server's own"
+    exact = order(ticket=52, position_id=52)
+    found = find(entry(), Books(history_orders=(changed, exact), deals=(deal(order=52),)), NOBODY)
+    assert isinstance(found, Finding)
+    assert found.result.order == 52, "the one that is as it was asked for"
+
+
+@pytest.mark.parametrize(
+    ("asked", "booked", "found"), [(1.234567, 1.23457, True), (1.23457, 1.23458, False), (1.3, 1.0, False)]
+)
+def test_a_pending_order_is_recognised_at_its_rounded_price(asked: float, booked: float, found: bool) -> None:
+    placed = order(type=2, price_open=booked, state=1)
+    settled = find(entry(action=5, type=2, price=asked), Books(orders=(placed,)), NOBODY)
+    assert isinstance(settled, Finding) is found
+    assert found or settled is None
 
 
 def test_an_order_of_another_row_is_not_taken_twice() -> None:

@@ -79,6 +79,19 @@ def test_what_was_only_written_down_when_the_worker_died_was_never_sent(desk: De
     assert not desk.backend.sent
 
 
+def test_an_order_that_was_given_up_before_it_came_is_not_sent_when_it_comes(desk: Desk) -> None:
+    assert desk.journal.give_up("a", "service:farm", 7).state is State.NOT_EXECUTED
+    with pytest.raises(RefusedError) as refusal:
+        desk.desk.send(SENDER, REQUEST, "a")
+    assert refusal.value.code == "not_executed"
+    assert not desk.backend.sent
+
+
+def test_giving_up_an_order_that_has_come_tells_what_became_of_it(desk: Desk) -> None:
+    desk.desk.send(SENDER, REQUEST, "a")
+    assert desk.journal.give_up("a", "service:farm", 7).state is State.DONE
+
+
 def test_what_was_sent_when_the_worker_died_is_unknown_until_the_books_tell(desk: Desk) -> None:
     left_behind(desk, sent=True)
     desk.desk.forget_unsent()
@@ -107,6 +120,15 @@ def test_a_terminal_that_has_not_answered_may_still_send_the_order(desk: Desk) -
     desk.backend.sent.append(REQUEST)
     desk.backend.fill(REQUEST)
     assert desk.look_after(5) is State.DONE
+
+
+def test_it_counts_from_the_send_and_not_from_when_the_order_was_written_down(desk: Desk) -> None:
+    desk.journal.add("a", "user:usr_1", 7, REQUEST)
+    desk.now += 28  # the terminal was slow to say which account it has
+    desk.journal.sent("a", desk.backend.broker_time, 100)
+    assert desk.look_after(6) is State.UNKNOWN
+    assert desk.look_after(6) is State.UNKNOWN
+    assert desk.look_after(18) is State.NOT_EXECUTED
 
 
 def test_a_terminal_that_had_no_connection_will_not_send_the_order_any_more(desk: Desk) -> None:

@@ -7,13 +7,16 @@ import os
 import random
 import tarfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import httpx
 import pytest
 
+from node_agent import files
 from node_agent.bundles import deliver_bundles, pack_logs
 from node_agent.control_link import ControlLink
+from node_agent.files import open_inside
 from node_agent.identity import make_keys
 from node_agent.layout import DataLayout, TerminalLayout
 
@@ -56,6 +59,45 @@ def test_holds_every_log_and_no_secret(layout: DataLayout) -> None:
         "folder/logs/20260105.log",
         "logs/bridge.log",
     ]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="links without a right of their own")
+def test_what_a_terminal_has_linked_to_is_not_read(layout: DataLayout, tmp_path: Path) -> None:
+    write(layout.identity, b"private key")
+    folder = layout.terminal(ID).folder / "MQL5"
+    folder.mkdir(parents=True)
+    (folder / "Logs").symlink_to(layout.root)
+    assert names(pack_logs(layout, ID, "r1")) == []
+    (folder / "Logs").unlink()
+    (folder / "Logs").mkdir()
+    os.mkfifo(folder / "Logs" / "pipe.log")
+    assert names(pack_logs(layout, ID, "r2")) == []
+
+
+@pytest.mark.skipif(os.name != "posix", reason="links without a right of their own")
+def test_a_folder_that_became_a_link_after_it_was_looked_at_is_not_followed(
+    layout: DataLayout, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    terminal = layout.terminal(ID)
+    write(terminal.root.parent / "other" / "x.log", b"of another one")
+    terminal.root.mkdir(parents=True, exist_ok=True)
+    terminal.logs.symlink_to(terminal.root.parent / "other")
+    for look_first in (True, False):
+        if not look_first:
+            monkeypatch.setattr(files, "_stay_inside", after_the_first(files._stay_inside))
+        with pytest.raises(OSError, match="leads out"):
+            open_inside(terminal.root, terminal.logs / "x.log")
+
+
+def after_the_first(check: Callable[[Path, Path], None]) -> Callable[[Path, Path], None]:
+    """Let the first look find nothing."""
+    looks = iter([False])
+
+    def look(root: Path, path: Path) -> None:
+        if next(looks, True):
+            check(root, path)
+
+    return look
 
 
 def test_holds_the_end_of_each_file_and_the_newest_files_when_there_is_too_much(layout: DataLayout) -> None:

@@ -204,6 +204,17 @@ def test_whatever_a_bot_writes_into_its_files_can_be_sent(bench: Bench) -> None:
     assert read_status(files) == Status("running", "?", 1)
 
 
+@pytest.mark.parametrize("text", ["half a pair \ud800", "nothing \0"])
+def test_whatever_a_script_writes_into_a_request_can_be_sent(bench: Bench, text: str) -> None:
+    odd = {"symbol": text, "comment": text, "volume": float("nan"), "price": float("inf"), "type": 0}
+    bench.bridge.rows = [row(1, "odd", "refused", request=odd), row(2, "next")]
+    assert bench.collector.collect_journal(bench.bridge, bench.target, 2) == 2
+    bodies = [event.body for event in bench.spool.oldest()]
+    orders = [body for body in bodies if isinstance(body, OrderBody)]
+    assert [body.client_order_id for body in orders] == ["odd", "next"]
+    assert (orders[0].symbol, orders[0].volume, orders[0].price) == (text[:-1] + "?", 0.0, 0.0)
+
+
 def test_an_event_that_cannot_be_read_does_not_hold_up_the_others(bench: Bench) -> None:
     bench.bridge.deals = [deal(1, 5_000_000), deal(2, 5_000_000, profit=float("nan"))]
     bench.collector.collect_deals(bench.bridge, bench.target)

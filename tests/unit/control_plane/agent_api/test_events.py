@@ -60,7 +60,7 @@ def test_one_impossible_event_does_not_hold_up_the_others(world: World, trader: 
     assert [each["ticket"] for each in deals(trader, account)] == [2]
 
 
-@pytest.mark.parametrize("body", [deal_body(2**63), deal_body(1, magic=2**64 - 1)])
+@pytest.mark.parametrize("body", [deal_body(2**63), deal_body(1, magic=2**64 - 1), deal_body(1, comment="a\0b")])
 def test_what_no_database_can_hold_does_not_hold_up_the_others(
     world: World, trader: Trader, node: NodePlayer, body: DealBody
 ) -> None:

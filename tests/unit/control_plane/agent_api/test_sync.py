@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import httpx
 import pytest
+from anyio import fail_after, run, to_thread
+from structlog.testing import capture_logs
 
+from control_plane.app import create_agent_app
 from control_plane.assignments.model import Assignment
 from control_plane.vault.model import SealedCredentials
-from node_agent.protocol.messages import ObservedTerminal, Phase, Reason
+from node_agent.protocol.messages import SYNC_PATH, ObservedTerminal, Phase, Reason
 from node_agent.protocol.sealing import SealContext, SealError, unseal
 from tests.unit.control_plane.world import NodePlayer, Trader, World, observed, snapshot
 
@@ -308,3 +312,30 @@ class TestEquity:
             node.make_ready(wanted, account=snapshot(equity=10_000.0 + step, taken_at=world.clock.now()))
         points = trader.call("GET", f"/accounts/{account}/equity?limit=3")["items"]
         assert [each["equity"] for each in points] == ["10002.00", "10005.00", "10008.00"]
+
+
+def test_the_return_of_a_silent_node_is_logged(world: World, node: NodePlayer) -> None:
+    node.sync()
+    world.let_pass(60)
+    with capture_logs() as told:
+        node.sync()
+        node.sync()
+    changes = [each for each in told if each["event"] == "node_state_changed"]
+    assert [(each["node"], each["before"], each["after"]) for each in changes] == [(node.node_id, "silent", "online")]
+
+
+def test_a_portal_that_holds_every_thread_keeps_no_node_waiting(world: World, node: NodePlayer) -> None:
+    """As when all its threads ask terminals that do not answer."""
+    body = node.sync_body([])
+    headers = {"Content-Type": "application/json", "Authorization": node.sign("POST", SYNC_PATH, body)}
+
+    async def sync() -> httpx.Response:
+        threads = to_thread.current_default_thread_limiter()
+        threads.total_tokens = 1
+        threads.acquire_on_behalf_of_nowait("a question of the portal")
+        transport = httpx.ASGITransport(create_agent_app(world.farm))
+        async with httpx.AsyncClient(transport=transport, base_url="https://testserver") as http:
+            with fail_after(10):
+                return await http.post(SYNC_PATH, content=body, headers=headers)
+
+    assert run(sync).status_code == 200

@@ -162,6 +162,20 @@ class TestDrain:
         assert shown["drain"]["steps"] == {"no_room": 1}
         assert [each["drain_step"] for each in shown["terminals"]] == ["no_room"]
 
+    def test_what_waits_for_its_login_to_become_free_holds_no_room_back(
+        self, world: World, operator: Trader, trader: Trader, node: NodePlayer
+    ) -> None:
+        account, _ = world.ready_account(trader, node)
+        for email in ("second@example.com", "third@example.com"):
+            rival = world.trader(email)
+            assert node_of(rival, rival.connect(5001)["id"]) is None
+        spare = world.node(name="spare", slots=1)
+        operator.call("POST", f"/nodes/{node.node_id}/drain", 202, {**WHY, "within_seconds": 0})
+        world.run_loops()
+        assert operator.call("GET", f"/nodes/{node.node_id}")["drain"]["steps"] == {"leaving": 1}
+        self.settle(world, node.obey, spare)
+        assert node_of(trader, account) != "node-1"
+
     def test_a_cancelled_one_leaves_what_is_left_and_the_node_cordoned(
         self, world: World, operator: Trader, trader: Trader, node: NodePlayer
     ) -> None:

@@ -16,6 +16,7 @@ from control_plane.fleet.state import (
     Availability,
     BreakerState,
     Continuity,
+    Fall,
     IdentityState,
     NodeState,
     change_availability,
@@ -42,40 +43,64 @@ class TestSilence:
         assert order.index(worsen(present, judged)) == max(order.index(present), order.index(judged))
 
 
+def falls(*numbers: float) -> list[Fall]:
+    """Nodes that were seen to fall silent, at these seconds."""
+    return [Fall(each, each) for each in seconds(*numbers)]
+
+
+def spans(*pairs: tuple[float, float]) -> list[Fall]:
+    """Nodes that fell silent at some second between two, while nobody listened."""
+    return [Fall(*seconds(*pair)) for pair in pairs]
+
+
 class TestBreaker:
     @pytest.mark.parametrize(("nodes", "most"), [(1, 3), (15, 3), (19, 3), (20, 4), (24, 4), (25, 5), (100, 20)])
     def test_three_nodes_or_a_fifth_of_them_may_fall_at_once(self, nodes: int, most: int) -> None:
         assert tolerated_losses(nodes) == most
         if nodes > most:
-            falls = seconds(*range(most + 1))
-            assert judge_breaker(falls, nodes - most - 1, None) is BreakerState.OPEN
-            assert judge_breaker(falls[1:], nodes - most, None) is BreakerState.CLOSED
+            fallen = falls(*range(most + 1))
+            assert judge_breaker(fallen, nodes - most - 1, None) is BreakerState.OPEN
+            assert judge_breaker(fallen[1:], nodes - most, None) is BreakerState.CLOSED
 
     def test_at_once_means_within_two_minutes(self) -> None:
         window = LOSS_WINDOW.total_seconds()
-        assert judge_breaker(seconds(0, 1, 2, window), 1, None) is BreakerState.OPEN
-        assert judge_breaker(seconds(0, 1, 2, window + 0.001), 1, None) is BreakerState.CLOSED
+        assert judge_breaker(falls(0, 1, 2, window), 1, None) is BreakerState.OPEN
+        assert judge_breaker(falls(0, 1, 2, window + 0.001), 1, None) is BreakerState.CLOSED
+
+    def test_who_may_have_fallen_with_the_others_while_nobody_listened_counts_with_them(self) -> None:
+        seen = falls(0, 1)
+        assert judge_breaker(seen + spans((0, 500), (10, 500)), 1, None) is BreakerState.OPEN
+        assert judge_breaker(seen + spans((0, 500), (200, 500)), 1, None) is BreakerState.CLOSED
+        assert judge_breaker(spans((0, 500), (100, 500), (200, 500), (300, 500)), 1, None) is BreakerState.OPEN
 
     def test_what_an_operator_knows_to_be_gone_counts_no_more(self) -> None:
-        falls = seconds(0, 1, 2, 3)
-        assert judge_breaker(falls, 1, START + timedelta(seconds=3)) is BreakerState.CLOSED
-        assert judge_breaker(falls + seconds(10, 11, 12, 13), 1, START + timedelta(seconds=3)) is BreakerState.OPEN
+        fallen = falls(0, 1, 2, 3)
+        assert judge_breaker(fallen, 1, START + timedelta(seconds=3)) is BreakerState.CLOSED
+        assert judge_breaker(fallen + falls(10, 11, 12, 13), 1, START + timedelta(seconds=3)) is BreakerState.OPEN
+
+    def test_who_may_have_fallen_after_the_operator_spoke_still_counts(self) -> None:
+        assert judge_breaker(spans(*[(0, 9)] * 4), 1, START + timedelta(seconds=3)) is BreakerState.OPEN
 
     def test_nodes_that_have_long_been_gone_do_not_make_the_fleet_look_large(self) -> None:
-        long_gone = seconds(*(1000 * number for number in range(30)))
+        long_gone = falls(*(1000 * number for number in range(30)))
         now = 1_000_000
-        assert judge_breaker(long_gone + seconds(now, now + 1, now + 2, now + 3), 2, None) is BreakerState.OPEN
+        assert judge_breaker(long_gone + falls(now, now + 1, now + 2, now + 3), 2, None) is BreakerState.OPEN
 
-    @given(st.lists(st.integers(0, 600), max_size=12), st.integers(0, 30), st.none() | st.integers(0, 600))
-    def test_as_counted_window_by_window(self, falls: list[int], heard: int, lifted: int | None) -> None:
-        counted = [each for each in falls if lifted is None or each > lifted]
+    @given(
+        st.lists(st.tuples(st.integers(0, 600), st.just(0) | st.integers(0, 300)), max_size=12),
+        st.integers(0, 30),
+        st.none() | st.integers(0, 600),
+    )
+    def test_as_counted_window_by_window(self, fallen: list[tuple[int, int]], heard: int, lifted: int | None) -> None:
+        pairs = [(first, first + length) for first, length in fallen]
+        counted = [(first, last) for first, last in pairs if lifted is None or last > lifted]
         expected = any(
-            sum(start <= each <= start + 120 for each in counted)
-            > tolerated_losses(heard + sum(each >= start for each in counted))
-            for start in counted
+            sum(first <= start + 120 and last >= start for first, last in counted)
+            > tolerated_losses(heard + sum(last >= start for _, last in counted))
+            for start in range(901)
         )
         moment = None if lifted is None else seconds(lifted)[0]
-        assert (judge_breaker(seconds(*falls), heard, moment) is BreakerState.OPEN) == expected
+        assert (judge_breaker(spans(*pairs), heard, moment) is BreakerState.OPEN) == expected
 
 
 class Life:

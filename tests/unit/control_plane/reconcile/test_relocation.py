@@ -306,6 +306,18 @@ class TestMassLoss:
         assert operator.call("GET", "/nodes/breaker")["state"] == "closed"
         assert [places(world, each)[0][1] for each in terminals] == ["released"] * 3 + ["active"]
 
+    def test_falls_that_nobody_listened_to_count_with_those_before(self, world: World, trader: Trader) -> None:
+        """Two are judged silent, then the control plane stands still; of the other two it learns only afterwards."""
+        lost, terminals = self.fleet(world, trader, 4)
+        spare = world.node(name="spare")
+        world.let_pass(20, spare, *lost[2:])
+        world.let_pass(30, spare)
+        states = {each["name"]: each["state"] for each in world.operator().call("GET", "/nodes")["items"]}
+        assert [states[f"node-{number}"] for number in range(4)] == ["silent", "silent", "online", "online"]
+        world.clock.advance(seconds=200)
+        world.let_pass(600, spare)
+        assert [places(world, each) for each in terminals] == [[(1, "suspect", "")]] * 4
+
     def test_an_operator_who_knows_that_they_are_gone_lifts_it(self, world: World, trader: Trader) -> None:
         _, terminals = self.fleet(world, trader, 4)
         spare = world.node(name="spare")

@@ -79,8 +79,8 @@ def test_a_job_that_is_due_later_is_not_stuck() -> None:
 
 
 @given(st.floats(0.1, 1000), st.floats(0, 10_000))
-def test_a_loop_is_late_after_three_rounds_and_half_a_minute(every: float, age: float) -> None:
-    late = late_loops([LoopRounds("placement", every, 0.0)], age)
+def test_a_loop_is_late_after_three_rounds_and_its_patience(every: float, age: float) -> None:
+    late = late_loops([LoopRounds("placement", every, 30.0, 0.0)], age)
     assert (late != "") == (age > 3 * every + 30)
 
 

@@ -160,7 +160,7 @@ class TestUnknownOutcomes:
         states = {each["id"]: each["state"] for each in orders(trader, account)}
         assert states == {first["id"]: "unknown", second["id"]: "done"}
 
-    def test_an_order_that_never_arrived_is_not_executed_once_nothing_can_be_on_the_way(
+    def test_an_order_that_never_arrived_is_not_executed_once_it_can_not_arrive_any_more(
         self, world: World, trader: Trader, account: str, terminal: FakeTerminal
     ) -> None:
         terminal.script = ["lose_before_arrival"]
@@ -168,9 +168,23 @@ class TestUnknownOutcomes:
         world.clock.advance(seconds=10)
         world.run_loops()
         assert orders(trader, account)[0]["state"] == "unknown"
+        assert terminal.given_up == []
         world.clock.advance(seconds=25)
         world.run_loops()
-        assert orders(trader, account)[0]["state"] == "not_executed"
+        order = orders(trader, account)[0]
+        assert order["state"] == "not_executed"
+        assert terminal.given_up == [order["id"]], "its frame may be held up on the way, for as long as it likes"
+        assert world.door.opened[-1][1] is Scope.TRADE
+
+    def test_an_order_that_arrives_just_before_it_is_given_up_is_followed(
+        self, world: World, trader: Trader, account: str, terminal: FakeTerminal, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        terminal.script = ["lose_before_arrival"]
+        order = trader.call("POST", f"/accounts/{account}/orders", 202, BUY, key="k")
+        monkeypatch.setattr(terminal, "outcome", lambda _: terminal.settle(order["id"], "done", 10009))
+        world.clock.advance(seconds=35)
+        world.run_loops()
+        assert orders(trader, account)[0]["state"] == "done"
 
     def test_what_cannot_be_settled_within_a_minute_is_shown_to_a_person(
         self, world: World, trader: Trader, account: str, terminal: FakeTerminal
@@ -222,6 +236,56 @@ class TestUnknownOutcomes:
         order = trader.call("POST", f"/accounts/{account}/orders", 202, BUY, key="k")
         node.deliver(event(wanted, "e1", order_body(order["id"], "done", retcode=10009, deal=700)))
         assert [(each["id"], each["state"]) for each in orders(trader, account)] == [(order["id"], "done")]
+
+    @pytest.mark.parametrize("state", ["journaled", "sent", "unknown"])
+    def test_a_bots_order_whose_node_was_lost_with_its_outcome_is_shown_to_a_person(
+        self,
+        world: World,
+        trader: Trader,
+        node: NodePlayer,
+        ready: tuple[str, DesiredTerminal],
+        terminal: FakeTerminal,
+        state: str,
+    ) -> None:
+        account, wanted = ready
+        node.deliver(event(wanted, "e1", order_body("bot-order-1", state)))
+        world.clock.advance(seconds=61)
+        world.run_loops()
+        shown = orders(trader, account)[0]
+        assert shown["state"] == "unknown", "the journal that knew it knows it no more, which proves nothing"
+        assert "check your open positions" in str(shown["message"])
+        node.deliver(event(wanted, "e2", order_body("bot-order-1", "done", retcode=10009, deal=42)))
+        assert orders(trader, account)[0]["state"] == "done", "it comes late"
+
+    def test_a_bots_order_is_settled_from_the_journal_as_well(
+        self,
+        world: World,
+        trader: Trader,
+        node: NodePlayer,
+        ready: tuple[str, DesiredTerminal],
+        terminal: FakeTerminal,
+    ) -> None:
+        account, wanted = ready
+        node.deliver(event(wanted, "e1", order_body("bot-order-1", "sent")))
+        terminal.settle("bot-order-1", "done", 10009)
+        world.clock.advance(seconds=61)
+        world.run_loops()
+        assert orders(trader, account)[0]["state"] == "done"
+
+    def test_a_terminal_that_does_not_answer_is_asked_once_a_round_and_keeps_no_other_waiting(
+        self, world: World, trader: Trader, node: NodePlayer, ready: tuple[str, DesiredTerminal]
+    ) -> None:
+        _, wanted = ready
+        other, other_wanted = world.ready_account(trader, node, 5002)
+        node.deliver(*(event(wanted, f"e{n}", order_body(f"bot-{n}", "sent")) for n in range(5)))
+        node.deliver(event(other_wanted, "e", order_body("other", "sent")))
+        world.terminal(other_wanted).settle("other", "done", 10009)
+        world.door.dead.add(wanted.terminal_id)
+        world.clock.advance(seconds=61)
+        world.door.opened.clear()
+        world.run_loops()
+        assert [target.terminal_id for target, *_ in world.door.opened].count(wanted.terminal_id) == 1
+        assert orders(trader, other)[0]["state"] == "done"
 
     def test_late_news_do_not_change_a_settled_order(
         self, trader: Trader, node: NodePlayer, ready: tuple[str, DesiredTerminal], terminal: FakeTerminal

@@ -12,6 +12,7 @@ from control_plane.errors import ConfigurationError
 from control_plane.vault.model import SealedCredentials, TenantKey
 from control_plane.vault.sealing import SealBrokenError, new_key, seal, unseal
 from control_plane.vault.service import Vault
+from node_agent.plan import terminal_fingerprint
 from tests.unit.control_plane.world import NodePlayer, Trader, World, build_world
 
 SECRET = "broker-secret"
@@ -75,13 +76,17 @@ class TestMovedRows:
         with world.farm.database.read() as session, pytest.raises(SealBrokenError):
             stranger.open_credentials(session, trader.user["tenant_id"], accounts[0])
 
-    def test_one_broken_row_does_not_keep_the_others_from_their_node(
+    def test_a_broken_row_ends_no_terminal_and_keeps_no_other_from_its_node(
         self, world: World, node: NodePlayer, accounts: tuple[str, str]
     ) -> None:
         world.run_loops()
+        before = {each.account_id: each for each in node.fetch().terminals}
         with world.farm.database.write() as session:
             session.query(SealedCredentials).filter_by(account_id=accounts[0]).one().sealed_password = b"broken"
-        assert [each.account_id for each in node.fetch().terminals] == [accounts[1]]
+        after = {each.account_id: each for each in node.fetch().terminals}
+        assert terminal_fingerprint(after[accounts[0]]) == terminal_fingerprint(before[accounts[0]]), "it runs on"
+        assert after[accounts[0]].running
+        assert [bool(after[account].credentials) for account in accounts] == [False, True]
 
 
 def test_a_tenant_has_one_wrapped_key(world: World, trader: Trader) -> None:

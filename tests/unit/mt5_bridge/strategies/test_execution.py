@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from mt5_bridge.client import BridgeError, BridgeLost
+from mt5_bridge.strategies import execution as execution_module
 from mt5_bridge.strategies.base import Side, Target
 from mt5_bridge.strategies.bot_files import BotConfig, BotReport
 from mt5_bridge.strategies.execution import Execution
@@ -25,6 +26,8 @@ class Api:
         self.answers = list(answers)
         self.sent: dict[str, dict[str, Any]] = {}
         self.states: dict[str, list[str]] = {}
+        self.unsettled = [0]
+        self.given_up: list[str] = []
         self.held = [
             struct("TradePosition", ticket=n, type=side, magic=7, volume=0.1) for n, side in enumerate(held, 1)
         ]
@@ -43,6 +46,13 @@ class Api:
         if not states:
             return None
         return {"state": states.pop(0) if len(states) > 1 else states[0]}
+
+    def give_up(self, order_id: str) -> Any:
+        self.given_up.append(order_id)
+        return self.outcome(order_id) or {"state": "not_executed"}
+
+    def describe(self) -> dict[str, Any]:
+        return {"unsettled": self.unsettled.pop(0) if len(self.unsettled) > 1 else self.unsettled[0]}
 
     def send_once(self, order_id: str, request: dict[str, Any]) -> Any:
         self.sent[order_id] = request
@@ -142,6 +152,51 @@ def test_when_the_link_breaks_the_next_connection_waits_for_the_outcome(executio
     api.states = {"bot_1:2:600:open:long": ["unknown", "never asked again"]}
     execution.resume(api)  # type: ignore[arg-type]
     assert len(api.states["bot_1:2:600:open:long"]) == 2
+
+
+class TestAnOrderThatNeverCame:
+    @pytest.fixture
+    def execution(self, execution: Execution) -> Execution:
+        with pytest.raises(BridgeLost):
+            reach(execution, Api(BridgeLost("gone")), LONG)
+        execution.resume(Api())  # type: ignore[arg-type]
+        return execution
+
+    def test_may_be_sent_again_under_its_own_id(self, execution: Execution) -> None:
+        api = Api(10009)
+        reach(execution, api, LONG)
+        assert (list(api.sent), api.given_up) == (["bot_1:2:600:open:long"], [])
+
+    def test_is_ruled_out_before_another_one_is_sent(self, execution: Execution) -> None:
+        api = Api(10009)
+        execution.reach(api, LONG, 660)  # type: ignore[arg-type]
+        assert (list(api.sent), api.given_up) == (["bot_1:2:660:open:long"], ["bot_1:2:600:open:long"])
+
+    def test_and_comes_at_last_keeps_the_next_one_back(self, execution: Execution) -> None:
+        api = Api(10009)
+        api.states = {"bot_1:2:600:open:long": ["sent", "done"]}
+        execution.reach(api, LONG, 660)  # type: ignore[arg-type]
+        assert api.sent == {}
+
+
+def test_a_new_process_waits_for_what_the_one_before_it_had_under_way(execution: Execution) -> None:
+    api = Api()
+    api.unsettled = [1, 1, 0]
+    execution.resume(api)  # type: ignore[arg-type]
+    assert api.unsettled == [0]
+    api.unsettled = [1, 0]
+    execution.resume(api)  # type: ignore[arg-type]
+    assert api.unsettled == [1, 0], "only on its first connection"
+
+
+def test_it_does_not_wait_forever_for_an_outcome_that_nobody_knows(
+    execution: Execution, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(execution_module, "_FORMER_SECONDS", 0.0)
+    api = Api()
+    api.unsettled = [1]
+    execution.resume(api)  # type: ignore[arg-type]
+    assert "earlier order" in (tmp_path / "l").read_text()
 
 
 def test_a_step_that_was_done_before_is_not_sent_again(execution: Execution) -> None:

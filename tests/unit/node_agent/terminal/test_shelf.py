@@ -96,6 +96,7 @@ NO_TERMINAL = archive(file("a")).getvalue()
         (b"no archive", reference(b"no archive")),
         (NO_TERMINAL, reference(NO_TERMINAL)),
     ],
+    ids=["other bytes", "too long", "another archive", "no archive", "no terminal in it"],
 )
 def test_what_is_not_the_one_asked_for_is_refused_and_not_kept(
     tmp_path: Path, content: bytes, wanted: TemplateRef

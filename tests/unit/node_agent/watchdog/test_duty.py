@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -11,11 +12,20 @@ from typing import Any
 
 import pytest
 
-from mt5_bridge.lease import Lease, Moment
+from mt5_bridge.lease import Lease, Moment, write_lease
 from node_agent.handles import handle_to_data
 from node_agent.process import Handle, Role, Slot, birth_of
 from node_agent.watchdog.duty import Duty
-from node_agent.watchdog.fence_file import BEAT_FILE, FENCE_FILE, Fence, Ward, read_beat, read_fence, write_fence
+from node_agent.watchdog.fence_file import (
+    BEAT_FILE,
+    FENCE_FILE,
+    LEASE_FILE,
+    Fence,
+    Ward,
+    read_beat,
+    read_fence,
+    write_fence,
+)
 
 SENT = Moment("boot", 1000.0, 1_700_000_000.0)
 ID = "ter_0000000000000001"
@@ -88,6 +98,43 @@ def test_a_renewed_lease_is_heard_of(node: Node) -> None:
     node.duty.look()
     node.pass_time(233)
     node.tell(node.handle(terminal), lease=Lease(node.now, 240.0))
+    node.duty.look()
+    assert terminal.poll() is None
+
+
+def test_a_lease_that_was_renewed_on_a_full_disk_is_heard_of_and_ends_as_well(node: Node) -> None:
+    terminal = node.sleeper()
+    node.tell(node.handle(terminal), lease=Lease(SENT, 240.0))
+    node.duty.look()
+    node.pass_time(200)
+    write_lease(node.data / LEASE_FILE, Lease(node.now, 240.0))
+    node.pass_time(233)
+    node.duty.look()
+    assert terminal.poll() is None
+    node.pass_time(200 + 233)
+    node.duty.look()
+    assert ended(terminal)
+
+
+def test_a_lost_lease_is_heard_of_also_in_a_file_that_looks_like_the_one_before(node: Node) -> None:
+    """File systems give a number again at once, and some have clocks that tick in milliseconds."""
+    terminal = node.sleeper()
+    node.tell(node.handle(terminal), lease=Lease(SENT, 240.0))
+    node.duty.look()
+    path = node.data / FENCE_FILE
+    before, body = path.stat(), json.loads(path.read_text())
+    path.write_text(json.dumps(body | {"lease": None}))
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    node.duty.look()
+    assert ended(terminal)
+
+
+@pytest.mark.parametrize("boot", ["boot", "another"])
+def test_an_older_lease_beside_the_fence_file_takes_nothing_back(node: Node, boot: str) -> None:
+    terminal = node.sleeper()
+    write_lease(node.data / LEASE_FILE, Lease(Moment(boot, 500.0, SENT.wall - 500), 240.0))
+    node.tell(node.handle(terminal), lease=Lease(SENT, 240.0))
+    node.pass_time(200)
     node.duty.look()
     assert terminal.poll() is None
 

@@ -164,23 +164,63 @@ def test_an_answer_without_a_snapshot_changes_the_lease_alone(node: Node) -> Non
     assert set(node.fence().wards) == {FIRST.terminal_id}
 
 
-def test_what_could_not_be_written_down_does_not_count(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
-    node.lifeline.renew(SENT, 240.0, [FIRST])
+def refuse(monkeypatch: pytest.MonkeyPatch, *names: str) -> None:
+    """Let these writers find no room."""
 
     def full(*_: Any) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
+    for name in names:
+        monkeypatch.setattr(lifeline_module, name, full)
+
+
+def test_what_could_not_be_written_down_does_not_count(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
+    node.lifeline.renew(SENT, 240.0, [FIRST])
     node.pass_time(100)
     with monkeypatch.context() as patched:
-        patched.setattr(lifeline_module, "write_fence", full)
+        refuse(patched, "write_fence", "write_lease")
         node.lifeline.renew(node.now, 240.0, [FIRST, SECOND])
         assert node.problem() is not None
-        assert not node.lifeline.may_start(SECOND.terminal_id), "the watchdog does not know of it"
+        assert node.lifeline.stage() is Stage.HELD
         node.pass_time(220)
-        assert not node.lifeline.may_start(FIRST.terminal_id), "the watchdog goes by the older lease"
+        assert node.lifeline.stage() is Stage.STOP, "the watchdog goes by the older lease"
     node.lifeline.renew(node.now, 240.0, None)
     assert node.problem() is None
     assert node.lifeline.may_start(SECOND.terminal_id)
+
+
+def test_a_full_disk_ends_nothing_and_starts_nothing_new(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
+    node.lifeline.renew(SENT, 240.0, [FIRST])
+    node.pass_time(100)
+    with monkeypatch.context() as patched:
+        refuse(patched, "write_fence")
+        node.lifeline.renew(node.now, 240.0, [FIRST, SECOND])
+        assert not node.lifeline.may_start(SECOND.terminal_id), "the watchdog does not know of it"
+        node.pass_time(220)
+        assert node.lifeline.may_start(FIRST.terminal_id)
+        again = node.open()
+        assert again.stage() is Stage.HELD, "a restarted agent knows as well"
+        node.pass_time(100 + 216)
+        assert node.lifeline.stage() is again.stage() is Stage.STOP
+
+
+def test_a_lease_is_not_renewed_for_what_runs_and_the_watchdog_does_not_know(
+    node: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    node.lifeline.renew(SENT, 240.0, [FIRST])
+    command = [sys.executable, "-c", "import signal; signal.pause()"]
+    slot = Slot(Role.TERMINAL, SECOND.terminal_id)
+    node.roster.start(slot, command, node.layout.root / "out" / "log", "f")
+    try:
+        with monkeypatch.context() as patched:
+            refuse(patched, "write_fence")
+            node.pass_time(100)
+            node.lifeline.renew(node.now, 240.0, [FIRST, SECOND])
+            assert node.problem() is not None
+            node.pass_time(220)
+            assert node.lifeline.stage() is Stage.STOP
+    finally:
+        node.roster.kill(slot)
 
 
 class TestSignsOfLife:

@@ -10,6 +10,9 @@ PIN_IMAGE := ../../../$(BIN)/uv pip compile --quiet --python-platform x86_64-man
 N ?= 50000
 SEEDS ?= 2000
 TIMES ?= 3
+FARM ?=
+DEMO_FARM := .mt5farm/demo/control
+TO ?= .mt5farm/backups/$(shell date -u +%Y%m%dT%H%M%SZ)
 # Files of tests side by side; most of them wait for processes of their own.
 JOBS ?= 2
 FARM_EXTRAS := --extra simulated --extra agent --extra control --extra portal-build
@@ -19,7 +22,7 @@ IMAGE ?=
 IMAGE_WHERE_POSSIBLE = if docker version >/dev/null 2>&1 && command -v x86_64-w64-mingw32-gcc >/dev/null; then $(MAKE) --no-print-directory image; fi
 
 .DEFAULT_GOAL := help
-.PHONY: help setup portal demo test test-fast orders-test lint types format openapi lock wine clean conformance golden bench-replay bench-bridge bench-engine conformance-runtimes image bench-node bench-relocation rotate-keys-test audit-test simulate simulate-mutants chaos authz
+.PHONY: help setup portal demo test test-fast orders-test lint types format openapi lock wine clean conformance golden bench-replay bench-bridge bench-engine conformance-runtimes image bench-node bench-relocation rotate-keys-test audit-test simulate simulate-mutants chaos authz backup restore-drill settings
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-21s %s\n", $$1, $$2}'
@@ -96,6 +99,13 @@ bench-node: setup ## Measure how fast a node mends itself and what its agent cos
 bench-relocation: setup ## Measure how long a terminal is nowhere once its node has fenced it
 	@$(BIN)/python -m tests.benchmarks.relocation $(BENCH)
 
+backup: setup ## Save the farm in FARM=folder (the demo unless said) into TO=new folder
+	@if [ -z "$(FARM)" ] && [ ! -d $(DEMO_FARM) ]; then echo "No demo has run here yet; FARM=folder saves another farm."; \
+		else mkdir -p $(dir $(TO)) && $(BIN)/mt5farm backup --data $(or $(FARM),$(DEMO_FARM)) --to $(TO); fi
+
+restore-drill: setup ## Save a farm while it is written to, restore it elsewhere, compare every row (SQLite, Postgres)
+	@$(BIN)/python -m tests.restore_drill.run $(DRILL)
+
 chaos: setup ## Kill, stop and cut off real processes, and compare the books in the end (TIMES=3)
 	@$(BIN)/python -m tests.chaos.run --times $(TIMES)
 
@@ -118,6 +128,9 @@ format: setup ## Format the code
 openapi: setup ## Write the OpenAPI description and the portal's client from it
 	@$(BIN)/mt5farm openapi > $(PORTAL)/openapi.json
 	@$(BIN)/python $(PORTAL)/build.py generate
+
+settings: setup ## Write docs/settings.md from the settings themselves
+	@$(BIN)/mt5farm settings > docs/settings.md
 
 lock: setup ## Pin all dependencies anew
 	@cd requirements && $(PIN) --output-file installer.txt installer.in

@@ -1,4 +1,4 @@
-"""The two web applications of the control plane: portal with REST API, and agent API."""
+"""The web applications of the control plane: portal with REST API, agent API, and one for who runs them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ from fastapi.openapi.utils import get_openapi
 from fastapi.responses import JSONResponse
 from fastapi.routing import APIRoute
 from pydantic import BaseModel
-from sqlalchemy import text
 
 from control_plane import problems
 from control_plane.access.routes import router as access_router
@@ -22,7 +21,6 @@ from control_plane.bots.routes import router as bots_router
 from control_plane.brokers import repository as brokers_repository
 from control_plane.brokers.routes import router as brokers_router
 from control_plane.container import Farm
-from control_plane.errors import UnavailableError
 from control_plane.fleet.routes import router as fleet_router
 from control_plane.http import FarmDep
 from control_plane.identity.api_key_routes import router as api_key_router
@@ -37,6 +35,8 @@ from control_plane.notifications.routes import router as recorded_mail_router
 from control_plane.problems import Problem, problem_responses
 from control_plane.spa import portal_router
 from control_plane.stream.routes import router as stream_router
+from control_plane.telemetry.counting import RequestCount
+from control_plane.telemetry.routes import health_router, operations_router
 from control_plane.trading.routes import router as trading_router
 from node_agent.protocol.messages import BUNDLE_BYTES
 
@@ -58,7 +58,6 @@ class FarmOut(BaseModel):
 
 
 farm_router = APIRouter(tags=["farm"])
-health_router = APIRouter(include_in_schema=False)
 
 
 @farm_router.get("/farm")
@@ -70,24 +69,6 @@ def get_farm(farm: FarmDep) -> FarmOut:
     return FarmOut(
         name=farm.settings.farm_name, version=VERSION, simulated=simulated, shows_mail=farm.settings.show_mail
     )
-
-
-@health_router.get("/healthz")
-def check_health() -> dict[str, str]:
-    """The process answers."""
-    return {"status": "ok"}
-
-
-@health_router.get("/readyz")
-def check_readiness(farm: FarmDep) -> dict[str, str]:
-    """The database answers as well, and no background loop stands still. Raises UnavailableError."""
-    with farm.database.read_as_system() as session:
-        session.execute(text("SELECT 1"))
-    if late := farm.late_loops():
-        raise UnavailableError(
-            f"Not finished for too long: {', '.join(late)}.", code="loops_late", retryable=True, retry_after=5
-        )
-    return {"status": "ready"}
 
 
 _API_ROUTERS = (
@@ -121,6 +102,7 @@ def create_app(farm: Farm) -> FastAPI:
     app.add_middleware(ForgeryGuard)
     app.add_middleware(BrowserSecurity)
     app.add_middleware(RequestLog)
+    app.add_middleware(RequestCount, metrics=farm.metrics, name="portal", prefix=API)
     return app
 
 
@@ -134,6 +116,15 @@ def create_agent_app(farm: Farm) -> FastAPI:
     app.include_router(health_router)
     app.add_middleware(BodyLimit, most_bytes=_MOST_BYTES_OF_AGENTS)
     app.add_middleware(RequestLog)
+    app.add_middleware(RequestCount, metrics=farm.metrics, name="agents")
+    return app
+
+
+def create_operations_app(farm: Farm) -> FastAPI:
+    """Health with reasons, and metrics; for those who run the farm, on an address of its own."""
+    app = _application("MT5 Farm operations", openapi_url=None)
+    app.state.farm = farm
+    app.include_router(operations_router)
     return app
 
 

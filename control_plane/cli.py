@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import sys
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -13,6 +14,7 @@ from pydantic import ValidationError
 from control_plane.audit.cli import audit
 from control_plane.audit.origin import coming_from
 from control_plane.audit.service import Deed
+from control_plane.backup.cli import backup, restore_farm
 from control_plane.brokers.service import add_server
 from control_plane.config import Settings
 from control_plane.container import open_database
@@ -25,6 +27,8 @@ from control_plane.jobs.cli import jobs, work
 from control_plane.logs import configure_logs
 from control_plane.opening import Data, open_farm
 from control_plane.releases.cli import templates
+from control_plane.secrecy import keep_secret, new_secret
+from control_plane.settings_page import settings_page
 from control_plane.vault.cli import vault
 
 app = typer.Typer(name="mt5farm", help="The control plane of a farm of MetaTrader 5 terminals.", no_args_is_help=True)
@@ -36,6 +40,8 @@ app.add_typer(jobs, name="jobs")
 app.command("worker")(work)
 app.add_typer(vault, name="vault")
 app.add_typer(audit, name="audit")
+app.command("backup")(backup)
+app.command("restore")(restore_farm)
 
 
 @app.command()
@@ -63,6 +69,26 @@ def serve(
 def migrate(data: Data) -> None:
     """Bring the database up to date. On Postgres with MT5FARM_DATABASE_OWNER_URL, before the new version is served."""
     open_database(Settings(data=data)).close()
+
+
+@app.command()
+def reconcile(data: Data) -> None:
+    """Run the background loops alone, for a farm whose `serve` has MT5FARM_LOOPS=false."""
+    from control_plane.serving import reconcile as run_loops
+
+    configure_logs()
+    run_loops(open_farm(data))
+
+
+@app.command("make-secrets")
+def make_secrets(
+    into: Annotated[Path, typer.Option(help="Folder for files of mode 0600; those that are there are kept.")],
+    database_host: Annotated[str, typer.Option(help="Where the services reach Postgres.")],
+) -> None:
+    """Make the passwords that the services of docker-compose.yml share."""
+    password = keep_secret(into / "database.password", new_secret())
+    keep_secret(into / "database.url", f"postgresql://farm:{password}@{database_host}/farm")
+    keep_secret(into / "grafana.password", new_secret())
 
 
 @app.command("enroll-token")
@@ -121,6 +147,12 @@ def openapi() -> None:
     from control_plane.app import openapi_document
 
     print(json.dumps(openapi_document(), indent=2, sort_keys=True))
+
+
+@app.command()
+def settings() -> None:
+    """Print the page of all settings, as Markdown."""
+    print(settings_page(), end="")
 
 
 def _register_demo() -> None:

@@ -51,15 +51,19 @@ from control_plane.notifications.service import Mails
 from control_plane.notifications.smtp import SmtpPost, SmtpServer
 from control_plane.reconcile.drains import Drains
 from control_plane.reconcile.node_leases import NodeLeases
+from control_plane.reconcile.outdated import AfterRestore
 from control_plane.reconcile.placement import Placement
 from control_plane.reconcile.quarantine import Quarantine
 from control_plane.reconcile.relocation import Relocation
 from control_plane.reconcile.retention import Retention
 from control_plane.reconcile.unsettled_orders import UnsettledOrders
 from control_plane.releases.service import Releases
+from control_plane.secrecy import read_secret
 from control_plane.storage.local import LocalFiles
 from control_plane.storage.port import Files
 from control_plane.stream.service import LiveUpdates
+from control_plane.telemetry.metrics import Metrics
+from control_plane.telemetry.readiness import Readiness
 from control_plane.terminals.bundles import Bundles
 from control_plane.trading.desk import OrderDesk
 from control_plane.trading.service import TradeLog
@@ -120,16 +124,14 @@ class Farm:
     bundles: Bundles
     agent_api: AgentApi
     loops: tuple[Loop, ...]
+    readiness: Readiness
+    metrics: Metrics
     loop_watch: Loop
 
     def start(self) -> None:
         """Start the background loops."""
         for loop in (*self.loops, self.loop_watch):
             loop.start()
-
-    def late_loops(self) -> list[str]:
-        """Names of the background loops that have not finished a round for long."""
-        return [loop.name for loop in (*self.loops, self.loop_watch) if loop.late_by() > 0]
 
     def stop(self) -> None:
         """Stop the loops and close what is open. What they were doing goes on at the next start."""
@@ -186,6 +188,7 @@ def build_farm(settings: Settings, *, clock: Clock | None = None, door: Terminal
         Loop("node-leases", 5.0, leases.run_once),
         Loop("relocation", 5.0, relocation.run_once),
         Loop("drains", 5.0, Drains(database, assignments, clock).run_once),
+        Loop("after-restore", 5.0, AfterRestore(database, fleet).run_once),
         Loop("quarantine", 30.0, Quarantine(database, operations).run_once),
         # It asks many terminals in turn, and those that cannot be reached answer slowly.
         Loop("unsettled-orders", settings.order_settle_seconds, settlement.run_once, patience_seconds=600.0),
@@ -193,6 +196,7 @@ def build_farm(settings: Settings, *, clock: Clock | None = None, door: Terminal
         Loop("audit-heads", 60.0, head_keeper.run_once),
         Loop("idle-sessions", 20.0, used_door.close_idle),
     )
+    readiness = Readiness(database, clock, loops)
     with database.write_as_system() as session:
         people.identity.bootstrap(session)
     return Farm(
@@ -234,7 +238,7 @@ def build_farm(settings: Settings, *, clock: Clock | None = None, door: Terminal
             settings,
             database,
             fleet,
-            Intake(fleet, assignments, trials, bots, trade_log, bus, clock),
+            Intake(fleet, assignments, trials, audit, bots, trade_log, bus, clock),
             keys.vault,
             keys.authority,
             keys.tickets,
@@ -244,6 +248,8 @@ def build_farm(settings: Settings, *, clock: Clock | None = None, door: Terminal
             clock,
         ),
         loops=loops,
+        readiness=readiness,
+        metrics=Metrics(database, clock, readiness),
         loop_watch=Loop("loop-watch", 5.0, LoopWatch(loops).run_once),
     )
 
@@ -282,23 +288,20 @@ def _build_people(
 
 
 def _smtp_server(settings: Settings) -> SmtpServer:
-    """Raises ConfigurationError when a file cannot be read."""
-
-    def content(file: Path | None) -> str | None:
-        try:
-            return None if file is None else file.read_text(encoding="utf-8")
-        except OSError as error:
-            raise ConfigurationError(f"{file} cannot be read: {error.strerror}") from error
-
-    password = content(settings.smtp_password_file)
+    """Raises ConfigurationError when a file cannot be read, or when others may read the password."""
+    password, trusted = settings.smtp_password_file, settings.smtp_ca_file
+    try:
+        ca_pem = None if trusted is None else trusted.read_text(encoding="utf-8")
+    except OSError as error:
+        raise ConfigurationError(f"{trusted} cannot be read: {error.strerror}") from error
     return SmtpServer(
         host=settings.smtp_host or "",
         port=settings.smtp_port,
         sender=settings.smtp_sender,
         security=settings.smtp_security,
         user=settings.smtp_user,
-        password=None if password is None else password.partition("\n")[0].rstrip("\r"),
-        ca_pem=content(settings.smtp_ca_file),
+        password=None if password is None else read_secret(password).splitlines()[0],
+        ca_pem=ca_pem,
     )
 
 
@@ -309,7 +312,7 @@ def open_database(settings: Settings) -> Database:
     except OSError as error:
         raise ConfigurationError(f"the data folder {settings.data} cannot be used: {error.strerror}") from error
     if settings.database_url is not None and settings.database_owner_url is not None:
-        upgrade_as_owner(settings.database_owner_url.get_secret_value(), settings.database_url, settings.data)
+        upgrade_as_owner(settings.database_owner_url, settings.database_url, settings.data)
     database = Database(settings.database_url or sqlite_url(settings.data / "farm.sqlite3"))
     if database.is_sqlite:
         upgrade(database, settings.data)
@@ -345,14 +348,14 @@ def open_files(settings: Settings) -> Files:
 
 def _open_keys(settings: Settings, database: Database, clock: Clock) -> _Keys:
     with database.write_as_system() as session:
-        masters = _master_keys(settings, needed=vault_repository.has_farm_keys(session))
+        masters = open_master_keys(settings, needed=vault_repository.has_farm_keys(session))
         vault = Vault(masters, clock)
         try:
             authority = Authority.load_or_create(session, vault, clock)
             tickets = TicketIssuer.load_or_create(session, vault, clock)
             signer = HeadSigner.load_or_create(session, vault)
         except SealBrokenError as error:
-            source = settings.kms_url or _master_key_file(settings)
+            source = settings.kms_url or master_key_path(settings)
             raise ConfigurationError(
                 f"{source} is not the master key of this database; restore the right one"
             ) from error
@@ -361,12 +364,13 @@ def _open_keys(settings: Settings, database: Database, clock: Clock) -> _Keys:
     return _Keys(signer, masters, vault, authority, tickets)
 
 
-def _master_keys(settings: Settings, *, needed: bool) -> MasterKeys:
+def open_master_keys(settings: Settings, *, needed: bool) -> MasterKeys:
+    """Made when they are not `needed` and not there. Raises ConfigurationError."""
     if settings.kms_url is not None:
         if settings.kms_token_file is None:
             raise ConfigurationError("a key management service needs a token: set MT5FARM_KMS_TOKEN_FILE")
         return TransitKeys(settings.kms_url, settings.kms_key, settings.kms_token_file)
-    path = _master_key_file(settings)
+    path = master_key_path(settings)
     try:
         return KeyFile(path)
     except FileNotFoundError as error:
@@ -377,5 +381,6 @@ def _master_keys(settings: Settings, *, needed: bool) -> MasterKeys:
         return KeyFile.create(path)
 
 
-def _master_key_file(settings: Settings) -> Path:
+def master_key_path(settings: Settings) -> Path:
+    """Beside the database, never inside, and in no backup."""
     return settings.master_key_file or settings.data / _MASTER_KEY

@@ -17,9 +17,10 @@ from pathlib import Path
 
 import psycopg2
 import pytest
-from sqlalchemy import make_url
+from sqlalchemy import Connection, make_url
 
 from control_plane.db.migrate import upgrade_as_owner
+from control_plane.db.tenancy import SET_SCOPE
 
 OWNER, APPLICATION = "farm_owner", "farm_app"
 _TEMPLATE = "farm_template"
@@ -65,6 +66,12 @@ class Server:
         name = f"farm{next(self.numbers)}"
         self.execute(f"CREATE DATABASE {name} OWNER {OWNER} {how}")
         return name
+
+
+def see_everything(connection: Connection) -> None:
+    """Until the transaction ends, where row-level security would otherwise hide all rows."""
+    if connection.dialect.name == "postgresql":
+        connection.execute(SET_SCOPE, {"tenant": "", "system": "on"})
 
 
 @pytest.fixture(scope="session")

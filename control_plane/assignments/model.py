@@ -39,5 +39,7 @@ class Assignment(TenantRow, Base):
     """Set exactly when `state` becomes released."""
     lease_policy: Mapped[str] = mapped_column(String(16), default=LeasePolicy.KEEP_RUNNING)
     """`self_fence` only while every snapshot that the node may hold of this assignment says so."""
+    unproven: Mapped[bool] = mapped_column(default=False)
+    """True while the terminal may run elsewhere, of which an outdated database knows nothing: it is not started."""
     ended_by: Mapped[str] = mapped_column(String(16), default="")
     """The proof on which it was released; empty while it lives."""

@@ -15,6 +15,7 @@ from control_plane.brokers.model import BrokerServer
 from control_plane.bus.port import Bus, Change, Topic
 from control_plane.clock import Clock
 from control_plane.db.engine import after_commit
+from control_plane.fleet import outdated
 from control_plane.fleet import repository as fleet_repository
 from control_plane.fleet.model import Node
 from control_plane.fleet.service import Fleet
@@ -31,6 +32,7 @@ from control_plane.vault.service import Vault
 from control_plane.vault.trials import LoginTrials
 
 _NEEDED = frozenset({"memory", "disk"})
+_OUTDATED = "Waiting: the farm was restored from a backup, and not all of its nodes have reported since."
 _STILL_ELSEWHERE = "Waiting: the same MT5 account still runs in another terminal."
 
 
@@ -46,6 +48,11 @@ class Assignments:
     def place_waiting(self, session: Session) -> int:
         """Give every waiting terminal a place, if there is one. Returns how many were placed."""
         waiting = terminals_repository.waiting(session)
+        missing = outdated.awaited(session) if waiting else []
+        if missing:
+            for each in waiting:
+                self._note(session, each, _OUTDATED)
+            return 0
         nodes = candidates(session) if waiting else []
         placed = 0
         for each in waiting:

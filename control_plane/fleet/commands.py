@@ -43,7 +43,7 @@ def list_nodes(data: Data) -> None:
     for node in shown:
         table.add_row(
             f"{node.name}\n{node.id}",
-            node.state,
+            node.state + (", awaited" if node.awaited else ""),
             node.availability,
             node.identity_state,
             f"{node.used}/{node.slots}" + (f" +{node.strays} strays" if node.strays else ""),

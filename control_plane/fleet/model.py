@@ -62,6 +62,9 @@ class Node(Base):
     drain_deadline: Mapped[datetime | None] = mapped_column(UtcDateTime)
     drain_total: Mapped[int] = mapped_column(default=0)
     """How many terminals the node had when its drain began."""
+    awaited: Mapped[bool] = mapped_column(default=False)
+    """Since the database turned out to be older than the world, until the node has told what it runs, has its present
+    snapshot, and runs nothing beside it."""
     declared_dead_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     """When an operator said that it is dead; None once it is heard again."""
 

@@ -9,6 +9,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
 
+import structlog
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
@@ -32,6 +33,8 @@ from control_plane.trading.settlement import FIRST_LOOK
 from control_plane.trading.state import OrderKind, OrderState, Side
 from control_plane.trading.validation import check_volume
 from node_agent.protocol.tickets import Scope
+
+_logger = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True)
@@ -128,6 +131,8 @@ class OrderDesk:
             order, is_new = self._write_down(attempt, target, prepared)
             if not is_new or not self._claim(order):
                 return self._read(order)
+            # Joins the request's id to the order's, under which journal and trade log have all that follows.
+            _logger.info("order_sent", order=order.id, terminal=target.terminal_id, epoch=target.epoch)
             try:
                 news = _send(terminal, order.id, prepared.request)
             except LinkLostError:

@@ -7,15 +7,12 @@ import shutil
 import subprocess
 import time
 from collections.abc import Callable, Iterator
-from itertools import count
 from pathlib import Path
 
 import pytest
 from redis import Redis, RedisError
 
 from tests.ports import free_ports
-
-_numbers = count(1)
 
 
 class RedisServer:
@@ -103,7 +100,7 @@ def bucket_url(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[str, str]]:
     server.start()
     host, port = server.get_host_and_port()
     endpoint = f"http://{host}:{port}"
-    name = f"farm{next(_numbers)}"
+    name = "farm"
     boto3.client("s3", endpoint_url=endpoint).create_bucket(Bucket=name)
     yield f"s3://{name}/here", endpoint
     server.stop()

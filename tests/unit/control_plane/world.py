@@ -213,6 +213,9 @@ class InProcess(httpx.BaseTransport):
     def __init__(self, app: ASGIApp) -> None:
         self._transport = httpx.ASGITransport(app, raise_app_exceptions=False)
 
+    def client(self) -> httpx.Client:
+        return httpx.Client(transport=self, base_url=ORIGIN)
+
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         return asyncio.run(self._send(request))
 

@@ -18,6 +18,7 @@ from control_plane.backup.cli import backup, restore_farm
 from control_plane.brokers.service import add_server
 from control_plane.config import Settings
 from control_plane.container import open_database
+from control_plane.db.roles import make_database
 from control_plane.errors import ConfigurationError, FarmError
 from control_plane.fleet import repository as fleet_repository
 from control_plane.fleet.commands import nodes, this_person
@@ -27,7 +28,8 @@ from control_plane.jobs.cli import jobs, work
 from control_plane.logs import configure_logs
 from control_plane.opening import Data, open_farm
 from control_plane.releases.cli import templates
-from control_plane.secrecy import keep_secret, new_secret
+from control_plane.secrecy import read_secret
+from control_plane.service_secrets import make_service_secrets
 from control_plane.settings_page import settings_page
 from control_plane.vault.cli import vault
 
@@ -84,11 +86,23 @@ def reconcile(data: Data) -> None:
 def make_secrets(
     into: Annotated[Path, typer.Option(help="Folder for files of mode 0600; those that are there are kept.")],
     database_host: Annotated[str, typer.Option(help="Where the services reach Postgres.")],
+    redis_host: Annotated[str, typer.Option(help="Where they reach Redis.")],
+    mail_host: Annotated[str, typer.Option(help="Where they reach the mail catcher.")],
 ) -> None:
-    """Make the passwords that the services of docker-compose.yml share."""
-    password = keep_secret(into / "database.password", new_secret())
-    keep_secret(into / "database.url", f"postgresql://farm:{password}@{database_host}/farm")
-    keep_secret(into / "grafana.password", new_secret())
+    """Make the secrets that the services of docker-compose.yml share."""
+    make_service_secrets(into, database_host=database_host, redis_host=redis_host, mail_host=mail_host)
+
+
+@app.command("make-database")
+def make_farm_database(
+    data: Data,
+    administrator_url_file: Annotated[Path, typer.Option(help="File of mode 0600 with a superuser's address.")],
+) -> None:
+    """On Postgres, make the database and the two roles that the settings name, where they are missing."""
+    settings = Settings(data=data)
+    if settings.database_url is None or settings.database_owner_url is None:
+        raise ConfigurationError("set MT5FARM_DATABASE_URL and MT5FARM_DATABASE_OWNER_URL, or the files that hold them")
+    make_database(read_secret(administrator_url_file), settings.database_owner_url, settings.database_url)
 
 
 @app.command("enroll-token")

@@ -30,12 +30,18 @@ def service(name: str, places: Mapping[str, str]) -> Service:
     """As the container would be started, with each of `places` put in for what it stands for in the file."""
     described = compose()["services"][name]
 
-    whole = (re.escape(there) + (r"\b" if there[-1].isalnum() else "") for there in places)
-    pattern = re.compile("|".join(whole))
+    pattern = re.compile("|".join(map(_whole, places)))
 
     def here(value: str) -> str:
-        return pattern.sub(lambda found: places[found[0]], value)
+        unset = re.sub(r"\$\{\w+:-([^}]*)\}", r"\1", value)
+        return pattern.sub(lambda found: places[found[0]], unset)
 
     argv = [*described.get("entrypoint", ENTRYPOINT), *described["command"]]
     environment = {key: here(str(value)) for key, value in described.get("environment", {}).items()}
     return Service([here(part) for part in argv], environment)
+
+
+def _whole(text: str) -> str:
+    """Not as a part of a longer number or word."""
+    before = r"(?<![\w.])" if text[0].isalnum() else ""
+    return before + re.escape(text) + (r"\b" if text[-1].isalnum() else "")

@@ -11,7 +11,7 @@ import pytest
 from control_plane.bus.memory import MemoryBus
 from control_plane.bus.port import Bus, Change, Subscription, Topic
 from control_plane.bus.redis import RedisBus
-from tests.integration.control_plane.conftest import RedisServer, wait_until
+from tests.redis_server import RedisServer, wait_until
 
 PATIENCE = 10.0
 

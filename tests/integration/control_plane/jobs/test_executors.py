@@ -31,7 +31,7 @@ from control_plane.jobs.state import ANNOUNCED_AGAIN_AFTER, CLAIM, MOST_ATTEMPTS
 from control_plane.loops import Loop
 from control_plane.vault.key_file import KeyFile
 from control_plane.vault.service import Vault
-from tests.integration.control_plane.conftest import RedisServer, wait_until
+from tests.redis_server import RedisServer, wait_until
 
 # Machines that build and test run everything as root.
 pytestmark = pytest.mark.filterwarnings("ignore::celery.exceptions.SecurityWarning")

@@ -15,7 +15,7 @@ import pytest
 from control_plane.clock import SystemClock
 from control_plane.jobs.model import Job
 from control_plane.jobs.state import JobState
-from tests.integration.control_plane.conftest import RedisServer, wait_until
+from tests.redis_server import RedisServer, wait_until
 from tests.unit.control_plane.world import World, build_world
 
 JOBS = 12

@@ -41,5 +41,9 @@ def revoke(session: Session, user_id: str, key_id: str, now: datetime) -> bool:
     return session.scalars(query.values(revoked_at=now).returning(ApiKey.id)).one_or_none() is not None
 
 
+def revoke_all(session: Session, user_id: str, now: datetime) -> None:
+    session.execute(update(ApiKey).where(ApiKey.user_id == user_id, ApiKey.revoked_at.is_(None)).values(revoked_at=now))
+
+
 def touch(session: Session, key_id: str, now: datetime) -> None:
     session.execute(update(ApiKey).where(ApiKey.id == key_id).values(last_used_at=now))

@@ -58,10 +58,6 @@ def prove_session(session: Session, session_id: str, now: datetime, *, second_fa
     session.execute(update(UserSession).where(UserSession.id == session_id).values(**proof))
 
 
-def delete_session(session: Session, secret_hash: str) -> None:
-    session.execute(delete(UserSession).where(UserSession.secret_hash == secret_hash))
-
-
 def delete_session_of(session: Session, user_id: str, session_id: str) -> bool:
     """Whether there was one."""
     query = delete(UserSession).where(UserSession.id == session_id, UserSession.user_id == user_id)

@@ -6,7 +6,7 @@ from datetime import timedelta
 
 from control_plane.clock import Clock
 from control_plane.db.engine import Database
-from control_plane.identity import repository
+from control_plane.identity import key_rows, repository
 from control_plane.identity.attempts import Attempts, mail_lanes, reset_lanes
 from control_plane.identity.model import User
 from control_plane.identity.passwords import Passwords, refuse_guessable
@@ -55,7 +55,7 @@ class PasswordReset:
             self._mails.put(session, tenant.id, MailKind.RESET_PASSWORD, address, "", _LASTS)
 
     def complete(self, token: str, password: str, code: str | None, browser: Browser) -> str:
-        """Set the password and end all sessions. Returns the secret that makes this browser a known device, so that
+        """Set the password, end all sessions and revoke all keys for programs. Returns the secret that makes this browser a known device, so that
         failures of others do not make the owner wait at the sign-in that follows.
 
         Raises BadRequestError for a spent link, InvalidInputError for the password, UnauthorisedError
@@ -76,6 +76,7 @@ class PasswordReset:
             mail_repository.spend_all(session, MailKind.RESET_PASSWORD, mail.recipient, now)
             repository.held_user(session, user.id).password_hash = password_hash
             repository.delete_sessions_of(session, user.id)
+            key_rows.revoke_all(session, user.id, now)
             self._identity.security_changed(session, user, "reset_password")
             return self._sessions.remember(session, user, browser)
 

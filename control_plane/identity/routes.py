@@ -66,7 +66,7 @@ def request_reset(wish: RequestReset, farm: FarmDep, browser: BrowserDep) -> Mai
 
 @router.post("/auth/reset-password", status_code=204, responses=problem_responses(400, 401, 403, 415, 422, 429))
 def reset_password(wish: ResetPassword, farm: FarmDep, browser: BrowserDep, response: Response) -> None:
-    """Set a new password with the link of a mail, and with the second factor if there is one. Ends all sessions."""
+    """Set a new password with the link of a mail, and with the second factor if there is one. Ends all sessions and keys."""
     code = wish.code.get_secret_value() if wish.code else None
     token, password = wish.token.get_secret_value(), wish.password.get_secret_value()
     _remember_device(farm, response, farm.password_reset.complete(token, password, code, browser))
@@ -91,7 +91,7 @@ def sign_out(request: Request, farm: FarmDep, response: Response) -> None:
 def sign_out_everywhere(farm: FarmDep, user: UserDep, response: Response) -> None:
     """End all sessions of this user: in browsers, and with terminals."""
     with farm.database.write(user.tenant_id) as session:
-        farm.identity.sign_out_everywhere(session, user.id)
+        farm.identity.sign_out_everywhere(session, user)
         farm.accounts.end_access_of_user(session, owner_of(user))
     response.delete_cookie(SESSION_COOKIE, path="/")
 

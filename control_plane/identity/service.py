@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from datetime import timedelta
 
 from sqlalchemy.orm import Session
@@ -124,11 +125,26 @@ class Identity:
     def sign_out(self, secret: str | None) -> None:
         if secret is not None:
             with self._database.write_as_system() as session:
-                repository.delete_session(session, secret_hash(secret))
+                found = repository.session_user(session, secret_hash(secret), self._clock.now())
+                if found is not None:
+                    with suppress(NotFoundError):  # ended at the same moment
+                        self.end_session(session, found[1], found[0].id)
 
-    def sign_out_everywhere(self, session: Session, user_id: str) -> None:
+    def end_session(self, session: Session, user: User, session_id: str) -> None:
+        """Raises NotFoundError for a session that is not this user's."""
+        self._sessions.end(session, user.id, session_id)
+        self._audit.record(session, user.tenant_id, Deed(user.email, "end_session", session_id, ""))
+
+    def end_other_sessions(self, session: Session, caller: Caller) -> None:
+        """All but the one that asks."""
+        user, kept = caller.user, caller.session.id if caller.session else None
+        repository.delete_sessions_of(session, user.id, keep=kept)
+        self._audit.record(session, user.tenant_id, Deed(user.email, "end_other_sessions", user.id, ""))
+
+    def sign_out_everywhere(self, session: Session, user: User) -> None:
         """End every session of a user, the present one included."""
-        repository.delete_sessions_of(session, user_id)
+        repository.delete_sessions_of(session, user.id)
+        self._audit.record(session, user.tenant_id, Deed(user.email, "end_all_sessions", user.id, ""))
 
     def runs_the_fleet(self, user: User) -> bool:
         """Whether this is one of the operator's own people, in a role that may touch nodes."""

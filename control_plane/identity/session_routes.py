@@ -26,14 +26,14 @@ def list_sessions(farm: FarmDep, caller: CallerDep) -> SessionList:
 def end_session(session_id: str, farm: FarmDep, caller: CallerDep) -> None:
     """Sign out one of your browsers, at once."""
     with farm.database.write(caller.user.tenant_id) as session:
-        farm.sessions.end(session, caller.user.id, session_id)
+        farm.identity.end_session(session, caller.user, session_id)
 
 
 @router.post("/end-others", status_code=204, responses=problem_responses(401, 403))
 def end_other_sessions(farm: FarmDep, caller: CallerDep) -> None:
     """Sign out all your browsers but this one."""
     with farm.database.write(caller.user.tenant_id) as session:
-        repository.delete_sessions_of(session, caller.user.id, keep=caller.session.id if caller.session else None)
+        farm.identity.end_other_sessions(session, caller)
 
 
 def _present(row: UserSession, caller: Caller) -> SessionOut:

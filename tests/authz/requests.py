@@ -40,6 +40,7 @@ def wish(line: Line, whose: Person, node_id: str) -> Wish:
         user_id=whose.user_id,
         terminal_id=whose.terminal_id,
         ticket=1,
+        job_id=new_id("job"),
         session_id=whose.session_id,
         key_id=whose.key_id,
         ticket_id=_TICKET,
@@ -105,6 +106,7 @@ _BODIES: dict[str, Body] = {
     "POST /api/v1/bots": lambda whose: {**BOT, "account_id": whose.account_id},
     "PUT /api/v1/members/{user_id}/role": lambda whose: {**_WHY, "role": whose.role},
     "POST /api/v1/nodes/breaker/lift": _fixed(_WHY),
+    "POST /api/v1/jobs/{job_id}/redrive": _fixed(_WHY),
     **{
         f"POST {_NODE}/{deed}": _fixed(_WHY)
         for deed in ("cordon", "uncordon", "drain", "cancel-drain", "confirm-dead", "unlock", "revoke")

@@ -32,7 +32,7 @@ _HIDDEN = {
     "member": "member_not_found",
     "session": "session_not_found",
 }
-_PAST_THE_DOOR = ('"bad_code"', '"link_spent"', '"no_logs"')
+_PAST_THE_DOOR = ('"bad_code"', '"job_not_found"', '"link_spent"', '"no_logs"')
 """Answers of routes that ask for something that not even the right person has here."""
 
 

@@ -32,6 +32,14 @@ def test_the_link_sets_a_password_and_ends_all_sessions(world: World, trader: Tr
     assert (sign_in(world, PASSWORD), sign_in(world, NEW)) == (401, 200)
 
 
+def test_it_revokes_the_keys_for_programs(world: World, trader: Trader) -> None:
+    key = trader.call("POST", "/auth/api-keys", 201, {"name": "Script", "scopes": ["read"]})["key"]
+    program = browser(world.farm, Authorization=f"Bearer {key}", Origin="")
+    assert program.get("/api/v1/accounts").status_code == 200
+    assert reset(world, request(world)) == (204, "")
+    assert program.get("/api/v1/accounts").status_code == 401
+
+
 def test_all_links_end_with_the_first_that_is_used(world: World, trader: Trader) -> None:
     first, second = request(world), request(world)
     assert reset(world, first) == (204, "")

@@ -80,6 +80,17 @@ def test_a_new_password_takes_the_second_factor_where_there_is_one(world: World,
     assert trader.call("POST", "/auth/change-password", 403, change)["code"] == "step_up_required"
 
 
+def test_that_a_session_was_ended_is_written_down(world: World, trader: Trader) -> None:
+    trader.call("POST", "/auth/sessions/end-others", 204)
+    trader.call("POST", "/auth/sign-out", 204)
+    trader.call("POST", "/auth/sign-out", 204)
+    trader.call("POST", "/auth/sign-in", 200, RIGHT)
+    trader.call("POST", "/auth/sign-out-everywhere", 204)
+    with world.farm.database.read_as_system() as session:
+        actions = [entry.action for entry in session.query(AuditEntry).order_by(AuditEntry.seq)]
+    assert actions == ["end_other_sessions", "end_session", "end_all_sessions"]
+
+
 def test_what_changes_the_sign_in_is_written_down_and_told_to_its_owner(world: World, trader: Trader) -> None:
     trader.call("POST", "/auth/change-password", 204, {"password": PASSWORD, "new_password": NEW})
     with world.farm.database.read_as_system() as session:

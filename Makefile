@@ -15,7 +15,7 @@ DEMO_FARM := .mt5farm/demo/control
 TO ?= .mt5farm/backups/$(shell date -u +%Y%m%dT%H%M%SZ)
 # Files of tests side by side; most of them wait for processes of their own.
 JOBS ?= 2
-FARM_EXTRAS := --extra simulated --extra agent --extra control --extra portal-build
+FARM_EXTRAS := --extra simulated --extra agent --extra control --extra distributed --extra portal-build
 
 # IMAGE=--make-base where no image registry can be reached.
 IMAGE ?=

@@ -6,6 +6,7 @@ import fcntl
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 
 import psycopg2
@@ -31,15 +32,21 @@ LOCK_SECONDS = 5.0
 
 def migration_config(database: Database) -> Config:
     """Alembic's configuration, without a file: the address may hold a password and never leaves memory."""
-    config = Config()
-    config.set_main_option("script_location", str(_MIGRATIONS).replace("%", "%%"))
+    config = _scripts()
     config.attributes["database"] = database
     return config
 
 
-def newest_revision(database: Database) -> str:
-    """The one that this version of the farm is made for."""
-    return str(ScriptDirectory.from_config(migration_config(database)).get_current_head())
+def _scripts() -> Config:
+    config = Config()
+    config.set_main_option("script_location", str(_MIGRATIONS).replace("%", "%%"))
+    return config
+
+
+@cache
+def newest_revision() -> str:
+    """The one that this version of the farm is made for. Read once: the files are the program's own."""
+    return str(ScriptDirectory.from_config(_scripts()).get_current_head())
 
 
 def upgrade(database: Database, data: Path, *, role: str = "", lock_seconds: float = LOCK_SECONDS) -> None:
@@ -80,7 +87,7 @@ def require_ready(database: Database) -> None:
     """On Postgres: the newest revision, and a role that row-level security binds. Raises ConfigurationError."""
     with _usable(), database.engine.connect() as connection:
         present = MigrationContext.configure(connection).get_current_revision()
-        wanted = newest_revision(database)
+        wanted = newest_revision()
         if present != wanted:
             raise ConfigurationError(
                 f"the database is at revision {present or 'none'}, and the farm needs {wanted}: "

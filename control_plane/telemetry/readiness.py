@@ -86,7 +86,7 @@ class Readiness:
         self._clock = clock
         self._loops = loops
         self._seconds = seconds
-        self._newest = newest_revision(database)
+        self._newest = newest_revision()
         self._asking = threading.Lock()
         self._asked_at = -_FRESH_SECONDS
         self._verdict = Verdict({})

@@ -55,8 +55,10 @@ class PasswordReset:
             self._mails.put(session, tenant.id, MailKind.RESET_PASSWORD, address, "", _LASTS)
 
     def complete(self, token: str, password: str, code: str | None, browser: Browser) -> str:
-        """Set the password, end all sessions and revoke all keys for programs. Returns the secret that makes this browser a known device, so that
-        failures of others do not make the owner wait at the sign-in that follows.
+        """Set the password, end all sessions and revoke all keys for programs.
+
+        Returns the secret that makes this browser a known device, so that failures of others do not make the owner
+        wait at the sign-in that follows.
 
         Raises BadRequestError for a spent link, InvalidInputError for the password, UnauthorisedError
         `second_factor_required` or `bad_code`, TooManyRequestsError.

@@ -66,7 +66,7 @@ def request_reset(wish: RequestReset, farm: FarmDep, browser: BrowserDep) -> Mai
 
 @router.post("/auth/reset-password", status_code=204, responses=problem_responses(400, 401, 403, 415, 422, 429))
 def reset_password(wish: ResetPassword, farm: FarmDep, browser: BrowserDep, response: Response) -> None:
-    """Set a new password with the link of a mail, and with the second factor if there is one. Ends all sessions and keys."""
+    """Set a new password with the link of a mail, and the second factor if there is one. Ends all sessions and keys."""
     code = wish.code.get_secret_value() if wish.code else None
     token, password = wish.token.get_secret_value(), wish.password.get_secret_value()
     _remember_device(farm, response, farm.password_reset.complete(token, password, code, browser))

@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 import structlog
 from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.orm import Session
 
 from control_plane.clock import Clock
 from control_plane.db.engine import Database
@@ -130,9 +131,14 @@ class Readiness:
             else:
                 session.execute(text("SELECT pg_current_xact_id()"))
             return {
-                "migrations": schema_problem(repository.schema(session), self._newest),
+                "migrations": schema_problem(_revision(session), self._newest),
                 "outbox": stuck_outbox(repository.oldest_due(session), self._clock.now()),
             }
+
+
+def _revision(session: Session) -> str | None:
+    found: str | None = session.scalar(text("SELECT version_num FROM alembic_version"))
+    return found
 
 
 def _cause(error: SQLAlchemyError) -> str:

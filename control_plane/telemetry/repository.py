@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import func, select, text
+from sqlalchemy import func, select
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from control_plane.fleet.model import Node
@@ -15,11 +15,6 @@ from control_plane.jobs.state import JobState
 from control_plane.terminals.model import TerminalObservation
 from control_plane.trading.model import Order
 from control_plane.trading.state import OrderState
-
-
-def schema(session: Session) -> str | None:
-    revision: str | None = session.scalar(text("SELECT version_num FROM alembic_version"))
-    return revision
 
 
 def oldest_due(session: Session) -> datetime | None:

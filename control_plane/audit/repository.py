@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from sqlalchemy import inspect, select
+from sqlalchemy import select
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, class_mapper
 
 from control_plane.audit.chain import FIRST
 from control_plane.audit.model import AuditChain, AuditEntry
@@ -57,4 +57,4 @@ def entries(session: Session, tenant_id: str) -> Iterator[dict[str, Any]]:
 
 
 def _columns(model: type[AuditChain] | type[AuditEntry]) -> list[Any]:
-    return [each.class_attribute for each in inspect(model).column_attrs]
+    return [each.class_attribute for each in class_mapper(model).column_attrs]

@@ -28,7 +28,8 @@ from sqlalchemy import make_url
 
 from mt5_bridge.simulated.admin import BrokerAdmin
 from tests.compose_file import service
-from tests.demo_farm import free_ports, wait_for
+from tests.demo_farm import wait_for
+from tests.ports import free_ports
 from tests.postgres import Server, running_postgres
 from tests.redis_server import RedisServer, redis_executable
 

@@ -425,7 +425,7 @@ export interface paths {
         put?: never;
         /**
          * Reset Password
-         * @description Set a new password with the link of a mail, and with the second factor if there is one. Ends all sessions.
+         * @description Set a new password with the link of a mail, and the second factor if there is one. Ends all sessions and keys.
          */
         post: operations["reset_password"];
         delete?: never;
@@ -918,6 +918,66 @@ export interface paths {
         /** Get Me */
         get: operations["get_me"];
         put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/members": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List Members
+         * @description The people of one's own tenant.
+         */
+        get: operations["list_members"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/members/{user_id}/accounts": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List Member Accounts
+         * @description Somebody's trading accounts, and how their terminals are.
+         */
+        get: operations["list_member_accounts"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/members/{user_id}/role": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        /**
+         * Set Member Role
+         * @description Give somebody of one's own tenant another role, which counts at once. Nobody changes their own.
+         */
+        put: operations["set_member_role"];
         post?: never;
         delete?: never;
         options?: never;
@@ -1776,7 +1836,7 @@ export interface components {
          * JobKind
          * @enum {string}
          */
-        JobKind: "place_terminal";
+        JobKind: "place_terminal" | "send_mail";
         /** JobPage */
         JobPage: {
             /** Items */
@@ -1817,6 +1877,48 @@ export interface components {
             /** Scopes */
             scopes: components["schemas"]["KeyScope"][];
         };
+        /** Member */
+        Member: {
+            /**
+             * Created At
+             * Format: date-time
+             */
+            created_at: string;
+            /** Display Name */
+            display_name: string;
+            /** Email */
+            email: string;
+            /** Id */
+            id: string;
+            role: components["schemas"]["Role"];
+        };
+        /**
+         * MemberAccount
+         * @description A trading account as support sees it: whether its terminal runs, and why not.
+         */
+        MemberAccount: {
+            /** Id */
+            id: string;
+            /** Label */
+            label: string;
+            /** Login */
+            login: number;
+            /** Server */
+            server: string;
+            terminal: components["schemas"]["Terminal"];
+        };
+        /** MemberAccountList */
+        MemberAccountList: {
+            /** Items */
+            items: components["schemas"]["MemberAccount"][];
+        };
+        /** MemberPage */
+        MemberPage: {
+            /** Items */
+            items: components["schemas"]["Member"][];
+            /** Next Cursor */
+            next_cursor: string | null;
+        };
         /** MoveTerminal */
         MoveTerminal: {
             /** Reason */
@@ -1856,6 +1958,8 @@ export interface components {
             availability: components["schemas"]["Availability"];
             /** Availability Note */
             availability_note: string;
+            /** Awaited */
+            awaited: boolean;
             /** Clock Offset Ms */
             clock_offset_ms: number | null;
             /** Declared Dead At */
@@ -1915,6 +2019,8 @@ export interface components {
             availability: components["schemas"]["Availability"];
             /** Availability Note */
             availability_note: string;
+            /** Awaited */
+            awaited: boolean;
             /** Clock Offset Ms */
             clock_offset_ms: number | null;
             /** Declared Dead At */
@@ -2300,6 +2406,12 @@ export interface components {
         /** SetLeasePolicy */
         SetLeasePolicy: {
             policy: components["schemas"]["LeasePolicy"];
+        };
+        /** SetMemberRole */
+        SetMemberRole: {
+            /** Reason */
+            reason: string;
+            role: components["schemas"]["Role"];
         };
         /** SetTerminalLeasePolicy */
         SetTerminalLeasePolicy: {
@@ -5585,6 +5697,187 @@ export interface operations {
             };
             /** @description This is not allowed */
             403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    list_members: {
+        parameters: {
+            query?: {
+                /** @description Opaque; `next_cursor` of the previous page. */
+                cursor?: string | null;
+                /** @description Most items in one page. */
+                limit?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["MemberPage"];
+                };
+            };
+            /** @description Please sign in */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description This is not allowed */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Some input is not valid */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    list_member_accounts: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                user_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["MemberAccountList"];
+                };
+            };
+            /** @description Please sign in */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description This is not allowed */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description There is no such thing */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Some input is not valid */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    set_member_role: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                user_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["SetMemberRole"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Member"];
+                };
+            };
+            /** @description Please sign in */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description This is not allowed */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description There is no such thing */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The body must be JSON */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Some input is not valid */
+            422: {
                 headers: {
                     [name: string]: unknown;
                 };

@@ -105,6 +105,7 @@ def test_a_node_that_an_operator_vouches_to_be_dead_is_not_waited_for(
 ) -> None:
     _, wanted = world.ready_account(trader, node)
     restore(world)
+    node.sync()
     world.let_pass(400, node)
     assert not wanted_of(node)[wanted.terminal_id].running
     operator = world.operator()

@@ -18,7 +18,7 @@ class KeyScope(StrEnum):
     ACCOUNTS = "accounts"
     """Connect, deploy and remove accounts, and replace their passwords."""
     FLEET = "fleet"
-    """See and operate nodes; for roles that may."""
+    """See and operate nodes and jobs; for roles that may."""
 
 
 _READS = frozenset({"GET", "HEAD"})
@@ -26,6 +26,7 @@ _TO_CHANGE: Mapping[str, KeyScope] = {
     "access": KeyScope.TRADE,
     "accounts": KeyScope.ACCOUNTS,
     "bots": KeyScope.BOTS,
+    "jobs": KeyScope.FLEET,
     "nodes": KeyScope.FLEET,
     "trading": KeyScope.TRADE,
 }
@@ -34,6 +35,7 @@ _TO_READ: Mapping[str, KeyScope] = {
     "accounts": KeyScope.READ,
     "bots": KeyScope.READ,
     "brokers": KeyScope.READ,
+    "jobs": KeyScope.FLEET,
     "nodes": KeyScope.FLEET,
     "stream": KeyScope.READ,
     "trading": KeyScope.READ,

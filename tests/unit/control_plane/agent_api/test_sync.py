@@ -248,9 +248,9 @@ class TestObservations:
         assert (shown["phase"], shown["reason"]) == ("failed", "bad_credentials")
         assert "password" in str(shown["explanation"])
 
-    def test_of_another_epoch_are_not_taken(self, world: World, trader: Trader, node: NodePlayer) -> None:
+    def test_of_an_older_epoch_are_not_taken(self, world: World, trader: Trader, node: NodePlayer) -> None:
         account, wanted = world.ready_account(trader, node)
-        node.sync(observed(wanted, epoch=wanted.epoch + 1, phase=Phase.FAILED))
+        node.sync(observed(wanted, epoch=wanted.epoch - 1, phase=Phase.FAILED))
         assert terminal_of(trader, account)["phase"] == "ready"
 
     def test_of_another_node_are_not_taken(self, world: World, trader: Trader, node: NodePlayer) -> None:

@@ -112,7 +112,7 @@ def test_a_node_that_an_operator_vouches_to_be_dead_is_not_waited_for(
     shown = operator.call("GET", "/nodes")["items"]
     assert [each["name"] for each in shown if each["awaited"]] == ["elsewhere"]
     operator.call("POST", f"/nodes/{elsewhere.node_id}/confirm-dead", 200, {"reason": "burnt"})
-    world.let_pass(20, node)
+    world.let_pass(60, node)
     assert wanted_of(node)[wanted.terminal_id].running
 
 

@@ -14,8 +14,8 @@ from control_plane.identity.state import Role
 from tests.unit.control_plane.world import ORIGIN, InProcess, NodePlayer, Trader, World
 
 ORDER = {"symbol": "EURUSD", "side": "buy", "volume": 0.1}
-OUT_OF_REACH = {"identity", "farm", "recorded mail"}
-"""Tags of routes that take no key: those that need none, and those about the user's own sign-in."""
+OUT_OF_REACH = {"identity", "farm", "members", "recorded mail"}
+"""Tags of routes that take no key: those that need none, and those about people and how they sign in."""
 
 
 def make(trader: Trader, *scopes: str, **more: Any) -> dict[str, Any]:

@@ -84,7 +84,8 @@ class PasswordReset:
 
     def _user_of(self, token: str) -> User:
         with self._database.read_as_system() as session:
-            mail = mail_repository.redeemable(session, MailKind.RESET_PASSWORD, link_hash(token), self._clock.now())
+            now = self._clock.now()
+            mail = mail_repository.redeemable(session, MailKind.RESET_PASSWORD, link_hash(token), now, hold=False)
             if mail is None:
                 raise link_is_spent()
-            return repository.held_user(session, mail.subject_id)
+            return session.get_one(User, mail.subject_id)

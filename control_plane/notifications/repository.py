@@ -15,12 +15,12 @@ def held(session: Session, mail_id: str) -> Mail | None:
     return session.scalars(select(Mail).where(Mail.id == mail_id).with_for_update()).one_or_none()
 
 
-def redeemable(session: Session, kind: str, secret_hash: str, now: datetime) -> Mail | None:
-    """The mail whose link holds a secret, if it may still be used; held until the transaction ends."""
+def redeemable(session: Session, kind: str, secret_hash: str, now: datetime, *, hold: bool = True) -> Mail | None:
+    """The mail whose link holds a secret, if it may still be used; held until the transaction ends unless only seen."""
     query = select(Mail).where(
         Mail.secret_hash == secret_hash, Mail.kind == kind, Mail.expires_at > now, Mail.used_at.is_(None)
     )
-    return session.scalars(query.with_for_update()).one_or_none()
+    return session.scalars(query.with_for_update() if hold else query).one_or_none()
 
 
 def spend_all(session: Session, kind: str, recipient: str, now: datetime) -> None:

@@ -13,6 +13,8 @@ from control_plane.identity.scopes import KeyScope, needed_scope
 from control_plane.identity.state import Role
 from tests.unit.control_plane.world import ORIGIN, InProcess, NodePlayer, Trader, World
 
+pytestmark = pytest.mark.both_databases
+
 ORDER = {"symbol": "EURUSD", "side": "buy", "volume": 0.1}
 OUT_OF_REACH = {"identity", "farm", "members", "recorded mail"}
 """Tags of routes that take no key: those that need none, and those about people and how they sign in."""

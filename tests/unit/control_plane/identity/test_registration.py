@@ -11,6 +11,8 @@ from control_plane.identity.model import SignUp, User
 from control_plane.notifications.model import Mail
 from tests.unit.control_plane.world import PASSWORD, Trader, World, browser, link_in, mail_to
 
+pytestmark = pytest.mark.both_databases
+
 SIGN_UP, VERIFY, SIGN_IN = (f"/api/v1/auth/{name}" for name in ("sign-up", "verify-email", "sign-in"))
 NEW = {"email": "new@example.com", "password": PASSWORD, "display_name": "New"}
 

@@ -6,6 +6,8 @@ import pytest
 
 from tests.unit.control_plane.world import PASSWORD, Trader, World, browser, link_in, mail_to
 
+pytestmark = pytest.mark.both_databases
+
 REQUEST, RESET, SIGN_IN = (f"/api/v1/auth/{name}" for name in ("request-reset", "reset-password", "sign-in"))
 NEW = "another four good words"
 

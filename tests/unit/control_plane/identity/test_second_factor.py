@@ -16,6 +16,8 @@ from control_plane.identity.state import STAFF_ROLES, Role
 from control_plane.vault.sealing import SealBrokenError
 from tests.unit.control_plane.world import PASSWORD, Trader, World, browser
 
+pytestmark = pytest.mark.both_databases
+
 LIVE = "Real-Live"
 SIGN_IN = "/api/v1/auth/sign-in"
 RIGHT = {"email": "trader@example.com", "password": PASSWORD}

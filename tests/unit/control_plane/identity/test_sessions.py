@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 from control_plane.audit.model import AuditEntry
 from tests.unit.control_plane.world import PASSWORD, Trader, World, browser, mail_to
+
+pytestmark = pytest.mark.both_databases
 
 SIGN_IN = "/api/v1/auth/sign-in"
 RIGHT = {"email": "trader@example.com", "password": PASSWORD}

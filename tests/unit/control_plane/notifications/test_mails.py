@@ -17,6 +17,8 @@ from control_plane.notifications.port import Letter, PostError
 from control_plane.notifications.recorded import RecordedPost
 from tests.unit.control_plane.world import ManualClock, Trader, World, browser
 
+pytestmark = pytest.mark.both_databases
+
 REQUEST = "/api/v1/auth/request-reset"
 
 

@@ -35,7 +35,7 @@ def test_a_grown_terminal_is_started_anew_while_it_is_flat_and_everything_comes_
         lambda: node.processes_of(1).get("terminal", 0) not in {0, before["terminal"]}, 20, "another terminal process"
     )
     seen = node.wait_phase(1, "ready")
-    assert seen.restarts == 0, "it was no crash"
+    assert seen.restarts == 0, f"it was no crash\n{node.log.read_text()[-4000:]}"
     assert seen.flat is True
     wait_until(lambda: node.wait_bot(1, 1, "running") not in {0, before["bot"]}, 10, "the bot is back")
     assert node.processes_of(1)["worker"] == before["worker"]

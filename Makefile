@@ -10,16 +10,19 @@ PIN_IMAGE := ../../../$(BIN)/uv pip compile --quiet --python-platform x86_64-man
 N ?= 50000
 SEEDS ?= 2000
 TIMES ?= 3
-# Test files side by side, on a machine that has nothing else to do: JOBS=2. Most of them wait for processes of their own.
-JOBS ?= 0
-FARM_EXTRAS := --extra simulated --extra agent --extra control --extra portal-build
+FARM ?=
+DEMO_FARM := .mt5farm/demo/control
+TO ?= .mt5farm/backups/$(shell date -u +%Y%m%dT%H%M%SZ)
+# Files of tests side by side; most of them wait for processes of their own. One after another: JOBS=0.
+JOBS ?= 2
+FARM_EXTRAS := --extra simulated --extra agent --extra control --extra distributed --extra portal-build
 
 # IMAGE=--make-base where no image registry can be reached.
 IMAGE ?=
 IMAGE_WHERE_POSSIBLE = if docker version >/dev/null 2>&1 && command -v x86_64-w64-mingw32-gcc >/dev/null; then $(MAKE) --no-print-directory image; fi
 
 .DEFAULT_GOAL := help
-.PHONY: help setup portal demo test test-fast orders-test lint types format openapi lock wine clean conformance golden bench-replay bench-bridge bench-engine conformance-runtimes image bench-node bench-relocation simulate simulate-mutants chaos
+.PHONY: help setup portal demo test test-fast orders-test lint types format openapi lock wine clean conformance golden bench-replay bench-bridge bench-engine conformance-runtimes image bench-node bench-relocation rotate-keys-test audit-test simulate simulate-mutants chaos authz backup restore-drill settings
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-21s %s\n", $$1, $$2}'
@@ -53,11 +56,20 @@ test-fast: setup ## Run the unit tests only
 orders-test: setup ## Send 50,000 orders through a faulty link (N=50000) and compare with the broker's book
 	@$(BIN)/python -m tests.orders.run --orders $(N)
 
+rotate-keys-test: setup ## Replace all keys of 100,000 credentials while others read and write them
+	@$(BIN)/python -m tests.vault.rotate $(ROTATE)
+
+audit-test: setup ## Tamper 10,000 times with the trail of deeds, and count how often that is found
+	@$(BIN)/python -m tests.audit.run $(AUDIT)
+
 simulate: setup ## Play SEEDS=2000 farms through storms of faults in virtual time, or one with its trace: SEED=17
 	@$(BIN)/python -m tests.simulation.run $(if $(SEED),--seed $(SEED),--seeds $(SEEDS))
 
 simulate-mutants: setup ## Plant known bugs in the farm's code and count how many the simulation catches
 	@$(BIN)/python -m tests.simulation.mutants.run $(MUTANTS)
+
+authz: setup ## Try every route in every role with one's own things and with others', on both databases
+	@$(BIN)/python -m tests.authz.run
 
 conformance: setup ## Count what of the official API and its behaviour is proven
 	@$(BIN)/python -m tests.conformance.report
@@ -87,6 +99,13 @@ bench-node: setup ## Measure how fast a node mends itself and what its agent cos
 bench-relocation: setup ## Measure how long a terminal is nowhere once its node has fenced it
 	@$(BIN)/python -m tests.benchmarks.relocation $(BENCH)
 
+backup: setup ## Save the farm in FARM=folder (the demo unless said) into TO=new folder
+	@if [ -z "$(FARM)" ] && [ ! -d $(DEMO_FARM) ]; then echo "No demo has run here yet; FARM=folder saves another farm."; \
+		else mkdir -p $(dir $(TO)) && $(BIN)/mt5farm backup --data $(or $(FARM),$(DEMO_FARM)) --to $(TO); fi
+
+restore-drill: setup ## Save a farm while it is written to, restore it elsewhere, compare every row (SQLite, Postgres)
+	@$(BIN)/python -m tests.restore_drill.run $(DRILL)
+
 chaos: setup ## Kill, stop and cut off real processes, and compare the books in the end (TIMES=3)
 	@$(BIN)/python -m tests.chaos.run --times $(TIMES)
 
@@ -109,6 +128,9 @@ format: setup ## Format the code
 openapi: setup ## Write the OpenAPI description and the portal's client from it
 	@$(BIN)/mt5farm openapi > $(PORTAL)/openapi.json
 	@$(BIN)/python $(PORTAL)/build.py generate
+
+settings: setup ## Write docs/settings.md from the settings themselves
+	@$(BIN)/mt5farm settings > docs/settings.md
 
 lock: setup ## Pin all dependencies anew
 	@cd requirements && $(PIN) --output-file installer.txt installer.in

@@ -1,4 +1,4 @@
-"""The two web applications of the control plane: portal with REST API, and agent API."""
+"""The web applications of the control plane: portal with REST API, agent API, and one for who runs them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ from fastapi.openapi.utils import get_openapi
 from fastapi.responses import JSONResponse
 from fastapi.routing import APIRoute
 from pydantic import BaseModel
-from sqlalchemy import text
 
 from control_plane import problems
 from control_plane.access.routes import router as access_router
@@ -22,14 +21,22 @@ from control_plane.bots.routes import router as bots_router
 from control_plane.brokers import repository as brokers_repository
 from control_plane.brokers.routes import router as brokers_router
 from control_plane.container import Farm
-from control_plane.errors import UnavailableError
 from control_plane.fleet.routes import router as fleet_router
 from control_plane.http import FarmDep
+from control_plane.identity.api_key_routes import router as api_key_router
+from control_plane.identity.routes import me_router
 from control_plane.identity.routes import router as identity_router
+from control_plane.identity.second_factor_routes import router as second_factor_router
+from control_plane.identity.session_routes import router as session_router
+from control_plane.jobs.routes import router as jobs_router
+from control_plane.members.routes import router as members_router
 from control_plane.middleware import BodyLimit, BrowserSecurity, ForgeryGuard, RequestLog
+from control_plane.notifications.routes import router as recorded_mail_router
 from control_plane.problems import Problem, problem_responses
 from control_plane.spa import portal_router
 from control_plane.stream.routes import router as stream_router
+from control_plane.telemetry.counting import RequestCount
+from control_plane.telemetry.routes import health_router, operations_router
 from control_plane.trading.routes import router as trading_router
 from node_agent.protocol.messages import BUNDLE_BYTES
 
@@ -46,42 +53,32 @@ class FarmOut(BaseModel):
     version: str
     simulated: bool
     """True when no real broker can be reached: all servers of the directory are simulated."""
+    shows_mail: bool
+    """True when mail is not sent but shown in the portal: the farm is being tried out on one machine."""
 
 
 farm_router = APIRouter(tags=["farm"])
-health_router = APIRouter(include_in_schema=False)
 
 
 @farm_router.get("/farm")
 def get_farm(farm: FarmDep) -> FarmOut:
     """What this farm is; needs no sign-in."""
-    with farm.database.read() as session:
+    with farm.database.read_as_system() as session:
         servers = brokers_repository.search(session, "", 1000)
     simulated = bool(servers) and all(each.simulated_address is not None for each in servers)
-    return FarmOut(name=farm.settings.farm_name, version=VERSION, simulated=simulated)
-
-
-@health_router.get("/healthz")
-def check_health() -> dict[str, str]:
-    """The process answers."""
-    return {"status": "ok"}
-
-
-@health_router.get("/readyz")
-def check_readiness(farm: FarmDep) -> dict[str, str]:
-    """The database answers as well, and no background loop stands still. Raises UnavailableError."""
-    with farm.database.read() as session:
-        session.execute(text("SELECT 1"))
-    if late := farm.late_loops():
-        raise UnavailableError(
-            f"Not finished for too long: {', '.join(late)}.", code="loops_late", retryable=True, retry_after=5
-        )
-    return {"status": "ready"}
+    return FarmOut(
+        name=farm.settings.farm_name, version=VERSION, simulated=simulated, shows_mail=farm.settings.show_mail
+    )
 
 
 _API_ROUTERS = (
     farm_router,
     identity_router,
+    me_router,
+    session_router,
+    second_factor_router,
+    api_key_router,
+    recorded_mail_router,
     brokers_router,
     accounts_router,
     access_router,
@@ -89,6 +86,8 @@ _API_ROUTERS = (
     bots_router,
     stream_router,
     fleet_router,
+    members_router,
+    jobs_router,
 )
 
 
@@ -103,6 +102,7 @@ def create_app(farm: Farm) -> FastAPI:
     app.add_middleware(ForgeryGuard)
     app.add_middleware(BrowserSecurity)
     app.add_middleware(RequestLog)
+    app.add_middleware(RequestCount, metrics=farm.metrics, name="portal", prefix=API)
     return app
 
 
@@ -116,6 +116,15 @@ def create_agent_app(farm: Farm) -> FastAPI:
     app.include_router(health_router)
     app.add_middleware(BodyLimit, most_bytes=_MOST_BYTES_OF_AGENTS)
     app.add_middleware(RequestLog)
+    app.add_middleware(RequestCount, metrics=farm.metrics, name="agents")
+    return app
+
+
+def create_operations_app(farm: Farm) -> FastAPI:
+    """Health with reasons, and metrics; for those who run the farm, on an address of its own."""
+    app = _application("MT5 Farm operations", openapi_url=None)
+    app.state.farm = farm
+    app.include_router(operations_router)
     return app
 
 

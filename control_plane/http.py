@@ -1,4 +1,4 @@
-"""What every route may ask for: the farm, and the signed-in user."""
+"""What every route may ask for: the farm, and who asks."""
 
 from __future__ import annotations
 
@@ -10,9 +10,12 @@ from control_plane.container import Farm
 from control_plane.errors import ForbiddenError
 from control_plane.identity.model import User
 from control_plane.identity.owner import Owner
+from control_plane.identity.scopes import needed_scope
 from control_plane.identity.service import owner_of
+from control_plane.identity.sessions import Browser, Caller
 
 SESSION_COOKIE = "mt5farm_session"
+DEVICE_COOKIE = "mt5farm_device"
 
 IdempotencyHeader = Annotated[
     str,
@@ -34,23 +37,50 @@ async def get_farm(request: Request) -> Farm:
 FarmDep = Annotated[Farm, Depends(get_farm)]
 
 
-def get_user(request: Request, farm: FarmDep) -> User:
-    """Raises UnauthorisedError."""
-    return farm.identity.authenticate(request.cookies.get(SESSION_COOKIE))
+def get_browser(request: Request) -> Browser:
+    """From where the request comes."""
+    return Browser(
+        address=request.client.host if request.client else "",
+        user_agent=request.headers.get("user-agent", ""),
+        device_secret=request.cookies.get(DEVICE_COOKIE),
+    )
+
+
+BrowserDep = Annotated[Browser, Depends(get_browser)]
+
+
+def get_caller(request: Request, farm: FarmDep) -> Caller:
+    """By a key for programs if the request has one, else by the session. Raises UnauthorisedError, ForbiddenError."""
+    header = request.headers.get("authorization")
+    if header is not None:
+        return farm.api_keys.authenticate(header, needed_scope(request.method, request.scope["route"].tags))
+    return farm.sessions.authenticate(request.cookies.get(SESSION_COOKIE))
+
+
+CallerDep = Annotated[Caller, Depends(get_caller)]
+
+
+def get_user(caller: CallerDep) -> User:
+    return caller.user
 
 
 UserDep = Annotated[User, Depends(get_user)]
 
 
-def get_owner(user: UserDep) -> Owner:
-    return owner_of(user)
+def get_owner(caller: CallerDep, farm: FarmDep) -> Owner:
+    """Whose things the caller may touch. Raises ForbiddenError for staff without a second factor."""
+    with farm.database.read(caller.user.tenant_id) as session:
+        farm.second_factors.require_role_proof(session, caller)
+    return owner_of(caller.user)
 
 
-def get_operator(user: UserDep, farm: FarmDep) -> str:
+def get_operator(caller: CallerDep, farm: FarmDep) -> str:
     """The e-mail address of a user who runs the fleet. Raises ForbiddenError for everybody else."""
-    if not farm.identity.runs_the_fleet(user):
+    if not farm.identity.runs_the_fleet(caller.user):
         raise ForbiddenError("This is for the operator's team.", code="role_required")
-    return user.email
+    with farm.database.read(caller.user.tenant_id) as session:
+        farm.second_factors.require_role_proof(session, caller)
+    return caller.user.email
 
 
 OperatorDep = Annotated[str, Depends(get_operator)]

@@ -32,17 +32,19 @@ class Loop:
         now: Callable[[], float] = time.monotonic,
     ) -> None:
         self.name = name
-        self._seconds = seconds
+        self.seconds = seconds
         self.step = step
-        self._patience = patience_seconds
+        self.patience_seconds = patience_seconds
         self._now = now
         self._wake = threading.Event()
         self._stopping = False
         self._thread: threading.Thread | None = None
         self._finished_at: float | None = None
+        self.round_ended_at: float | None = None
+        """When the last round without an error ended; the start before there is one, None before that."""
 
     def start(self) -> None:
-        self._finished_at = self._now()
+        self._finished_at = self.round_ended_at = self._now()
         self._thread = threading.Thread(target=self._run, name=self.name, daemon=True)
         self._thread.start()
 
@@ -59,7 +61,7 @@ class Loop:
         """Seconds by which its round is overdue, be it for a call that hangs or a dead thread; 0 when in time."""
         if self._finished_at is None or self._stopping:
             return 0.0
-        return max(0.0, self._now() - self._finished_at - self._seconds - self._patience)
+        return max(0.0, self._now() - self._finished_at - self.seconds - self.patience_seconds)
 
     def stands_at(self) -> str:
         """The innermost calls of its thread, for the log; empty when the thread has ended."""
@@ -74,11 +76,12 @@ class Loop:
             self._wake.clear()
             try:
                 self.step()
+                self.round_ended_at = self._now()
             except Exception:  # noqa: BLE001 - one failed round must not end the loop; it is logged with its trace
                 _log.exception("loop_failed", loop=self.name)
             self._finished_at = self._now()
             if not self._stopping:
-                self._wake.wait(self._seconds)
+                self._wake.wait(self.seconds)
 
 
 class LoopWatch:

@@ -11,6 +11,7 @@ import structlog
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from control_plane.audit.origin import coming_from
 from control_plane.errors import BadRequestError, FarmError, ForbiddenError, UnsupportedMediaError
 from control_plane.ids import new_id
 from control_plane.problems import problem_response
@@ -55,7 +56,9 @@ class RequestLog:
                 MutableHeaders(scope=message)["X-Request-Id"] = request_id
             await send(message)
 
-        with structlog.contextvars.bound_contextvars(request_id=request_id):
+        client = scope.get("client")
+        origin = f"{client[0] if client else 'unknown'} {request_id}"
+        with structlog.contextvars.bound_contextvars(request_id=request_id), coming_from(origin):
             try:
                 await self._app(scope, receive, send_with_id)
             finally:
@@ -123,7 +126,8 @@ class BrowserSecurity:
 class ForgeryGuard:
     """Refuses requests that change something unless they come from the farm's own pages.
 
-    The session cookie alone proves nothing, since browsers attach it to requests that other sites cause.
+    The session cookie alone proves nothing, since browsers attach it to requests that other sites cause. They never
+    attach a key for programs, and where there is one, the cookie is not looked at.
     """
 
     def __init__(self, app: ASGIApp) -> None:
@@ -140,7 +144,9 @@ class ForgeryGuard:
 
 def _forgery(headers: Headers) -> FarmError | None:
     origin = headers.get("origin")
-    if origin is None:
+    if "authorization" in headers:
+        same = True
+    elif origin is None:
         same = headers.get("sec-fetch-site") == "same-origin"
     else:
         same = origin != "null" and urlsplit(origin).netloc == headers.get("host")

@@ -10,8 +10,10 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel
+from sqlalchemy.exc import DBAPIError
 from starlette.exceptions import HTTPException
 
+from control_plane.db.races import is_lost_race
 from control_plane.errors import (
     BadRequestError,
     ConflictError,
@@ -92,6 +94,7 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(FarmError, _farm_error)
     app.add_exception_handler(RequestValidationError, _validation_error)
     app.add_exception_handler(HTTPException, _http_error)
+    app.add_exception_handler(DBAPIError, _database_error)
     app.add_exception_handler(Exception, _unforeseen)
 
 
@@ -126,6 +129,21 @@ def _http_error(_request: Request, error: Exception) -> JSONResponse:
     )
     headers = dict(error.headers) if error.headers else None
     return JSONResponse(body.model_dump(exclude_none=True), error.status_code, headers, MEDIA_TYPE)
+
+
+def _database_error(request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, DBAPIError)
+    if not is_lost_race(error):
+        return _unforeseen(request, error)
+    _log.info("race_lost", error=type(error.orig).__name__)
+    return problem_response(
+        UnavailableError(
+            "Something else changed the same thing at the same moment; please try again.",
+            code="changed_meanwhile",
+            retryable=True,
+            retry_after=1,
+        )
+    )
 
 
 def _unforeseen(_request: Request, error: Exception) -> JSONResponse:

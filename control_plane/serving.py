@@ -1,4 +1,4 @@
-"""Runs both applications in one process until it is told to stop."""
+"""Runs the applications in one process until it is told to stop."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import signal
 import socket
 import ssl
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import structlog
@@ -17,7 +17,7 @@ import uvicorn
 from anyio import to_thread
 from fastapi import FastAPI
 
-from control_plane.app import create_agent_app, create_app
+from control_plane.app import create_agent_app, create_app, create_operations_app
 from control_plane.container import Farm
 from control_plane.errors import ConfigurationError
 
@@ -27,49 +27,79 @@ _log = structlog.get_logger(__name__)
 
 
 class _Server(uvicorn.Server):
-    """Leaves signals to `serve`, which has two servers to stop."""
+    """Leaves signals to `serve`, which has several servers to stop."""
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
         yield
 
 
+_Servers = dict[str, tuple[_Server, socket.socket]]
+"""By the name that the log gives them."""
+
+
 def serve(farm: Farm) -> None:
     """Blocks until SIGTERM or SIGINT. Raises ConfigurationError when a port is taken."""
     settings = farm.settings
-    with (
-        _listen(settings.host, settings.port, "portal") as portal_socket,
-        _listen(settings.agent_bind or settings.agent_host, settings.agent_port, "agent API") as agent_socket,
-    ):
-        portal = _Server(_config(create_app(farm)))
-        agents = _Server(_config(create_agent_app(farm), _agent_certificate(farm)))
+    with ExitStack() as sockets:
+        portal = sockets.enter_context(_listen(settings.host, settings.port, "portal"))
+        agents = sockets.enter_context(
+            _listen(settings.agent_bind or settings.agent_host, settings.agent_port, "agent API")
+        )
+        servers: _Servers = {
+            "portal": (_Server(_config(create_app(farm), trusted_proxies=settings.trusted_proxies)), portal),
+            "agent_api": (_Server(_config(create_agent_app(farm), _agent_certificate(farm))), agents),
+        }
+        _run_with_operations(farm, servers, sockets, loops=settings.loops)
+
+
+def reconcile(farm: Farm) -> None:
+    """The background loops alone, until SIGTERM or SIGINT. Raises ConfigurationError when a port is taken."""
+    with ExitStack() as sockets:
+        _run_with_operations(farm, {}, sockets, loops=True)
+
+
+def _run_with_operations(farm: Farm, servers: _Servers, sockets: ExitStack, *, loops: bool) -> None:
+    settings = farm.settings
+    if settings.operations_port is not None:
+        listening = _listen(settings.operations_host, settings.operations_port, "operations port")
+        servers["operations"] = _Server(_config(create_operations_app(farm))), sockets.enter_context(listening)
+    if loops:
         farm.start()
-        try:
-            asyncio.run(_run(farm, [(portal, portal_socket), (agents, agent_socket)]))
-        finally:
-            farm.stop()
+    try:
+        asyncio.run(_run(farm, servers))
+    finally:
+        farm.stop()
 
 
-async def _run(farm: Farm, servers: list[tuple[_Server, socket.socket]]) -> None:
+async def _run(farm: Farm, servers: _Servers) -> None:
     loop = asyncio.get_running_loop()
     # Questions to slow terminals each hold a thread. The agent API has threads of its own beside these.
     to_thread.current_default_thread_limiter().total_tokens = _THREADS
+    stopping = asyncio.Event()
 
     def stop() -> None:
+        stopping.set()
         # Open streams and long polls end by themselves once the bus is closed.
         farm.bus.close()
-        for server, _ in servers:
+        for server, _ in servers.values():
             server.should_exit = True
 
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop)
-    portal, agents = (sock.getsockname() for _, sock in servers)
-    _log.info("ready", portal=f"http://{portal[0]}:{portal[1]}", agent_api=f"https://{agents[0]}:{agents[1]}")
-    await asyncio.gather(*(server.serve(sockets=[sock]) for server, sock in servers))
+    _log.info("ready", **{name: _address(sock) for name, (_, sock) in servers.items()})
+    await asyncio.gather(stopping.wait(), *(server.serve(sockets=[sock]) for server, sock in servers.values()))
     _log.info("stopped")
 
 
-def _config(app: FastAPI, certificate: tuple[Path, Path] | None = None) -> uvicorn.Config:
+def _address(sock: socket.socket) -> str:
+    host, port = sock.getsockname()[:2]
+    return f"{host}:{port}"
+
+
+def _config(
+    app: FastAPI, certificate: tuple[Path, Path] | None = None, trusted_proxies: str | None = None
+) -> uvicorn.Config:
     key, chain = certificate or (None, None)
     config = uvicorn.Config(
         app,
@@ -77,7 +107,8 @@ def _config(app: FastAPI, certificate: tuple[Path, Path] | None = None) -> uvico
         access_log=False,
         lifespan="off",
         server_header=False,
-        proxy_headers=False,
+        proxy_headers=trusted_proxies is not None,
+        forwarded_allow_ips=trusted_proxies or "",
         ws="none",
         timeout_graceful_shutdown=_GRACE_SECONDS,
         ssl_keyfile=key,

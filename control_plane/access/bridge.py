@@ -158,9 +158,13 @@ class BridgeDoor:
             slot.session = None
 
     def _dial(self, target: Target, scope: Scope, principal: str) -> BridgeSession:
-        ticket = self._tickets.issue(target, scope, principal).text
+        ticket = self._tickets.issue(target, scope, principal)
+        # The gateway logs the ticket's id as well, with its session.
+        _log.info("terminal_dialled", terminal=target.terminal_id, node=target.node_id, ticket=ticket.ticket_id)
         try:
-            client = self._connect(target.gateway_address, ticket=ticket, ca=self._ca_pem, server_name=target.node_id)
+            client = self._connect(
+                target.gateway_address, ticket=ticket.text, ca=self._ca_pem, server_name=target.node_id
+            )
         except (BridgeError, OSError, EOFError) as error:
             code = error.code if isinstance(error, BridgeError) else type(error).__name__
             _log.warning("terminal_unreachable", terminal=target.terminal_id, node=target.node_id, error=code)

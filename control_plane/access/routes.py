@@ -10,6 +10,7 @@ from control_plane.access.port import Target
 from control_plane.access.schemas import BarList, IssueTicket, SymbolList, TicketOut
 from control_plane.access.service import answering_target, assigned_target
 from control_plane.accounts.service import require_view
+from control_plane.audit.service import Deed
 from control_plane.http import FarmDep, OwnerDep
 from control_plane.identity.owner import Owner
 from control_plane.problems import problem_responses
@@ -22,9 +23,12 @@ router = APIRouter(tags=["access"])
 )
 def issue_ticket(account_id: str, wish: IssueTicket, farm: FarmDep, owner: OwnerDep) -> TicketOut:
     """A permission to open one session with the terminal; valid once and for 60 s."""
-    with farm.database.read() as session:
+    with farm.database.read(owner.tenant_id) as session:
         target = assigned_target(require_view(session, owner, account_id))
     issued = farm.tickets.issue(target, wish.scope, f"user:{owner.user_id}")
+    with farm.database.write(owner.tenant_id) as session:
+        facts = {"ticket": issued.ticket_id, "scope": wish.scope, "terminal": target.terminal_id}
+        farm.audit.record(session, owner.tenant_id, Deed(owner.user_id, "issue_ticket", account_id, "", after=facts))
     return TicketOut(
         ticket_id=issued.ticket_id,
         ticket=issued.text,
@@ -46,14 +50,14 @@ def revoke_ticket(
     owner: OwnerDep,
 ) -> None:
     """End the session that was opened with this ticket, within seconds; an unused ticket opens none any more."""
-    with farm.database.write() as session:
+    with farm.database.write(owner.tenant_id) as session:
         farm.accounts.revoke_ticket(session, owner, account_id, ticket_id)
 
 
 @router.post("/accounts/{account_id}/end-sessions", status_code=204, responses=problem_responses(401, 403, 404))
 def end_sessions(account_id: str, farm: FarmDep, owner: OwnerDep) -> None:
     """End all sessions with the terminal, within seconds. Tickets issued before open none any more."""
-    with farm.database.write() as session:
+    with farm.database.write(owner.tenant_id) as session:
         farm.accounts.end_access(session, owner, account_id)
 
 
@@ -77,5 +81,5 @@ def list_bars(
 
 
 def _target(farm: FarmDep, owner: Owner, account_id: str) -> Target:
-    with farm.database.read() as session:
+    with farm.database.read(owner.tenant_id) as session:
         return answering_target(session, owner, account_id, farm.clock)

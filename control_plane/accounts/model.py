@@ -8,11 +8,11 @@ from decimal import Decimal
 from sqlalchemy import BigInteger, ForeignKey, Index, String, text
 from sqlalchemy.orm import Mapped, mapped_column
 
-from control_plane.db.base import Base
+from control_plane.db.base import Base, TenantRow
 from control_plane.db.types import Money, UtcDateTime
 
 
-class Account(Base):
+class Account(TenantRow, Base):
     """An MT5 login at a broker server that belongs to one user. Deleted rows stay for the trade log."""
 
     __tablename__ = "accounts"
@@ -39,13 +39,12 @@ class Account(Base):
     deleted_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
 
 
-class AccountSnapshotRow(Base):
+class AccountSnapshotRow(TenantRow, Base):
     """The newest `account_info()` that a terminal answered; written by the agents only."""
 
     __tablename__ = "account_snapshots"
 
     account_id: Mapped[str] = mapped_column(ForeignKey("accounts.id"), primary_key=True)
-    tenant_id: Mapped[str] = mapped_column(ForeignKey("tenants.id"))
     currency: Mapped[str] = mapped_column(String(16))
     balance: Mapped[Decimal] = mapped_column(Money)
     equity: Mapped[Decimal] = mapped_column(Money)

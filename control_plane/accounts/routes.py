@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from fastapi import APIRouter, Response
+from sqlalchemy.orm import Session
 
 from control_plane.accounts import repository
 from control_plane.accounts.schemas import AccountOut, ChangeCredentials, ConnectAccount, SetLeasePolicy
-from control_plane.accounts.service import present_account, require_view
-from control_plane.http import FarmDep, OwnerDep
+from control_plane.accounts.service import present_account, require_account, require_view
+from control_plane.brokers.service import is_live
+from control_plane.http import CallerDep, FarmDep, OwnerDep
 from control_plane.identity.owner import Owner
+from control_plane.identity.sessions import Caller
 from control_plane.paging import Cursor, Limit, Page, decode_cursor, encode_cursor, split_page
 from control_plane.problems import problem_responses
 from control_plane.terminals.state import Intent
@@ -20,7 +23,7 @@ _RETRY_AFTER = "1"
 @router.get("/accounts", responses=problem_responses(401, 422))
 def list_accounts(farm: FarmDep, owner: OwnerDep, cursor: Cursor = None, limit: Limit = 100) -> Page[AccountOut]:
     keys = decode_cursor(cursor, str)
-    with farm.database.read() as session:
+    with farm.database.read(owner.tenant_id) as session:
         rows = repository.views(session, owner, keys[0] if keys else None, limit + 1)
     page, last = split_page(rows, limit)
     return Page(
@@ -30,9 +33,10 @@ def list_accounts(farm: FarmDep, owner: OwnerDep, cursor: Cursor = None, limit: 
 
 
 @router.post("/accounts", status_code=201, responses=problem_responses(401, 403, 409, 415, 422))
-def connect_account(wish: ConnectAccount, farm: FarmDep, owner: OwnerDep) -> AccountOut:
-    """Connect an MT5 login; its terminal is started at once."""
-    with farm.database.write() as session:
+def connect_account(wish: ConnectAccount, farm: FarmDep, owner: OwnerDep, caller: CallerDep) -> AccountOut:
+    """Connect an MT5 login; its terminal is started at once. Live accounts need a second factor, freshly proved."""
+    with farm.database.write(owner.tenant_id) as session:
+        _require_proof(farm, session, caller, wish.server)
         account_id = farm.accounts.connect(session, owner, wish)
     return _present(farm, owner, account_id)
 
@@ -43,13 +47,16 @@ def get_account(account_id: str, farm: FarmDep, owner: OwnerDep) -> AccountOut:
 
 
 @router.put(
-    "/accounts/{account_id}/credentials", status_code=202, responses=problem_responses(401, 403, 404, 409, 415, 422)
+    "/accounts/{account_id}/credentials",
+    status_code=202,
+    responses=problem_responses(401, 403, 404, 409, 415, 422, 429),
 )
 def change_credentials(
-    account_id: str, wish: ChangeCredentials, farm: FarmDep, owner: OwnerDep, response: Response
+    account_id: str, wish: ChangeCredentials, farm: FarmDep, owner: OwnerDep, caller: CallerDep, response: Response
 ) -> AccountOut:
-    """Replace the broker password. A terminal that was refused tries again."""
-    with farm.database.write() as session:
+    """Replace the broker password; as with connecting. A terminal that was refused tries again."""
+    with farm.database.write(owner.tenant_id) as session:
+        _require_proof(farm, session, caller, require_account(session, owner, account_id).server)
         farm.accounts.change_password(session, owner, account_id, wish.password.get_secret_value())
     return _accepted(farm, owner, account_id, response)
 
@@ -57,7 +64,7 @@ def change_credentials(
 @router.post("/accounts/{account_id}/deploy", status_code=202, responses=problem_responses(401, 403, 404, 409))
 def deploy_account(account_id: str, farm: FarmDep, owner: OwnerDep, response: Response) -> AccountOut:
     """Start the terminal."""
-    with farm.database.write() as session:
+    with farm.database.write(owner.tenant_id) as session:
         farm.accounts.deploy(session, owner, account_id)
     return _accepted(farm, owner, account_id, response)
 
@@ -65,7 +72,7 @@ def deploy_account(account_id: str, farm: FarmDep, owner: OwnerDep, response: Re
 @router.post("/accounts/{account_id}/undeploy", status_code=202, responses=problem_responses(401, 403, 404, 409))
 def undeploy_account(account_id: str, farm: FarmDep, owner: OwnerDep, response: Response) -> AccountOut:
     """Stop the terminal. Open positions stay open at the broker."""
-    with farm.database.write() as session:
+    with farm.database.write(owner.tenant_id) as session:
         farm.accounts.undeploy(session, owner, account_id)
     return _accepted(farm, owner, account_id, response)
 
@@ -73,7 +80,7 @@ def undeploy_account(account_id: str, farm: FarmDep, owner: OwnerDep, response: 
 @router.put("/accounts/{account_id}/lease-policy", responses=problem_responses(401, 403, 404, 415, 422))
 def set_lease_policy(account_id: str, wish: SetLeasePolicy, farm: FarmDep, owner: OwnerDep) -> AccountOut:
     """What becomes of the terminal when its node loses touch with the farm: it runs on, or stops to start elsewhere."""
-    with farm.database.write() as session:
+    with farm.database.write(owner.tenant_id) as session:
         farm.accounts.set_lease_policy(session, owner, account_id, wish.policy)
     return _present(farm, owner, account_id)
 
@@ -82,15 +89,21 @@ def set_lease_policy(account_id: str, wish: SetLeasePolicy, farm: FarmDep, owner
 def delete_account(account_id: str, farm: FarmDep, owner: OwnerDep, response: Response) -> AccountOut:
     """Remove the account from the farm and forget its password. Open positions stay open at the broker."""
     shown = _present(farm, owner, account_id)
-    with farm.database.write() as session:
+    with farm.database.write(owner.tenant_id) as session:
         farm.accounts.remove(session, owner, account_id)
     response.headers["Retry-After"] = _RETRY_AFTER
     terminal = shown.terminal.model_copy(update={"intent": Intent.DELETED, "explanation": "The account is removed."})
     return shown.model_copy(update={"terminal": terminal})
 
 
+def _require_proof(farm: FarmDep, session: Session, caller: Caller, server: str) -> None:
+    """The password of a simulated account opens nothing of worth."""
+    if is_live(session, server):
+        farm.second_factors.require_strong_proof(session, caller)
+
+
 def _present(farm: FarmDep, owner: Owner, account_id: str) -> AccountOut:
-    with farm.database.read() as session:
+    with farm.database.read(owner.tenant_id) as session:
         return present_account(require_view(session, owner, account_id), farm.clock.now())
 
 

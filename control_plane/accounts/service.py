@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
 
 from sqlalchemy.orm import Session
@@ -15,11 +16,13 @@ from control_plane.accounts.schemas import AccountOut, ConnectAccount, SnapshotO
 from control_plane.assignments import repository as assignments_repository
 from control_plane.assignments.relocation import LeasePolicy
 from control_plane.assignments.service import Assignments
+from control_plane.audit.service import Audit, Deed
 from control_plane.bots import repository as bots_repository
 from control_plane.brokers.service import require_server
 from control_plane.bus.port import Bus, Change, Topic
 from control_plane.clock import Clock
 from control_plane.db.engine import after_commit
+from control_plane.db.tenancy import as_system
 from control_plane.errors import ConflictError, NotFoundError, TooManyRequestsError
 from control_plane.fleet.service import Fleet
 from control_plane.identity.owner import Owner
@@ -32,18 +35,29 @@ from control_plane.terminals.model import Terminal
 from control_plane.terminals.service import forget_refusal, present_terminal
 from control_plane.terminals.state import Hold, Intent, change_intent
 from control_plane.vault.service import Vault
+from control_plane.vault.trials import LoginTrials
 
 _MOST_REVOKED = 100
 
 
 class Accounts:
     def __init__(
-        self, vault: Vault, fleet: Fleet, assignments: Assignments, outbox: Outbox, bus: Bus, clock: Clock
+        self,
+        vault: Vault,
+        trials: LoginTrials,
+        fleet: Fleet,
+        assignments: Assignments,
+        outbox: Outbox,
+        audit: Audit,
+        bus: Bus,
+        clock: Clock,
     ) -> None:
         self._vault = vault
+        self._trials = trials
         self._fleet = fleet
         self._assignments = assignments
         self._outbox = outbox
+        self._audit = audit
         self._bus = bus
         self._clock = clock
 
@@ -84,28 +98,40 @@ class Accounts:
         session.add(terminal)
         session.flush()
         self._outbox.put(session, JobKind.PLACE_TERMINAL, terminal.id)
+        self._record(session, account, "connect_account", after={"login": account.login, "server": account.server})
         self._announce(session, account)
         return account.id
 
     def change_password(self, session: Session, owner: Owner, account_id: str, password: str) -> None:
-        """Raises ConflictError while the same login runs in another terminal: this one would join it."""
+        """Raises ConflictError while the same login runs in another terminal: this one would join it.
+
+        Raises TooManyRequestsError when another wrong one could make the broker lock the account.
+        """
         account = require_account(session, owner, account_id)
-        if terminals_repository.runs_elsewhere(session, account):
+        with as_system(session):  # another tenant's user may have connected the same login
+            runs_elsewhere = terminals_repository.runs_elsewhere(session, account)
+        if runs_elsewhere:
             raise ConflictError(
                 "The same MT5 account still runs in another terminal; stop that one first.",
                 code="account_runs_elsewhere",
             )
-        self._vault.put_credentials(session, owner.tenant_id, account.id, password)
+        self._trials.check_new_password(session, account)
+        version = self._vault.put_credentials(session, owner.tenant_id, account.id, password)
+        facts = ({"version": version - 1}, {"version": version})
+        self._record(session, account, "change_password", *facts)
         forget_refusal(session, _terminal_of(session, account))
         self._end_access(session, account)
 
     def end_access(self, session: Session, owner: Owner, account_id: str) -> None:
         """End all sessions with the terminal, and let no ticket that was issued before open another one."""
-        self._end_access(session, require_account(session, owner, account_id))
+        account = require_account(session, owner, account_id)
+        self._record(session, account, "end_sessions")
+        self._end_access(session, account)
 
     def end_access_of_user(self, session: Session, owner: Owner) -> None:
         """The same for everything that the user owns."""
         for account in repository.all_owned(session, owner):
+            self._record(session, account, "end_sessions")
             self._end_access(session, account)
 
     def revoke_ticket(self, session: Session, owner: Owner, account_id: str, ticket_id: str) -> None:
@@ -130,12 +156,15 @@ class Accounts:
                 expires_at=self._clock.now() + LONGEST_SESSION,
             ),
         )
+        self._record(session, account, "revoke_ticket", after={"ticket": ticket_id})
         self._fleet.desired_changed(session, assignment.node_id)
 
     def set_lease_policy(self, session: Session, owner: Owner, account_id: str, policy: LeasePolicy) -> None:
         """What becomes of the terminal when its node loses touch with the farm."""
         account = require_account(session, owner, account_id)
-        self._assignments.set_lease_policy(session, _terminal_of(session, account), policy)
+        terminal = _terminal_of(session, account)
+        self._record(session, account, "set_lease_policy", {"policy": terminal.lease_policy}, {"policy": policy})
+        self._assignments.set_lease_policy(session, terminal, policy)
         self._announce(session, account)
 
     def deploy(self, session: Session, owner: Owner, account_id: str) -> None:
@@ -150,10 +179,23 @@ class Accounts:
         """Stop the terminal for good. The rows stay, so that the trade log stays; the password goes."""
         account = require_account(session, owner, account_id)
         account.deleted_at = self._clock.now()
+        self._record(session, account, "remove_account")
         bots_repository.delete_of_account(session, owner.tenant_id, account.id, self._clock.now())
         terminal = self._set_intent(session, account, Intent.DELETED)
         if assignments_repository.alive(session, owner.tenant_id, terminal.id) is None:
             self._vault.erase_credentials(session, owner.tenant_id, account.id)
+
+    def _record(
+        self,
+        session: Session,
+        account: Account,
+        action: str,
+        before: Mapping[str, object] | None = None,
+        after: Mapping[str, object] | None = None,
+    ) -> None:
+        """A deed of the account's owner."""
+        deed = Deed(account.user_id, action, account.id, "", before=before, after=after)
+        self._audit.record(session, account.tenant_id, deed)
 
     def _end_access(self, session: Session, account: Account) -> None:
         _terminal_of(session, account).access_epoch += 1
@@ -163,6 +205,7 @@ class Accounts:
         terminal = _terminal_of(session, account)
         changed = change_intent(Intent(terminal.intent), intent)
         if changed != terminal.intent:
+            self._record(session, account, "set_intent", {"intent": terminal.intent}, {"intent": changed})
             terminal.intent, terminal.changed_at = changed, self._clock.now()
             self._outbox.put(session, JobKind.PLACE_TERMINAL, terminal.id)
             self._desired_changed(session, account)

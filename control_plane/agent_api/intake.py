@@ -12,15 +12,19 @@ from control_plane.assignments import repository as assignments_repository
 from control_plane.assignments.repository import Placement
 from control_plane.assignments.service import Assignments
 from control_plane.assignments.state import AssignmentState, is_leaving, may_become
+from control_plane.audit.service import THE_FARM, Audit, Deed
 from control_plane.bots.service import Bots
 from control_plane.bus.port import Bus, Change, Topic
 from control_plane.clock import Clock
 from control_plane.db.engine import after_commit
+from control_plane.fleet import outdated
 from control_plane.fleet.model import Node
 from control_plane.fleet.service import Fleet
+from control_plane.terminals import repository as terminals_repository
 from control_plane.terminals.service import finish_requests, observe, without_refusal
 from control_plane.terminals.state import GONE_PHASES, Hold, Intent, should_run
 from control_plane.trading.service import TradeLog
+from control_plane.vault.trials import LoginTrials
 from node_agent.protocol.messages import (
     BotLogBody,
     DealBody,
@@ -38,10 +42,20 @@ class Intake:
     """Only the present holder of an epoch tells what is; facts of the past are taken from whoever held the epoch."""
 
     def __init__(
-        self, fleet: Fleet, assignments: Assignments, bots: Bots, trade_log: TradeLog, bus: Bus, clock: Clock
+        self,
+        fleet: Fleet,
+        assignments: Assignments,
+        trials: LoginTrials,
+        audit: Audit,
+        bots: Bots,
+        trade_log: TradeLog,
+        bus: Bus,
+        clock: Clock,
     ) -> None:
         self._fleet = fleet
         self._assignments = assignments
+        self._trials = trials
+        self._audit = audit
         self._bots = bots
         self._trade_log = trade_log
         self._bus = bus
@@ -49,8 +63,9 @@ class Intake:
 
     def take_observations(self, session: Session, node: Node, sync: SyncRequest) -> None:
         reported = {each.terminal_id: each for each in sync.terminals}
-        knows_all = sync.known_generation == node.generation
         placements = assignments_repository.of_node(session, node.id)
+        self._notice_newer_epochs(session, node, placements, sync.terminals)
+        knows_all = sync.known_generation == node.generation
         held = {placement.terminal.id for placement in placements}
         node.strays = sum(each.terminal_id not in held and each.phase not in GONE_PHASES for each in sync.terminals)
         for placement in placements:
@@ -58,11 +73,46 @@ class Intake:
                 # Whichever snapshot the node acts on, it is this one or a later one.
                 placement.assignment.lease_policy = placement.terminal.lease_policy
             seen = reported.get(placement.terminal.id)
+            if placement.assignment.unproven and seen is not None and seen.phase not in GONE_PHASES:
+                _believe(placement, seen)
             if seen is not None and seen.epoch == placement.assignment.epoch:
-                self._observe(session, placement, seen if knows_all else without_refusal(seen))
+                changed = self._observe(session, placement, seen if knows_all else without_refusal(seen))
+                if changed and knows_all:
+                    self._trials.observe(session, placement.account, seen)
             if knows_all and _is_gone(placement, seen):
                 self._bots.observe(session, placement.account, [])
                 self._assignments.release(session, placement)
+        if node.awaited and knows_all and node.strays == 0:
+            node.awaited = False
+            _log.info("awaited_node_settled", node=node.id)
+
+    def _notice_newer_epochs(
+        self, session: Session, node: Node, placements: list[Placement], terminals: list[ObservedTerminal]
+    ) -> None:
+        """An epoch that was never handed out here was handed out by a newer copy of this database.
+
+        Then two nodes may be told to run one account. Nothing more is started until all nodes have reported.
+        """
+        known = {each.terminal.id: each.terminal.last_epoch for each in placements}
+        strays = {each.terminal_id for each in terminals} - known.keys()
+        if strays:
+            known |= terminals_repository.last_epochs(session, strays)
+        newer = {
+            each.terminal_id: each.epoch
+            for each in terminals
+            if known.get(each.terminal_id, each.epoch) < each.epoch <= outdated.HIGHEST_EPOCH
+        }
+        if not newer:
+            return
+        for terminal_id, epoch in newer.items():
+            terminals_repository.raise_last_epoch(session, terminal_id, epoch)
+        if not outdated.awaited(session):
+            outdated.begin(session)
+        session.flush()
+        session.expire_all()
+        _log.error("database_is_outdated", node=node.id, terminals=sorted(newer))
+        reason = f"{len(newer)} of its terminals have epochs that were never handed out here"
+        self._audit.record(session, node.tenant_id, Deed(THE_FARM, "hold_after_outdated_database", node.id, reason))
 
     def announce_return(self, session: Session, node: Node) -> None:
         """A silent node is heard again: what is shown of all its terminals changes, even if they did not."""
@@ -87,7 +137,8 @@ class Intake:
             _log.warning("events_rejected", node=node.id, count=len(rejected))
         return EventAck(accepted=accepted, rejected=rejected)
 
-    def _observe(self, session: Session, placement: Placement, seen: ObservedTerminal) -> None:
+    def _observe(self, session: Session, placement: Placement, seen: ObservedTerminal) -> bool:
+        """Whether the terminal's owner would see a difference."""
         assignment, account = placement.assignment, placement.account
         if may_become(AssignmentState(assignment.state), AssignmentState.ACTIVE):
             assignment.state = AssignmentState.ACTIVE
@@ -102,6 +153,7 @@ class Intake:
         self._bots.observe(session, account, seen.bots)
         if changed:
             self._announce(session, account)
+        return changed
 
     def _announce(self, session: Session, account: Account) -> None:
         change = Change(Topic.ACCOUNT, account.id, account.user_id, account.id)
@@ -125,6 +177,16 @@ class Intake:
                 if not self._bots.record_log(session, account, event, body):
                     return "the account has no such bot"
         return ""
+
+
+def _believe(placement: Placement, seen: ObservedTerminal) -> None:
+    """The node that is written here runs it, so nobody else does; perhaps under an epoch that is not known here."""
+    assignment, terminal = placement.assignment, placement.terminal
+    if assignment.epoch < seen.epoch <= outdated.HIGHEST_EPOCH:
+        assignment.epoch = seen.epoch
+        terminal.last_epoch = max(terminal.last_epoch, seen.epoch)
+    if seen.epoch == assignment.epoch:
+        assignment.unproven = False
 
 
 def _unstorable(event: Event) -> str:

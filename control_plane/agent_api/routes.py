@@ -75,7 +75,7 @@ def send_template(
     farm: FarmDep, authorization: Signature, sha256: Annotated[str, Path(pattern=r"^[0-9a-f]{64}$")]
 ) -> FileResponse:
     """The bytes of a terminal template. Ranges are served, so that what was cut off is resumed."""
-    with farm.database.write() as session:
+    with farm.database.write_as_system() as session:
         farm.fleet.authenticate(session, authorization, "GET", f"{TEMPLATES_PATH}/{sha256}", b"")
         archive = farm.releases.archive_for_nodes(session, sha256)
     return FileResponse(archive, media_type="application/gzip")

@@ -16,6 +16,7 @@ from control_plane.agent_api.intake import Intake
 from control_plane.agent_api.snapshot import build_snapshot
 from control_plane.assignments import repository as assignments_repository
 from control_plane.assignments.relocation import LeasePolicy
+from control_plane.audit.service import Audit, Deed
 from control_plane.bus.port import Bus, Change, Topic
 from control_plane.certificates.service import Authority
 from control_plane.clock import Clock
@@ -61,6 +62,7 @@ class AgentApi:
         authority: Authority,
         tickets: TicketIssuer,
         bundles: Bundles,
+        audit: Audit,
         bus: Bus,
         clock: Clock,
     ) -> None:
@@ -72,6 +74,7 @@ class AgentApi:
         self._authority = authority
         self._tickets = tickets
         self._bundles = bundles
+        self._audit = audit
         self._bus = bus
         self._clock = clock
 
@@ -83,7 +86,7 @@ class AgentApi:
         # The node's own id alone: a host of its choosing could be the name of this control plane or of another node.
         certificate = self._authority.issue_for_request(request.gateway_csr, [node_id])
         now = self._clock.now()
-        with self._database.write() as session:
+        with self._database.write_as_system() as session:
             token = self._fleet.redeem_token(session, request.token)
             node = Node(
                 id=node_id,
@@ -109,6 +112,8 @@ class AgentApi:
             session.add(node)
             session.flush()
             token.node_id = node_id
+            facts = {"name": node.name, "slots": node.slots, "platform": node.platform, "enrolment": token.id}
+            self._audit.record(session, node.tenant_id, Deed(f"node:{node_id}", "enrol", node_id, "", after=facts))
         _log.info("node_enrolled", node=node_id, name=node.name, slots=node.slots)
         return EnrollResponse(
             node_id=node_id,
@@ -121,7 +126,7 @@ class AgentApi:
 
     def sync(self, header: str, path: str, body: bytes) -> SyncResponse:
         """Observations in, desired snapshot out, in one transaction."""
-        with self._database.write() as session:
+        with self._database.write_as_system() as session:
             caller = self._fleet.authenticate(session, header, "POST", path, body, hold=True)
             request = SyncRequest.model_validate_json(body)
             before = NodeState(caller.node.state)
@@ -189,14 +194,14 @@ class AgentApi:
         return certificate
 
     def events(self, header: str, path: str, body: bytes) -> EventAck:
-        with self._database.write() as session:
+        with self._database.write_as_system() as session:
             node = self._fleet.authenticate(session, header, "POST", path, body).node
             batch = EventBatch.model_validate_json(body)
             return self._intake.take_events(session, node, batch.events)
 
     def take_bundle(self, header: str, path: str, terminal_id: str, request_id: str, body: bytes) -> None:
         """Logs that were asked for. Raises NotFoundError for what nobody asked this node for."""
-        with self._database.write() as session:
+        with self._database.write_as_system() as session:
             node = self._fleet.authenticate(session, header, "PUT", path, body).node
             placement = assignments_repository.of_terminal(session, terminal_id)
             known = terminals_repository.request_of(session, terminal_id, request_id)
@@ -209,7 +214,7 @@ class AgentApi:
         _log.info("bundle_taken", node=node.id, terminal=terminal_id, size=len(body))
 
     def authenticate_watch(self, header: str, path: str) -> Node:
-        with self._database.write() as session:
+        with self._database.write_as_system() as session:
             return self._fleet.authenticate(session, header, "GET", path, b"").node
 
     async def watch(self, node: Node, known_generation: int) -> WatchResponse:
@@ -230,7 +235,7 @@ class AgentApi:
         return WatchResponse(generation=generation)
 
     def _generation(self, node_id: str) -> int:
-        with self._database.read() as session:
+        with self._database.read_as_system() as session:
             return repository.generation(session, node_id)
 
 

@@ -72,7 +72,11 @@ def _terminal(
         account_id=account.id,
         tenant_id=account.tenant_id,
         epoch=assignment.epoch,
-        running=should_run(Intent(terminal.intent), Hold(terminal.hold)) and not is_leaving(assignment.state),
+        running=(
+            should_run(Intent(terminal.intent), Hold(terminal.hold))
+            and not is_leaving(assignment.state)
+            and not assignment.unproven
+        ),
         runtime=assignment.runtime,
         login=account.login,
         server=account.server,

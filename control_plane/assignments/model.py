@@ -8,11 +8,11 @@ from sqlalchemy import ForeignKey, Index, String, UniqueConstraint, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from control_plane.assignments.relocation import LeasePolicy
-from control_plane.db.base import Base
+from control_plane.db.base import Base, TenantRow
 from control_plane.db.types import UtcDateTime
 
 
-class Assignment(Base):
+class Assignment(TenantRow, Base):
     """Terminal T runs on node N under an epoch. At most one assignment of a terminal is alive."""
 
     __tablename__ = "assignments"
@@ -29,7 +29,6 @@ class Assignment(Base):
     )
 
     id: Mapped[str] = mapped_column(String(40), primary_key=True)
-    tenant_id: Mapped[str] = mapped_column(ForeignKey("tenants.id"))
     terminal_id: Mapped[str] = mapped_column(ForeignKey("terminals.id"))
     node_id: Mapped[str] = mapped_column(ForeignKey("nodes.id"))
     epoch: Mapped[int]
@@ -40,5 +39,7 @@ class Assignment(Base):
     """Set exactly when `state` becomes released."""
     lease_policy: Mapped[str] = mapped_column(String(16), default=LeasePolicy.KEEP_RUNNING)
     """`self_fence` only while every snapshot that the node may hold of this assignment says so."""
+    unproven: Mapped[bool] = mapped_column(default=False)
+    """True while the terminal may run elsewhere, of which an outdated database knows nothing: it is not started."""
     ended_by: Mapped[str] = mapped_column(String(16), default="")
     """The proof on which it was released; empty while it lives."""

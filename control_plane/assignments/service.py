@@ -15,6 +15,7 @@ from control_plane.brokers.model import BrokerServer
 from control_plane.bus.port import Bus, Change, Topic
 from control_plane.clock import Clock
 from control_plane.db.engine import after_commit
+from control_plane.fleet import outdated
 from control_plane.fleet import repository as fleet_repository
 from control_plane.fleet.model import Node
 from control_plane.fleet.service import Fleet
@@ -28,15 +29,18 @@ from control_plane.terminals.model import Terminal
 from control_plane.terminals.repository import Waiting
 from control_plane.terminals.state import Intent
 from control_plane.vault.service import Vault
+from control_plane.vault.trials import LoginTrials
 
 _NEEDED = frozenset({"memory", "disk"})
+_OUTDATED = "Waiting: the farm was restored from a backup, and not all of its nodes have reported since."
 _STILL_ELSEWHERE = "Waiting: the same MT5 account still runs in another terminal."
 
 
 class Assignments:
-    def __init__(self, fleet: Fleet, vault: Vault, outbox: Outbox, bus: Bus, clock: Clock) -> None:
+    def __init__(self, fleet: Fleet, vault: Vault, trials: LoginTrials, outbox: Outbox, bus: Bus, clock: Clock) -> None:
         self._fleet = fleet
         self._vault = vault
+        self._trials = trials
         self._outbox = outbox
         self._bus = bus
         self._clock = clock
@@ -44,6 +48,11 @@ class Assignments:
     def place_waiting(self, session: Session) -> int:
         """Give every waiting terminal a place, if there is one. Returns how many were placed."""
         waiting = terminals_repository.waiting(session)
+        missing = outdated.awaited(session) if waiting else []
+        if missing:
+            for each in waiting:
+                self._note(session, each, _OUTDATED)
+            return 0
         nodes = candidates(session) if waiting else []
         placed = 0
         for each in waiting:
@@ -106,8 +115,10 @@ class Assignments:
     def _place(self, session: Session, waiting: Waiting, nodes: Sequence[Candidate]) -> str | None:
         """The node that it got a place on."""
         terminal, account = waiting.terminal, waiting.account
-        if terminals_repository.runs_elsewhere(session, account):
-            self._note(session, waiting, _STILL_ELSEWHERE)
+        objection = _STILL_ELSEWHERE if terminals_repository.runs_elsewhere(session, account) else ""
+        objection = objection or self._trials.objection(session, account)
+        if objection:
+            self._note(session, waiting, objection)
             return None
         answer = place(demand_of(terminal, waiting.server), nodes)
         if isinstance(answer, Unplaced):

@@ -2,13 +2,59 @@
 
 from __future__ import annotations
 
-from sqlalchemy import select
-from sqlalchemy.orm import Session
+from collections.abc import Iterator
+from typing import Any
 
-from control_plane.audit.model import AuditEntry
+from sqlalchemy import select
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.orm import Session, class_mapper
+
+from control_plane.audit.chain import FIRST
+from control_plane.audit.model import AuditChain, AuditEntry
+
+_ROWS_AT_ONCE = 1000
 
 
 def of_subject(session: Session, subject_id: str, limit: int) -> list[AuditEntry]:
     """The newest first."""
     query = select(AuditEntry).where(AuditEntry.subject_id == subject_id)
-    return list(session.scalars(query.order_by(AuditEntry.at.desc(), AuditEntry.id.desc()).limit(limit)))
+    return list(session.scalars(query.order_by(AuditEntry.at.desc(), AuditEntry.seq.desc()).limit(limit)))
+
+
+def chains(session: Session) -> list[AuditChain]:
+    return list(session.scalars(select(AuditChain).order_by(AuditChain.tenant_id)))
+
+
+def heads(session: Session) -> list[dict[str, Any]]:
+    """As they are in the database; nothing is taken from memory."""
+    rows = session.execute(select(*_columns(AuditChain))).mappings()
+    return [{str(name): value for name, value in row.items()} for row in rows]
+
+
+def hold_chain(session: Session, tenant_id: str) -> AuditChain:
+    """Held until the transaction ends, so that the entries of a tenant are written one after the other."""
+    query = select(AuditChain).where(AuditChain.tenant_id == tenant_id)
+    query = query.with_for_update().execution_options(populate_existing=True)
+    chain = session.scalars(query).one_or_none()
+    if chain is None:
+        insert = (sqlite if session.get_bind().dialect.name == "sqlite" else postgresql).insert(AuditChain)
+        first = {"tenant_id": tenant_id, "seq": 0, "head_hash": FIRST, "signature": b""}
+        session.execute(insert.values(first).on_conflict_do_nothing())
+        chain = session.scalars(query).one()
+    return chain
+
+
+def tenants_with_entries(session: Session) -> set[str]:
+    return set(session.scalars(select(AuditEntry.tenant_id).distinct()))
+
+
+def entries(session: Session, tenant_id: str) -> Iterator[dict[str, Any]]:
+    """As they are in the database, in the order of the chain; nothing is taken from memory."""
+    query = select(*_columns(AuditEntry)).where(AuditEntry.tenant_id == tenant_id)
+    rows = session.execute(query.order_by(AuditEntry.seq, AuditEntry.id).execution_options(yield_per=_ROWS_AT_ONCE))
+    for row in rows.mappings():
+        yield {str(name): value for name, value in row.items()}
+
+
+def _columns(model: type[AuditChain] | type[AuditEntry]) -> list[Any]:
+    return [each.class_attribute for each in class_mapper(model).column_attrs]

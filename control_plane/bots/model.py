@@ -8,18 +8,17 @@ from typing import Any
 from sqlalchemy import JSON, BigInteger, ForeignKey, Index, String, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
-from control_plane.db.base import Base
+from control_plane.db.base import Base, TenantRow
 from control_plane.db.types import UtcDateTime
 
 
-class Bot(Base):
+class Bot(TenantRow, Base):
     """What should be: a strategy set to run on one account. Deleted rows keep their magic number taken."""
 
     __tablename__ = "bots"
     __table_args__ = (UniqueConstraint("account_id", "magic"),)
 
     id: Mapped[str] = mapped_column(String(40), primary_key=True)
-    tenant_id: Mapped[str] = mapped_column(ForeignKey("tenants.id"))
     account_id: Mapped[str] = mapped_column(ForeignKey("accounts.id"))
     name: Mapped[str] = mapped_column(String(60))
     strategy: Mapped[str] = mapped_column(String(64))
@@ -36,13 +35,12 @@ class Bot(Base):
     deleted_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
 
 
-class BotObservation(Base):
+class BotObservation(TenantRow, Base):
     """What is. Written from the reports of the node that runs the bot."""
 
     __tablename__ = "bot_observations"
 
     bot_id: Mapped[str] = mapped_column(ForeignKey("bots.id"), primary_key=True)
-    tenant_id: Mapped[str] = mapped_column(ForeignKey("tenants.id"))
     revision: Mapped[int]
     phase: Mapped[str] = mapped_column(String(16))
     reason: Mapped[str] = mapped_column(String(300))
@@ -50,7 +48,7 @@ class BotObservation(Base):
     restarts: Mapped[int]
 
 
-class BotLogLine(Base):
+class BotLogLine(TenantRow, Base):
     __tablename__ = "bot_log_lines"
     __table_args__ = (
         UniqueConstraint("bot_id", "event_id"),
@@ -58,7 +56,6 @@ class BotLogLine(Base):
     )
 
     id: Mapped[str] = mapped_column(String(40), primary_key=True)
-    tenant_id: Mapped[str] = mapped_column(ForeignKey("tenants.id"))
     bot_id: Mapped[str] = mapped_column(ForeignKey("bots.id"))
     event_id: Mapped[str] = mapped_column(String(120))
     at: Mapped[datetime] = mapped_column(UtcDateTime)

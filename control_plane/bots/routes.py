@@ -34,7 +34,7 @@ def list_bots(
     limit: Limit = 100,
 ) -> Page[BotOut]:
     keys = decode_cursor(cursor, str)
-    with farm.database.read() as session:
+    with farm.database.read(owner.tenant_id) as session:
         rows = repository.views(session, owner, account_id, keys[0] if keys else None, limit + 1)
         page, last = split_page(rows, limit)
         shown = present_bots(session, owner.tenant_id, page, farm.clock.now())
@@ -44,7 +44,7 @@ def list_bots(
 @router.post("/bots", status_code=201, responses=problem_responses(401, 403, 404, 415, 422))
 def create_bot(wish: CreateBot, farm: FarmDep, owner: OwnerDep) -> BotOut:
     """A new bot, not started yet."""
-    with farm.database.write() as session:
+    with farm.database.write(owner.tenant_id) as session:
         bot_id = farm.bots.create(session, owner, wish)
     return _present(farm, owner, bot_id)
 
@@ -56,7 +56,7 @@ def get_bot(bot_id: str, farm: FarmDep, owner: OwnerDep) -> BotOut:
 
 @router.post("/bots/{bot_id}/start", status_code=202, responses=problem_responses(401, 403, 404))
 def start_bot(bot_id: str, farm: FarmDep, owner: OwnerDep, response: Response) -> BotOut:
-    with farm.database.write() as session:
+    with farm.database.write(owner.tenant_id) as session:
         farm.bots.start(session, owner, bot_id)
     response.headers["Retry-After"] = "1"
     return _present(farm, owner, bot_id)
@@ -65,7 +65,7 @@ def start_bot(bot_id: str, farm: FarmDep, owner: OwnerDep, response: Response) -
 @router.post("/bots/{bot_id}/stop", status_code=202, responses=problem_responses(401, 403, 404))
 def stop_bot(bot_id: str, farm: FarmDep, owner: OwnerDep, response: Response) -> BotOut:
     """Stop the bot. Its positions stay as they are."""
-    with farm.database.write() as session:
+    with farm.database.write(owner.tenant_id) as session:
         farm.bots.stop(session, owner, bot_id)
     response.headers["Retry-After"] = "1"
     return _present(farm, owner, bot_id)
@@ -74,7 +74,7 @@ def stop_bot(bot_id: str, farm: FarmDep, owner: OwnerDep, response: Response) ->
 @router.delete("/bots/{bot_id}", status_code=204, responses=problem_responses(401, 403, 404, 409))
 def delete_bot(bot_id: str, farm: FarmDep, owner: OwnerDep) -> None:
     """Delete a stopped bot. Its deals stay in the trade log."""
-    with farm.database.write() as session:
+    with farm.database.write(owner.tenant_id) as session:
         farm.bots.delete(session, owner, bot_id)
 
 
@@ -85,7 +85,7 @@ def list_bot_log(
     """What the bot logged, newest first."""
     keys = decode_cursor(cursor, str, str)
     before: tuple[datetime, str] | None = (decode_moment(keys[0]), str(keys[1])) if keys else None
-    with farm.database.read() as session:
+    with farm.database.read(owner.tenant_id) as session:
         require_bot(session, owner, bot_id)
         rows = repository.log_lines(session, owner.tenant_id, bot_id, before, limit + 1)
     page, last = split_page(rows, limit)
@@ -96,6 +96,6 @@ def list_bot_log(
 
 
 def _present(farm: FarmDep, owner: Owner, bot_id: str) -> BotOut:
-    with farm.database.read() as session:
+    with farm.database.read(owner.tenant_id) as session:
         view = require_bot(session, owner, bot_id)
         return present_bots(session, owner.tenant_id, [view], farm.clock.now())[0]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 
 from sqlalchemy.orm import Session
@@ -11,6 +11,7 @@ from control_plane.access.market import TIMEFRAMES
 from control_plane.accounts.model import Account
 from control_plane.accounts.service import require_account
 from control_plane.assignments import repository as assignments_repository
+from control_plane.audit.service import Audit, Deed
 from control_plane.bots import repository
 from control_plane.bots.model import Bot, BotLogLine, BotObservation
 from control_plane.bots.repository import BotResult, BotView
@@ -20,6 +21,7 @@ from control_plane.bots.strategies import check_parameters
 from control_plane.bus.port import Bus, Change, Topic
 from control_plane.clock import Clock
 from control_plane.db.engine import after_commit
+from control_plane.db.tenancy import as_system
 from control_plane.errors import ConflictError, NotFoundError, invalid_field
 from control_plane.fleet.service import Fleet
 from control_plane.identity.owner import Owner
@@ -33,8 +35,9 @@ _FIRST_MAGIC = 770_000_001
 
 
 class Bots:
-    def __init__(self, fleet: Fleet, bus: Bus, clock: Clock) -> None:
+    def __init__(self, fleet: Fleet, audit: Audit, bus: Bus, clock: Clock) -> None:
         self._fleet = fleet
+        self._audit = audit
         self._bus = bus
         self._clock = clock
 
@@ -44,7 +47,8 @@ class Bots:
         if wish.timeframe not in TIMEFRAMES:
             raise invalid_field("timeframe", f"There is no timeframe '{wish.timeframe}'.", code="unknown_timeframe")
         parameters = check_parameters(wish.strategy, wish.parameters)
-        highest = repository.highest_magic(session, account.server, account.login)
+        with as_system(session):  # the broker knows the login alone, not whose tenant connected it
+            highest = repository.highest_magic(session, account.server, account.login)
         now = self._clock.now()
         bot = Bot(
             id=new_id("bot"),
@@ -64,6 +68,8 @@ class Bots:
         )
         session.add(bot)
         session.flush()
+        facts = {"strategy": bot.strategy, "symbol": bot.symbol, "volume": bot.volume, "parameters": bot.parameters}
+        self._record(session, owner, bot, "create_bot", {"account": account.id, **facts})
         self._announce(session, bot.id, account.id, owner.user_id)
         return bot.id
 
@@ -72,11 +78,13 @@ class Bots:
         bot = require_bot(session, owner, bot_id).bot
         if bot.intent != BotIntent.RUNNING:
             bot.revision += 1
+            self._record(session, owner, bot, "start_bot", {"revision": bot.revision})
             self._set_intent(session, owner, bot, BotIntent.RUNNING)
 
     def stop(self, session: Session, owner: Owner, bot_id: str) -> None:
         bot = require_bot(session, owner, bot_id).bot
         if bot.intent != BotIntent.STOPPED:
+            self._record(session, owner, bot, "stop_bot")
             self._set_intent(session, owner, bot, BotIntent.STOPPED)
 
     def delete(self, session: Session, owner: Owner, bot_id: str) -> None:
@@ -85,6 +93,7 @@ class Bots:
         if view.bot.intent != BotIntent.STOPPED or _phase(view) is not BotPhase.STOPPED:
             raise ConflictError("Stop the bot before you delete it.", code="bot_not_stopped")
         view.bot.deleted_at = self._clock.now()
+        self._record(session, owner, view.bot, "delete_bot")
 
     def observe(self, session: Session, account: Account, seen: Iterable[ObservedBot]) -> None:
         """Take in the whole of what runs for an account: a bot that is not mentioned does not run."""
@@ -119,6 +128,11 @@ class Bots:
         bot = repository.by_magic(session, account.tenant_id, account.id, magic)
         if bot is not None:
             self._announce(session, bot.id, account.id, account.user_id)
+
+    def _record(
+        self, session: Session, owner: Owner, bot: Bot, action: str, after: Mapping[str, object] | None = None
+    ) -> None:
+        self._audit.record(session, owner.tenant_id, Deed(owner.user_id, action, bot.id, "", after=after))
 
     def _write_observation(
         self, session: Session, bot: Bot, row: BotObservation | None, seen: ObservedBot | None

@@ -20,7 +20,7 @@ def list_broker_servers(
     farm: FarmDep, _owner: OwnerDep, query: Annotated[str, Query(max_length=100)] = ""
 ) -> BrokerServerList:
     """Servers whose name or company contains the text."""
-    with farm.database.read() as session:
+    with farm.database.read_as_system() as session:
         found = repository.search(session, query.strip(), _MOST_FOUND)
     return BrokerServerList(
         items=[

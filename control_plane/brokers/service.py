@@ -32,6 +32,12 @@ def require_server(session: Session, name: str) -> BrokerServer:
     raise invalid_field("server", f"The farm does not know the broker server '{name}'.{hint}", code="unknown_server")
 
 
+def is_live(session: Session, name: str) -> bool:
+    """Whether a known server is a real broker's, where real money may be."""
+    server = repository.by_name(session, name)
+    return server is not None and server.simulated_address is None
+
+
 def add_server(session: Session, clock: Clock, name: str, company: str, simulated_address: str | None) -> BrokerServer:
     """Add a server, or correct the one of this name."""
     server = repository.by_name(session, name)

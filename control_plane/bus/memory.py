@@ -83,12 +83,17 @@ class MemoryBus:
             subscription.end()
         return subscription
 
-    def close(self) -> None:
+    def end_present(self) -> None:
+        """End the listening of all who listen now; whoever comes later is served as before."""
         with self._lock:
-            self._closed = True
             listeners = list(self._subscriptions)
         for listener in listeners:
             listener.end()
+
+    def close(self) -> None:
+        with self._lock:
+            self._closed = True
+        self.end_present()
 
     def _forget(self, subscription: MemorySubscription) -> None:
         with self._lock:

@@ -29,7 +29,10 @@ class Change:
 
 class Subscription(Protocol):
     async def next(self, timeout_seconds: float) -> list[Change] | None:
-        """Changes since the last call, equal ones once; empty after the time-out; None once the bus is closed."""
+        """Changes since the last call, equal ones once; empty after the time-out.
+
+        None once it is over: the bus is closed, or changes were missed and everything has to be read anew.
+        """
         ...
 
     def close(self) -> None: ...

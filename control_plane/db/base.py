@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from sqlalchemy import MetaData
-from sqlalchemy.orm import DeclarativeBase
+from sqlalchemy import ForeignKey, MetaData
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 
 class Base(DeclarativeBase):
@@ -20,3 +20,12 @@ class Base(DeclarativeBase):
             "pk": "pk_%(table_name)s",
         }
     )
+
+
+class TenantRow:
+    """A row that belongs to one tenant.
+
+    `tenancy` keeps it apart from other tenants' in code, and `row_security` in Postgres.
+    """
+
+    tenant_id: Mapped[str] = mapped_column(ForeignKey("tenants.id"))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +13,13 @@ from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.engine import make_url
 from sqlalchemy.orm import Session
 
+from control_plane.db.tenancy import ScopedSession
 from control_plane.db.turns import Turns
 from control_plane.errors import UnavailableError
 
 _BUSY_SECONDS = 15.0
 _WORTH_TELLING_SECONDS = 5.0
+_BEFORE_COMMIT = "mt5farm_before_commit"
 _AFTER_COMMIT = "mt5farm_after_commit"
 _BEGIN_OPTION = "mt5farm_begin"
 _log = structlog.get_logger(__name__)
@@ -55,22 +57,42 @@ class Database:
                 address, pool_size=20, max_overflow=20, pool_pre_ping=True, hide_parameters=True
             )
         self._writing: Engine = self.engine.execution_options(**{_BEGIN_OPTION: "BEGIN IMMEDIATE"})
+        self._reading: Engine = self.engine
+        if not self.is_sqlite:
+            self._reading = self.engine.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
+
+    def read(self, tenant_id: str) -> AbstractContextManager[Session]:
+        """A consistent view of what belongs to one tenant; nothing is committed."""
+        return self._read(tenant_id)
+
+    def read_as_system(self) -> AbstractContextManager[Session]:
+        """The same of all tenants: for the farm's own work, and for the operator's team."""
+        return self._read(None)
+
+    def write(self, tenant_id: str) -> AbstractContextManager[Session]:
+        """Touches one tenant's rows only. Commits at the end, or rolls back on any error.
+
+        Functions given to `after_commit` run after the commit. Raises UnavailableError when other writers have not let
+        it through for 15 s. Must not be nested.
+        """
+        return self._write(tenant_id)
+
+    def write_as_system(self) -> AbstractContextManager[Session]:
+        """The same for all tenants: for the farm's own work, and for the operator's team."""
+        return self._write(None)
 
     @contextmanager
-    def read(self) -> Iterator[Session]:
-        """A consistent view; nothing is committed."""
-        with Session(self.engine, expire_on_commit=False) as session:
+    def _read(self, tenant_id: str | None) -> Iterator[Session]:
+        with ScopedSession(self._reading, tenant_id) as session:
             yield session
 
     @contextmanager
-    def write(self) -> Iterator[Session]:
-        """Commits at the end, or rolls back on any error. Functions given to `after_commit` run after the commit.
-
-        Raises UnavailableError when other writers have not let it through for 15 s. Must not be nested.
-        """
-        with self._turn(), Session(self._writing, expire_on_commit=False) as session:
+    def _write(self, tenant_id: str | None) -> Iterator[Session]:
+        with self._turn(), ScopedSession(self._writing, tenant_id) as session:
             with session.begin():
                 yield session
+                for last_step in session.info.pop(_BEFORE_COMMIT, []):
+                    last_step()
             callbacks: list[Callable[[], None]] = session.info.pop(_AFTER_COMMIT, [])
         for callback in callbacks:
             callback()
@@ -96,6 +118,11 @@ class Database:
 
     def close(self) -> None:
         self.engine.dispose()
+
+
+def before_commit(session: Session, callback: Callable[[], None]) -> None:
+    """Run `callback` as the last step of a transaction of `Database.write`, still inside it; never when it fails."""
+    session.info.setdefault(_BEFORE_COMMIT, []).append(callback)
 
 
 def after_commit(session: Session, callback: Callable[[], None]) -> None:

@@ -43,7 +43,7 @@ def list_nodes(data: Data) -> None:
     for node in shown:
         table.add_row(
             f"{node.name}\n{node.id}",
-            node.state,
+            node.state + (", awaited" if node.awaited else ""),
             node.availability,
             node.identity_state,
             f"{node.used}/{node.slots}" + (f" +{node.strays} strays" if node.strays else ""),
@@ -163,7 +163,7 @@ def request_of_terminal(
     kind: Annotated[RequestKind, typer.Argument(help="What the node should do once.")],
     reason: Reason,
 ) -> None:
-    """Have the node restart a terminal, or collect its logs (into the folder `bundles` of the control plane)."""
+    """Have the node restart a terminal, or collect its logs (into the folder `files/bundles` of the control plane)."""
     _do(
         data,
         node,
@@ -204,7 +204,7 @@ def _do(data: Path, node: str, deed: Callable[[Operations, Session, str], object
 def _farm(data: Path, *, write: bool = False) -> Iterator[tuple[Farm, Session]]:
     farm = open_farm(data)
     try:
-        with farm.database.write() if write else farm.database.read() as session:
+        with farm.database.write_as_system() if write else farm.database.read_as_system() as session:
             yield farm, session
     finally:
         farm.stop()

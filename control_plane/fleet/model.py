@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import JSON, BigInteger, ForeignKey, String
 from sqlalchemy.orm import Mapped, mapped_column
 
-from control_plane.db.base import Base
+from control_plane.db.base import Base, TenantRow
 from control_plane.db.types import UtcDateTime
 from control_plane.fleet.state import Availability, IdentityState
 
@@ -62,6 +62,9 @@ class Node(Base):
     drain_deadline: Mapped[datetime | None] = mapped_column(UtcDateTime)
     drain_total: Mapped[int] = mapped_column(default=0)
     """How many terminals the node had when its drain began."""
+    awaited: Mapped[bool] = mapped_column(default=False)
+    """Since the database turned out to be older than the world, until the node has told what it runs, has its present
+    snapshot, and runs nothing beside it."""
     declared_dead_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     """When an operator said that it is dead; None once it is heard again."""
 
@@ -79,13 +82,12 @@ class RelocationBreaker(Base):
     lifted_by: Mapped[str] = mapped_column(String(254))
 
 
-class EnrolmentToken(Base):
+class EnrolmentToken(TenantRow, Base):
     """One-time permission to enrol one node. Only the hash is kept."""
 
     __tablename__ = "enrolment_tokens"
 
     id: Mapped[str] = mapped_column(String(40), primary_key=True)
-    tenant_id: Mapped[str] = mapped_column(ForeignKey("tenants.id"))
     name: Mapped[str] = mapped_column(String(64))
     token_hash: Mapped[str] = mapped_column(String(64), unique=True)
     expires_at: Mapped[datetime] = mapped_column(UtcDateTime)

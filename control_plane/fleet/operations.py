@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Any
 
 from sqlalchemy.orm import Session
 
@@ -128,8 +129,17 @@ class Operations:
         """On behalf of the account's owner."""
         node = require_node(session, node_id)
         placement = require_placement(session, node_id, terminal_id)
+        before = {"terminal": terminal_id, "policy": placement.terminal.lease_policy}
         self._assignments.set_lease_policy(session, placement.terminal, policy)
-        self._record(session, node, "set_lease_policy", By(by.actor, f"{terminal_id}: {policy}. {by.reason}"))
+        self._record(
+            session,
+            node,
+            "set_lease_policy",
+            By(by.actor, f"{terminal_id}: {policy}. {by.reason}"),
+            on_behalf_of=placement.account.user_id,
+            before=before,
+            after={"terminal": terminal_id, "policy": policy},
+        )
 
     def request(self, session: Session, node_id: str, terminal_id: str, kind: RequestKind, by: By) -> None:
         """Restart a terminal, or collect its logs: done once by the node, with its next sync."""
@@ -145,16 +155,17 @@ class Operations:
 
     def _wish(self, session: Session, node_id: str, wanted: Availability, action: str, by: By) -> Node:
         node = require_node(session, node_id)
+        before = {"availability": node.availability}
         node.availability = change_availability(Availability(node.availability), wanted)
         node.availability_note = f"{by.actor}: {by.reason}"[:300]
         if wanted is not Availability.DRAINING:
             node.drain_started_at = node.drain_deadline = None
             node.drain_total = 0
-        self._record(session, node, action, by)
+        self._record(session, node, action, by, before=before, after={"availability": wanted})
         return node
 
-    def _record(self, session: Session, node: Node, action: str, by: By) -> None:
-        self._audit.record(session, node.tenant_id, Deed(by.actor, action, node.id, by.reason))
+    def _record(self, session: Session, node: Node, action: str, by: By, **facts: Any) -> None:
+        self._audit.record(session, node.tenant_id, Deed(by.actor, action, node.id, by.reason, **facts))
 
 
 def require_node(session: Session, node_id: str, *, hold: bool = True) -> Node:

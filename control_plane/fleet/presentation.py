@@ -88,6 +88,7 @@ def _facts(node: Node, used: int) -> dict[str, Any]:
         "slots": node.slots,
         "used": used,
         "strays": node.strays,
+        "awaited": node.awaited and node.declared_dead_at is None,
         "runtimes": node.runtimes,
         "platform": node.platform,
         "agent_version": report.get("agent_version", ""),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 
 from fastapi import APIRouter
-from fastapi.responses import FileResponse
+from fastapi.responses import Response
 
 from control_plane.errors import NotFoundError
 from control_plane.fleet import repository
@@ -37,7 +37,7 @@ _DEED = problem_responses(401, 403, 404, 409, 415, 422)
 @router.get("", responses=problem_responses(401, 403, 422))
 def list_nodes(farm: FarmDep, _operator: OperatorDep, cursor: Cursor = None, limit: Limit = 100) -> Page[NodeOut]:
     keys = decode_cursor(cursor, str)
-    with farm.database.read() as session:
+    with farm.database.read_as_system() as session:
         rows = repository.nodes_after(session, keys[0] if keys else None, limit + 1)
         page, last = split_page(rows, limit)
         used = repository.used_slots(session)
@@ -49,14 +49,14 @@ def list_nodes(farm: FarmDep, _operator: OperatorDep, cursor: Cursor = None, lim
 @router.get("/breaker", responses=problem_responses(401, 403))
 def get_breaker(farm: FarmDep, _operator: OperatorDep) -> BreakerOut:
     """Whether terminals of lost nodes may be moved at the moment."""
-    with farm.database.read() as session:
+    with farm.database.read_as_system() as session:
         return present_breaker(session, farm.mass_loss)
 
 
 @router.post("/breaker/lift", responses=problem_responses(401, 403, 409, 415, 422))
 def lift_breaker(because: Because, farm: FarmDep, operator: OperatorDep) -> BreakerOut:
     """The nodes that are silent now are really gone, so that their terminals may be moved once proven dead."""
-    with farm.database.write() as session:
+    with farm.database.write_as_system() as session:
         farm.mass_loss.lift(session, operator, because.reason)
         return present_breaker(session, farm.mass_loss)
 
@@ -70,7 +70,7 @@ def get_node(node_id: str, farm: FarmDep, _operator: OperatorDep) -> NodeDetailO
 @router.post("/{node_id}/cordon", responses=_DEED)
 def cordon_node(node_id: str, because: Because, farm: FarmDep, operator: OperatorDep) -> NodeDetailOut:
     """Place nothing new there. What runs there runs on."""
-    with farm.database.write() as session:
+    with farm.database.write_as_system() as session:
         farm.operations.cordon(session, node_id, By(operator, because.reason))
     return _present(farm, node_id)
 
@@ -78,7 +78,7 @@ def cordon_node(node_id: str, because: Because, farm: FarmDep, operator: Operato
 @router.post("/{node_id}/uncordon", responses=_DEED)
 def uncordon_node(node_id: str, because: Because, farm: FarmDep, operator: OperatorDep) -> NodeDetailOut:
     """Place terminals there again; ends a drain or a quarantine, too."""
-    with farm.database.write() as session:
+    with farm.database.write_as_system() as session:
         farm.operations.uncordon(session, node_id, By(operator, because.reason))
     return _present(farm, node_id)
 
@@ -86,7 +86,7 @@ def uncordon_node(node_id: str, because: Because, farm: FarmDep, operator: Opera
 @router.post("/{node_id}/drain", status_code=202, responses=_DEED)
 def drain_node(node_id: str, wish: DrainNode, farm: FarmDep, operator: OperatorDep) -> NodeDetailOut:
     """Move everything away: flat terminals first, those with positions when flat or at the deadline."""
-    with farm.database.write() as session:
+    with farm.database.write_as_system() as session:
         within = timedelta(seconds=wish.within_seconds)
         farm.operations.drain(session, node_id, within, By(operator, wish.reason))
     return _present(farm, node_id)
@@ -95,7 +95,7 @@ def drain_node(node_id: str, wish: DrainNode, farm: FarmDep, operator: OperatorD
 @router.post("/{node_id}/cancel-drain", responses=_DEED)
 def cancel_drain(node_id: str, because: Because, farm: FarmDep, operator: OperatorDep) -> NodeDetailOut:
     """Leave there what is still there. The node stays cordoned."""
-    with farm.database.write() as session:
+    with farm.database.write_as_system() as session:
         farm.operations.cancel_drain(session, node_id, By(operator, because.reason))
     return _present(farm, node_id)
 
@@ -105,7 +105,7 @@ def confirm_node_dead(node_id: str, because: Because, farm: FarmDep, operator: O
     """Vouch that nothing runs there any more, so that all its terminals start elsewhere. Be sure: if one still runs,
     its account trades from two places.
     """
-    with farm.database.write() as session:
+    with farm.database.write_as_system() as session:
         released = farm.operations.confirm_dead(session, node_id, By(operator, because.reason))
     return ReleasedOut(terminals=released)
 
@@ -113,7 +113,7 @@ def confirm_node_dead(node_id: str, because: Because, farm: FarmDep, operator: O
 @router.post("/{node_id}/unlock", responses=_DEED)
 def unlock_node(node_id: str, because: Because, farm: FarmDep, operator: OperatorDep) -> NodeDetailOut:
     """Believe the identity again, since only one machine has it now. Two in use lock it again."""
-    with farm.database.write() as session:
+    with farm.database.write_as_system() as session:
         farm.operations.unlock(session, node_id, By(operator, because.reason))
     return _present(farm, node_id)
 
@@ -121,7 +121,7 @@ def unlock_node(node_id: str, because: Because, farm: FarmDep, operator: Operato
 @router.post("/{node_id}/revoke", responses=_DEED)
 def revoke_node(node_id: str, because: Because, farm: FarmDep, operator: OperatorDep) -> NodeDetailOut:
     """Never believe this identity again. Its terminals stay where they are until they are proven dead."""
-    with farm.database.write() as session:
+    with farm.database.write_as_system() as session:
         farm.operations.revoke_identity(session, node_id, By(operator, because.reason))
     return _present(farm, node_id)
 
@@ -131,7 +131,7 @@ def move_terminal(
     node_id: str, terminal_id: str, wish: MoveTerminal, farm: FarmDep, operator: OperatorDep
 ) -> NodeDetailOut:
     """Stop one terminal here and start it on another node."""
-    with farm.database.write() as session:
+    with farm.database.write_as_system() as session:
         by = By(operator, wish.reason)
         farm.operations.move(session, node_id, terminal_id, by, with_positions=wish.with_positions)
     return _present(farm, node_id)
@@ -142,7 +142,7 @@ def request_of_terminal(
     node_id: str, terminal_id: str, wish: RequestOfTerminal, farm: FarmDep, operator: OperatorDep
 ) -> NodeDetailOut:
     """Have the node restart the terminal once, or collect its logs and its journal."""
-    with farm.database.write() as session:
+    with farm.database.write_as_system() as session:
         farm.operations.request(session, node_id, terminal_id, wish.kind, By(operator, wish.reason))
     return _present(farm, node_id)
 
@@ -150,17 +150,18 @@ def request_of_terminal(
 @router.get(
     "/{node_id}/terminals/{terminal_id}/logs",
     responses=problem_responses(401, 403, 404) | {200: {"content": {"application/gzip": {}}}},
-    response_class=FileResponse,
+    response_class=Response,
 )
-def get_logs(node_id: str, terminal_id: str, farm: FarmDep, _operator: OperatorDep) -> FileResponse:
+def get_logs(node_id: str, terminal_id: str, farm: FarmDep, _operator: OperatorDep) -> Response:
     """The newest logs that the node has handed over, as tar.gz. They are kept for 14 days."""
-    with farm.database.read() as session:
+    with farm.database.read_as_system() as session:
         require_placement(session, node_id, terminal_id)
         asked = terminals_repository.newest_requests(session, terminal_id, RequestKind.COLLECT_LOGS, _BUNDLES_TRIED)
     for each in asked:
-        path = farm.bundles.path(each.id)
-        if path.is_file():
-            return FileResponse(path, media_type="application/gzip", filename=f"{terminal_id}-{each.id}.tar.gz")
+        content = farm.bundles.get(each.id)
+        if content is not None:
+            told = {"Content-Disposition": f'attachment; filename="{terminal_id}-{each.id}.tar.gz"'}
+            return Response(content, media_type="application/gzip", headers=told)
     raise NotFoundError("No logs of this terminal have been handed over.", code="no_logs")
 
 
@@ -169,14 +170,14 @@ def set_terminal_lease_policy(
     node_id: str, terminal_id: str, wish: SetTerminalLeasePolicy, farm: FarmDep, operator: OperatorDep
 ) -> NodeDetailOut:
     """What becomes of the terminal when its node loses touch with the farm."""
-    with farm.database.write() as session:
+    with farm.database.write_as_system() as session:
         by = By(operator, wish.reason)
         farm.operations.set_lease_policy(session, node_id, terminal_id, wish.policy, by)
     return _present(farm, node_id)
 
 
 def _present(farm: FarmDep, node_id: str) -> NodeDetailOut:
-    with farm.database.read() as session:
+    with farm.database.read_as_system() as session:
         return present_node_detail(
             session, require_node(session, node_id, hold=False), farm.mass_loss, farm.clock.now()
         )

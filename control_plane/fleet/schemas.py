@@ -69,6 +69,8 @@ class NodeOut(BaseModel):
     used: int
     strays: int
     """Terminals that still run there without a reservation, and are being stopped."""
+    awaited: bool
+    """Since a restore it has not told all that it runs; until all nodes have, nothing is started that did not run."""
     runtimes: list[str]
     platform: str
     agent_version: str

@@ -15,6 +15,7 @@ from control_plane.audit.service import THE_FARM, Audit, Deed
 from control_plane.bus.port import Bus, Change, Topic
 from control_plane.clock import Clock
 from control_plane.db.engine import after_commit
+from control_plane.db.tenancy import as_system
 from control_plane.errors import ConflictError, ForbiddenError, UnauthorisedError
 from control_plane.fleet import repository
 from control_plane.fleet.model import EnrolmentToken, Node, SeenRequest
@@ -158,7 +159,8 @@ class Fleet:
 
     def desired_changed(self, session: Session, node_id: str) -> None:
         """Must be called in the transaction that changes what the node should run."""
-        repository.raise_generation(session, node_id)
+        with as_system(session):  # the node is the operator's, whoever's terminal it holds
+            repository.raise_generation(session, node_id)
         after_commit(session, lambda: self._bus.publish(Change(Topic.GENERATION, node_id)))
 
 

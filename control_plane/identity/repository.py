@@ -1,13 +1,13 @@
-"""All SQL of tenants, users and sessions."""
+"""All SQL of tenants, users, their sessions and known devices."""
 
 from __future__ import annotations
 
 from datetime import datetime
 
-from sqlalchemy import delete, func, select
+from sqlalchemy import delete, select, update
 from sqlalchemy.orm import Session
 
-from control_plane.identity.model import SignInFailure, Tenant, User, UserSession
+from control_plane.identity.model import KnownDevice, SignUp, Tenant, User, UserSession
 
 
 def tenant_by_kind(session: Session, kind: str) -> Tenant | None:
@@ -16,6 +16,20 @@ def tenant_by_kind(session: Session, kind: str) -> Tenant | None:
 
 def user_by_email(session: Session, email: str) -> User | None:
     return session.scalars(select(User).where(User.email == email)).one_or_none()
+
+
+def held_user(session: Session, user_id: str) -> User:
+    """Held until the transaction ends, so that what is changed about a user is changed one by one."""
+    query = select(User).where(User.id == user_id).with_for_update().execution_options(populate_existing=True)
+    return session.scalars(query).one()
+
+
+def sign_up(session: Session, sign_up_id: str, now: datetime) -> SignUp | None:
+    return session.scalars(select(SignUp).where(SignUp.id == sign_up_id, SignUp.expires_at > now)).one_or_none()
+
+
+def delete_sign_ups_of(session: Session, email: str) -> None:
+    session.execute(delete(SignUp).where(SignUp.email == email))
 
 
 def session_user(session: Session, secret_hash: str, now: datetime) -> tuple[UserSession, User] | None:
@@ -28,27 +42,50 @@ def session_user(session: Session, secret_hash: str, now: datetime) -> tuple[Use
     return None if row is None else (row[0], row[1])
 
 
-def delete_session(session: Session, secret_hash: str) -> None:
-    session.execute(delete(UserSession).where(UserSession.secret_hash == secret_hash))
+def sessions_of(session: Session, user_id: str, now: datetime) -> list[UserSession]:
+    """The one used last first."""
+    query = select(UserSession).where(UserSession.user_id == user_id, UserSession.expires_at > now)
+    return list(session.scalars(query.order_by(UserSession.last_seen_at.desc(), UserSession.id.desc())))
 
 
-def delete_sessions_of(session: Session, user_id: str) -> None:
-    session.execute(delete(UserSession).where(UserSession.user_id == user_id))
+def touch_session(session: Session, session_id: str, now: datetime) -> None:
+    session.execute(update(UserSession).where(UserSession.id == session_id).values(last_seen_at=now))
 
 
-def failures_since(session: Session, email_hash: str, since: datetime) -> tuple[int, datetime | None]:
-    """How many sign-ins failed for an address, and when the last one did."""
-    query = select(func.count(), func.max(SignInFailure.at)).where(
-        SignInFailure.email_hash == email_hash, SignInFailure.at > since
-    )
-    count, last = session.execute(query).one()
-    return count, last
+def prove_session(session: Session, session_id: str, now: datetime, *, second_factor: bool) -> None:
+    """The user of the session has proved anew who they are."""
+    proof = {"proved_at": now, "second_factor_at": now} if second_factor else {"proved_at": now}
+    session.execute(update(UserSession).where(UserSession.id == session_id).values(**proof))
 
 
-def delete_failures(session: Session, email_hash: str) -> None:
-    session.execute(delete(SignInFailure).where(SignInFailure.email_hash == email_hash))
+def delete_session_of(session: Session, user_id: str, session_id: str) -> bool:
+    """Whether there was one."""
+    query = delete(UserSession).where(UserSession.id == session_id, UserSession.user_id == user_id)
+    return session.scalars(query.returning(UserSession.id)).one_or_none() is not None
 
 
-def delete_stale(session: Session, now: datetime, failures_before: datetime) -> None:
+def delete_sessions_of(session: Session, user_id: str, keep: str | None = None) -> None:
+    """All sessions of a user but the one to keep."""
+    query = delete(UserSession).where(UserSession.user_id == user_id)
+    session.execute(query if keep is None else query.where(UserSession.id != keep))
+
+
+def known_device(session: Session, user_id: str, secret_hash: str) -> KnownDevice | None:
+    query = select(KnownDevice).where(KnownDevice.user_id == user_id, KnownDevice.secret_hash == secret_hash)
+    return session.scalars(query).one_or_none()
+
+
+def keep_newest_devices(session: Session, user_id: str, most: int) -> None:
+    query = select(KnownDevice.id).where(KnownDevice.user_id == user_id)
+    old = session.scalars(query.order_by(KnownDevice.last_used_at.desc(), KnownDevice.id.desc()).offset(most)).all()
+    if old:
+        session.execute(delete(KnownDevice).where(KnownDevice.id.in_(old)))
+
+
+def delete_devices_of(session: Session, user_id: str) -> None:
+    session.execute(delete(KnownDevice).where(KnownDevice.user_id == user_id))
+
+
+def delete_stale(session: Session, now: datetime) -> None:
     session.execute(delete(UserSession).where(UserSession.expires_at <= now))
-    session.execute(delete(SignInFailure).where(SignInFailure.at <= failures_before))
+    session.execute(delete(SignUp).where(SignUp.expires_at <= now))

@@ -1,48 +1,50 @@
-"""Sign up, sign in, sign out, and tell who a session secret belongs to."""
+"""Sign in, sign out, prove once more, and change what one signs in with."""
 
 from __future__ import annotations
 
-import hashlib
-import math
-import secrets
-from dataclasses import dataclass, field
+from contextlib import suppress
 from datetime import timedelta
-from threading import BoundedSemaphore
 
-from argon2 import PasswordHasher
-from argon2.exceptions import Argon2Error, InvalidHashError
 from sqlalchemy.orm import Session
 
+from control_plane.audit.service import Audit, Deed
 from control_plane.clock import Clock
 from control_plane.db.engine import Database
-from control_plane.errors import ConflictError, NotFoundError, TooManyRequestsError, UnauthorisedError, invalid_field
+from control_plane.errors import BadRequestError, NotFoundError, UnauthorisedError
 from control_plane.identity import repository
-from control_plane.identity.model import SignInFailure, Tenant, User, UserSession
+from control_plane.identity.attempts import Attempts, Lane, code_lanes, password_lanes
+from control_plane.identity.model import Tenant, User
 from control_plane.identity.owner import Owner
-from control_plane.identity.state import FAILURE_WINDOW, OPERATOR, OPS_ROLES, Role, sign_in_wait
+from control_plane.identity.passwords import Passwords, refuse_guessable
+from control_plane.identity.second_factor import SecondFactors, wrong_code
+from control_plane.identity.sessions import Browser, Caller, Sessions, SignedIn, secret_hash
+from control_plane.identity.state import OPERATOR, OPS_ROLES, MailKind, Role
 from control_plane.ids import new_id
+from control_plane.notifications.service import Mails
 
-SESSION_LIFETIME = timedelta(days=14)
-_PARALLEL_HASHES = 4
-
-
-@dataclass(frozen=True)
-class SignedIn:
-    """A user and the secret of the session that was just opened for them; the farm keeps only its hash."""
-
-    user: User
-    secret: str = field(repr=False)
+_NOTICE_LASTS = timedelta(days=7)
 
 
 class Identity:
-    def __init__(self, database: Database, clock: Clock) -> None:
+    def __init__(
+        self,
+        database: Database,
+        passwords: Passwords,
+        sessions: Sessions,
+        second_factors: SecondFactors,
+        attempts: Attempts,
+        mails: Mails,
+        audit: Audit,
+        clock: Clock,
+    ) -> None:
         self._database = database
+        self._passwords = passwords
+        self._sessions = sessions
+        self._second_factors = second_factors
+        self._attempts = attempts
+        self._mails = mails
+        self._audit = audit
         self._clock = clock
-        self._hasher = PasswordHasher(time_cost=2, memory_cost=19_456, parallelism=1)
-        # Each hash takes 19 MiB and a core for a while; a flood of sign-ins must not take the machine.
-        self._hashing = BoundedSemaphore(_PARALLEL_HASHES)
-        # Verified against when there is no such user, so that both cases take the same time.
-        self._nobody = self._hasher.hash(secrets.token_hex(16))
 
     def bootstrap(self, session: Session) -> Tenant:
         """The operator's own tenant, made at the first start."""
@@ -53,114 +55,146 @@ class Identity:
             session.flush()
         return tenant
 
-    def sign_up(self, email: str, password: str, display_name: str) -> SignedIn:
-        """Raises ConflictError when the address cannot be used; the text does not say why."""
+    def sign_in(self, email: str, password: str, code: str | None, browser: Browser) -> SignedIn:
+        """Raises UnauthorisedError: `bad_sign_in`, the same for a wrong address and a wrong password,
+        `second_factor_required` when the password is right and a code has to come with it, or `bad_code`; and
+        TooManyRequestsError.
+        """
         address = email.lower()
-        if password.lower() in {address, address.partition("@")[0]}:
-            raise invalid_field("password", "The password must differ from the e-mail address.")
-        with self._hashing:
-            password_hash = self._hasher.hash(password)
-        with self._database.write() as session:
-            if repository.user_by_email(session, address) is not None:
-                raise ConflictError(
-                    "An account cannot be made with this e-mail address. If you already have one, sign in.",
-                    code="sign_up_refused",
-                )
-            user = User(
-                id=new_id("usr"),
-                tenant_id=self.bootstrap(session).id,
-                email=address,
-                display_name=display_name,
-                role=Role.TRADER,
-                password_hash=password_hash,
-                created_at=self._clock.now(),
-            )
-            session.add(user)
-            session.flush()
-            return self._open_session(session, user)
-
-    def sign_in(self, email: str, password: str) -> SignedIn:
-        """Raises UnauthorisedError, the same for a wrong address and a wrong password, or TooManyRequestsError."""
-        address = email.lower()
-        with self._database.read() as session:
-            self._check_wait(session, address)
+        with self._database.write_as_system() as session:
             user = repository.user_by_email(session, address)
-        correct = self._verify(self._nobody if user is None else user.password_hash, password)
-        with self._database.write() as session:
-            if user is None or not correct:
-                session.add(SignInFailure(id=new_id("sif"), email_hash=_hash(address), at=self._clock.now()))
-            else:
-                repository.delete_failures(session, _hash(address))
-                return self._open_session(session, user)
-        raise UnauthorisedError("The e-mail address or the password is wrong.", code="bad_sign_in")
+            device_id = self._sessions.known_device(session, user, browser)
+            lanes = password_lanes(address, device_id, browser.address)
+            self._attempts.begin(session, lanes)
+        right = self._passwords.verify(user.password_hash if user else None, password)
+        if user is None or not right:
+            raise UnauthorisedError("The e-mail address or the password is wrong.", code="bad_sign_in")
+        with self._database.write_as_system() as session:
+            self._attempts.forgive(session, lanes)
+            enrolled = self._second_factors.is_enrolled(session, user.id)
+        if enrolled:
+            self.check_code(user, code, code_lanes(user.id, device_id))
+        with self._database.write_as_system() as session:
+            # The password may have been changed while it was being verified.
+            if repository.held_user(session, user.id).password_hash != user.password_hash:
+                raise UnauthorisedError("The e-mail address or the password is wrong.", code="bad_sign_in")
+            return self._sessions.open(session, user, browser, second_factor=enrolled)
+
+    def step_up(self, caller: Caller, password: str | None, code: str | None, browser: Browser) -> None:
+        """Prove once more who one is: with a code if a second factor is enrolled, else with the password.
+
+        Raises UnauthorisedError, TooManyRequestsError, or BadRequestError when asked with a key instead of a session.
+        """
+        if caller.session is None:
+            raise BadRequestError("Keys for programs prove nothing more.", code="no_session")
+        user = caller.user
+        with self._database.read(user.tenant_id) as session:
+            enrolled = self._second_factors.is_enrolled(session, user.id)
+        if enrolled:
+            self.check_code(user, code, self._code_lanes_of(user, browser))
+        else:
+            self.check_password(user, password or "", browser)
+        with self._database.write(user.tenant_id) as session:
+            repository.prove_session(session, caller.session.id, self._clock.now(), second_factor=enrolled)
+
+    def check_password(self, user: User, password: str, browser: Browser) -> None:
+        """Of somebody who is signed in. Raises UnauthorisedError `bad_password`, TooManyRequestsError."""
+        with self._database.write_as_system() as session:
+            device_id = self._sessions.known_device(session, user, browser)
+            lanes = password_lanes(user.email, device_id, browser.address)
+            self._attempts.begin(session, lanes)
+        if not self._passwords.verify(user.password_hash, password):
+            raise UnauthorisedError("The password is wrong.", code="bad_password")
+        with self._database.write_as_system() as session:
+            self._attempts.forgive(session, lanes)
+
+    def change_password(self, caller: Caller, present: str, new: str, browser: Browser) -> None:
+        """Ends all other sessions. Raises what `check_password` raises, ForbiddenError, InvalidInputError."""
+        user = caller.user
+        refuse_guessable(new, (user.email, user.display_name), "new_password")
+        with self._database.read(user.tenant_id) as session:
+            if self._second_factors.is_enrolled(session, user.id):
+                self._second_factors.require_fresh_proof(session, caller)
+        self.check_password(user, present, browser)
+        password_hash = self._passwords.hash(new)
+        with self._database.write(user.tenant_id) as session:
+            repository.held_user(session, user.id).password_hash = password_hash
+            repository.delete_sessions_of(session, user.id, keep=caller.session.id if caller.session else None)
+            self.security_changed(session, user, "change_password")
 
     def sign_out(self, secret: str | None) -> None:
         if secret is not None:
-            with self._database.write() as session:
-                repository.delete_session(session, _hash(secret))
+            with self._database.write_as_system() as session:
+                found = repository.session_user(session, secret_hash(secret), self._clock.now())
+                if found is not None:
+                    with suppress(NotFoundError):  # ended at the same moment
+                        self.end_session(session, found[1], found[0].id)
+
+    def end_session(self, session: Session, user: User, session_id: str) -> None:
+        """Raises NotFoundError for a session that is not this user's."""
+        self._sessions.end(session, user.id, session_id)
+        self._audit.record(session, user.tenant_id, Deed(user.email, "end_session", session_id, ""))
+
+    def end_other_sessions(self, session: Session, caller: Caller) -> None:
+        """All but the one that asks."""
+        user, kept = caller.user, caller.session.id if caller.session else None
+        repository.delete_sessions_of(session, user.id, keep=kept)
+        self._audit.record(session, user.tenant_id, Deed(user.email, "end_other_sessions", user.id, ""))
+
+    def sign_out_everywhere(self, session: Session, user: User) -> None:
+        """End every session of a user, the present one included."""
+        repository.delete_sessions_of(session, user.id)
+        self._audit.record(session, user.tenant_id, Deed(user.email, "end_all_sessions", user.id, ""))
 
     def runs_the_fleet(self, user: User) -> bool:
         """Whether this is one of the operator's own people, in a role that may touch nodes."""
-        with self._database.read() as session:
+        with self._database.read_as_system() as session:
             operator = repository.tenant_by_kind(session, OPERATOR)
         return operator is not None and user.tenant_id == operator.id and user.role in OPS_ROLES
 
     def set_role(self, session: Session, email: str, role: Role) -> User:
         """Raises NotFoundError."""
-        user = repository.user_by_email(session, email.lower())
-        if user is None:
-            raise NotFoundError("There is no user with this e-mail address.", code="user_not_found")
+        user = self.require_user(session, email)
         user.role = role
         return user
 
-    def sign_out_everywhere(self, session: Session, user_id: str) -> None:
-        """End every session of a user, the present one included."""
-        repository.delete_sessions_of(session, user_id)
+    def require_user(self, session: Session, email: str) -> User:
+        """Raises NotFoundError."""
+        user = repository.user_by_email(session, email.lower())
+        if user is None:
+            raise NotFoundError("There is no user with this e-mail address.", code="user_not_found")
+        return user
 
-    def authenticate(self, secret: str | None) -> User:
-        """The user of a session secret. Raises UnauthorisedError."""
-        if secret is not None:
-            with self._database.read() as session:
-                found = repository.session_user(session, _hash(secret), self._clock.now())
-            if found is not None:
-                return found[1]
-        raise UnauthorisedError("Please sign in first.")
+    def security_changed(self, session: Session, user: User, action: str) -> None:
+        """Write down a deed of a user at their own sign-in, and tell them by mail."""
+        self._audit.record(session, user.tenant_id, Deed(user.email, action, user.id, ""))
+        self.announce_security_change(session, user)
 
-    def _check_wait(self, session: Session, address: str) -> None:
-        now = self._clock.now()
-        count, last = repository.failures_since(session, _hash(address), now - FAILURE_WINDOW)
-        wait = math.ceil(sign_in_wait(count, last, now).total_seconds())
-        if wait > 0:
-            raise TooManyRequestsError(
-                f"Too many failed attempts. Please wait {wait} s.", retryable=True, retry_after=wait
-            )
+    def announce_security_change(self, session: Session, user: User) -> None:
+        """Tell a user by mail, so that a change that was not theirs does not stay hidden."""
+        self._mails.put(session, user.tenant_id, MailKind.SECURITY_CHANGED, user.email, user.id, _NOTICE_LASTS)
 
-    def _verify(self, password_hash: str, password: str) -> bool:
-        try:
-            with self._hashing:
-                return self._hasher.verify(password_hash, password)
-        except (Argon2Error, InvalidHashError):
-            return False
+    def check_code(self, user: User, code: str | None, lanes: tuple[Lane, ...]) -> None:
+        """Of the second factor. Raises UnauthorisedError without one or for a wrong one, TooManyRequestsError."""
+        if not code:
+            raise second_factor_asked()
+        with self._database.write_as_system() as session:
+            self._attempts.begin(session, lanes)
+        with self._database.write_as_system() as session:
+            right = self._second_factors.check(session, user.id, code)
+            if right:
+                self._attempts.forgive(session, lanes)
+        if not right:
+            raise wrong_code()
 
-    def _open_session(self, session: Session, user: User) -> SignedIn:
-        secret = secrets.token_urlsafe(32)
-        now = self._clock.now()
-        session.add(
-            UserSession(
-                id=new_id("ses"),
-                tenant_id=user.tenant_id,
-                user_id=user.id,
-                secret_hash=_hash(secret),
-                created_at=now,
-                expires_at=now + SESSION_LIFETIME,
-            )
-        )
-        return SignedIn(user, secret)
+    def _code_lanes_of(self, user: User, browser: Browser) -> tuple[Lane, ...]:
+        with self._database.read(user.tenant_id) as session:
+            return code_lanes(user.id, self._sessions.known_device(session, user, browser))
+
+
+def second_factor_asked() -> UnauthorisedError:
+    return UnauthorisedError("Please give a code of your authenticator app.", code="second_factor_required")
 
 
 def owner_of(user: User) -> Owner:
     return Owner(tenant_id=user.tenant_id, user_id=user.id)
-
-
-def _hash(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()

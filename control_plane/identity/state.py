@@ -1,14 +1,10 @@
-"""Roles, and how long a sign-in has to wait after failures."""
+"""Roles, kinds of mail, and how long a guess has to wait after failures."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
-
-FAILURE_WINDOW = timedelta(minutes=15)
-_FREE_FAILURES = 5
-_LONGEST_WAIT = timedelta(minutes=2)
-
 
 OPERATOR = "operator"
 """Kind of the tenant to whom the farm belongs."""
@@ -24,11 +20,51 @@ class Role(StrEnum):
 
 OPS_ROLES = frozenset({Role.OWNER, Role.OPS})
 """Who runs the fleet."""
+STAFF_ROLES = frozenset(Role) - {Role.TRADER}
+"""Who does nothing without a second factor."""
 
 
-def sign_in_wait(failures: int, last_failure: datetime | None, now: datetime) -> timedelta:
-    """How much longer the next attempt for an address must wait: 1 s after the fifth failure, then doubling."""
-    if last_failure is None or failures < _FREE_FAILURES:
+class MailKind(StrEnum):
+    """What a mail of this part of the farm is about."""
+
+    VERIFY_EMAIL = "verify_email"
+    RESET_PASSWORD = "reset_password"  # noqa: S105 - the name of a kind of mail
+    SECURITY_CHANGED = "security_changed"
+
+
+PROOF_LASTS = timedelta(minutes=10)
+"""How old the last proof may be when credentials or money are touched."""
+
+
+@dataclass(frozen=True)
+class Pace:
+    """How fast something may be guessed: some failures for free, then a pause that doubles with each."""
+
+    free: int
+    longest: timedelta
+    forgotten_after: timedelta
+    """Failures count together while none is older than this before the next."""
+
+
+PASSWORD_PACE = Pace(free=5, longest=timedelta(minutes=2), forgotten_after=timedelta(minutes=15))
+CODE_PACE = Pace(free=5, longest=timedelta(minutes=30), forgotten_after=timedelta(days=1))
+ADDRESS_PACE = Pace(free=30, longest=timedelta(minutes=1), forgotten_after=timedelta(minutes=15))
+MAIL_PACE = Pace(free=3, longest=timedelta(minutes=5), forgotten_after=timedelta(hours=1))
+LONGEST_MEMORY = max(pace.forgotten_after for pace in (PASSWORD_PACE, CODE_PACE, ADDRESS_PACE, MAIL_PACE))
+
+
+def wait_after(pace: Pace, failures: int, last: datetime, now: datetime) -> timedelta:
+    """How much longer the next attempt must wait: 1 s after the last free failure, then doubling."""
+    if failures < pace.free:
         return timedelta(0)
-    pause = min(timedelta(seconds=2 ** min(failures - _FREE_FAILURES, 10)), _LONGEST_WAIT)
-    return max(last_failure + pause - now, timedelta(0))
+    pause = min(timedelta(seconds=2 ** min(failures - pace.free, 20)), pace.longest)
+    return max(last + pause - now, timedelta(0))
+
+
+def counted(pace: Pace, failures: int, last: datetime, now: datetime) -> int:
+    """How many of the failures still count."""
+    return 0 if now - last >= pace.forgotten_after else failures
+
+
+def needs_second_factor(role: str) -> bool:
+    return role in STAFF_ROLES

@@ -22,6 +22,10 @@ class Job(Base):
     subject_id: Mapped[str] = mapped_column(String(40))
     state: Mapped[str] = mapped_column(String(16))
     attempts: Mapped[int]
+    """Since it was put, or since a person had it tried again."""
     run_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    """When it is due. A worker that takes the job moves it to the end of its claim."""
+    announced_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    """When workers elsewhere were last told of it."""
     last_error: Mapped[str] = mapped_column(String(300))
     created_at: Mapped[datetime] = mapped_column(UtcDateTime)

@@ -21,13 +21,13 @@ class Drains:
         self._clock = clock
 
     def run_once(self) -> None:
-        with self._database.read() as session:
+        with self._database.read_as_system() as session:
             draining = [node.id for node in repository.with_availability(session, Availability.DRAINING)]
         for node_id in draining:
             self._carry_on(node_id)
 
     def _carry_on(self, node_id: str) -> None:
-        with self._database.write() as session:
+        with self._database.write_as_system() as session:
             node = repository.lock_node(session, node_id)
             if node is None or node.availability != Availability.DRAINING:
                 return

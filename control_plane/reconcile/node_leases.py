@@ -47,14 +47,14 @@ class NodeLeases:
     def run_once(self) -> None:
         now = self._listening.tick()
         self._forgive_own_absence()
-        with self._database.read() as session:
+        with self._database.read_as_system() as session:
             changed = [node.id for node in repository.nodes(session) if self._judge(node, now) != node.state]
         for node_id in changed:
-            with self._database.write() as session:
+            with self._database.write_as_system() as session:
                 node = repository.lock_node(session, node_id)
                 if node is not None:
                     self._apply(session, node, self._judge(node, self._clock.now()))
-        with self._database.write() as session:
+        with self._database.write_as_system() as session:
             self._mass_loss.update(session)
 
     def _forgive_own_absence(self) -> None:
@@ -62,7 +62,7 @@ class NodeLeases:
         now = self._clock.now()
         last_round, self._last_round = self._last_round, now
         if last_round is None or now - last_round > self._lease:
-            with self._database.write() as session:
+            with self._database.write_as_system() as session:
                 since = last_round or repository.last_heard_at(session)
                 if since is not None:
                     self._fleet.forgive_absence(session, since)

@@ -13,10 +13,10 @@ class Placement:
         self._assignments = assignments
 
     def run_once(self) -> None:
-        with self._database.read() as session:
+        with self._database.read_as_system() as session:
             if not repository.waiting(session):
                 return
-        with self._database.write() as session:
+        with self._database.write_as_system() as session:
             self._assignments.place_waiting(session)
 
     def place_terminal(self, _terminal_id: str) -> None:

@@ -26,10 +26,10 @@ class Quarantine:
         self._operations = operations
 
     def run_once(self) -> None:
-        with self._database.read() as session:
+        with self._database.read_as_system() as session:
             suspects = terminals_repository.nodes_with_reasons(session, NODE_FAULTS)
         for node_id in suspects:
-            with self._database.write() as session:
+            with self._database.write_as_system() as session:
                 self._judge(session, node_id)
 
     def _judge(self, session: Session, node_id: str) -> None:

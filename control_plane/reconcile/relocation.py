@@ -49,14 +49,14 @@ class Relocation:
 
     def run_once(self) -> None:
         now = self._listening.tick()
-        with self._database.read() as session:
+        with self._database.read_as_system() as session:
             lost = repository.lost_nodes(session)
         off = {node.id for node in lost if self._power is not None and self._power.is_off(node.id)}
-        with self._database.read() as session:
+        with self._database.read_as_system() as session:
             # Most lost nodes hold nothing that can be proven dead, round after round; those cost no lock.
             promising = [node.id for node in lost if self._proofs(session, node, now, off, frozen=False)]
         for node_id in promising:
-            with self._database.write() as session:
+            with self._database.write_as_system() as session:
                 node = repository.lock_node(session, node_id)
                 if node is not None:
                     self._relocate(session, node, now, off)

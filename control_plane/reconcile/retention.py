@@ -9,11 +9,15 @@ from control_plane.bots import repository as bots_repository
 from control_plane.clock import Clock
 from control_plane.db.engine import Database
 from control_plane.fleet import repository as fleet_repository
+from control_plane.identity import attempt_lanes
 from control_plane.identity import repository as identity_repository
-from control_plane.identity.state import FAILURE_WINDOW
+from control_plane.identity.state import LONGEST_MEMORY
 from control_plane.jobs import repository as jobs_repository
+from control_plane.notifications import repository as mail_repository
 from control_plane.terminals.bundles import Bundles
+from control_plane.vault import repository as vault_repository
 
+_REFUSALS_KEPT = timedelta(days=1)
 _JOBS_KEPT = timedelta(days=7)
 _BUNDLES_KEPT = timedelta(days=14)
 _BOT_LOG_KEPT = timedelta(days=30)
@@ -27,10 +31,13 @@ class Retention:
 
     def run_once(self) -> None:
         now = self._clock.now()
-        with self._database.write() as session:
+        with self._database.write_as_system() as session:
             access_repository.delete_expired_tickets(session, now)
             fleet_repository.delete_expired_requests(session, now)
-            identity_repository.delete_stale(session, now, now - FAILURE_WINDOW)
+            identity_repository.delete_stale(session, now)
+            attempt_lanes.delete_older(session, now - LONGEST_MEMORY)
+            mail_repository.delete_expired(session, now)
             jobs_repository.delete_done(session, now - _JOBS_KEPT)
             bots_repository.delete_old_log_lines(session, now - _BOT_LOG_KEPT)
+            vault_repository.delete_old_refusals(session, now - _REFUSALS_KEPT)
         self._bundles.delete_older(now - _BUNDLES_KEPT)

@@ -38,7 +38,7 @@ class UnsettledOrders:
         self._clock = clock
 
     def run_once(self) -> None:
-        with self._database.read() as session:
+        with self._database.read_as_system() as session:
             due = repository.to_settle(session, self._clock.now(), _BATCH)
         terminals: dict[str, list[tuple[Order, Account]]] = defaultdict(list)
         for order, account in due:
@@ -58,7 +58,7 @@ class UnsettledOrders:
                 self._postpone(order)
 
     def _postpone(self, order: Order) -> None:
-        with self._database.write() as session:
+        with self._database.write_as_system() as session:
             row = repository.locked_order(session, order.tenant_id, order.id)
             if row is not None and row.look_again_at is not None:
                 row.look_again_at = self._clock.now() + settlement.PATIENT
@@ -88,7 +88,7 @@ class UnsettledOrders:
         return settlement.judge(row)
 
     def _target(self, account: Account) -> Target | None:
-        with self._database.read() as session:
+        with self._database.read_as_system() as session:
             terminal = terminals_repository.of_account(session, account.tenant_id, account.id)
             assignment = assignments_repository.alive(session, account.tenant_id, terminal.id)
             node = None if assignment is None else fleet_repository.node(session, assignment.node_id)
@@ -97,7 +97,7 @@ class UnsettledOrders:
         return target_of(terminal, assignment, node)
 
     def _write(self, order: Order, account: Account, known: OpenOrder, news: Outcome | None) -> None:
-        with self._database.write() as session:
+        with self._database.write_as_system() as session:
             row = repository.locked_order(session, order.tenant_id, order.id)
             if row is None or row.state != known.state:
                 return  # somebody else brought it forward in the meantime

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 from sqlalchemy.orm import Session
 
-from control_plane.audit.service import Audit, Deed
+from control_plane.audit.service import Deed
 from control_plane.container import Farm
 from control_plane.fleet.commands import this_person
 from control_plane.opening import Data, open_farm
@@ -93,11 +93,11 @@ def _changing(data: Path) -> Iterator[tuple[Farm, Session]]:
     """One transaction. Raises FarmError, with a text that is safe to show."""
     farm = open_farm(data)
     try:
-        with farm.database.write() as session:
+        with farm.database.write_as_system() as session:
             yield farm, session
     finally:
         farm.stop()
 
 
 def _record(farm: Farm, session: Session, action: str, subject: str, reason: str) -> None:
-    Audit(farm.clock).record(session, farm.identity.bootstrap(session).id, Deed(this_person(), action, subject, reason))
+    farm.audit.record(session, farm.identity.bootstrap(session).id, Deed(this_person(), action, subject, reason))

@@ -6,8 +6,8 @@ from anyio import to_thread
 from fastapi import APIRouter, Request
 from fastapi.responses import StreamingResponse
 
-from control_plane.errors import UnauthorisedError
-from control_plane.http import SESSION_COOKIE, FarmDep, OwnerDep
+from control_plane.errors import ForbiddenError, UnauthorisedError
+from control_plane.http import FarmDep, OwnerDep, get_caller
 from control_plane.problems import problem_responses
 
 router = APIRouter(tags=["stream"])
@@ -27,12 +27,11 @@ router = APIRouter(tags=["stream"])
 )
 async def stream_changes(request: Request, farm: FarmDep, owner: OwnerDep) -> StreamingResponse:
     """Changes of everything the user owns, as they happen. Truth is in the lists; this only tells when to look."""
-    secret = request.cookies.get(SESSION_COOKIE)
 
     async def still_signed_in() -> bool:
         try:
-            await to_thread.run_sync(farm.identity.authenticate, secret)
-        except UnauthorisedError:
+            await to_thread.run_sync(get_caller, request, farm)
+        except (UnauthorisedError, ForbiddenError):
             return False
         return True
 

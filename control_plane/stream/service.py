@@ -55,7 +55,7 @@ class LiveUpdates:
             subscription.close()
 
     def _frames(self, owner: Owner, changes: list[Change]) -> list[str]:
-        with self._database.read() as session:
+        with self._database.read(owner.tenant_id) as session:
             bodies = [(change.topic, self._body(session, owner, change)) for change in changes]
         return [f"event: {topic}\ndata: {body.model_dump_json()}\n\n" for topic, body in bodies if body is not None]
 

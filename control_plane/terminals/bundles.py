@@ -2,30 +2,39 @@
 
 from __future__ import annotations
 
-import os
 from datetime import datetime
-from pathlib import Path
+
+from control_plane.storage.port import Files
+
+_FOLDER = "bundles"
 
 
 class Bundles:
     """One tar.gz for each request. Ids come from the database, never from a path that somebody sent."""
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
+    def __init__(self, files: Files) -> None:
+        self._files = files
 
     def put(self, request_id: str, content: bytes) -> None:
         """Whole or not at all; once more changes nothing. Raises OSError."""
-        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        path = self.path(request_id)
-        draft = path.with_name(f".{path.name}.{os.getpid()}")
-        with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
-            file.write(content)
-        draft.replace(path)
+        self._files.put(_name(request_id), content)
 
-    def path(self, request_id: str) -> Path:
-        return self._folder / f"{request_id}.tar.gz"
+    def get(self, request_id: str) -> bytes | None:
+        """None when it was never handed over, or is no longer kept. Raises OSError."""
+        try:
+            return self._files.read(_name(request_id))
+        except FileNotFoundError:
+            return None
 
     def delete_older(self, moment: datetime) -> None:
-        for path in self._folder.glob("*.tar.gz"):
-            if path.stat().st_mtime < moment.timestamp():
-                path.unlink(missing_ok=True)
+        for name in self._files.names(_FOLDER):
+            try:
+                old = self._files.modified(name) < moment
+            except FileNotFoundError:
+                continue  # another control plane was faster
+            if old:
+                self._files.delete(name)
+
+
+def _name(request_id: str) -> str:
+    return f"{_FOLDER}/{request_id}.tar.gz"

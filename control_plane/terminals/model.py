@@ -8,17 +8,16 @@ from sqlalchemy import BigInteger, ForeignKey, String
 from sqlalchemy.orm import Mapped, mapped_column
 
 from control_plane.assignments.relocation import LeasePolicy
-from control_plane.db.base import Base
+from control_plane.db.base import Base, TenantRow
 from control_plane.db.types import UtcDateTime
 
 
-class Terminal(Base):
+class Terminal(TenantRow, Base):
     """What should be. Written by users and the reconciler."""
 
     __tablename__ = "terminals"
 
     id: Mapped[str] = mapped_column(String(40), primary_key=True)
-    tenant_id: Mapped[str] = mapped_column(ForeignKey("tenants.id"))
     account_id: Mapped[str] = mapped_column(ForeignKey("accounts.id"), unique=True)
     intent: Mapped[str] = mapped_column(String(16), index=True)
     hold: Mapped[str] = mapped_column(String(16))
@@ -35,26 +34,24 @@ class Terminal(Base):
     """The node that it was moved away from; another one is preferred for its next place."""
 
 
-class OneOffRequest(Base):
+class OneOffRequest(TenantRow, Base):
     """Something that the node should do once with a terminal. It is in every snapshot until the node has done it."""
 
     __tablename__ = "terminal_requests"
 
     id: Mapped[str] = mapped_column(String(40), primary_key=True)
-    tenant_id: Mapped[str] = mapped_column(ForeignKey("tenants.id"))
     terminal_id: Mapped[str] = mapped_column(ForeignKey("terminals.id"), index=True)
     kind: Mapped[str] = mapped_column(String(16))
     requested_at: Mapped[datetime] = mapped_column(UtcDateTime)
     finished_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
 
 
-class TerminalObservation(Base):
+class TerminalObservation(TenantRow, Base):
     """What is. Written from the reports of the node that holds the current epoch, by nobody else."""
 
     __tablename__ = "terminal_observations"
 
     terminal_id: Mapped[str] = mapped_column(ForeignKey("terminals.id"), primary_key=True)
-    tenant_id: Mapped[str] = mapped_column(ForeignKey("tenants.id"))
     epoch: Mapped[int]
     phase: Mapped[str] = mapped_column(String(16))
     reason: Mapped[str | None] = mapped_column(String(32))

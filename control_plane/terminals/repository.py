@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass
 
-from sqlalchemy import func, or_, select
+from sqlalchemy import func, or_, select, update
 from sqlalchemy.orm import Session
 
 from control_plane.accounts.model import Account
@@ -35,6 +35,17 @@ def observation(session: Session, tenant_id: str, terminal_id: str) -> TerminalO
         TerminalObservation.tenant_id == tenant_id, TerminalObservation.terminal_id == terminal_id
     )
     return session.scalars(query).one_or_none()
+
+
+def last_epochs(session: Session, terminal_ids: Collection[str]) -> dict[str, int]:
+    """The highest epoch that was ever handed out, by terminal id, of all tenants."""
+    query = select(Terminal.id, Terminal.last_epoch).where(Terminal.id.in_(terminal_ids))
+    return dict(session.execute(query).all())
+
+
+def raise_last_epoch(session: Session, terminal_id: str, epoch: int) -> None:
+    query = update(Terminal).where(Terminal.id == terminal_id, Terminal.last_epoch < epoch)
+    session.execute(query.values(last_epoch=epoch))
 
 
 def observations(session: Session, terminal_ids: Collection[str]) -> dict[str, TerminalObservation]:

@@ -9,6 +9,8 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
 
+import structlog
+from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from control_plane.access.market import Market
@@ -16,6 +18,7 @@ from control_plane.access.port import LinkLostError, RefusedError, Target, Termi
 from control_plane.access.service import answering_target, not_ready, refusal_error
 from control_plane.accounts import repository as accounts_repository
 from control_plane.accounts.service import require_account
+from control_plane.audit.service import Audit, Deed
 from control_plane.clock import Clock
 from control_plane.db.engine import Database
 from control_plane.errors import ConflictError, NotFoundError
@@ -30,6 +33,8 @@ from control_plane.trading.settlement import FIRST_LOOK
 from control_plane.trading.state import OrderKind, OrderState, Side
 from control_plane.trading.validation import check_volume
 from node_agent.protocol.tickets import Scope
+
+_logger = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True)
@@ -62,11 +67,14 @@ class _Prepared:
 
 
 class OrderDesk:
-    def __init__(self, database: Database, door: TerminalDoor, market: Market, log: TradeLog, clock: Clock) -> None:
+    def __init__(
+        self, database: Database, door: TerminalDoor, market: Market, log: TradeLog, audit: Audit, clock: Clock
+    ) -> None:
         self._database = database
         self._door = door
         self._market = market
         self._log = log
+        self._audit = audit
         self._clock = clock
 
     def place(self, owner: Owner, account_id: str, key: str, wish: PlaceOrder) -> Order:
@@ -92,7 +100,7 @@ class OrderDesk:
         return self._carry_out(attempt, prepare)
 
     def _carry_out(self, attempt: Attempt, prepare: Any) -> Order:
-        with self._database.read() as session:
+        with self._database.read(attempt.owner.tenant_id) as session:
             require_account(session, attempt.owner, attempt.account_id)
             earlier = self._earlier(session, attempt)
             if earlier is not None:
@@ -112,7 +120,7 @@ class OrderDesk:
         with self._open(attempt, target) as terminal:
             # Sessions of one user with a terminal come one after the other: the first attempt may be done by now,
             # and what it did (a position closed) must not make the second one fail.
-            with self._database.read() as session:
+            with self._database.read(attempt.owner.tenant_id) as session:
                 earlier = self._earlier(session, attempt)
             if earlier is not None:
                 return earlier
@@ -123,6 +131,8 @@ class OrderDesk:
             order, is_new = self._write_down(attempt, target, prepared)
             if not is_new or not self._claim(order):
                 return self._read(order)
+            # Joins the request's id to the order's, under which journal and trade log have all that follows.
+            _logger.info("order_sent", order=order.id, terminal=target.terminal_id, epoch=target.epoch)
             try:
                 news = _send(terminal, order.id, prepared.request)
             except LinkLostError:
@@ -169,9 +179,20 @@ class OrderDesk:
 
     def _write_down(self, attempt: Attempt, target: Target, prepared: _Prepared) -> tuple[Order, bool]:
         """The committed intent, and whether it is new: a repetition may have overtaken this request."""
+        try:
+            return self._insert(attempt, target, prepared)
+        except IntegrityError:
+            # Another control plane has written the same key down since we looked.
+            with self._database.read(attempt.owner.tenant_id) as session:
+                earlier = self._earlier(session, attempt)
+            if earlier is None:
+                raise
+            return earlier, False
+
+    def _insert(self, attempt: Attempt, target: Target, prepared: _Prepared) -> tuple[Order, bool]:
         now = self._clock.now()
         owner = attempt.owner
-        with self._database.write() as session:
+        with self._database.write(owner.tenant_id) as session:
             earlier = self._earlier(session, attempt)
             if earlier is not None:
                 return earlier, False
@@ -201,6 +222,10 @@ class OrderDesk:
             )
             session.add(order)
             session.flush()
+            facts = {"symbol": order.symbol, "side": order.side, "volume": order.volume, "account": order.account_id}
+            self._audit.record(
+                session, owner.tenant_id, Deed(owner.user_id, f"order_{order.kind}", order_id, "", after=facts)
+            )
             session.add(
                 IdempotencyKey(
                     user_id=owner.user_id,
@@ -214,11 +239,11 @@ class OrderDesk:
         return order, True
 
     def _claim(self, order: Order) -> bool:
-        with self._database.write() as session:
+        with self._database.write(order.tenant_id) as session:
             return repository.claim_for_sending(session, order.tenant_id, order.id, self._clock.now())
 
     def _settle(self, order: Order, news: Outcome) -> None:
-        with self._database.write() as session:
+        with self._database.write(order.tenant_id) as session:
             # Found also when the account was removed in the meantime: what was sent must be settled.
             account = accounts_repository.of_tenant(session, order.tenant_id, order.account_id)
             row = repository.locked_order(session, order.tenant_id, order.id)
@@ -226,7 +251,7 @@ class OrderDesk:
                 self._log.apply(session, row, account, news)
 
     def _read(self, order: Order) -> Order:
-        with self._database.read() as session:
+        with self._database.read(order.tenant_id) as session:
             row = repository.order(session, order.tenant_id, order.id)
         assert row is not None
         return row

@@ -8,11 +8,11 @@ from decimal import Decimal
 from sqlalchemy import BigInteger, ForeignKey, Index, String, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
-from control_plane.db.base import Base
+from control_plane.db.base import Base, TenantRow
 from control_plane.db.types import Money, UtcDateTime
 
 
-class Order(Base):
+class Order(TenantRow, Base):
     """One wish to trade, written down before it is sent and settled exactly once; or a bot's, as its journal tells."""
 
     __tablename__ = "orders"
@@ -23,7 +23,6 @@ class Order(Base):
     )
 
     id: Mapped[str] = mapped_column(String(40), primary_key=True)
-    tenant_id: Mapped[str] = mapped_column(ForeignKey("tenants.id"))
     account_id: Mapped[str] = mapped_column(ForeignKey("accounts.id"))
     client_order_id: Mapped[str] = mapped_column(String(120))
     """The key under which the bridge sends it at most once; the order's own id for orders placed here."""
@@ -55,20 +54,19 @@ class Order(Base):
         return self.client_order_id == self.id
 
 
-class IdempotencyKey(Base):
+class IdempotencyKey(TenantRow, Base):
     """Which order a user's Idempotency-Key made, and for which request."""
 
     __tablename__ = "idempotency_keys"
 
     user_id: Mapped[str] = mapped_column(ForeignKey("users.id"), primary_key=True)
     key: Mapped[str] = mapped_column(String(200), primary_key=True)
-    tenant_id: Mapped[str] = mapped_column(ForeignKey("tenants.id"))
     request_hash: Mapped[str] = mapped_column(String(64))
     order_id: Mapped[str] = mapped_column(ForeignKey("orders.id"))
     created_at: Mapped[datetime] = mapped_column(UtcDateTime)
 
 
-class Deal(Base):
+class Deal(TenantRow, Base):
     """One `TradeDeal` of the broker: the trade log. Never changed once written."""
 
     __tablename__ = "deals"
@@ -79,7 +77,6 @@ class Deal(Base):
     )
 
     id: Mapped[str] = mapped_column(String(40), primary_key=True)
-    tenant_id: Mapped[str] = mapped_column(ForeignKey("tenants.id"))
     account_id: Mapped[str] = mapped_column(ForeignKey("accounts.id"))
     ticket: Mapped[int] = mapped_column(BigInteger)
     order_ticket: Mapped[int] = mapped_column(BigInteger)
@@ -103,14 +100,13 @@ class Deal(Base):
     recorded_at: Mapped[datetime] = mapped_column(UtcDateTime)
 
 
-class EquitySample(Base):
+class EquitySample(TenantRow, Base):
     """Balance and equity at a moment, taken when they change."""
 
     __tablename__ = "equity_samples"
 
     account_id: Mapped[str] = mapped_column(ForeignKey("accounts.id"), primary_key=True)
     at: Mapped[datetime] = mapped_column(UtcDateTime, primary_key=True)
-    tenant_id: Mapped[str] = mapped_column(ForeignKey("tenants.id"))
     broker_time: Mapped[int] = mapped_column(BigInteger)
     balance: Mapped[Decimal] = mapped_column(Money)
     equity: Mapped[Decimal] = mapped_column(Money)

@@ -30,7 +30,7 @@ _STILL_OPEN: dict[int | str, dict[str, Any]] = {
 @router.get("/accounts/{account_id}/positions", responses=problem_responses(401, 404, 409))
 def list_positions(account_id: str, farm: FarmDep, owner: OwnerDep) -> PositionList:
     """Open positions, straight from the terminal."""
-    with farm.database.read() as session:
+    with farm.database.read(owner.tenant_id) as session:
         target = answering_target(session, owner, account_id, farm.clock)
         bots = bots_repository.names_by_magic(session, owner.tenant_id, account_id)
     found = ask(farm.door, target, lambda terminal: terminal.positions_get())
@@ -79,7 +79,7 @@ def list_orders(
     """Orders placed here, and those of bots and scripts from the bridge's journal; newest first."""
     keys = decode_cursor(cursor, str, str)
     before = (decode_moment(keys[0]), str(keys[1])) if keys else None
-    with farm.database.read() as session:
+    with farm.database.read(owner.tenant_id) as session:
         require_account(session, owner, account_id)
         page, last = split_page(repository.orders(session, owner, account_id, before, limit + 1), limit)
         shown = present_orders(session, page)
@@ -93,7 +93,7 @@ def list_deals(
     """The trade log, newest first."""
     keys = decode_cursor(cursor, int, int)
     before = (int(keys[0]), int(keys[1])) if keys else None
-    with farm.database.read() as session:
+    with farm.database.read(owner.tenant_id) as session:
         require_account(session, owner, account_id)
         page, last = split_page(repository.deals(session, owner, account_id, before, limit + 1), limit)
         bots = bots_repository.names_by_magic(session, owner.tenant_id, account_id)
@@ -108,7 +108,7 @@ def get_equity(
     account_id: str, farm: FarmDep, owner: OwnerDep, limit: Annotated[int, Query(ge=2, le=5000)] = 500
 ) -> EquityCurve:
     """Balance and equity over time, oldest first, thinned evenly to the limit."""
-    with farm.database.read() as session:
+    with farm.database.read(owner.tenant_id) as session:
         require_account(session, owner, account_id)
         snapshot = accounts_repository.snapshot(session, owner.tenant_id, account_id)
         rows = repository.equity(session, owner, account_id, limit)
@@ -128,5 +128,5 @@ def _answer(farm: FarmDep, order: Order, response: Response) -> OrderOut:
     if order.state not in SETTLED:
         response.status_code = 202
         response.headers["Retry-After"] = "1"
-    with farm.database.read() as session:
+    with farm.database.read(order.tenant_id) as session:
         return present_orders(session, [order])[0]

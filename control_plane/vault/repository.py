@@ -2,10 +2,44 @@
 
 from __future__ import annotations
 
-from sqlalchemy import delete, func, select
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import delete, func, select, update
 from sqlalchemy.orm import Session
 
-from control_plane.vault.model import FarmKey, SealedCredentials, TenantKey
+from control_plane.vault.model import FarmKey, LoginRefusal, SealedCredentials, TenantKey
+from control_plane.vault.state import Verdict
+
+
+@dataclass(frozen=True)
+class SealedColumn:
+    """A column whose values are sealed with data keys, in a table that also has `tenant_id` and `key_version`.
+
+    Every such column has to be given to the rotation, which deletes the keys that none of them needs.
+    """
+
+    model: Any
+    row_id: Any
+    """The column that names the row."""
+    content: str
+    """Name of the sealed column."""
+    place: Callable[[Any, int], str]
+    """What a row's value is bound to, under a data key of the given version."""
+
+
+@dataclass(frozen=True)
+class SealedRow:
+    """Credentials with the wrapped key that they were sealed with, as they were at one moment."""
+
+    account_id: str
+    version: int
+    sealed: bytes
+    key_version: int
+    wrapped: bytes
+    master_id: str
 
 
 def newest_tenant_key(session: Session, tenant_id: str) -> TenantKey | None:
@@ -13,15 +47,121 @@ def newest_tenant_key(session: Session, tenant_id: str) -> TenantKey | None:
     return session.scalars(query).first()
 
 
+def tenants_with_keys(session: Session) -> list[str]:
+    return list(session.scalars(select(TenantKey.tenant_id).distinct().order_by(TenantKey.tenant_id)))
+
+
+def credentials(session: Session, tenant_id: str, account_id: str) -> SealedCredentials | None:
+    """Held until the transaction ends: a rotation may want to seal the same row anew."""
+    query = select(SealedCredentials).where(
+        SealedCredentials.tenant_id == tenant_id, SealedCredentials.account_id == account_id
+    )
+    return session.scalars(query.with_for_update().execution_options(populate_existing=True)).one_or_none()
+
+
+def sealed_row(session: Session, tenant_id: str, account_id: str) -> SealedRow | None:
+    """In one statement, since a rotation may replace row and key between two."""
+    query = (
+        select(
+            SealedCredentials.account_id,
+            SealedCredentials.version,
+            SealedCredentials.sealed_password,
+            TenantKey.version,
+            TenantKey.wrapped,
+            TenantKey.master_id,
+        )
+        .join(
+            TenantKey,
+            (TenantKey.tenant_id == SealedCredentials.tenant_id) & (TenantKey.version == SealedCredentials.key_version),
+        )
+        .where(SealedCredentials.tenant_id == tenant_id, SealedCredentials.account_id == account_id)
+    )
+    row = session.execute(query).one_or_none()
+    return None if row is None else SealedRow(*row)
+
+
+def sealed_with_older_key(
+    session: Session, column: SealedColumn, tenant_id: str, version: int, after: str, limit: int
+) -> list[Any]:
+    """The next rows of a tenant whose key is older than `version`, held; those that another worker holds are left."""
+    model = column.model
+    query = (
+        select(model)
+        .where(model.tenant_id == tenant_id, model.key_version < version, column.row_id > after)
+        .order_by(column.row_id)
+        .limit(limit)
+        .with_for_update(skip_locked=True)
+    )
+    return list(session.scalars(query))
+
+
 def tenant_key(session: Session, tenant_id: str, version: int) -> TenantKey | None:
     return session.get(TenantKey, (tenant_id, version))
 
 
-def credentials(session: Session, tenant_id: str, account_id: str) -> SealedCredentials | None:
-    query = select(SealedCredentials).where(
-        SealedCredentials.tenant_id == tenant_id, SealedCredentials.account_id == account_id
+def tenant_keys(session: Session, tenant_id: str) -> list[TenantKey]:
+    return list(session.scalars(select(TenantKey).where(TenantKey.tenant_id == tenant_id).order_by(TenantKey.version)))
+
+
+def delete_unused_keys(session: Session, columns: Sequence[SealedColumn], tenant_id: str, below: int) -> None:
+    statement = delete(TenantKey).where(TenantKey.tenant_id == tenant_id, TenantKey.version < below)
+    for column in columns:
+        of_tenant = select(column.model.key_version).where(column.model.tenant_id == tenant_id)
+        statement = statement.where(TenantKey.version.not_in(of_tenant))
+    session.execute(statement.execution_options(synchronize_session=False))
+
+
+def tenant_keys_of_other_masters(
+    session: Session, master_id: str, after: tuple[str, int], limit: int
+) -> list[TenantKey]:
+    """The next ones that another master key wrapped, held."""
+    tenant, version = after
+    query = (
+        select(TenantKey)
+        .where(
+            TenantKey.master_id != master_id,
+            (TenantKey.tenant_id > tenant) | ((TenantKey.tenant_id == tenant) & (TenantKey.version > version)),
+        )
+        .order_by(TenantKey.tenant_id, TenantKey.version)
+        .limit(limit)
+        .with_for_update(skip_locked=True)
     )
-    return session.scalars(query).one_or_none()
+    return list(session.scalars(query))
+
+
+def farm_keys_of_other_masters(session: Session, master_id: str) -> list[FarmKey]:
+    query = select(FarmKey).where(FarmKey.master_id != master_id).order_by(FarmKey.name)
+    return list(session.scalars(query.with_for_update(skip_locked=True)))
+
+
+def rows_by_master(session: Session) -> dict[str, int]:
+    """How many wrapped keys there are of each master key."""
+    counts: dict[str, int] = {}
+    for table in (TenantKey, FarmKey):
+        for master_id, count in session.execute(select(table.master_id, func.count()).group_by(table.master_id)):
+            counts[master_id] = counts.get(master_id, 0) + count
+    return counts
+
+
+def count_credentials(session: Session) -> int:
+    return session.scalar(select(func.count()).select_from(SealedCredentials)) or 0
+
+
+def count_sealed_with_older_keys(session: Session, column: SealedColumn) -> int:
+    """Values that are not sealed with the newest key of their tenant."""
+    model = column.model
+    newest = (
+        select(TenantKey.tenant_id, func.max(TenantKey.version).label("version"))
+        .group_by(TenantKey.tenant_id)
+        .subquery()
+    )
+    query = (
+        select(func.count())
+        .select_from(model)
+        .join(newest, newest.c.tenant_id == model.tenant_id)
+        .where(model.key_version < newest.c.version)
+    )
+    return session.scalar(query) or 0
 
 
 def delete_credentials(session: Session, tenant_id: str, account_id: str) -> None:
@@ -38,3 +178,35 @@ def farm_key(session: Session, name: str) -> FarmKey | None:
 
 def has_farm_keys(session: Session) -> bool:
     return bool(session.scalar(select(func.count()).select_from(FarmKey)))
+
+
+def verdict(session: Session, tenant_id: str, account_id: str) -> tuple[int, Verdict] | None:
+    """The version of an account's password, and what the broker made of it."""
+    row = session.execute(
+        select(SealedCredentials.version, SealedCredentials.verdict).where(
+            SealedCredentials.tenant_id == tenant_id, SealedCredentials.account_id == account_id
+        )
+    ).one_or_none()
+    return None if row is None else (row[0], Verdict(row[1]))
+
+
+def set_verdict(session: Session, account_id: str, version: int, verdict: Verdict) -> None:
+    session.execute(
+        update(SealedCredentials)
+        .where(SealedCredentials.account_id == account_id, SealedCredentials.version == version)
+        .values(verdict=verdict)
+    )
+
+
+def refusals_at_server(session: Session, server: str, since: datetime) -> Sequence[datetime]:
+    query = select(LoginRefusal.at).where(LoginRefusal.server == server, LoginRefusal.at > since)
+    return session.scalars(query).all()
+
+
+def refusals_of_account(session: Session, account_id: str, since: datetime) -> Sequence[datetime]:
+    query = select(LoginRefusal.at).where(LoginRefusal.account_id == account_id, LoginRefusal.at > since)
+    return session.scalars(query.order_by(LoginRefusal.at)).all()
+
+
+def delete_old_refusals(session: Session, before: datetime) -> None:
+    session.execute(delete(LoginRefusal).where(LoginRefusal.at < before))

@@ -181,7 +181,7 @@ class GatewayServer:
         conversation.ticket = ticket
         self._door.leave(conversation.address)
         log = _log.bind(session=session_id, terminal=ticket.terminal_id, scope=ticket.scope.value)
-        log.info("session_opened", principal=ticket.principal)
+        log.info("session_opened", principal=ticket.principal, ticket=ticket.ticket_id)
         try:
             client.sendall(hello.accepted(ticket, session_id))
             carry_both_ways(client, worker)

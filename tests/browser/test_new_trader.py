@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import re
 import shutil
+import time
 from collections.abc import Iterator
 
+import pyotp
 import pytest
 from playwright.sync_api import Browser, ConsoleMessage, Page, expect, sync_playwright
 
@@ -84,13 +86,39 @@ def fits(page: Page) -> bool:
     return bool(page.evaluate("document.documentElement.scrollWidth <= document.documentElement.clientWidth"))
 
 
-def sign_up(page: Page, farm: DemoFarm) -> None:
+PASSWORD = "correct horse battery staple"
+
+
+def sign_up(page: Page, farm: DemoFarm, email: str = "new.trader@mt5farm.example") -> None:
     page.goto(f"{farm.url}/sign-up")
     page.get_by_test_id("display-name").fill("New trader")
-    page.get_by_test_id("email").fill("new.trader@mt5farm.example")
-    page.get_by_test_id("password").fill("correct horse battery staple")
+    page.get_by_test_id("email").fill(email)
+    page.get_by_test_id("password").fill(PASSWORD)
+    page.get_by_test_id("submit").click()
+    follow_mail(page, email, "/verify-email#")
+    page.get_by_test_id("password").fill(PASSWORD)
     page.get_by_test_id("submit").click()
     expect(page.get_by_test_id("connect-account").first).to_be_visible()
+
+
+def follow_mail(page: Page, email: str, link: str) -> None:
+    """The demo shows the mail that it would send."""
+    page.get_by_test_id("show-mail").click()
+    mail = page.get_by_test_id("mail").filter(has_text=email).filter(has_text=link).first
+    mail.get_by_test_id("mail-link").click()
+
+
+def fill_sign_in(page: Page, farm: DemoFarm, email: str, password: str) -> None:
+    page.goto(f"{farm.url}/sign-in")
+    page.get_by_test_id("email").fill(email)
+    page.get_by_test_id("password").fill(password)
+    page.get_by_test_id("submit").click()
+
+
+def sign_out(page: Page) -> None:
+    page.get_by_test_id("user-menu").click()
+    page.get_by_test_id("sign-out").click()
+    expect(page.get_by_test_id("sign-in-form")).to_be_visible()
 
 
 def connect(page: Page, login: str, password: str, server: str) -> None:
@@ -137,6 +165,69 @@ def test_a_new_trader_connects_trades_and_runs_a_bot(page: Page, farm: DemoFarm,
     assert complaints == []
 
 
+def test_a_second_factor_is_enrolled_and_asked_for_and_a_reset_does_not_skip_it(page: Page, farm: DemoFarm) -> None:
+    email = "careful@mt5farm.example"
+    sign_up(page, farm, email)
+    page.goto(f"{farm.url}/settings")
+    shot(page, "6-settings")
+    page.get_by_test_id("enrol-second-factor").click()
+    app = pyotp.TOTP(page.get_by_test_id("totp-secret").inner_text())
+    shot(page, "7-authenticator-app")
+    page.get_by_test_id("enrol-code").fill(app.now())
+    page.get_by_test_id("enrol-submit").click()
+    codes = page.get_by_test_id("recovery-codes").locator("li")
+    expect(codes).to_have_count(10)
+    recovery = codes.all_inner_texts()
+    shot(page, "8-recovery-codes")
+    page.get_by_test_id("codes-kept").click()
+    expect(page.get_by_test_id("second-factor")).to_have_attribute("data-enrolled", "true")
+    sign_out(page)
+
+    fill_sign_in(page, farm, email, PASSWORD)
+    page.get_by_test_id("code").fill("000000")
+    page.get_by_test_id("submit").click()
+    expect(page.get_by_test_id("form-error")).to_be_visible()
+    shot(page, "9-code-asked")
+    page.get_by_test_id("code").fill(app.at(int(time.time()) + 30))  # the present one was used for the enrolment
+    page.get_by_test_id("submit").click()
+    expect(page.get_by_test_id("connect-account").first).to_be_visible()
+    sign_out(page)
+
+    page.get_by_test_id("forgot-password").click()
+    expect(page.get_by_test_id("forgot-form")).to_be_visible()
+    page.get_by_test_id("email").fill(email)
+    page.get_by_test_id("submit").click()
+    follow_mail(page, email, "/reset-password#")
+    page.get_by_test_id("password").fill("another four good words")
+    page.get_by_test_id("submit").click()
+    page.get_by_test_id("code").fill(recovery[0])
+    page.get_by_test_id("submit").click()
+    expect(page.get_by_test_id("sign-in-form")).to_be_visible()
+    fill_sign_in(page, farm, email, "another four good words")
+    page.get_by_test_id("code").fill(recovery[1])
+    page.get_by_test_id("submit").click()
+    expect(page.get_by_test_id("connect-account").first).to_be_visible()
+
+
+def test_a_trader_ends_a_session_and_makes_a_key(page: Page, browser: Browser, farm: DemoFarm) -> None:
+    sign_up(page, farm, "tidy@mt5farm.example")
+    with farm.new_client() as elsewhere:
+        body = {"email": "tidy@mt5farm.example", "password": PASSWORD}
+        assert elsewhere.post("/auth/sign-in", json=body).status_code == 200
+        page.goto(f"{farm.url}/settings")
+        expect(page.get_by_test_id("session")).to_have_count(2)
+        page.get_by_test_id("end-session").click()
+        expect(page.get_by_test_id("session")).to_have_count(1)
+        assert elsewhere.get("/me").status_code == 401
+        page.get_by_test_id("key-name").fill("Robot")
+        page.get_by_test_id("make-key").click()
+        key = page.get_by_test_id("new-key").inner_text()
+        elsewhere.cookies.clear()
+        assert elsewhere.get("/me", headers={"Authorization": f"Bearer {key}"}).status_code == 200
+    shot(page, "10-new-key")
+    assert fits(page)
+
+
 @pytest.mark.parametrize("scheme", ["dark", "light"])
 @pytest.mark.parametrize(("width", "viewport"), [("phone", PHONE), ("desktop", DESKTOP)])
 def test_every_page_fits_and_is_kept_as_a_picture(
@@ -161,6 +252,13 @@ def test_every_page_fits_and_is_kept_as_a_picture(
     expect(page.get_by_test_id("account-phase")).to_have_attribute("data-phase", "ready")
     assert fits(page)
     shot(page, f"account-{width}-{scheme}")
+    page.goto(f"{farm.url}/settings")
+    expect(page.get_by_test_id("session").first).to_be_visible()
+    assert fits(page)
+    shot(page, f"settings-{width}-{scheme}")
+    page.goto(f"{farm.url}/mail")
+    expect(page.get_by_test_id("mail").first).to_be_visible()
+    assert fits(page)
     context.close()
 
 

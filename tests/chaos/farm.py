@@ -124,7 +124,7 @@ class ChaosFarm:
         wait_for((self.folder / "broker" / "admin.token").exists, 30, "the broker")
         wait_for(lambda: bool(self.admin().status()), 30, "the broker")
         self._control("broker-server", "add", "--name", SERVER, "--company", "Simulated", *self._broker_address())
-        ports = ["--port", str(self._port), "--agent-port", str(self._agent_port), "--sync-seconds", "1"]
+        ports = ["--port", str(self._port), "--agent-port", str(self._agent_port), "--sync-seconds", "1", "--show-mail"]
         data = ["--data", str(self.folder / "control")]
         self._serve("control plane", "control_plane.cli", "serve", *data, *ports)
         wait_for(lambda: answers(self.url), 60, "the control plane")

@@ -18,7 +18,7 @@ import jwt.api_jwt
 import structlog
 
 import control_plane.agent_api.service
-import control_plane.identity.service
+import control_plane.identity.passwords
 import control_plane.ids
 import node_agent.agent
 import node_agent.roster
@@ -158,7 +158,7 @@ def simulated_environment() -> Iterator[None]:
         for target, name, value in (
             (control_plane.ids, "secrets", CHANCE),
             (control_plane.ids, "time", TIME),
-            (control_plane.identity.service, "PasswordHasher", _CheapHasher),
+            (control_plane.identity.passwords, "PasswordHasher", _CheapHasher),
             (control_plane.agent_api.service, "to_thread", _InlineThreads),
             (node_agent.sync, "secrets", CHANCE),
             (node_agent.sync, "random", CHANCE),

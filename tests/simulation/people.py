@@ -19,6 +19,7 @@ from control_plane.errors import FarmError
 from control_plane.fleet.operations import By
 from control_plane.identity.owner import Owner
 from control_plane.identity.service import owner_of
+from control_plane.identity.state import Role
 from control_plane.terminals import repository as terminals_repository
 from tests.simulation.agent_core import SERVER
 from tests.simulation.database import CrashError
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from tests.simulation.world import Node, World
 
 _FIRST_LOGIN = 5001
+_PASSWORD = "correct horse battery"
 _FENCES_ITSELF = 0.5
 _LAST_DRAIN = 0.5
 _BY = By("ops@example.com", "simulated")
@@ -58,12 +60,12 @@ class People:
         world = self._world
 
         def open_for_business(farm: Farm) -> None:
-            with farm.database.write() as session:
+            with farm.database.write_as_system() as session:
                 add_server(session, farm.clock, SERVER, "MT5 Farm", "127.0.0.1:8083")
-            self._owners = [
-                owner_of(farm.identity.sign_up(f"{name}@example.com", "correct horse", name).user)
-                for name in ("one", "two")
-            ]
+                self._owners = [
+                    owner_of(farm.registration.add_user(session, f"{name}@example.com", _PASSWORD, name, Role.TRADER))
+                    for name in ("one", "two")
+                ]
 
         world.plane.perform(open_for_business)
         for index in range(world.scenario.accounts):
@@ -141,7 +143,7 @@ class People:
         wish = ConnectAccount(label="Main", login=login, password=SecretStr(password), server=SERVER)
 
         def connect(farm: Farm) -> str:
-            with farm.database.write() as session:
+            with farm.database.write_as_system() as session:
                 return farm.accounts.connect(session, owner, wish)
 
         account_id = self._try(f"connect {login}", connect)
@@ -150,7 +152,7 @@ class People:
 
     def _on_account(self, what: str, connection: Connection, work: Callable[[Farm, Session], None]) -> bool:
         def perform(farm: Farm) -> bool:
-            with farm.database.write() as session:
+            with farm.database.write_as_system() as session:
                 work(farm, session)
             return True
 
@@ -224,7 +226,7 @@ class People:
 
     def _on_node(self, what: str, node: Node, work: Callable[[Farm, Session, str], Any]) -> bool:
         def perform(farm: Farm) -> bool:
-            with farm.database.write() as session:
+            with farm.database.write_as_system() as session:
                 work(farm, session, node.identity.node_id)
             return True
 

@@ -200,7 +200,7 @@ class World:
         keys, csr = _keys(len(self.nodes))
 
         def enrol(farm: Farm) -> str:
-            with farm.database.write() as session:
+            with farm.database.write_as_system() as session:
                 token = farm.fleet.issue_token(session, farm.identity.bootstrap(session).id, name)
             request = EnrollRequest(
                 token=token,

@@ -1,14 +1,26 @@
 import type { QueryClient } from "@tanstack/vue-query"
-import { createRouter, createWebHistory, type RouteLocationNormalized, type Router } from "vue-router"
+import { createRouter, createWebHistory, type RouteLocationNormalized, type Router, type RouteRecordRaw } from "vue-router"
 import { meQuery } from "./api/queries"
+import type { User } from "./api/types"
 
 declare module "vue-router" {
   interface RouteMeta {
     title: string
     /** Shown to people who are not signed in. */
     open?: boolean
+    /** A page of its own before the sign-in, without the frame of the portal. */
+    entry?: boolean
   }
 }
+
+const entryRoutes: RouteRecordRaw[] = [
+  { path: "/sign-in", name: "sign-in", component: () => import("./screens/entry/SignInScreen.vue"), meta: { title: "Sign in" } },
+  { path: "/sign-up", name: "sign-up", component: () => import("./screens/entry/SignUpScreen.vue"), meta: { title: "Create an account" } },
+  { path: "/verify-email", name: "verify-email", component: () => import("./screens/entry/VerifyEmailScreen.vue"), meta: { title: "Confirm your address" } },
+  { path: "/forgot-password", name: "forgot-password", component: () => import("./screens/entry/ForgotPasswordScreen.vue"), meta: { title: "Forgot your password" } },
+  { path: "/reset-password", name: "reset-password", component: () => import("./screens/entry/ResetPasswordScreen.vue"), meta: { title: "Set a new password" } },
+  { path: "/mail", name: "mail", component: () => import("./screens/entry/MailScreen.vue"), meta: { title: "Mail" } },
+].map((route) => ({ ...route, meta: { ...route.meta, open: true, entry: true } }))
 
 export function createPortalRouter(client: QueryClient): Router {
   const router = createRouter({
@@ -32,17 +44,18 @@ export function createPortalRouter(client: QueryClient): Router {
         props: true,
         meta: { title: "Node" },
       },
-      { path: "/settings", name: "settings", component: () => import("./screens/SettingsScreen.vue"), meta: { title: "Settings" } },
-      { path: "/sign-in", name: "sign-in", component: () => import("./screens/SignInScreen.vue"), meta: { title: "Sign in", open: true } },
-      { path: "/sign-up", name: "sign-up", component: () => import("./screens/SignUpScreen.vue"), meta: { title: "Create an account", open: true } },
+      { path: "/settings", name: "settings", component: () => import("./screens/settings/SettingsScreen.vue"), meta: { title: "Settings" } },
+      ...entryRoutes,
       { path: "/:rest(.*)*", name: "not-found", component: () => import("./screens/NotFoundScreen.vue"), meta: { title: "Not found", open: true } },
     ],
   })
 
   router.beforeEach(async (to) => {
-    const signedIn = await isSignedIn(client)
-    if (signedIn === false && !to.meta.open) return { name: "sign-in", query: { next: to.fullPath } }
-    if (signedIn && (to.name === "sign-in" || to.name === "sign-up")) return nextAfterSignIn(to)
+    const user = await whoIsThere(client)
+    if (user === null && !to.meta.open) return { name: "sign-in", query: { next: to.fullPath } }
+    if (user && (to.name === "sign-in" || to.name === "sign-up")) return nextAfterSignIn(to)
+    // The farm does nothing else for such a user; the settings say why and what to do.
+    if (user?.second_factor_missing && !to.meta.open && to.name !== "settings") return { name: "settings" }
     return true
   })
   router.afterEach((to) => {
@@ -51,12 +64,12 @@ export function createPortalRouter(client: QueryClient): Router {
   return router
 }
 
-/** Null when the farm cannot be asked: the page then opens and says so. */
-async function isSignedIn(client: QueryClient): Promise<boolean | null> {
+/** Undefined when the farm cannot be asked: the page then opens and says so. */
+async function whoIsThere(client: QueryClient): Promise<User | null | undefined> {
   try {
-    return (await client.ensureQueryData(meQuery)) !== null
+    return await client.ensureQueryData(meQuery)
   } catch {
-    return null
+    return undefined
   }
 }
 

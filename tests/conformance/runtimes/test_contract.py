@@ -174,8 +174,7 @@ def test_the_death_of_a_worker_is_told_and_its_terminal_lives(stage: Stage) -> N
     spec, terminal = stage.start()
     worker = stage.start_worker(spec)
     kill(handle_to_data(worker))
-    stage.until(lambda: not is_alive(worker), "it ends")
-    [ended] = stage.roster.exits()
+    [ended] = stage.until(stage.roster.exits, "its end is told")
     assert (ended.handle, ended.code) == (worker, stage.driver.killed)
     assert stage.runtime.inspect(spec) == terminal
 

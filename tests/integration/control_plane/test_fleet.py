@@ -14,12 +14,21 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import pyotp
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
 from node_agent.protocol.messages import ENROLL_PATH, PROTOCOL_VERSION, SYNC_PATH, EnrollResponse
-from tests.integration.control_plane.test_serving import PATIENCE, Served, answers, command, enrolment, run
+from tests.integration.control_plane.test_serving import (
+    PATIENCE,
+    Served,
+    add_user,
+    answers,
+    command,
+    enrolment,
+    run,
+)
 from tests.ports import free_ports
 from tests.unit.control_plane.world import JSON, SERVER, NodePlayer, report
 
@@ -77,9 +86,9 @@ def running_farm(folder: Path) -> Iterator[Farm]:
         run("broker-server", "add", "--data", data, *server)
         with httpx.Client(base_url=served.url, headers={"Origin": served.url}, timeout=PATIENCE) as http:
             farm = Farm(served, http)
-            body = {"email": "ops@example.com", "password": "correct horse battery", "display_name": "Ops"}
-            farm.call("POST", "/auth/sign-up", 201, body)
-            run("set-role", "ops@example.com", "ops", "--data", data)
+            farm.call("POST", "/auth/sign-in", 200, add_user(data, "ops@example.com", "ops"))
+            totp = pyotp.TOTP(farm.call("POST", "/auth/second-factor/totp", 201)["secret"])
+            farm.call("POST", "/auth/second-factor/totp/confirm", 200, {"code": totp.now()})
             yield farm
     finally:
         process.kill()

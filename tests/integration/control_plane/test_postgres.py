@@ -4,21 +4,29 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from sqlalchemy import inspect
+from sqlalchemy import inspect, text
 from sqlalchemy.exc import DBAPIError
 
+from control_plane.audit.service import Deed
+from control_plane.audit.verification import Verdict, verify_database
+from control_plane.container import Farm
 from control_plane.db.engine import Database
 from control_plane.db.migrate import migration_config
 from control_plane.db.tables import METADATA
+from control_plane.errors import FarmError
 from control_plane.fleet import repository
+from control_plane.identity.model import Tenant
+from control_plane.identity.sessions import Browser
 from node_agent.protocol.messages import DesiredTerminal
-from tests.unit.control_plane.world import NodePlayer, Trader, World, build_world, report
+from tests.postgres import APPLICATION, OWNER
+from tests.unit.control_plane.world import PASSWORD, NodePlayer, Trader, World, build_world, report
 
 ROUNDS = 6
 
@@ -77,8 +85,8 @@ def guarded(world: World, trader: Trader, name: str, login: int) -> tuple[NodePl
     return node, node.desired[0]
 
 
-def test_migrations_make_the_tables_of_the_models_and_take_them_away(postgres_url: str) -> None:
-    database = Database(postgres_url)
+def test_migrations_make_the_tables_of_the_models_and_take_them_away(empty_postgres_url: str) -> None:
+    database = Database(empty_postgres_url)
     command.upgrade(migration_config(database), "head")
     with database.engine.connect() as connection:
         assert compare_metadata(MigrationContext.configure(connection), METADATA) == []
@@ -87,6 +95,55 @@ def test_migrations_make_the_tables_of_the_models_and_take_them_away(postgres_ur
     command.downgrade(migration_config(database), "base")
     assert inspect(database.engine).get_table_names() == ["alembic_version"]
     database.close()
+
+
+def test_deeds_of_two_control_planes_form_one_chain(world: World, second: World, postgres_url: str) -> None:
+    """Also when the chain is not there yet, and when each deed touches rows that the other one holds."""
+
+    def record(each: World, tenants: list[str]) -> None:
+        for number in range(10):
+            with each.farm.database.write_as_system() as session:
+                for tenant in tenants:
+                    each.farm.audit.record(session, tenant, Deed("me", "try", str(number), ""))
+
+    with world.farm.database.write_as_system() as session:
+        for tenant in ("ten_a", "ten_b"):
+            session.add(Tenant(id=tenant, kind="broker", name=tenant, created_at=world.clock.now()))
+    at_once(
+        lambda: record(world, ["ten_a", "ten_b"]),
+        lambda: record(second, ["ten_b", "ten_a"]),
+        lambda: record(world, ["ten_b"]),
+    )
+    world.run_loops()
+    with world.farm.database.read_as_system() as session:
+        assert verify_database(session, world.farm.head_keeper.kept(), world.farm.audit_key) == Verdict(50, ())
+    for role, refusal in ((APPLICATION, "permission denied"), (OWNER, "only ever added")):
+        database = Database(postgres_url.replace(APPLICATION, role))
+        with database.write_as_system() as session, pytest.raises(DBAPIError, match=refusal):
+            session.execute(text("UPDATE audit_entries SET reason = 'x'"))
+        database.close()
+
+
+def test_keys_are_replaced_while_another_control_plane_writes(world: World, second: World) -> None:
+    traders = [world.trader(), second.trader("other@example.com")]
+    accounts = [(trader, trader.connect(5000 + number)["id"]) for number in range(8) for trader in traders]
+
+    def rotate() -> None:
+        world.farm.rotation.start_data_key_rotation()
+        world.farm.rotation.reseal(lambda _count: None)
+
+    def write() -> None:
+        for trader, account in accounts[::2]:
+            trader.call("PUT", f"/accounts/{account}/credentials", 202, {"password": "new"})
+
+    for _ in range(3):
+        at_once(rotate, write)
+    rotate()
+    with second.farm.database.read_as_system() as session:
+        tenant = traders[0].user["tenant_id"]
+        found = [second.farm.vault.open_credentials(session, tenant, account).password for _, account in accounts]
+    assert found == ["new", "broker-secret"] * 8
+    assert world.farm.rotation.progress().sealed_with_older_keys == 0
 
 
 def test_a_lost_node_is_relieved_and_comes_back(world: World) -> None:
@@ -119,7 +176,7 @@ def test_two_control_planes_never_give_a_slot_or_a_terminal_away_twice(world: Wo
     accounts = [trader.connect(5000 + number)["id"] for number in range(6)]
     for _ in range(ROUNDS):
         at_once(*(step(each, "placement") for each in (world, second, world, second)))
-        with world.farm.database.read() as session:
+        with world.farm.database.read_as_system() as session:
             assert all(used <= 2 for used in repository.used_slots(session).values())
     held = [each.account_id for node in nodes for each in node.fetch().terminals]
     assert len(held) == len(set(held)) == 4
@@ -142,3 +199,38 @@ def test_a_node_that_comes_back_while_it_is_given_up_has_its_terminal_or_has_los
             assert node.desired == []
         world.let_pass(60, node)
     assert outcomes <= {("active", "", True), ("released", "self_fenced", False)}
+
+
+def test_guesses_at_several_control_planes_at_once_are_counted_one_by_one(world: World, second: World) -> None:
+    trader = world.trader()
+    answers: list[str] = []
+
+    def guess(farm: Farm) -> Callable[[], None]:
+        def attempt() -> None:
+            try:
+                farm.identity.sign_in(trader.email, "guess", None, Browser())
+            except FarmError as error:
+                answers.append(error.code)
+
+        return attempt
+
+    at_once(*(guess(each.farm) for each in (world, second) * 5))
+    assert sorted(answers) == ["bad_sign_in"] * 5 + ["too_many_attempts"] * 5
+
+
+def test_a_code_is_taken_by_one_of_two_who_show_it_at_once(world: World, second: World) -> None:
+    trader = world.trader()
+    trader.enrol_second_factor()
+    world.clock.advance(seconds=30)
+    second.clock.advance(seconds=30)
+    code, entered = trader.code(), []
+
+    def show(farm: Farm) -> Callable[[], None]:
+        def attempt() -> None:
+            with suppress(FarmError):
+                entered.append(farm.identity.sign_in(trader.email, PASSWORD, code, Browser()))
+
+        return attempt
+
+    at_once(show(world.farm), show(second.farm))
+    assert len(entered) == 1

@@ -28,7 +28,8 @@ from node_agent.protocol.encoding import to_text
 from node_agent.protocol.identity import sign_request
 from node_agent.protocol.messages import ENROLL_PATH, WATCH_PATH, EnrollRequest, EnrollResponse
 from tests.ports import free_ports
-from tests.unit.control_plane.world import certificate_request
+from tests.postgres import APPLICATION, OWNER
+from tests.unit.control_plane.world import PASSWORD, certificate_request
 
 PATIENCE = 60.0
 
@@ -57,6 +58,13 @@ def run(*arguments: str | Path) -> Finished:
     return Finished(int(end.value.code or 0), out.getvalue(), err.getvalue())
 
 
+def add_user(data: Path, email: str, role: str = "trader") -> dict[str, str]:
+    """A user for whose address the operator vouches; what they sign in with."""
+    with mock.patch.object(sys, "stdin", io.StringIO(f"{PASSWORD}\n")):
+        assert run("users", "add", email, "--name", "A", "--role", role, "--data", data).returncode == 0
+    return {"email": email, "password": PASSWORD}
+
+
 @dataclass
 class Served:
     process: subprocess.Popen[str]
@@ -73,7 +81,15 @@ class Served:
 
 
 @pytest.fixture
-def served(tmp_path: Path) -> Iterator[Served]:
+def served(tmp_path: Path, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[Served]:
+    """On SQLite, or on Postgres where a test says so; there a command has made the tables before."""
+    if getattr(request, "param", "sqlite") == "postgres":
+        owners: str = request.getfixturevalue("empty_postgres_url")
+        monkeypatch.setenv("MT5FARM_DATABASE_URL", owners.replace(OWNER, APPLICATION))
+        monkeypatch.setenv("MT5FARM_DATABASE_OWNER_URL", owners)
+        migrated = run("migrate", "--data", tmp_path / "data")
+        assert migrated.returncode == 0, migrated.stderr
+        monkeypatch.delenv("MT5FARM_DATABASE_OWNER_URL")
     port, agent_port, log = free_ports(1), free_ports(1), tmp_path / "log"
     with log.open("w") as output:
         process = subprocess.Popen(
@@ -119,10 +135,11 @@ def enrol(invitation: dict[str, Any]) -> tuple[httpx.Client, Ed25519PrivateKey, 
     return http, identity, EnrollResponse.model_validate_json(answer.content)
 
 
+@pytest.mark.parametrize("served", ["sqlite", "postgres"], indirect=True)
 def test_it_ends_quickly_with_streams_and_long_polls_open(served: Served) -> None:
     browser = httpx.Client(base_url=served.url, headers={"Origin": served.url}, timeout=PATIENCE)
-    body = {"email": "a@example.com", "password": "correct horse", "display_name": "A"}
-    assert browser.post("/api/v1/auth/sign-up", json=body).status_code == 201
+    body = add_user(served.data, "a@example.com")
+    assert browser.post("/api/v1/auth/sign-in", json=body).status_code == 200
     http, identity, welcome = enrol(enrolment(served))
     with browser.stream("GET", "/api/v1/stream") as stream:
         lines = stream.iter_lines()
@@ -160,8 +177,7 @@ def test_a_taken_port_is_one_clear_sentence(served: Served, tmp_path: Path) -> N
 
 def test_a_killed_control_plane_starts_again_with_everything(served: Served) -> None:
     with httpx.Client(base_url=served.url, headers={"Origin": served.url}, timeout=PATIENCE) as browser:
-        body = {"email": "a@example.com", "password": "correct horse", "display_name": "A"}
-        browser.post("/api/v1/auth/sign-up", json=body)
+        browser.post("/api/v1/auth/sign-in", json=add_user(served.data, "a@example.com"))
         invitation = enrolment(served)
         os.kill(served.process.pid, signal.SIGKILL)
         served.process.wait(PATIENCE)

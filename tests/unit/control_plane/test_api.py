@@ -17,7 +17,7 @@ from starlette.types import Message, Receive, Scope, Send
 from control_plane.app import create_app, openapi_document
 from control_plane.errors import BadRequestError, FarmError
 from control_plane.middleware import BodyLimit
-from tests.unit.control_plane.world import ORIGIN, InProcess, NodePlayer, Trader, World, browser
+from tests.unit.control_plane.world import ORIGIN, PASSWORD, InProcess, NodePlayer, Trader, World, browser
 
 DOCUMENT = openapi_document()
 PROBLEM = "application/problem+json"
@@ -30,7 +30,8 @@ def operations() -> Iterator[tuple[str, str, dict[str, Any]]]:
 
 
 def protected() -> list[tuple[str, str]]:
-    free = {"/api/v1/farm", "/api/v1/auth/sign-up", "/api/v1/auth/sign-in", "/api/v1/auth/sign-out"}
+    by_mail = {f"/api/v1/auth/{name}" for name in ("sign-up", "verify-email", "request-reset", "reset-password")}
+    free = {"/api/v1/farm", "/api/v1/recorded-mails", "/api/v1/auth/sign-in", "/api/v1/auth/sign-out"} | by_mail
     return [(method, path) for method, path, _ in operations() if path not in free]
 
 
@@ -139,7 +140,7 @@ class TestProblems:
         def fail(*_: object) -> None:
             raise RuntimeError("secret detail")
 
-        monkeypatch.setattr(world.farm.identity, "authenticate", fail)
+        monkeypatch.setattr(world.farm.sessions, "authenticate", fail)
         response = browser(world.farm).get("/api/v1/me")
         assert (response.status_code, response.json()["code"]) == (500, FarmError.default_code)
         assert "secret detail" not in response.text
@@ -158,11 +159,15 @@ class TestSessions:
         assert (response.status_code, response.json()["code"]) == (401, "not_signed_in")
 
     def test_the_cookie_is_out_of_reach_of_scripts(self, world: World) -> None:
-        body = {"email": "new@example.com", "password": "correct horse", "display_name": "New"}
-        cookie = browser(world.farm).post("/api/v1/auth/sign-up", json=body).headers["set-cookie"].lower()
-        assert "httponly" in cookie
-        assert "samesite=lax" in cookie
-        assert "path=/" in cookie
+        world.trader()
+        body = {"email": "trader@example.com", "password": PASSWORD}
+        response = browser(world.farm).post("/api/v1/auth/sign-in", json=body)
+        session, device = (each.lower() for each in response.headers.get_list("set-cookie"))
+        assert all("httponly" in each for each in (session, device))
+        assert "samesite=lax" in session
+        assert "path=/;" in session
+        assert "samesite=strict" in device
+        assert "path=/api/v1/auth;" in device
 
 
 class TestForgery:

@@ -10,7 +10,7 @@ import httpx
 import pytest
 from structlog.testing import capture_logs
 
-from control_plane.app import create_agent_app, create_app
+from control_plane.app import create_agent_app, create_app, create_operations_app
 from control_plane.loops import Loop, LoopWatch
 from tests.unit.control_plane.world import ORIGIN, InProcess, World
 
@@ -147,15 +147,13 @@ def test_a_loop_that_stands_still_is_told_once_and_when_it_goes_on(
     assert "stand_here" in told[0]["at"]
 
 
-def test_readiness_names_the_loop_that_stands_still(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_readiness_tells_of_a_loop_that_stands_still_and_operators_which(world: World) -> None:
     leases = next(loop for loop in world.farm.loops if loop.name == "node-leases")
-    monkeypatch.setattr(leases, "late_by", lambda: 3.0)
+    leases.round_ended_at = time.monotonic() - 1000
     for app, url in ((create_app(world.farm), ORIGIN), (create_agent_app(world.farm), "https://testserver")):
         http = httpx.Client(transport=InProcess(app), base_url=url)
         answer = http.get("/readyz")
-        assert (answer.status_code, answer.json()["code"]) == (503, "loops_late")
-        assert "node-leases" in answer.json()["detail"]
+        assert (answer.status_code, answer.json()) == (503, {"status": "not_ready"})
         assert http.get("/healthz").status_code == 200
-        monkeypatch.setattr(leases, "late_by", lambda: 0.0)
-        assert http.get("/readyz").json() == {"status": "ready"}
-        monkeypatch.setattr(leases, "late_by", lambda: 3.0)
+    problems = InProcess(create_operations_app(world.farm)).client().get("/readyz").json()["problems"]
+    assert problems["loops"].startswith("node-leases for 1000 s")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -12,6 +13,7 @@ from typing import Any
 
 import httpx
 import numpy as np
+import pyotp
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -29,6 +31,7 @@ from control_plane.brokers.service import add_server
 from control_plane.config import Settings
 from control_plane.container import Farm, build_farm
 from control_plane.identity.state import Role
+from control_plane.notifications.model import Mail
 from mt5_bridge.structs import RATES_DTYPE, OrderSendResult, SymbolInfo, Tick, TradePosition, TradeRequest
 from node_agent.protocol.encoding import to_text
 from node_agent.protocol.identity import sign_request
@@ -56,6 +59,7 @@ from node_agent.protocol.messages import (
 )
 from node_agent.protocol.tickets import Scope
 
+PASSWORD = "correct horse battery"
 START = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
 SERVER = "MT5Farm-Demo"
 ORIGIN = "http://testserver"
@@ -209,6 +213,9 @@ class InProcess(httpx.BaseTransport):
     def __init__(self, app: ASGIApp) -> None:
         self._transport = httpx.ASGITransport(app, raise_app_exceptions=False)
 
+    def client(self) -> httpx.Client:
+        return httpx.Client(transport=self, base_url=ORIGIN)
+
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         return asyncio.run(self._send(request))
 
@@ -224,14 +231,46 @@ def browser(farm: Farm, **headers: str) -> httpx.Client:
     return httpx.Client(transport=InProcess(create_app(farm)), base_url=ORIGIN, headers=sent)
 
 
+def mail_to(farm: Farm, email: str) -> str:
+    """The text of the newest mail to somebody, once everything that waits to be sent is sent."""
+    with farm.database.read_as_system() as session:
+        waiting = session.scalars(select(Mail.id).where(Mail.sent_at.is_(None), Mail.recipient == email)).all()
+    for mail_id in waiting:
+        farm.mails.deliver(mail_id)
+    assert farm.recorded_post is not None
+    return next(each.text for each in farm.recorded_post.newest(100) if each.recipient == email)
+
+
+def link_in(text: str) -> str:
+    """The secret behind the # of a mail's link."""
+    found = re.search(r"#(\S+)", text)
+    assert found is not None, text
+    return found[1]
+
+
 class Trader:
     """A signed-in user in a browser of their own."""
 
     def __init__(self, farm: Farm, email: str) -> None:
+        self.farm = farm
+        self.email = email
         self.http = browser(farm)
-        body = {"email": email, "password": "correct horse battery", "display_name": email.partition("@")[0]}
-        response = self.call("POST", "/auth/sign-up", 201, body)
-        self.user: dict[str, Any] = response
+        self.totp: pyotp.TOTP | None = None
+        body = {"email": email, "password": PASSWORD, "display_name": email.partition("@")[0]}
+        self.call("POST", "/auth/sign-up", 202, body)
+        token = link_in(mail_to(farm, email))
+        self.user: dict[str, Any] = self.call("POST", "/auth/verify-email", 201, {"token": token, "password": PASSWORD})
+
+    def enrol_second_factor(self) -> list[str]:
+        """An authenticator app; returns the recovery codes."""
+        self.totp = pyotp.TOTP(self.call("POST", "/auth/second-factor/totp", 201)["secret"])
+        codes: list[str] = self.call("POST", "/auth/second-factor/totp/confirm", 200, {"code": self.code()})["codes"]
+        return codes
+
+    def code(self) -> str:
+        """What the authenticator app shows now."""
+        assert self.totp is not None
+        return self.totp.at(self.farm.clock.now())
 
     def request(
         self, method: str, path: str, body: Mapping[str, Any] | None = None, key: str | None = None
@@ -263,7 +302,7 @@ class NodePlayer:
         self.http = httpx.Client(transport=InProcess(create_agent_app(farm)), base_url="https://testserver")
         self.identity = Ed25519PrivateKey.generate()
         self.sealing = X25519PrivateKey.generate()
-        with farm.database.write() as session:
+        with farm.database.write_as_system() as session:
             self.token = farm.fleet.issue_token(session, farm.identity.bootstrap(session).id, name)
         self.enrolment = self.enroll_request(slots=slots, runtimes=list(runtimes))
         response = self.http.post(ENROLL_PATH, content=self.enrolment.model_dump_json(), headers=JSON)
@@ -486,13 +525,18 @@ class World:
     def operator(self, role: Role = Role.OPS, email: str = "ops@example.com") -> Trader:
         """Somebody of the operator's team."""
         person = self.trader(email)
-        with self.farm.database.write() as session:
-            self.farm.identity.set_role(session, email, role)
+        person.enrol_second_factor()
+        self.give_role(person, role)
         return person
+
+    def give_role(self, person: Trader, role: Role) -> None:
+        """As somebody on the machine of the control plane would."""
+        with self.farm.database.write_as_system() as session:
+            self.farm.identity.set_role(session, person.email, role)
 
     def assignments(self, terminal_id: str) -> list[Assignment]:
         """All that a terminal ever had, the oldest first."""
-        with self.farm.database.read() as session:
+        with self.farm.database.read_as_system() as session:
             query = select(Assignment).where(Assignment.terminal_id == terminal_id).order_by(Assignment.epoch)
             return list(session.scalars(query))
 
@@ -500,9 +544,9 @@ class World:
         return self.door.terminals.setdefault(wanted.terminal_id, FakeTerminal())
 
 
-def build_world(data: Path, **settings: Any) -> World:
-    clock, door = ManualClock(), FakeDoor()
+def build_world(data: Path, clock: Any = None, **settings: Any) -> World:
+    clock, door = clock or ManualClock(), FakeDoor()
     farm = build_farm(Settings(data=data, **settings), clock=clock, door=door)
-    with farm.database.write() as session:
+    with farm.database.write_as_system() as session:
         add_server(session, clock, SERVER, "MT5 Farm", "127.0.0.1:8083")
     return World(data, clock, door, farm)

@@ -3,10 +3,10 @@ import { api, unwrap } from "./client"
 import { keys } from "./queries"
 import type { User } from "./types"
 
-export interface NewUser {
+export interface Proof {
   email: string
   password: string
-  display_name: string
+  code: string | undefined
 }
 
 /** Signing in and out; the cache of one user never survives into the session of another. */
@@ -20,9 +20,10 @@ export function useSession() {
   }
 
   return {
-    signIn: async (email: string, password: string) =>
-      become(await unwrap(api.POST("/api/v1/auth/sign-in", { body: { email, password } }))),
-    signUp: async (body: NewUser) => become(await unwrap(api.POST("/api/v1/auth/sign-up", { body }))),
+    signIn: async (body: Proof) => become(await unwrap(api.POST("/api/v1/auth/sign-in", { body }))),
+    /** Finishes a sign-up with the link of its mail. */
+    verifyEmail: async (token: string, password: string) =>
+      become(await unwrap(api.POST("/api/v1/auth/verify-email", { body: { token, password } }))),
     signOut: async () => {
       await unwrap(api.POST("/api/v1/auth/sign-out"))
       become(null)

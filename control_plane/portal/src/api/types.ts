@@ -4,6 +4,10 @@ import type { components } from "./schema"
 
 type Schemas = components["schemas"]
 
+export type ApiKey = Schemas["ApiKey"]
+export type KeyScope = Schemas["KeyScope"]
+export type SecondFactor = Schemas["SecondFactor"]
+export type Session = Schemas["Session"]
 export type Account = Schemas["Account"]
 export type Terminal = Account["terminal"]
 export type Bar = Schemas["Bar"]

@@ -1,5 +1,6 @@
 import { computed, ref, toValue, type ComputedRef, type MaybeRefOrGetter, type Ref } from "vue"
 import { asProblem, type Problem } from "../api/client"
+import { withProof } from "./proof"
 
 export interface Submission {
   busy: Readonly<Ref<boolean>>
@@ -11,7 +12,7 @@ export interface Submission {
   forget: () => void
 }
 
-/** One form being sent: busy, and the farm's words put to the field they belong to. `fields` are those the form can show. */
+/** One form being sent: busy, and the farm's words put to the field they belong to, proof given where it asks for it. `fields` are those the form can show. */
 export function useSubmission(fields: MaybeRefOrGetter<readonly string[]>): Submission {
   const busy = ref(false)
   const problem = ref<Problem | null>(null)
@@ -24,7 +25,7 @@ export function useSubmission(fields: MaybeRefOrGetter<readonly string[]>): Subm
     busy.value = true
     problem.value = null
     try {
-      await work()
+      await withProof(work)
     } catch (error) {
       problem.value = asProblem(error)
     } finally {

@@ -20,7 +20,7 @@ def test_a_ticket_names_its_terminal_epoch_scope_and_holder(
     world: World, trader: Trader, node: NodePlayer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     account, wanted = world.ready_account(trader, node)
-    with world.farm.database.write() as session:
+    with world.farm.database.write_as_system() as session:
         issuer = TicketIssuer.load_or_create(session, world.farm.vault, SystemClock())
     monkeypatch.setattr(world.farm.tickets, "issue", issuer.issue)
     shown = trader.call("POST", f"/accounts/{account}/tickets", 201, {"scope": "read"})

@@ -21,7 +21,7 @@ class TestEnrolmentToken:
         assert (again.status_code, again.json()["code"]) == (401, "token_used")
 
     def test_expires_after_15_minutes(self, world: World, node: NodePlayer) -> None:
-        with world.farm.database.write() as session:
+        with world.farm.database.write_as_system() as session:
             token = world.farm.fleet.issue_token(session, world.farm.identity.bootstrap(session).id, "late")
         world.clock.advance(minutes=15, seconds=1)
         request = node.enroll_request(token=token)
@@ -34,7 +34,7 @@ class TestEnrolmentToken:
         assert (answer.status_code, answer.json()["code"]) == (401, "token_unknown")
 
     def test_is_kept_as_a_hash_only(self, world: World, node: NodePlayer) -> None:
-        with world.farm.database.read() as session:
+        with world.farm.database.read_as_system() as session:
             row = session.query(EnrolmentToken).one()
         assert node.token not in (row.token_hash, row.id, row.name)
 
@@ -52,7 +52,7 @@ class TestEnrolmentToken:
     def test_is_not_used_up_by_a_request_that_is_wrong(
         self, world: World, node: NodePlayer, change: dict[str, str]
     ) -> None:
-        with world.farm.database.write() as session:
+        with world.farm.database.write_as_system() as session:
             token = world.farm.fleet.issue_token(session, world.farm.identity.bootstrap(session).id, "next")
         wrong = node.enroll_request(token=token, **change)
         assert node.http.post(ENROLL_PATH, content=wrong.model_dump_json(), headers=JSON).status_code == 422

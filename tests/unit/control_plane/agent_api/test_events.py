@@ -7,6 +7,8 @@ import pytest
 from node_agent.protocol.messages import BotLogBody, DealBody, Phase
 from tests.unit.control_plane.world import NodePlayer, Trader, World, deal_body, event, observed
 
+pytestmark = pytest.mark.both_databases
+
 
 def deals(trader: Trader, account: str) -> list[dict[str, object]]:
     items: list[dict[str, object]] = trader.call("GET", f"/accounts/{account}/deals")["items"]

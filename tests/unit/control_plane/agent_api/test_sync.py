@@ -14,6 +14,8 @@ from node_agent.protocol.messages import SYNC_PATH, ObservedTerminal, Phase, Rea
 from node_agent.protocol.sealing import SealContext, SealError, unseal
 from tests.unit.control_plane.world import NodePlayer, Trader, World, observed, snapshot
 
+pytestmark = pytest.mark.both_databases
+
 
 def terminal_of(trader: Trader, account: str) -> dict[str, object]:
     shown: dict[str, object] = trader.call("GET", f"/accounts/{account}")["terminal"]
@@ -165,7 +167,7 @@ class TestPlacementAndRelease:
         trader.call("GET", f"/accounts/{account}", 404)
         node.sync()
         node.sync()
-        with world.farm.database.read() as session:
+        with world.farm.database.read_as_system() as session:
             assert session.query(SealedCredentials).count() == 0
             assert [each.state for each in session.query(Assignment)] == ["released"]
 
@@ -246,9 +248,9 @@ class TestObservations:
         assert (shown["phase"], shown["reason"]) == ("failed", "bad_credentials")
         assert "password" in str(shown["explanation"])
 
-    def test_of_another_epoch_are_not_taken(self, world: World, trader: Trader, node: NodePlayer) -> None:
+    def test_of_an_older_epoch_are_not_taken(self, world: World, trader: Trader, node: NodePlayer) -> None:
         account, wanted = world.ready_account(trader, node)
-        node.sync(observed(wanted, epoch=wanted.epoch + 1, phase=Phase.FAILED))
+        node.sync(observed(wanted, epoch=wanted.epoch - 1, phase=Phase.FAILED))
         assert terminal_of(trader, account)["phase"] == "ready"
 
     def test_of_another_node_are_not_taken(self, world: World, trader: Trader, node: NodePlayer) -> None:
@@ -281,11 +283,11 @@ class TestObservations:
         _, wanted = world.ready_account(trader, node)
         world.node(name="node-2")
         world.let_pass(310)
-        with world.farm.database.read() as session:
+        with world.farm.database.read_as_system() as session:
             row = session.query(Assignment).one()
         assert (row.state, row.node_id) == ("suspect", node.node_id)
         node.make_ready(wanted)
-        with world.farm.database.read() as session:
+        with world.farm.database.read_as_system() as session:
             assert session.query(Assignment).one().state == "active"
 
 

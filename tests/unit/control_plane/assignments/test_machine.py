@@ -164,7 +164,7 @@ class AssignmentMachine(RuleBasedStateMachine):
     def the_books_are_right(self) -> None:
         if not hasattr(self, "world"):
             return
-        with self.world.farm.database.read() as session:
+        with self.world.farm.database.read_as_system() as session:
             rows = list(session.scalars(select(Assignment).order_by(Assignment.epoch)))
             for node_id, used in repository.used_slots(session).items():
                 assert used <= 2, node_id

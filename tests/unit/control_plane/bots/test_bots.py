@@ -9,6 +9,8 @@ import pytest
 from node_agent.protocol.messages import BotPhase
 from tests.unit.control_plane.world import NodePlayer, Trader, World, deal_body, event, observed_bot
 
+pytestmark = pytest.mark.both_databases
+
 
 def settings(account: str, **changes: Any) -> dict[str, Any]:
     body = {

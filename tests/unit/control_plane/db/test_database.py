@@ -33,13 +33,13 @@ def test_migrations_make_exactly_the_tables_of_the_models(world: World) -> None:
 
 def test_every_table_that_belongs_to_users_has_a_tenant() -> None:
     shared = {
+        "attempt_lanes",
         "tenants",
         "broker_servers",
         "farm_keys",
         "jobs",
         "relocation_breaker",
         "seen_requests",
-        "sign_in_failures",
         "template_pins",
         "template_trials",
         "terminal_templates",
@@ -49,7 +49,7 @@ def test_every_table_that_belongs_to_users_has_a_tenant() -> None:
 
 
 def test_a_database_of_a_newer_version_is_refused(world: World) -> None:
-    with world.farm.database.write() as session:
+    with world.farm.database.write_as_system() as session:
         session.execute(text("UPDATE alembic_version SET version_num = '9999'"))
     with pytest.raises(ConfigurationError, match="another version"):
         open_database(Settings(data=world.data))
@@ -62,13 +62,13 @@ def test_a_folder_that_cannot_be_used_is_named(tmp_path: Path) -> None:
 
 
 def test_foreign_keys_are_enforced(world: World) -> None:
-    with pytest.raises(IntegrityError), world.farm.database.write() as session:
-        session.execute(text("INSERT INTO sealed_credentials VALUES ('acc_x', 'ten_x', 1, 1, x'00', '2026-01-01')"))
+    with pytest.raises(IntegrityError), world.farm.database.write_as_system() as session:
+        session.execute(text("INSERT INTO sealed_credentials VALUES ('acc_x', 'ten_x', 1, 1, x'00', '2026-01-01', '')"))
 
 
 def test_writers_take_turns_instead_of_losing_updates(world: World) -> None:
     def add(number: int) -> None:
-        with world.farm.database.write() as session:
+        with world.farm.database.write_as_system() as session:
             count = session.scalar(select(func.count()).select_from(SeenRequest)) or 0
             session.add(SeenRequest(token_id=str(count), expires_at=START))
 
@@ -77,7 +77,7 @@ def test_writers_take_turns_instead_of_losing_updates(world: World) -> None:
         thread.start()
     for thread in threads:
         thread.join()
-    with world.farm.database.read() as session:
+    with world.farm.database.read_as_system() as session:
         assert session.scalar(select(func.count()).select_from(SeenRequest)) == 8
 
 
@@ -85,13 +85,13 @@ def test_what_waits_for_the_commit_never_sees_a_roll_back(world: World) -> None:
     told: list[str] = []
 
     def fail() -> None:
-        with world.farm.database.write() as session:
+        with world.farm.database.write_as_system() as session:
             after_commit(session, lambda: told.append("rolled back"))
             raise RuntimeError
 
     with pytest.raises(RuntimeError):
         fail()
-    with world.farm.database.write() as session:
+    with world.farm.database.write_as_system() as session:
         after_commit(session, lambda: told.append("committed"))
         assert told == []
     assert told == ["committed"]
@@ -124,7 +124,7 @@ def test_times_without_a_zone_are_refused(world: World) -> None:
 
 def test_an_error_of_the_database_tells_no_values(tmp_path: Path) -> None:
     database = open_database(Settings(data=tmp_path))
-    with pytest.raises(IntegrityError) as caught, database.write() as session:
+    with pytest.raises(IntegrityError) as caught, database.write_as_system() as session:
         session.execute(
             text("INSERT INTO farm_keys (name, wrapped) VALUES (:name, :wrapped)"), {"name": "k", "wrapped": b"sealed"}
         )

@@ -10,15 +10,23 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import inspect, text
 
+from control_plane.audit import repository as audit_repository
+from control_plane.audit.signing import HeadSigner
+from control_plane.audit.verification import Verdict, verify_database
+from control_plane.clock import SystemClock
 from control_plane.db.engine import Database, sqlite_url
 from control_plane.db.migrate import migration_config
 from control_plane.db.tables import METADATA
+from control_plane.vault.key_file import KeyFile
+from control_plane.vault.service import Vault
 
 NOW = "2026-03-02 09:00:00.000000"
 ROWS = (
     f"INSERT INTO tenants VALUES ('ten_1', 'operator', 'operator', '{NOW}')",
     f"INSERT INTO users VALUES ('usr_1', 'ten_1', 'a@example.com', 'A', 'trader', 'hash', '{NOW}')",
     f"INSERT INTO broker_servers VALUES ('Demo', 'MT5 Farm', '127.0.0.1:1', '{NOW}')",
+    "INSERT INTO user_sessions (id, tenant_id, user_id, secret_hash, created_at, expires_at)"
+    f" VALUES ('ses_1', 'ten_1', 'usr_1', 'hash', '{NOW}', '2026-03-16 09:00:00.000000')",
     "INSERT INTO nodes (id, tenant_id, name, state, identity_key, sealing_key, gateway_address, runtimes, slots,"
     " platform, enrolled_at, identity_expires_at, last_seen_at, boot_id, superseded_boot_id, sequence, generation,"
     f" report) VALUES ('nod_1', 'ten_1', 'n', 'online', 'k', 'k', 'h:1', '[]', 4, 'linux', '{NOW}', '{NOW}', '{NOW}',"
@@ -44,14 +52,14 @@ ROWS = (
 def database(tmp_path: Path) -> Database:
     database = Database(sqlite_url(tmp_path / "farm.sqlite3"))
     command.upgrade(migration_config(database), "0001")
-    with database.write() as session:
+    with database.write_as_system() as session:
         for statement in ROWS:
             session.execute(text(statement))
     return database
 
 
 def one(database: Database, query: str) -> tuple[object, ...]:
-    with database.read() as session:
+    with database.read_as_system() as session:
         return tuple(session.execute(text(query)).one())
 
 
@@ -75,6 +83,12 @@ def test_a_farm_of_the_first_release_keeps_everything_and_protects_nothing_yet(d
         assert compare_metadata(MigrationContext.configure(connection), METADATA) == []
 
 
+def test_sessions_of_an_earlier_release_go_on_without_a_second_factor(database: Database) -> None:
+    command.upgrade(migration_config(database), "head")
+    kept = one(database, "SELECT last_seen_at, proved_at, second_factor_at, address, user_agent FROM user_sessions")
+    assert kept == (NOW, NOW, None, "", "")
+
+
 def test_it_can_go_back_and_forth(database: Database) -> None:
     def shape() -> dict[str, list[str]]:
         inspector = inspect(database.engine)
@@ -94,3 +108,34 @@ def test_it_can_go_back_and_forth(database: Database) -> None:
     assert shape() == newest
     command.downgrade(migration_config(database), "base")
     assert set(shape()) == {"alembic_version"}
+
+
+def test_deeds_and_sealed_rows_of_an_older_farm_are_taken_over(tmp_path: Path) -> None:
+    database = Database(sqlite_url(tmp_path / "farm.sqlite3"))
+    command.upgrade(migration_config(database), "0003")
+    rows = (
+        *ROWS[:3],
+        f"INSERT INTO accounts (id, tenant_id, user_id, label, login, server, created_at)"
+        f" VALUES ('acc_1', 'ten_1', 'usr_1', 'Main', 5001, 'Demo', '{NOW}')",
+        f"INSERT INTO tenant_keys VALUES ('ten_1', 1, x'01', '{NOW}')",
+        f"INSERT INTO sealed_credentials VALUES ('acc_1', 'ten_1', 4, 1, x'02', '{NOW}')",
+        *(
+            "INSERT INTO audit_entries (id, tenant_id, at, actor, action, subject_id, reason)"
+            f" VALUES ('aud_{number}', 'ten_1', '{NOW}', 'me', 'cordon', 'nod_1', '')"
+            for number in (2, 1)
+        ),
+    )
+    with database.write_as_system() as session:
+        for statement in rows:
+            session.execute(text(statement))
+    command.upgrade(migration_config(database), "head")
+    assert one(database, "SELECT version, key_version, verdict FROM sealed_credentials") == (4, 1, "")
+    with database.write_as_system() as session:
+        vault = Vault(KeyFile.create(tmp_path / "master.key"), SystemClock())
+        signer = HeadSigner.load_or_create(session, vault)
+    with database.read_as_system() as session:
+        assert verify_database(session, (), signer.public_key) == Verdict(2, ())
+        assert [row["id"] for row in audit_repository.entries(session, "ten_1")] == ["aud_1", "aud_2"]
+    command.downgrade(migration_config(database), "0003")
+    assert one(database, "SELECT count(*) FROM audit_entries") == (2,)
+    database.close()

@@ -62,12 +62,12 @@ def test_a_writer_that_never_pauses_does_not_keep_another_waiting(world: World) 
     assert turns is not None
 
     def write(name: str) -> None:
-        with database.write() as session:
+        with database.write_as_system() as session:
             session.execute(text("SELECT 1"))
             order.append(name)
 
     patient = threading.Thread(target=write, args=("patient",))
-    with database.write():
+    with database.write_as_system():
         patient.start()
         until(lambda: waiting(turns) == 1)
     for _ in range(20):
@@ -79,23 +79,27 @@ def test_a_writer_that_never_pauses_does_not_keep_another_waiting(world: World) 
 def test_a_writer_that_is_never_let_through_is_told_so(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     database = world.farm.database
     monkeypatch.setattr(engine, "_BUSY_SECONDS", 0.0)
-    with database.write(), pytest.raises(UnavailableError, match="busy") as raised, database.write():
+    with (
+        database.write_as_system(),
+        pytest.raises(UnavailableError, match="busy") as raised,
+        database.write_as_system(),
+    ):
         pass
     assert (raised.value.code, raised.value.retryable) == ("database_busy", True)
-    with database.write() as session:
+    with database.write_as_system() as session:
         session.execute(text("SELECT 1"))
 
 
 def test_the_next_one_comes_also_after_a_failed_write(world: World) -> None:
     database = world.farm.database
-    with pytest.raises(ZeroDivisionError), database.write():
+    with pytest.raises(ZeroDivisionError), database.write_as_system():
         raise ZeroDivisionError
-    with database.write() as session:
+    with database.write_as_system() as session:
         session.execute(text("SELECT 1"))
 
 
 def test_slow_writes_are_told(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(engine, "_WORTH_TELLING_SECONDS", 0.0)
-    with capture_logs() as told, world.farm.database.write():
+    with capture_logs() as told, world.farm.database.write_as_system():
         pass
     assert [each["event"] for each in told] == ["slow_write"]

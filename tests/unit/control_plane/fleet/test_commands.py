@@ -86,6 +86,7 @@ def test_a_terminal_is_moved_and_its_policy_is_set(world: World, trader: Trader,
 
 
 def test_a_role_is_given_on_the_machine_itself(world: World, trader: Trader) -> None:
+    trader.enrol_second_factor()
     trader.call("GET", "/nodes", 403)
     run(world, "set-role", "trader@example.com", "ops")
     trader.call("GET", "/nodes", 200)

@@ -128,7 +128,7 @@ class TestSelfFence:
         self, world: World, trader: Trader, guarded: NodePlayer
     ) -> None:
         self_fencing(world, trader, guarded)
-        with world.farm.database.read() as session:
+        with world.farm.database.read_as_system() as session:
             node = session.get(Node, guarded.node_id)
         assert node is not None
         assert node.lease_granted_at is not None
@@ -150,7 +150,7 @@ class TestSelfFence:
     def test_a_shorter_fence_does_not_shorten_what_an_earlier_answer_allowed(
         self, world: World, guarded: NodePlayer
     ) -> None:
-        with world.farm.database.write() as session:
+        with world.farm.database.write_as_system() as session:
             node = session.get_one(Node, guarded.node_id)
             world.farm.fleet.grant_lease(node, 240)
             allowed = node.fence_due_at
@@ -169,7 +169,7 @@ class TestSelfFence:
         node, spare = world.node(name="guarded"), world.node(name="spare")
         node.report = report(watchdog_up=True)
         node.sync()
-        with world.farm.database.write() as session:
+        with world.farm.database.write_as_system() as session:
             session.get_one(Node, spare.node_id).availability = Availability.CORDONED
         _, wanted = self_fencing(world, world.trader(), node)
         world.let_pass(330, spare)
@@ -235,7 +235,7 @@ class TestReturn:
         shown = world.operator()
         guarded.make_ready(moved)
         assert shown.call("GET", f"/nodes/{guarded.node_id}")["strays"] == 1
-        with world.farm.database.write() as session:
+        with world.farm.database.write_as_system() as session:
             for node_id, slots in ((guarded.node_id, 1), (spare.node_id, 1)):
                 session.get_one(Node, node_id).slots = slots
         waiting = trader.connect(5002)["id"]

@@ -24,7 +24,7 @@ SERVER = "Real-Live"
 @pytest.fixture
 def real(world: World) -> World:
     """A farm that knows a real broker's server."""
-    with world.farm.database.write() as session:
+    with world.farm.database.write_as_system() as session:
         add_server(session, world.farm.clock, SERVER, "Real Broker", None)
     return world
 
@@ -37,7 +37,7 @@ def folder(tmp_path: Path, build: int) -> Path:
 
 
 def imported(world: World, source: Path, *servers: str) -> TerminalTemplate:
-    with world.farm.database.write() as session:
+    with world.farm.database.write_as_system() as session:
         return world.farm.releases.import_template(session, source, "Real Broker", servers)
 
 
@@ -54,6 +54,7 @@ def builds(world: World, trader: Trader, *nodes: NodePlayer) -> list[int | None]
 def fleet(real: World, trader: Trader) -> tuple[NodePlayer, NodePlayer]:
     """Two nodes with a terminal of the real server each."""
     nodes = real.node(runtimes=("wine_container",), slots=1), real.node(runtimes=("wine_container",), slots=1)
+    trader.enrol_second_factor()
     for login in (7001, 7002):
         trader.connect(login, server=SERVER)
     real.run_loops()
@@ -76,18 +77,18 @@ def test_a_trial_is_for_one_node_and_ends_with_a_pin_or_a_roll_back(
     imported(real, folder(tmp_path, 5200), SERVER)
     newer = imported(real, folder(tmp_path, 5260))
     releases, database = real.farm.releases, real.farm.database
-    with database.write() as session:
+    with database.write_as_system() as session:
         releases.try_on(session, SERVER, newer.id, fleet[1].node_id)
     assert builds(real, trader, *fleet) == [5200, 5260]
-    with database.write() as session:
+    with database.write_as_system() as session:
         assert getattr(releases.roll_back(session, SERVER), "build", None) == 5200
     assert builds(real, trader, *fleet) == [5200, 5200]
-    with database.write() as session:
+    with database.write_as_system() as session:
         releases.try_on(session, SERVER, newer.id, fleet[1].node_id)
         releases.pin(session, SERVER, newer.id)
         releases.pin(session, SERVER, newer.id)
     assert builds(real, trader, *fleet) == [5260, 5260]
-    with database.write() as session:
+    with database.write_as_system() as session:
         releases.roll_back(session, SERVER)
     assert builds(real, trader, *fleet) == [5200, 5200]
 
@@ -97,7 +98,7 @@ def test_a_node_that_is_not_concerned_by_a_trial_is_left_alone(
 ) -> None:
     newer = imported(real, folder(tmp_path, 5260))
     before = fleet[0].sync().generation, fleet[1].sync().generation
-    with real.farm.database.write() as session:
+    with real.farm.database.write_as_system() as session:
         real.farm.releases.try_on(session, SERVER, newer.id, fleet[1].node_id)
     assert fleet[0].sync().generation == before[0]
     assert fleet[1].sync().generation > before[1]
@@ -105,23 +106,23 @@ def test_a_node_that_is_not_concerned_by_a_trial_is_left_alone(
 
 def test_what_was_never_run_cannot_be_rolled_back_to(real: World, tmp_path: Path) -> None:
     imported(real, folder(tmp_path, 5200), SERVER)
-    with real.farm.database.write() as session, pytest.raises(ConflictError):
+    with real.farm.database.write_as_system() as session, pytest.raises(ConflictError):
         real.farm.releases.roll_back(session, SERVER)
 
 
 def test_only_what_nobody_needs_is_removed(real: World, tmp_path: Path) -> None:
     old, new = imported(real, folder(tmp_path, 5200), SERVER), imported(real, folder(tmp_path, 5260))
     releases, database = real.farm.releases, real.farm.database
-    with database.write() as session:
+    with database.write_as_system() as session:
         releases.pin(session, SERVER, new.id)
     for each in (old, new):
-        with database.write() as session, pytest.raises(ConflictError, match=SERVER):
+        with database.write_as_system() as session, pytest.raises(ConflictError, match=SERVER):
             releases.remove(session, each.id)
     unused = imported(real, folder(tmp_path, 5300))
-    with database.write() as session:
+    with database.write_as_system() as session:
         releases.remove(session, unused.id)
     assert not releases.archive(unused.sha256).exists()
-    with database.write() as session, pytest.raises(NotFoundError):
+    with database.write_as_system() as session, pytest.raises(NotFoundError):
         releases.remove(session, unused.id)
 
 

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from typing import Any
 
+import httpx
 import pytest
 
 from control_plane.access.port import Target, TerminalSession
@@ -16,7 +20,9 @@ from mt5_bridge.structs import OrderSendResult
 from mt5_bridge.trading import UNCERTAIN
 from node_agent.protocol.messages import DesiredTerminal, OrderBody
 from node_agent.protocol.tickets import Scope
-from tests.unit.control_plane.world import FakeTerminal, NodePlayer, Trader, World, deal_body, event, filled
+from tests.unit.control_plane.world import FakeTerminal, NodePlayer, Trader, World, browser, deal_body, event, filled
+
+pytestmark = pytest.mark.both_databases
 
 BUY = {"symbol": "EURUSD", "side": "buy", "volume": 0.1}
 
@@ -55,7 +61,7 @@ def test_the_intent_is_committed_before_it_is_sent(
     seen: list[str] = []
 
     def look() -> None:
-        with world.farm.database.read() as session:
+        with world.farm.database.read_as_system() as session:
             seen.extend(order.state for order in session.query(Order))
 
     terminal.before_send = look
@@ -92,6 +98,28 @@ class TestIdempotency:
         first = trader.call("POST", f"/accounts/{account}/orders", 201, BUY, key="k")
         second = trader.call("POST", f"/accounts/{account}/orders", 201, BUY, key="k")
         assert first == second
+        assert len(terminal.sent) == 1
+
+    def test_the_same_key_at_the_same_moment_is_one_order(
+        self, world: World, trader: Trader, account: str, terminal: FakeTerminal, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Both have seen that the key is new before either writes it down."""
+        both, quote = threading.Barrier(2, timeout=30), terminal.symbol_info_tick
+
+        def quote_for_both(symbol: str) -> Any:
+            both.wait()
+            return quote(symbol)
+
+        def place(_number: int) -> httpx.Response:
+            http = browser(world.farm, **{"Idempotency-Key": "k"})
+            http.cookies.update(dict(trader.http.cookies))
+            return http.post(f"/api/v1/accounts/{account}/orders", json=BUY)
+
+        monkeypatch.setattr(terminal, "symbol_info_tick", quote_for_both)
+        with ThreadPoolExecutor(2) as threads:
+            answers = list(threads.map(place, range(2)))
+        assert {each.status_code for each in answers} <= {201, 202}
+        assert len({each.json()["id"] for each in answers}) == 1
         assert len(terminal.sent) == 1
 
     def test_the_same_key_with_another_body_is_refused(
@@ -203,7 +231,7 @@ class TestUnknownOutcomes:
         self, world: World, trader: Trader, account: str, terminal: FakeTerminal
     ) -> None:
         trader.call("POST", f"/accounts/{account}/orders", 201, BUY, key="k")
-        with world.farm.database.write() as session:
+        with world.farm.database.write_as_system() as session:
             row = session.query(Order).one()
             row.state, row.settled_at, row.look_again_at = "pending", None, world.clock.now()
         world.clock.advance(seconds=31)

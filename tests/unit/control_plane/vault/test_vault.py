@@ -9,11 +9,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from control_plane.errors import ConfigurationError
+from control_plane.vault.key_file import KeyFile
 from control_plane.vault.model import SealedCredentials, TenantKey
 from control_plane.vault.sealing import SealBrokenError, new_key, seal, unseal
-from control_plane.vault.service import Vault
+from control_plane.vault.service import Sealed, Vault
 from node_agent.plan import terminal_fingerprint
 from tests.unit.control_plane.world import NodePlayer, Trader, World, build_world
+
+pytestmark = pytest.mark.both_databases
 
 SECRET = "broker-secret"
 
@@ -50,10 +53,10 @@ class TestMovedRows:
         self, world: World, trader: Trader, accounts: tuple[str, str]
     ) -> None:
         mine, other = accounts
-        with world.farm.database.write() as session:
+        with world.farm.database.write_as_system() as session:
             rows = {row.account_id: row for row in session.query(SealedCredentials)}
             rows[other].sealed_password = rows[mine].sealed_password
-        with world.farm.database.read() as session:
+        with world.farm.database.read_as_system() as session:
             with pytest.raises(SealBrokenError):
                 world.farm.vault.open_credentials(session, trader.user["tenant_id"], other)
             assert world.farm.vault.open_credentials(session, trader.user["tenant_id"], mine).password == SECRET
@@ -63,17 +66,17 @@ class TestMovedRows:
     ) -> None:
         mine, _ = accounts
         tenant = trader.user["tenant_id"]
-        with world.farm.database.write() as session:
+        with world.farm.database.write_as_system() as session:
             row = session.query(SealedCredentials).filter_by(account_id=mine).one()
             old = row.sealed_password
             world.farm.vault.put_credentials(session, tenant, mine, "new")
             row.sealed_password = old
-        with world.farm.database.read() as session, pytest.raises(SealBrokenError):
+        with world.farm.database.read_as_system() as session, pytest.raises(SealBrokenError):
             world.farm.vault.open_credentials(session, tenant, mine)
 
     def test_another_master_key_opens_nothing(self, world: World, trader: Trader, accounts: tuple[str, str]) -> None:
-        stranger = Vault(new_key(), world.clock)
-        with world.farm.database.read() as session, pytest.raises(SealBrokenError):
+        stranger = Vault(KeyFile.create(world.data / "other.key"), world.clock)
+        with world.farm.database.read_as_system() as session, pytest.raises(SealBrokenError):
             stranger.open_credentials(session, trader.user["tenant_id"], accounts[0])
 
     def test_a_broken_row_ends_no_terminal_and_keeps_no_other_from_its_node(
@@ -81,7 +84,7 @@ class TestMovedRows:
     ) -> None:
         world.run_loops()
         before = {each.account_id: each for each in node.fetch().terminals}
-        with world.farm.database.write() as session:
+        with world.farm.database.write_as_system() as session:
             session.query(SealedCredentials).filter_by(account_id=accounts[0]).one().sealed_password = b"broken"
         after = {each.account_id: each for each in node.fetch().terminals}
         assert terminal_fingerprint(after[accounts[0]]) == terminal_fingerprint(before[accounts[0]]), "it runs on"
@@ -92,7 +95,7 @@ class TestMovedRows:
 def test_a_tenant_has_one_wrapped_key(world: World, trader: Trader) -> None:
     trader.connect(5001)
     trader.connect(5002)
-    with world.farm.database.read() as session:
+    with world.farm.database.read_as_system() as session:
         assert session.query(TenantKey).count() == 1
 
 
@@ -104,16 +107,26 @@ class TestMasterKey:
         assert self.key_file(world).stat().st_mode & 0o777 == 0o600
         self.key_file(world).chmod(0o644)
         with pytest.raises(ConfigurationError, match="chmod 600"):
-            build_world(world.data)
+            build_world(world.data, database_url=world.farm.settings.database_url)
 
     def test_is_never_replaced_when_it_is_lost(self, world: World) -> None:
         self.key_file(world).unlink()
         with pytest.raises(ConfigurationError, match="restore it"):
-            build_world(world.data)
+            build_world(world.data, database_url=world.farm.settings.database_url)
         assert not self.key_file(world).exists()
 
     def test_must_be_the_one_of_the_database(self, world: World, tmp_path: Path) -> None:
         other = build_world(tmp_path / "other")
         self.key_file(world).write_bytes(self.key_file(other).read_bytes())
         with pytest.raises(ConfigurationError, match="not the master key"):
-            build_world(world.data)
+            build_world(world.data, database_url=world.farm.settings.database_url)
+
+
+def test_a_small_secret_of_a_tenant_opens_in_its_place_only(world: World, trader: Trader) -> None:
+    tenant = trader.user["tenant_id"]
+    with world.farm.database.write_as_system() as session:
+        sealed = world.farm.vault.seal_for_tenant(session, tenant, "totp|otp_1", b"small secret")
+        assert world.farm.vault.unseal_for_tenant(session, tenant, "totp|otp_1", sealed) == b"small secret"
+        for place, value in (("totp|otp_2", sealed), ("totp|otp_1", Sealed(9, sealed.content))):
+            with pytest.raises(SealBrokenError):
+                world.farm.vault.unseal_for_tenant(session, tenant, place, value)

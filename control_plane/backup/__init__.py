@@ -1,0 +1,1 @@
+"""Backups of a farm: its database and its files, never its master key."""

@@ -1,0 +1,77 @@
+"""The mails of sign-up, reset and changed security. Each is written when it is sent and says what holds then."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from sqlalchemy.orm import Session
+
+from control_plane.clock import Clock
+from control_plane.identity import repository
+from control_plane.identity.state import MailKind
+from control_plane.notifications.model import Mail
+from control_plane.notifications.port import Letter
+from control_plane.notifications.service import Composer, new_link_secret
+
+
+class Letters:
+    def __init__(self, farm_name: str, portal_url: str, clock: Clock) -> None:
+        self._farm_name = farm_name
+        self._portal_url = portal_url
+        self._clock = clock
+
+    def composers(self) -> Mapping[str, Composer]:
+        return {
+            MailKind.VERIFY_EMAIL: self._verify_email,
+            MailKind.RESET_PASSWORD: self._reset_password,
+            MailKind.SECURITY_CHANGED: self._security_changed,
+        }
+
+    def _verify_email(self, session: Session, mail: Mail) -> Letter | None:
+        """Whether the address has a user already is found out here and told to its owner only."""
+        if repository.user_by_email(session, mail.recipient) is not None:
+            return self._letter(
+                mail,
+                "You already have an account",
+                f"Somebody, probably you, tried to create an account at {self._farm_name} with this address. You have "
+                f"one already. Sign in here, or set a new password there if you have forgotten it:\n\n"
+                f"{self._portal_url}/sign-in\n\nIf it was not you, nothing has to be done.",
+            )
+        if repository.sign_up(session, mail.subject_id, self._clock.now()) is None:
+            return None
+        return self._letter(
+            mail,
+            "Confirm your e-mail address",
+            f"To finish your account at {self._farm_name}, open this address within a day and give the password that "
+            f"you chose:\n\n{self._link('verify-email', mail)}\n\nIf you did not ask for an account, do nothing.",
+        )
+
+    def _reset_password(self, session: Session, mail: Mail) -> Letter | None:
+        """Nobody who asks learns whether there is such a user; an address without one gets no mail."""
+        user = repository.user_by_email(session, mail.recipient)
+        if user is None:
+            return None
+        mail.tenant_id, mail.subject_id = user.tenant_id, user.id
+        return self._letter(
+            mail,
+            "Set a new password",
+            f"Somebody, probably you, asked for a new password at {self._farm_name}. Open this address within an hour "
+            f"to set it:\n\n{self._link('reset-password', mail)}\n\nYour second factor is asked for as well, if you "
+            "have one. If it was not you, do nothing: your password stays as it is.",
+        )
+
+    def _security_changed(self, _session: Session, mail: Mail) -> Letter:
+        return self._letter(
+            mail,
+            "Your sign-in was changed",
+            f"The password or the second factor of your account at {self._farm_name} was changed, or a key for "
+            f"programs was made. What there is now:\n\n{self._portal_url}/settings\n\nIf it was not you, set a new "
+            "password at once and end all sessions.",
+        )
+
+    def _letter(self, mail: Mail, subject: str, text: str) -> Letter:
+        return Letter(mail.id, mail.recipient, f"{self._farm_name}: {subject}", f"{text}\n")
+
+    def _link(self, page: str, mail: Mail) -> str:
+        """The secret is behind the #, where it reaches no server's log."""
+        return f"{self._portal_url}/{page}#{new_link_secret(mail)}"

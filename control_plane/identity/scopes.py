@@ -1,0 +1,55 @@
+"""What a key for programs may do: one small table from kinds of routes to scopes, pure."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from enum import StrEnum
+
+from control_plane.identity.state import OPS_ROLES
+
+
+class KeyScope(StrEnum):
+    READ = "read"
+    """See accounts, quotes, orders, deals and bots."""
+    TRADE = "trade"
+    """Place and close orders, and open sessions with terminals."""
+    BOTS = "bots"
+    """Make, change, start and stop bots."""
+    ACCOUNTS = "accounts"
+    """Connect, deploy and remove accounts, and replace their passwords."""
+    FLEET = "fleet"
+    """See and operate nodes and jobs; for roles that may."""
+
+
+_READS = frozenset({"GET", "HEAD"})
+_TO_CHANGE: Mapping[str, KeyScope] = {
+    "access": KeyScope.TRADE,
+    "accounts": KeyScope.ACCOUNTS,
+    "bots": KeyScope.BOTS,
+    "jobs": KeyScope.FLEET,
+    "nodes": KeyScope.FLEET,
+    "trading": KeyScope.TRADE,
+}
+_TO_READ: Mapping[str, KeyScope] = {
+    "access": KeyScope.READ,
+    "accounts": KeyScope.READ,
+    "bots": KeyScope.READ,
+    "brokers": KeyScope.READ,
+    "jobs": KeyScope.FLEET,
+    "nodes": KeyScope.FLEET,
+    "stream": KeyScope.READ,
+    "trading": KeyScope.READ,
+    "me": KeyScope.READ,
+}
+
+
+def needed_scope(method: str, tags: Collection[str]) -> KeyScope | None:
+    """The scope that a route asks of a key; None when no key will do, as with everything about identity itself."""
+    table = _TO_READ if method in _READS else _TO_CHANGE
+    scopes = [table.get(tag) for tag in tags]
+    return scopes[0] if len(scopes) == 1 else None
+
+
+def allowed_scopes(role: str) -> frozenset[KeyScope]:
+    """The scopes that a user of a role may give to a key."""
+    return frozenset(KeyScope) - (frozenset() if role in OPS_ROLES else {KeyScope.FLEET})

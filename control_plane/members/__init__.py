@@ -1,0 +1,1 @@
+"""The people of a tenant, for those who look after them."""

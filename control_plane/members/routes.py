@@ -1,0 +1,69 @@
+"""HTTP of the people of a tenant, for those of the same tenant who look after them."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Depends
+
+from control_plane.errors import ForbiddenError
+from control_plane.http import CallerDep, FarmDep
+from control_plane.identity.model import User
+from control_plane.identity.sessions import Caller
+from control_plane.members import repository
+from control_plane.members.schemas import MemberAccountList, MemberOut, SetMemberRole
+from control_plane.members.service import present_accounts, present_member, require_member, set_role
+from control_plane.members.state import MAY_CHANGE, MAY_SEE
+from control_plane.paging import Cursor, Limit, Page, decode_cursor, encode_cursor, split_page
+from control_plane.problems import problem_responses
+
+router = APIRouter(tags=["members"], prefix="/members")
+
+
+def get_keeper(caller: CallerDep, farm: FarmDep) -> User:
+    """Raises ForbiddenError for those who do not look after others, or have no second factor."""
+    if caller.user.role not in MAY_SEE:
+        raise ForbiddenError("This is for those who look after the people of the tenant.", code="role_required")
+    return _with_proof(farm, caller)
+
+
+def get_manager(caller: CallerDep, farm: FarmDep) -> User:
+    """Raises ForbiddenError for those who give no roles, or have no second factor."""
+    if caller.user.role not in MAY_CHANGE:
+        raise ForbiddenError("This is for those who give roles.", code="role_required")
+    return _with_proof(farm, caller)
+
+
+def _with_proof(farm: FarmDep, caller: Caller) -> User:
+    with farm.database.read(caller.user.tenant_id) as session:
+        farm.second_factors.require_role_proof(session, caller)
+    return caller.user
+
+
+Keeper = Annotated[User, Depends(get_keeper)]
+Manager = Annotated[User, Depends(get_manager)]
+
+
+@router.get("", responses=problem_responses(401, 403, 422))
+def list_members(farm: FarmDep, keeper: Keeper, cursor: Cursor = None, limit: Limit = 100) -> Page[MemberOut]:
+    """The people of one's own tenant."""
+    keys = decode_cursor(cursor, str)
+    with farm.database.read(keeper.tenant_id) as session:
+        rows = repository.members(session, keeper.tenant_id, keys[0] if keys else None, limit + 1)
+    page, last = split_page(rows, limit)
+    return Page(items=[present_member(each) for each in page], next_cursor=encode_cursor(last.id) if last else None)
+
+
+@router.get("/{user_id}/accounts", responses=problem_responses(401, 403, 404))
+def list_member_accounts(user_id: str, farm: FarmDep, keeper: Keeper) -> MemberAccountList:
+    """Somebody's trading accounts, and how their terminals are."""
+    with farm.database.read(keeper.tenant_id) as session:
+        user = require_member(session, keeper.tenant_id, user_id)
+        return MemberAccountList(items=present_accounts(session, user, farm.clock.now()))
+
+
+@router.put("/{user_id}/role", responses=problem_responses(401, 403, 404, 415, 422))
+def set_member_role(user_id: str, wish: SetMemberRole, farm: FarmDep, manager: Manager) -> MemberOut:
+    """Give somebody of one's own tenant another role, which counts at once. Nobody changes their own."""
+    with farm.database.write(manager.tenant_id) as session:
+        return present_member(set_role(session, farm.audit, manager, user_id, wish.role, wish.reason))

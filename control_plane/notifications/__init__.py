@@ -1,0 +1,1 @@
+"""Mail to users: written down with its reason, sent by a job."""

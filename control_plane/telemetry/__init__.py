@@ -1,0 +1,1 @@
+"""What the control plane says of itself to those who run it: readiness and metrics."""

@@ -1,0 +1,88 @@
+"""Each password is tried once; and a server that has refused several of the farm's logins is left alone for a while."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from sqlalchemy.orm import Session
+
+from control_plane.accounts.model import Account
+from control_plane.clock import Clock
+from control_plane.config import Settings
+from control_plane.db.tenancy import as_system
+from control_plane.errors import TooManyRequestsError
+from control_plane.vault import repository
+from control_plane.vault.model import LoginRefusal
+from control_plane.vault.state import REFUSAL_WINDOW, Verdict, waits_until
+from node_agent.protocol.messages import ObservedTerminal, Phase, Reason
+
+_REFUSED = "The broker refused the login or password. Correct the password to try again."
+
+
+class LoginTrials:
+    def __init__(self, settings: Settings, clock: Clock) -> None:
+        self._of_server = settings.refused_logins_of_server
+        self._of_account = settings.refused_logins_of_account
+        self._clock = clock
+
+    def observe(self, session: Session, account: Account, seen: ObservedTerminal) -> None:
+        """Keep what the broker made of the password, as a node reports it that knows the newest one."""
+        found = _verdict(seen)
+        known = None if found is Verdict.UNTRIED else repository.verdict(session, account.tenant_id, account.id)
+        if known is None or known[1] is found:
+            return
+        version = known[0]
+        repository.set_verdict(session, account.id, version, found)
+        if found is Verdict.REFUSED:
+            session.merge(
+                LoginRefusal(
+                    account_id=account.id,
+                    version=version,
+                    tenant_id=account.tenant_id,
+                    server=account.server,
+                    at=self._clock.now(),
+                )
+            )
+
+    def objection(self, session: Session, account: Account) -> str:
+        """Why the account's terminal must not log in anywhere now, in words for its owner; empty when it may."""
+        known = repository.verdict(session, account.tenant_id, account.id)
+        if known is None or known[1] is Verdict.ACCEPTED:
+            return ""
+        if known[1] is Verdict.REFUSED:
+            return _REFUSED
+        now = self._clock.now()
+        until = self._server_waits_until(session, account.server, now)
+        if until is None:
+            return ""
+        return (
+            f"Waiting: {account.server} has refused several logins of this farm lately and would lock us out; "
+            f"this one is tried at {until:%H:%M} UTC."
+        )
+
+    def check_new_password(self, session: Session, account: Account) -> None:
+        """Raises TooManyRequestsError when another wrong password could make the broker lock the account."""
+        now = self._clock.now()
+        refusals = repository.refusals_of_account(session, account.id, now - REFUSAL_WINDOW)
+        until = waits_until(refusals, self._of_account, now)
+        if until is None:
+            until = self._server_waits_until(session, account.server, now)
+        if until is not None:
+            raise TooManyRequestsError(
+                f"{account.server} has refused too many logins and might lock the account. "
+                f"Try again at {until:%H:%M} UTC.",
+                code="lock_out_budget",
+                retryable=True,
+                retry_after=int((until - now).total_seconds()) + 1,
+            )
+
+    def _server_waits_until(self, session: Session, server: str, now: datetime) -> datetime | None:
+        with as_system(session):  # a server knows the farm's address, not which tenant a login belongs to
+            refusals = repository.refusals_at_server(session, server, now - REFUSAL_WINDOW)
+        return waits_until(refusals, self._of_server, now)
+
+
+def _verdict(seen: ObservedTerminal) -> Verdict:
+    if seen.reason is Reason.BAD_CREDENTIALS and seen.phase is not Phase.LOGGING_IN:
+        return Verdict.REFUSED
+    return Verdict.ACCEPTED if seen.phase is Phase.READY else Verdict.UNTRIED

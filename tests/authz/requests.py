@@ -1,0 +1,118 @@
+"""For each route of the matrix, a request that is right in everything but perhaps in who sends it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from control_plane.ids import new_id
+from tests.authz.matrix import Line
+from tests.authz.stage import Person
+from tests.tenants import BOT, ORDER
+from tests.unit.control_plane.world import PASSWORD, SERVER, certificate_request
+
+_ACCOUNT = "/api/v1/accounts/{account_id}"
+_NODE = "/api/v1/nodes/{node_id}"
+_WHY = {"reason": "to see who may"}
+_TICKET = "tik_00000000000000000000000000"
+_QUERIES = {f"GET {_ACCOUNT}/bars": "?symbol=EURUSD"}
+Body = Callable[[Person], dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class Wish:
+    """A request as it goes over the wire, without the sender."""
+
+    method: str
+    path: str
+    content: bytes = b""
+    headers: dict[str, str] = field(default_factory=dict)
+
+
+def wish(line: Line, whose: Person, node_id: str) -> Wish:
+    """The request of this line about things of this person, or about this node."""
+    path = line.path.replace("{path:path}", "sign-in").format(
+        account_id=whose.account_id,
+        bot_id=whose.bot_id,
+        node_id=node_id,
+        user_id=whose.user_id,
+        terminal_id=whose.terminal_id,
+        ticket=1,
+        job_id=new_id("job"),
+        session_id=whose.session_id,
+        key_id=whose.key_id,
+        ticket_id=_TICKET,
+        request_id=new_id("req"),
+        sha256="0" * 64,
+    )
+    headers = {"Idempotency-Key": new_id("key")}
+    if line.is_agents:
+        headers["Authorization"] = "MT5Farm forged"
+    content = b""
+    if line.call in _BODIES:
+        content = json.dumps(_BODIES[line.call](whose)).encode()
+        headers["Content-Type"] = "application/json"
+    return Wish(line.method, path + _QUERIES.get(line.call, ""), content, headers)
+
+
+def _connect(_whose: Person) -> dict[str, Any]:
+    login = int(new_id("x")[-6:], 36) + 10_000_000
+    return {"label": "New", "login": login, "password": "broker-secret", "server": SERVER}
+
+
+def _fixed(body: dict[str, Any]) -> Body:
+    return lambda _whose: body
+
+
+def _sign_up(_whose: Person) -> dict[str, Any]:
+    return {"email": f"{new_id('new')}@example.com", "password": PASSWORD, "display_name": "New"}
+
+
+def _proof(whose: Person) -> dict[str, Any]:
+    return {"password": PASSWORD, "code": whose.recovery_codes.pop()}
+
+
+def _enrol(_whose: Person) -> dict[str, Any]:
+    return {
+        "token": "mfe_forged",
+        "name": "n",
+        "identity_key": "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo",
+        "sealing_key": "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo",
+        "gateway_csr": certificate_request(),
+        "gateway_address": "127.0.0.1:1",
+        "runtimes": ["simulated"],
+        "slots": 1,
+        "platform": "linux",
+    }
+
+
+_BODIES: dict[str, Body] = {
+    "POST /api/v1/auth/sign-up": _sign_up,
+    "POST /api/v1/auth/verify-email": lambda _whose: {"token": new_id("forged"), "password": PASSWORD},
+    "POST /api/v1/auth/sign-in": lambda whose: {"email": whose.email, **_proof(whose)},
+    "POST /api/v1/auth/step-up": _proof,
+    "POST /api/v1/auth/request-reset": lambda _whose: {"email": f"{new_id('new')}@example.com"},
+    "POST /api/v1/auth/reset-password": lambda _whose: {"token": new_id("forged"), "password": PASSWORD},
+    "POST /api/v1/auth/change-password": _fixed({"password": PASSWORD, "new_password": PASSWORD}),
+    "POST /api/v1/auth/second-factor/totp/confirm": _fixed({"code": "000000"}),
+    "POST /api/v1/auth/api-keys": _fixed({"name": "Another", "scopes": ["read"]}),
+    "POST /api/v1/accounts": _connect,
+    f"PUT {_ACCOUNT}/credentials": _fixed({"password": "broker-secret"}),
+    f"PUT {_ACCOUNT}/lease-policy": _fixed({"policy": "self_fence"}),
+    f"POST {_ACCOUNT}/tickets": _fixed({"scope": "trade"}),
+    f"POST {_ACCOUNT}/orders": _fixed(ORDER),
+    "POST /api/v1/bots": lambda whose: {**BOT, "account_id": whose.account_id},
+    "PUT /api/v1/members/{user_id}/role": lambda whose: {**_WHY, "role": whose.role},
+    "POST /api/v1/nodes/breaker/lift": _fixed(_WHY),
+    "POST /api/v1/jobs/{job_id}/redrive": _fixed(_WHY),
+    **{
+        f"POST {_NODE}/{deed}": _fixed(_WHY)
+        for deed in ("cordon", "uncordon", "drain", "cancel-drain", "confirm-dead", "unlock", "revoke")
+    },
+    f"POST {_NODE}/terminals/{{terminal_id}}/move": _fixed(_WHY),
+    f"POST {_NODE}/terminals/{{terminal_id}}/requests": _fixed({**_WHY, "kind": "restart"}),
+    f"PUT {_NODE}/terminals/{{terminal_id}}/lease-policy": _fixed({**_WHY, "policy": "self_fence"}),
+    "agent POST /agent/v1/enroll": _enrol,
+}

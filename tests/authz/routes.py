@@ -1,0 +1,23 @@
+"""Every route that the two applications have, also those outside of the contract."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from control_plane.app import create_agent_app, create_app
+from control_plane.container import Farm
+
+
+def all_calls(farm: Farm) -> set[str]:
+    """As the matrix names them."""
+    return set(_calls(create_app(farm).routes, "")) | set(_calls(create_agent_app(farm).routes, "agent "))
+
+
+def _calls(routes: Iterable[Any], prefix: str) -> Iterator[str]:
+    for route in routes:
+        included = getattr(route, "effective_route_contexts", None)
+        for each in [route] if included is None else included():
+            # The contract itself and the signs of life are the same at both addresses.
+            agents = prefix if each.path.startswith("/agent/") else ""
+            yield from (f"{agents}{method} {each.path}" for method in each.methods)

@@ -1,0 +1,186 @@
+"""A farm with two tenants, a person in every role of each, and everything that one can own, behind real sockets."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+import uvicorn
+from fastapi import FastAPI
+from sqlalchemy import delete, select
+
+from control_plane.app import create_agent_app, create_app
+from control_plane.db.tables import METADATA
+from control_plane.identity.model import AttemptLane, User, UserSession
+from control_plane.identity.sessions import Browser
+from control_plane.identity.state import Role
+from control_plane.ids import new_id
+from node_agent.protocol.messages import Phase
+from tests.tenants import BOT, add_tenant, move_user
+from tests.unit.control_plane.world import (
+    NodePlayer,
+    Trader,
+    World,
+    build_world,
+    deal_body,
+    event,
+    observed,
+    snapshot,
+)
+
+TENANTS = ("operator", "broker")
+_PEOPLE = len(TENANTS) * len(Role)
+
+
+@dataclass(frozen=True)
+class Person:
+    """Somebody in a role of a tenant, and what is theirs."""
+
+    tenant: str
+    role: Role
+    email: str
+    cookies: dict[str, str]
+    account_id: str
+    terminal_id: str
+    bot_id: str
+    user_id: str
+    session_id: str
+    """Of a second browser, which nobody uses."""
+    key_id: str
+    """Of a key for programs."""
+    recovery_codes: list[str]
+    """Each is good for one proof."""
+    marks: tuple[str, ...]
+    """Texts that only answers about this person's things contain."""
+
+    @property
+    def column(self) -> str:
+        return f"{self.tenant}:{self.role}"
+
+
+@dataclass(frozen=True)
+class Stage:
+    world: World
+    people: tuple[Person, ...]
+    node: NodePlayer
+    """It holds everybody's terminals."""
+    portal: str
+    agents: str
+
+    def spare_node(self) -> str:
+        """Id of a node that nobody needs."""
+        return self.world.node(name=new_id("spare")[-12:]).node_id
+
+    def rows(self) -> dict[str, Any]:
+        """What the database holds, by table; the traces of requests as such left out."""
+        passing = {"seen_requests", "attempt_lanes", "alembic_version"}
+        with self.world.farm.database.read_as_system() as session:
+            return {
+                table.name: sorted(map(repr, session.execute(select(table))))
+                for table in METADATA.sorted_tables
+                if table.name not in passing
+            }
+
+    def forget_attempts(self) -> None:
+        """Nobody waits because of what others have tried from the same address."""
+        with self.world.farm.database.write_as_system() as session:
+            session.execute(delete(AttemptLane))
+
+
+@contextmanager
+def raised(data: Path, **settings: Any) -> Iterator[Stage]:
+    """The farm's loops do not run: whatever changes, a request has done it."""
+    world = build_world(data, portal_dist=data / "dist", **settings)
+    with ExitStack() as ends:
+        ends.callback(world.farm.stop)
+        node = world.node(slots=_PEOPLE)
+        tenants = {"operator": "", "broker": add_tenant(world, "broker")}
+        members = [
+            (tenant, role, _member(world, tenants[tenant], f"{role}@{tenant}.example", role))
+            for tenant in TENANTS
+            for role in Role
+        ]
+        connected = [member.connect(7_100_001 + number) for number, (_, _, member) in enumerate(members)]
+        world.run_loops()
+        _make_ready(world, node, [int(each["login"]) for each in connected])
+        people = tuple(
+            _person(world, node, tenant, role, member, account)
+            for (tenant, role, member), account in zip(members, connected, strict=True)
+        )
+        portal = ends.enter_context(_served(create_app(world.farm)))
+        agents = ends.enter_context(_served(create_agent_app(world.farm)))
+        yield Stage(world, people, node, portal, agents)
+
+
+def _member(world: World, tenant_id: str, email: str, role: Role) -> Trader:
+    person = world.trader(email)
+    if tenant_id:
+        move_user(world, person.user["id"], tenant_id)
+    person.enrol_second_factor()
+    world.give_role(person, role)
+    return person
+
+
+def _make_ready(world: World, node: NodePlayer, logins: list[int]) -> None:
+    wanted = {each.login: each for each in node.fetch().terminals}
+    node.sync(*(observed(wanted[login], phase=Phase.READY, account=snapshot(login), flat=True) for login in logins))
+    for number, login in enumerate(logins):
+        node.deliver(event(wanted[login], f"evt_{login}", deal_body(number + 1, comment=f"deal of {login}")))
+        world.terminal(wanted[login]).open_position(1)
+
+
+def _person(world: World, node: NodePlayer, tenant: str, role: Role, member: Trader, account: dict[str, Any]) -> Person:
+    email, account_id, terminal_id = member.user["email"], account["id"], account["terminal"]["id"]
+    bot = member.call("POST", "/bots", 201, {**BOT, "account_id": account_id})
+    codes = member.call("POST", "/auth/second-factor/recovery-codes")["codes"]
+    key = member.call("POST", "/auth/api-keys", 201, {"name": "Script", "scopes": ["read"]})
+    session_id = _second_browser(world, email)
+    owned = (member.user["id"], account_id, terminal_id, bot["id"], session_id, key["id"])
+    return Person(
+        tenant=tenant,
+        role=role,
+        email=email,
+        cookies=dict(member.http.cookies),
+        account_id=account_id,
+        terminal_id=terminal_id,
+        bot_id=bot["id"],
+        user_id=member.user["id"],
+        session_id=session_id,
+        key_id=key["id"],
+        recovery_codes=codes,
+        marks=(email, *owned, str(account["login"])),
+    )
+
+
+def _second_browser(world: World, email: str) -> str:
+    farm = world.farm
+    with farm.database.write_as_system() as session:
+        farm.sessions.open(session, farm.identity.require_user(session, email), Browser(), second_factor=True)
+    with farm.database.read_as_system() as session:
+        query = select(UserSession.id).join(User, User.id == UserSession.user_id).where(User.email == email)
+        return str(session.scalars(query.order_by(UserSession.id.desc())).first())
+
+
+@contextmanager
+def _served(app: FastAPI) -> Iterator[str]:
+    """Address of an application on a port of its own."""
+    config = uvicorn.Config(app, log_config=None, access_log=False, lifespan="off", ws="none")
+    server = uvicorn.Server(config)
+    with socket.socket() as listening:
+        listening.bind(("127.0.0.1", 0))
+        listening.listen(256)
+        thread = threading.Thread(target=server.run, args=([listening],), daemon=True)
+        thread.start()
+        try:
+            url = f"http://127.0.0.1:{listening.getsockname()[1]}"
+            httpx.get(f"{url}/healthz", timeout=30).raise_for_status()
+            yield url
+        finally:
+            server.should_exit = server.force_exit = True
+            thread.join(30)

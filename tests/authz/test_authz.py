@@ -1,0 +1,55 @@
+"""Nobody gets at what the matrix does not give them, on either database."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.authz.matrix import Verdict, read
+from tests.authz.routes import all_calls
+from tests.authz.stage import Stage, raised
+from tests.authz.walk import Walk, judge
+
+LINES = read()
+pytestmark = pytest.mark.timeout(300)
+
+
+@pytest.fixture(scope="module", params=["sqlite", "postgres"])
+def stage(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
+    settings = {}
+    if request.param == "postgres":
+        server = request.getfixturevalue("postgres_server")
+        settings["database_url"] = server.url("farm_app", server.migrated_database())
+    with raised(tmp_path_factory.mktemp("authz") / "farm", **settings) as made:
+        yield made
+
+
+def test_every_route_is_in_the_matrix_and_every_line_is_a_route(stage: Stage) -> None:
+    assert {line.call for line in LINES} == all_calls(stage.world.farm)
+
+
+def test_the_matrix_holds(stage: Stage) -> None:
+    report = Walk(stage, LINES, everybody=False).run()
+    assert report.wrong_allows == []
+    assert report.wrong_refusals == []
+    assert report.checks > 2_000
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "verdict"),
+    [
+        (200, "{}", Verdict.MAY),
+        (409, '{"code": "terminal_not_ready"}', Verdict.MAY),
+        (401, "", Verdict.WHO_ARE_YOU),
+        (403, '{"code":"role_required"}', Verdict.NOT_IN_ROLE),
+        (403, '{"code":"foreign_origin"}', None),
+        (404, '{"code":"account_not_found"}', Verdict.HIDDEN),
+        (404, '{"code":"not_found"}', None),
+        (422, "", None),
+        (500, "", None),
+    ],
+)
+def test_an_answer_that_proves_nothing_is_no_verdict(status: int, body: str, verdict: Verdict | None) -> None:
+    line = next(each for each in LINES if each.subject == "account")
+    assert judge(status, body, line) is verdict

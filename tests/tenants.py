@@ -1,0 +1,79 @@
+"""A farm of two tenants: somebody of the operator and somebody of a broker, each with one of everything."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sqlalchemy import update
+
+from control_plane.identity.model import KnownDevice, Tenant, User, UserSession
+from control_plane.ids import new_id
+from tests.unit.control_plane.world import (
+    START,
+    NodePlayer,
+    Trader,
+    World,
+    deal_body,
+    event,
+    observed,
+    observed_bot,
+    snapshot,
+)
+
+BOT = {"name": "Cross", "strategy": "moving_average_cross", "symbol": "EURUSD", "timeframe": "M1", "volume": 0.1}
+ORDER = {"symbol": "EURUSD", "side": "buy", "volume": 0.1}
+
+
+@dataclass(frozen=True)
+class Member:
+    """A trader of a tenant, with what is theirs."""
+
+    trader: Trader
+    tenant_id: str
+    account_id: str
+    bot_id: str
+
+    @property
+    def user_id(self) -> str:
+        user_id: str = self.trader.user["id"]
+        return user_id
+
+
+def add_tenant(world: World, name: str) -> str:
+    """A broker that rents capacity; its id."""
+    with world.farm.database.write_as_system() as session:
+        tenant = Tenant(id=new_id("ten"), kind="broker", name=name, created_at=START)
+        session.add(tenant)
+        return tenant.id
+
+
+def move_user(world: World, user_id: str, tenant_id: str) -> None:
+    """Somebody who owns nothing yet, not even a second factor, becomes one of this tenant's people."""
+    with world.farm.database.write_as_system() as session:
+        session.execute(update(User).where(User.id == user_id).values(tenant_id=tenant_id))
+        for model in (UserSession, KnownDevice):
+            session.execute(update(model).where(model.user_id == user_id).values(tenant_id=tenant_id))
+
+
+def two_tenants(world: World) -> tuple[Member, Member]:
+    """The operator's and the broker's; one node holds the terminals of both."""
+    node = world.node()
+    operators, brokers = world.trader("one@operator.example"), world.trader("one@broker.example")
+    broker_id = add_tenant(world, "broker")
+    move_user(world, brokers.user["id"], broker_id)
+    first = _member(world, node, operators, operators.user["tenant_id"], 6001)
+    return first, _member(world, node, brokers, broker_id, 6002)
+
+
+def _member(world: World, node: NodePlayer, trader: Trader, tenant_id: str, login: int) -> Member:
+    trader.enrol_second_factor()
+    trader.call("POST", "/auth/api-keys", 201, {"name": "Script", "scopes": ["read"]})
+    account = trader.connect(login)["id"]
+    bot = trader.call("POST", "/bots", 201, {**BOT, "account_id": account})["id"]
+    world.run_loops()
+    wanted = next(each for each in node.fetch().terminals if each.account_id == account)
+    node.sync(observed(wanted, account=snapshot(login), bots=[observed_bot(bot, 1)]))
+    node.deliver(event(wanted, f"evt_{login}", deal_body(login)))
+    trader.call("POST", f"/accounts/{account}/orders", 201, ORDER, key=f"order of {login}")
+    trader.call("DELETE", f"/accounts/{account}/tickets/tik_00000000000000000000000000", 204)
+    return Member(trader, tenant_id, account, bot)

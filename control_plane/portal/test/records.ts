@@ -45,6 +45,7 @@ export const node = (change: Partial<FleetNode> = {}): FleetNode => ({
   lease_granted_at: null,
   fence_due_at: null,
   declared_dead_at: null,
+  awaited: false,
   drain: null,
   ...change,
 })

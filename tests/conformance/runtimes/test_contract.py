@@ -98,8 +98,7 @@ def test_it_can_be_killed_from_its_handle_alone(stage: Stage) -> None:
 def test_an_end_of_its_own_is_told_once_with_its_code(stage: Stage) -> None:
     spec, handle = stage.start()
     code = stage.driver.break_down(spec, handle)
-    stage.until(lambda: not is_alive(handle), "it ends")
-    [ended] = stage.roster.exits()
+    [ended] = stage.until(stage.roster.exits, "its end is told")
     assert (ended.handle, ended.code, ended.out_of_memory) == (handle, code, False)
     assert stage.roster.exits() == []
 
@@ -107,8 +106,7 @@ def test_an_end_of_its_own_is_told_once_with_its_code(stage: Stage) -> None:
 def test_it_starts_again_after_any_end(stage: Stage) -> None:
     spec, first = stage.start()
     stage.driver.break_down(spec, first)
-    stage.until(lambda: not is_alive(first), "it ends")
-    stage.roster.exits()
+    stage.until(stage.roster.exits, "its end is told")
     _, second = stage.start()
     stage.runtime.stop(spec, GRACE)
     _, third = stage.start()

@@ -14,7 +14,7 @@ from node_agent.handles import handle_from_data, handle_to_data
 from node_agent.process import Handle, Role, Slot, is_alive
 from node_agent.protocol.messages import Reason
 from node_agent.protocol.sealing import Credentials
-from node_agent.roster import ADOPTED
+from node_agent.roster import ADOPTED, Exit
 from node_agent.runtimes.base import LaunchError
 from node_agent.windows.engine import JOB, KIND, JobEngine
 from node_agent.windows.port import Windows
@@ -102,8 +102,9 @@ def _pids(windows: Windows, handle: Handle) -> tuple[int, ...]:
 def test_an_end_that_nobody_asked_for_is_reported_with_its_code(windows: Windows, node: Node) -> None:
     handle = _running(node)
     windows.ask_to_close(next(key for pid in [handle.pid] if (key := windows.key_of(pid))))
-    eventually(lambda: not is_alive(handle))
-    (ended,) = node.roster.exits()
+    told: list[Exit] = []
+    eventually(lambda: told.extend(node.roster.exits()) or told)
+    (ended,) = told
     assert (ended.handle, ended.code, ended.out_of_memory) == (handle, 0, False)
     assert node.runtime.inspect(node.spec) is None
 

@@ -103,7 +103,12 @@ def test_an_end_that_nobody_asked_for_is_reported_with_its_code(windows: Windows
     handle = _running(node)
     windows.ask_to_close(next(key for pid in [handle.pid] if (key := windows.key_of(pid))))
     told: list[Exit] = []
-    eventually(lambda: told.extend(node.roster.exits()) or told)
+
+    def heard() -> bool:
+        told.extend(node.roster.exits())
+        return bool(told)
+
+    eventually(heard)
     (ended,) = told
     assert (ended.handle, ended.code, ended.out_of_memory) == (handle, 0, False)
     assert node.runtime.inspect(node.spec) is None

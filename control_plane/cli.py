@@ -54,6 +54,9 @@ def serve(
     agent_port: Annotated[int | None, typer.Option(help="Port of the agent API (TLS); 8443 unless said.")] = None,
     agent_host: Annotated[str | None, typer.Option(help="Name under which nodes reach the agent API.")] = None,
     sync_seconds: Annotated[float | None, typer.Option(help="How often nodes report; 10 unless said.")] = None,
+    equity_seconds: Annotated[
+        float | None, typer.Option(help="Between points of equity curves; 60 unless said.")
+    ] = None,
     show_mail: Annotated[
         bool | None, typer.Option("--show-mail", help="Show recorded mail to everybody on this machine: to try out.")
     ] = None,
@@ -64,7 +67,8 @@ def serve(
 
     configure_logs()
     listen = {"port": port, "host": host, "agent_port": agent_port, "agent_host": agent_host}
-    serve_farm(open_farm(data, **listen, sync_seconds=sync_seconds, show_mail=show_mail, remember=True))
+    pace = {"sync_seconds": sync_seconds, "equity_seconds": equity_seconds}
+    serve_farm(open_farm(data, **listen, **pace, show_mail=show_mail, remember=True))
 
 
 @app.command()

@@ -110,6 +110,9 @@ class Settings(BaseSettings):
     order_settle_seconds: float = Field(default=2.0, gt=0)
     """How often orders with an unknown outcome are looked at again."""
 
+    equity_seconds: float = Field(default=60.0, ge=1)
+    """How far apart the points of equity curves are, while an account changes."""
+
     @model_validator(mode="after")
     def _read_secrets(self) -> Self:
         """Raises ConfigurationError."""

@@ -178,7 +178,7 @@ def build_farm(settings: Settings, *, clock: Clock | None = None, door: Terminal
     handlers = {JobKind.PLACE_TERMINAL: placement.place_terminal, JobKind.SEND_MAIL: people.mails.deliver}
     runner = JobRunner(database, clock, handlers)
     jobs = Loop("jobs", 1.0, _executor(settings, runner, database, clock).work)
-    trade_log = TradeLog(bus, clock)
+    trade_log = TradeLog(bus, clock, timedelta(seconds=settings.equity_seconds))
     bots = Bots(fleet, audit, bus, clock)
     market, bundles = Market(used_door), Bundles(files)
     settlement = UnsettledOrders(database, used_door, trade_log, clock)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Collection
+from dataclasses import dataclass, field
+from datetime import datetime
+from decimal import Decimal
 
 from sqlalchemy import Select, select
 from sqlalchemy.orm import Session
@@ -78,6 +81,25 @@ def snapshot(session: Session, tenant_id: str, account_id: str) -> AccountSnapsh
         AccountSnapshotRow.tenant_id == tenant_id, AccountSnapshotRow.account_id == account_id
     )
     return session.scalars(query).one_or_none()
+
+
+@dataclass(frozen=True)
+class Figures:
+    """What the owner of an account is shown of its newest snapshot."""
+
+    taken_at: datetime = field(compare=False)
+    balance: Decimal
+    equity: Decimal
+    profit: Decimal
+    positions: int
+
+
+def figures(session: Session, account_ids: Collection[str]) -> dict[str, Figures]:
+    """By account id, of all tenants."""
+    row = AccountSnapshotRow
+    query = select(row.account_id, row.taken_at, row.balance, row.equity, row.profit, row.positions)
+    rows = session.execute(query.where(row.account_id.in_(account_ids)))
+    return {each.account_id: Figures(each.taken_at, *each[2:]) for each in rows}
 
 
 def _views(owner: Owner) -> Select[Account, Terminal, TerminalObservation, Assignment, Node, AccountSnapshotRow]:

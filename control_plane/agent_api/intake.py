@@ -26,6 +26,7 @@ from control_plane.terminals.state import GONE_PHASES, Hold, Intent, should_run
 from control_plane.trading.service import TradeLog
 from control_plane.vault.trials import LoginTrials
 from node_agent.protocol.messages import (
+    AccountSnapshot,
     BotLogBody,
     DealBody,
     Event,
@@ -68,6 +69,7 @@ class Intake:
         knows_all = sync.known_generation == node.generation
         held = {placement.terminal.id for placement in placements}
         node.strays = sum(each.terminal_id not in held and each.phase not in GONE_PHASES for each in sync.terminals)
+        current: list[tuple[Placement, ObservedTerminal]] = []
         for placement in placements:
             if knows_all:
                 # Whichever snapshot the node acts on, it is this one or a later one.
@@ -76,12 +78,10 @@ class Intake:
             if placement.assignment.unproven and seen is not None and seen.phase not in GONE_PHASES:
                 _believe(placement, seen)
             if seen is not None and seen.epoch == placement.assignment.epoch:
-                changed = self._observe(session, placement, seen if knows_all else without_refusal(seen))
-                if changed and knows_all:
-                    self._trials.observe(session, placement.account, seen)
-            if knows_all and _is_gone(placement, seen):
-                self._bots.observe(session, placement.account, [])
-                self._assignments.release(session, placement)
+                current.append((placement, seen if knows_all else without_refusal(seen)))
+        self._observe(session, current, knows_all=knows_all)
+        if knows_all:
+            self._release(session, [each for each in placements if _is_gone(each, reported.get(each.terminal.id))])
         if node.awaited and knows_all and node.strays == 0:
             node.awaited = False
             _log.info("awaited_node_settled", node=node.id)
@@ -137,23 +137,39 @@ class Intake:
             _log.warning("events_rejected", node=node.id, count=len(rejected))
         return EventAck(accepted=accepted, rejected=rejected)
 
-    def _observe(self, session: Session, placement: Placement, seen: ObservedTerminal) -> bool:
-        """Whether the terminal's owner would see a difference."""
-        assignment, account = placement.assignment, placement.account
-        if may_become(AssignmentState(assignment.state), AssignmentState.ACTIVE):
-            assignment.state = AssignmentState.ACTIVE
-        changed = observe(session, placement.terminal, seen, self._clock.now())
-        if finish_requests(session, placement.terminal, seen.finished_requests, self._clock.now()):
-            self._fleet.desired_changed(session, assignment.node_id)
-        if seen.account is not None and (seen.account.login, seen.account.server) == (account.login, account.server):
-            try:
-                changed |= self._trade_log.record_snapshot(session, account, seen.account)
-            except ValueError as error:
-                _log.warning("snapshot_unusable", account=account.id, error=str(error))
-        self._bots.observe(session, account, seen.bots)
-        if changed:
-            self._announce(session, account)
-        return changed
+    def _observe(self, session: Session, current: list[tuple[Placement, ObservedTerminal]], *, knows_all: bool) -> None:
+        """All at once: a node reports every few seconds, and a query for each of its terminals would be too many."""
+        now = self._clock.now()
+        for placement, seen in current:
+            if may_become(AssignmentState(placement.assignment.state), AssignmentState.ACTIVE):
+                placement.assignment.state = AssignmentState.ACTIVE
+            if finish_requests(session, placement.terminal, seen.finished_requests, now):
+                self._fleet.desired_changed(session, placement.assignment.node_id)
+        terminals = observe(session, [(placement.terminal, seen) for placement, seen in current], now)
+        accounts = self._trade_log.record_snapshots(
+            session,
+            [
+                (placement.account, seen.account)
+                for placement, seen in current
+                if seen.account is not None and _is_of(seen.account, placement.account)
+            ],
+        )
+        self._bots.observe(session, {placement.account.id: seen.bots for placement, seen in current})
+        changed = [
+            (placement, seen)
+            for placement, seen in current
+            if placement.terminal.id in terminals or placement.account.id in accounts
+        ]
+        if knows_all:
+            self._trials.observe(session, [(placement.account, seen) for placement, seen in changed])
+        for placement, _ in changed:
+            self._announce(session, placement.account)
+
+    def _release(self, session: Session, gone: list[Placement]) -> None:
+        if gone:
+            self._bots.observe(session, {placement.account.id: () for placement in gone})
+        for placement in gone:
+            self._assignments.release(session, placement)
 
     def _announce(self, session: Session, account: Account) -> None:
         change = Change(Topic.ACCOUNT, account.id, account.user_id, account.id)
@@ -177,6 +193,10 @@ class Intake:
                 if not self._bots.record_log(session, account, event, body):
                     return "the account has no such bot"
         return ""
+
+
+def _is_of(snapshot: AccountSnapshot, account: Account) -> bool:
+    return (snapshot.login, snapshot.server) == (account.login, account.server)
 
 
 def _believe(placement: Placement, seen: ObservedTerminal) -> None:

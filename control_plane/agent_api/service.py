@@ -146,8 +146,8 @@ class AgentApi:
         if node.protocol != request.protocol:
             self._speak_anew(session, node, request.protocol)
         self._intake.take_observations(session, node, request)
-        session.flush()
-        session.refresh(node, ["generation"])
+        with session.no_autoflush:  # one statement writes the node, at the end
+            session.refresh(node, ["generation"])
 
     def _speak_anew(self, session: Session, node: Node, protocol: str) -> None:
         """Another version of the agent works from the snapshot that its predecessor kept, less what that did not know.

@@ -18,7 +18,7 @@ from control_plane.db.engine import after_commit
 from control_plane.db.tenancy import as_system
 from control_plane.errors import ConflictError, ForbiddenError, UnauthorisedError
 from control_plane.fleet import repository
-from control_plane.fleet.model import EnrolmentToken, Node, SeenRequest
+from control_plane.fleet.model import EnrolmentToken, Node
 from control_plane.fleet.state import Continuity, IdentityState, NodeState, change_identity, judge_continuity
 from control_plane.ids import new_id
 from node_agent.protocol import identity
@@ -92,10 +92,9 @@ class Fleet:
         _check_trust(node)
         if node.identity_expires_at <= now:
             raise UnauthorisedError("The node's identity has expired; enrol it again.", code="identity_expired")
-        if repository.request_was_seen(session, signed.token_id):
-            raise UnauthorisedError("This signed request was sent before.", code="request_replayed")
         lifetime = timedelta(seconds=identity.LIFETIME_SECONDS + 2 * identity.CLOCK_SKEW_SECONDS)
-        session.add(SeenRequest(token_id=signed.token_id, expires_at=now + lifetime))
+        if not repository.take_request(session, signed.token_id, now + lifetime):
+            raise UnauthorisedError("This signed request was sent before.", code="request_replayed")
         return Caller(node, signed.signed_at)
 
     def hear(self, caller: Caller, sync: SyncRequest) -> bool:

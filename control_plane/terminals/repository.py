@@ -37,6 +37,24 @@ def observation(session: Session, tenant_id: str, terminal_id: str) -> TerminalO
     return session.scalars(query).one_or_none()
 
 
+@dataclass(frozen=True)
+class Sighting:
+    """What the owner of a terminal is shown of the newest observation."""
+
+    epoch: int
+    phase: str
+    reason: str | None
+    detail: str
+
+
+def sightings(session: Session, terminal_ids: Collection[str]) -> dict[str, Sighting]:
+    """By terminal id, of all tenants."""
+    seen = TerminalObservation
+    query = select(seen.terminal_id, seen.epoch, seen.phase, seen.reason, seen.detail)
+    rows = session.execute(query.where(seen.terminal_id.in_(terminal_ids)))
+    return {row.terminal_id: Sighting(row.epoch, row.phase, row.reason, row.detail) for row in rows}
+
+
 def last_epochs(session: Session, terminal_ids: Collection[str]) -> dict[str, int]:
     """The highest epoch that was ever handed out, by terminal id, of all tenants."""
     query = select(Terminal.id, Terminal.last_epoch).where(Terminal.id.in_(terminal_ids))

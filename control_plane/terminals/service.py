@@ -4,18 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
+from typing import Any
 
 from sqlalchemy.orm import Session
 
 from control_plane.assignments.model import Assignment
 from control_plane.assignments.relocation import LeasePolicy
 from control_plane.assignments.state import is_leaving
+from control_plane.db.bulk import put_rows
 from control_plane.fleet.model import Node
 from control_plane.fleet.state import NodeState
 from control_plane.ids import new_id
 from control_plane.terminals import repository
 from control_plane.terminals.explanation import TerminalFacts, explain
 from control_plane.terminals.model import OneOffRequest, Terminal, TerminalObservation
+from control_plane.terminals.repository import Sighting
 from control_plane.terminals.schemas import TerminalOut
 from control_plane.terminals.state import Hold, Intent, RequestKind
 from node_agent.protocol.messages import ObservedTerminal, Phase, Reason
@@ -23,20 +26,34 @@ from node_agent.protocol.messages import ObservedTerminal, Phase, Reason
 _DETAIL_LIMIT = 500
 
 
-def observe(session: Session, terminal: Terminal, seen: ObservedTerminal, now: datetime) -> bool:
-    """Store an observation of the current epoch. Returns whether its owner would see a difference."""
-    row = repository.observation(session, terminal.tenant_id, terminal.id)
-    if row is None:
-        row = TerminalObservation(terminal_id=terminal.id, tenant_id=terminal.tenant_id)
-        session.add(row)
-        changed = True
-    else:
-        changed = (row.epoch, row.phase, row.reason, row.detail) != (seen.epoch, seen.phase, seen.reason, seen.detail)
-    row.epoch, row.phase, row.reason = seen.epoch, seen.phase, seen.reason
-    row.detail, row.since = seen.detail[:_DETAIL_LIMIT], seen.since
-    row.last_answer_at, row.restarts, row.reported_at = seen.last_answer_at, seen.restarts, now
-    row.flat, row.memory, row.build = seen.flat, seen.memory, seen.build
-    return changed
+def observe(session: Session, seen: Sequence[tuple[Terminal, ObservedTerminal]], now: datetime) -> set[str]:
+    """Store observations of the current epochs. Returns the ids of terminals whose owner would see a difference."""
+    before = repository.sightings(session, [terminal.id for terminal, _ in seen])
+    rows = [_row(terminal, each, now) for terminal, each in seen]
+    put_rows(session, TerminalObservation, rows)
+    return {
+        row["terminal_id"]
+        for row in rows
+        if before.get(row["terminal_id"]) != Sighting(row["epoch"], row["phase"], row["reason"], row["detail"])
+    }
+
+
+def _row(terminal: Terminal, seen: ObservedTerminal, now: datetime) -> dict[str, Any]:
+    return {
+        "terminal_id": terminal.id,
+        "tenant_id": terminal.tenant_id,
+        "epoch": seen.epoch,
+        "phase": seen.phase,
+        "reason": seen.reason,
+        "detail": seen.detail[:_DETAIL_LIMIT],
+        "since": seen.since,
+        "last_answer_at": seen.last_answer_at,
+        "restarts": seen.restarts,
+        "reported_at": now,
+        "flat": seen.flat,
+        "memory": seen.memory,
+        "build": seen.build,
+    }
 
 
 def request(session: Session, terminal: Terminal, kind: RequestKind, now: datetime) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 
 from sqlalchemy.orm import Session
@@ -25,24 +26,26 @@ class LoginTrials:
         self._of_account = settings.refused_logins_of_account
         self._clock = clock
 
-    def observe(self, session: Session, account: Account, seen: ObservedTerminal) -> None:
-        """Keep what the broker made of the password, as a node reports it that knows the newest one."""
-        found = _verdict(seen)
-        known = None if found is Verdict.UNTRIED else repository.verdict(session, account.tenant_id, account.id)
-        if known is None or known[1] is found:
-            return
-        version = known[0]
-        repository.set_verdict(session, account.id, version, found)
-        if found is Verdict.REFUSED:
-            session.merge(
-                LoginRefusal(
-                    account_id=account.id,
-                    version=version,
-                    tenant_id=account.tenant_id,
-                    server=account.server,
-                    at=self._clock.now(),
+    def observe(self, session: Session, seen: Sequence[tuple[Account, ObservedTerminal]]) -> None:
+        """Keep what the brokers made of passwords, as a node reports it that knows the newest ones."""
+        judged = [(account, found) for account, each in seen if (found := _verdict(each)) is not Verdict.UNTRIED]
+        before = repository.verdicts(session, [account.id for account, _ in judged])
+        for account, found in judged:
+            known = before.get(account.id)
+            if known is None or known[1] is found:
+                continue
+            version = known[0]
+            repository.set_verdict(session, account.id, version, found)
+            if found is Verdict.REFUSED:
+                session.merge(
+                    LoginRefusal(
+                        account_id=account.id,
+                        version=version,
+                        tenant_id=account.tenant_id,
+                        server=account.server,
+                        at=self._clock.now(),
+                    )
                 )
-            )
 
     def objection(self, session: Session, account: Account) -> str:
         """Why the account's terminal must not log in anywhere now, in words for its owner; empty when it may."""

@@ -167,10 +167,10 @@ def build_farm(settings: Settings, *, clock: Clock | None = None, door: Terminal
     fleet = Fleet(audit, bus, clock)
     outbox = Outbox(audit, clock, lambda: jobs.wake())  # noqa: PLW0108 - the loop is made below, since it places terminals
     trials = LoginTrials(settings, clock)
-    assignments = Assignments(fleet, keys.vault, trials, outbox, bus, clock)
+    lease = timedelta(seconds=settings.lease_seconds)
+    assignments = Assignments(fleet, keys.vault, trials, outbox, bus, clock, lease)
     people = _build_people(settings, database, keys.vault, outbox, audit, clock)
     operations = Operations(fleet, assignments, audit, clock)
-    lease = timedelta(seconds=settings.lease_seconds)
     listening, mass_loss = Listening(clock, max(lease, _LONGEST_PAUSE)), MassLoss(audit, clock, lease)
     leases = NodeLeases(database, fleet, mass_loss, listening, bus, clock, settings)
     relocation = Relocation(database, assignments, mass_loss, audit, listening, settings)
@@ -238,7 +238,7 @@ def build_farm(settings: Settings, *, clock: Clock | None = None, door: Terminal
             settings,
             database,
             fleet,
-            Intake(fleet, assignments, trials, audit, bots, trade_log, bus, clock),
+            Intake(fleet, assignments, trials, audit, bots, trade_log, bus, clock, lease),
             keys.vault,
             keys.authority,
             keys.tickets,

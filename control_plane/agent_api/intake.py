@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from datetime import timedelta
 
 import structlog
 from sqlalchemy.orm import Session
@@ -10,7 +11,7 @@ from sqlalchemy.orm import Session
 from control_plane.accounts.model import Account
 from control_plane.assignments import repository as assignments_repository
 from control_plane.assignments.repository import Placement
-from control_plane.assignments.service import Assignments
+from control_plane.assignments.service import Assignments, enter
 from control_plane.assignments.state import AssignmentState, is_leaving, may_become
 from control_plane.audit.service import THE_FARM, Audit, Deed
 from control_plane.bots.service import Bots
@@ -21,8 +22,8 @@ from control_plane.fleet import outdated
 from control_plane.fleet.model import Node
 from control_plane.fleet.service import Fleet
 from control_plane.terminals import repository as terminals_repository
-from control_plane.terminals.service import finish_requests, observe, without_refusal
-from control_plane.terminals.state import GONE_PHASES, Hold, Intent, should_run
+from control_plane.terminals.service import Sighting, finish_requests, observe, without_refusal
+from control_plane.terminals.state import GONE_PHASES, Actor, Hold, Intent, should_run
 from control_plane.trading.service import TradeLog
 from control_plane.vault.trials import LoginTrials
 from node_agent.protocol.messages import (
@@ -51,6 +52,7 @@ class Intake:
         trade_log: TradeLog,
         bus: Bus,
         clock: Clock,
+        believed_for: timedelta,
     ) -> None:
         self._fleet = fleet
         self._assignments = assignments
@@ -60,6 +62,7 @@ class Intake:
         self._trade_log = trade_log
         self._bus = bus
         self._clock = clock
+        self._believed_for = believed_for
 
     def take_observations(self, session: Session, node: Node, sync: SyncRequest) -> None:
         reported = {each.terminal_id: each for each in sync.terminals}
@@ -68,6 +71,7 @@ class Intake:
         knows_all = sync.known_generation == node.generation
         held = {placement.terminal.id for placement in placements}
         node.strays = sum(each.terminal_id not in held and each.phase not in GONE_PHASES for each in sync.terminals)
+        sighting = Sighting(node.id, self._clock.now(), sync.report.clock, self._believed_for)
         for placement in placements:
             if knows_all:
                 # Whichever snapshot the node acts on, it is this one or a later one.
@@ -76,7 +80,8 @@ class Intake:
             if placement.assignment.unproven and seen is not None and seen.phase not in GONE_PHASES:
                 _believe(placement, seen)
             if seen is not None and seen.epoch == placement.assignment.epoch:
-                changed = self._observe(session, placement, seen if knows_all else without_refusal(seen))
+                told = seen if knows_all else without_refusal(seen)
+                changed = self._observe(session, placement, told, sighting)
                 if changed and knows_all:
                     self._trials.observe(session, placement.account, seen)
             if knows_all and _is_gone(placement, seen):
@@ -137,12 +142,12 @@ class Intake:
             _log.warning("events_rejected", node=node.id, count=len(rejected))
         return EventAck(accepted=accepted, rejected=rejected)
 
-    def _observe(self, session: Session, placement: Placement, seen: ObservedTerminal) -> bool:
+    def _observe(self, session: Session, placement: Placement, seen: ObservedTerminal, sighting: Sighting) -> bool:
         """Whether the terminal's owner would see a difference."""
         assignment, account = placement.assignment, placement.account
         if may_become(AssignmentState(assignment.state), AssignmentState.ACTIVE):
-            assignment.state = AssignmentState.ACTIVE
-        changed = observe(session, placement.terminal, seen, self._clock.now())
+            enter(session, placement, AssignmentState.ACTIVE, sighting.at, actor=Actor.NODE)
+        changed = observe(session, placement.terminal, seen, sighting)
         if finish_requests(session, placement.terminal, seen.finished_requests, self._clock.now()):
             self._fleet.desired_changed(session, assignment.node_id)
         if seen.account is not None and (seen.account.login, seen.account.server) == (account.login, account.server):

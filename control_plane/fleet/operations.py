@@ -23,7 +23,7 @@ from control_plane.fleet.service import Fleet
 from control_plane.fleet.state import Availability, IdentityState, NodeState, change_availability, change_identity
 from control_plane.terminals import repository as terminals_repository
 from control_plane.terminals.service import request
-from control_plane.terminals.state import RequestKind
+from control_plane.terminals.state import Actor, RequestKind
 
 MOVED_BY_HAND = "Moving to another node, as the operator asked."
 LONGEST_DRAIN = timedelta(days=7)
@@ -122,7 +122,7 @@ class Operations:
             )
         if not Room(session, node_id).claim(demand_of(placement.terminal, placement.server)):
             raise ConflictError("No other node can take the terminal now.", code="no_room", retryable=True)
-        self._assignments.revoke(session, placement, MOVED_BY_HAND)
+        self._assignments.revoke(session, placement, MOVED_BY_HAND, Actor.OPERATOR)
         self._record(session, node, "move", By(by.actor, f"{terminal_id}: {by.reason}"))
 
     def set_lease_policy(self, session: Session, node_id: str, terminal_id: str, policy: LeasePolicy, by: By) -> None:
@@ -145,7 +145,7 @@ class Operations:
         """Restart a terminal, or collect its logs: done once by the node, with its next sync."""
         node = require_node(session, node_id)
         placement = require_placement(session, node_id, terminal_id)
-        request(session, placement.terminal, kind, self._clock.now())
+        request(session, placement.terminal, kind, self._clock.now(), Actor.OPERATOR)
         self._fleet.desired_changed(session, node_id)
         self._record(session, node, kind, By(by.actor, f"{terminal_id}: {by.reason}"))
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 
 from sqlalchemy.orm import Session
 
@@ -17,29 +18,95 @@ from control_plane.terminals import repository
 from control_plane.terminals.explanation import TerminalFacts, explain
 from control_plane.terminals.model import OneOffRequest, Terminal, TerminalObservation
 from control_plane.terminals.schemas import TerminalOut
-from control_plane.terminals.state import Hold, Intent, RequestKind
+from control_plane.terminals.state import Actor, Hold, Intent, RequestKind, TransitionKind
+from control_plane.terminals.transitions import Transition, record
+from control_plane.terminals.uptime import Service, judge_service
 from node_agent.protocol.messages import ObservedTerminal, Phase, Reason
 
 _DETAIL_LIMIT = 500
 
 
-def observe(session: Session, terminal: Terminal, seen: ObservedTerminal, now: datetime) -> bool:
+@dataclass(frozen=True)
+class Sighting:
+    """A report that has come, and how to read it."""
+
+    node_id: str
+    at: datetime
+    """By our clock."""
+    node_clock: datetime
+    """What the node's clock showed when it wrote the report."""
+    believed_for: timedelta
+    """What a node said counts for so long; after that nobody knows until it reports again."""
+
+
+def observe(session: Session, terminal: Terminal, seen: ObservedTerminal, sighting: Sighting) -> bool:
     """Store an observation of the current epoch. Returns whether its owner would see a difference."""
     row = repository.observation(session, terminal.tenant_id, terminal.id)
     if row is None:
-        row = TerminalObservation(terminal_id=terminal.id, tenant_id=terminal.tenant_id)
+        row = TerminalObservation(terminal_id=terminal.id, tenant_id=terminal.tenant_id, service=Service.DOWN)
         session.add(row)
         changed = True
+        _note_phase(session, terminal, None, seen, sighting)
     else:
         changed = (row.epoch, row.phase, row.reason, row.detail) != (seen.epoch, seen.phase, seen.reason, seen.detail)
+        _note_phase(session, terminal, row, seen, sighting)
+        if row.epoch == seen.epoch:
+            _note_gap(session, terminal, row, sighting.at, sighting.believed_for)
+    age = None if seen.last_answer_at is None else sighting.node_clock - seen.last_answer_at
+    _note_service(session, terminal, row, judge_service(seen.phase, seen.reason, age), sighting.at, seen.epoch)
     row.epoch, row.phase, row.reason = seen.epoch, seen.phase, seen.reason
     row.detail, row.since = seen.detail[:_DETAIL_LIMIT], seen.since
-    row.last_answer_at, row.restarts, row.reported_at = seen.last_answer_at, seen.restarts, now
+    row.last_answer_at, row.restarts, row.reported_at = seen.last_answer_at, seen.restarts, sighting.at
     row.flat, row.memory, row.build = seen.flat, seen.memory, seen.build
     return changed
 
 
-def request(session: Session, terminal: Terminal, kind: RequestKind, now: datetime) -> str:
+def place_given_up(session: Session, terminal: Terminal, epoch: int, now: datetime, believed_for: timedelta) -> None:
+    """From now on the terminal is known not to run, and nobody reports it."""
+    row = repository.observation(session, terminal.tenant_id, terminal.id)
+    if row is not None and row.epoch == epoch:
+        _note_gap(session, terminal, row, now, believed_for)
+        _note_service(session, terminal, row, Service.DOWN, now, epoch)
+
+
+def _note_phase(
+    session: Session, terminal: Terminal, row: TerminalObservation | None, seen: ObservedTerminal, sighting: Sighting
+) -> None:
+    """A phase is judged anew by the node with every look, so any may follow any; a new epoch begins without one."""
+    anew = row is None or row.epoch != seen.epoch
+    before = (Phase.ABSENT, None) if anew or row is None else (row.phase, row.reason)
+    if (seen.phase, seen.reason) == before:
+        return
+    transition = Transition(
+        TransitionKind.PHASE,
+        before[0],
+        seen.phase,
+        Actor.NODE,
+        reason=seen.reason or "",
+        note=seen.detail,
+        node_id=sighting.node_id,
+    )
+    record(session, terminal, transition, sighting.at, seen.epoch)
+
+
+def _note_gap(
+    session: Session, terminal: Terminal, row: TerminalObservation, now: datetime, believed_for: timedelta
+) -> None:
+    """Nobody has reported for a while, be it for the node or for the control plane: what was then is not known."""
+    if row.service != Service.UNKNOWN and now - row.reported_at > believed_for:
+        _note_service(session, terminal, row, Service.UNKNOWN, row.reported_at, row.epoch)
+
+
+def _note_service(
+    session: Session, terminal: Terminal, row: TerminalObservation, service: Service, at: datetime, epoch: int
+) -> None:
+    if row.service != service:
+        transition = Transition(TransitionKind.SERVICE, row.service, service, Actor.FARM)
+        record(session, terminal, transition, at, epoch)
+        row.service = service
+
+
+def request(session: Session, terminal: Terminal, kind: RequestKind, now: datetime, actor: Actor) -> str:
     """Ask the node for something once; what was asked for already and is not done yet is not asked for twice."""
     waiting = repository.open_requests(session, [terminal.id])
     known = next((each for each in waiting if each.kind == kind), None)
@@ -49,6 +116,7 @@ def request(session: Session, terminal: Terminal, kind: RequestKind, now: dateti
         id=new_id("req"), tenant_id=terminal.tenant_id, terminal_id=terminal.id, kind=kind, requested_at=now
     )
     session.add(row)
+    record(session, terminal, Transition(TransitionKind.REQUEST, "", kind, actor), now)
     session.flush()
     return row.id
 

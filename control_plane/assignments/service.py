@@ -79,9 +79,7 @@ class Assignments:
         """The agent has confirmed the stop, so that the slot is free and the login may run elsewhere."""
         self._end(session, placement, Proof.CONFIRMED)
 
-    def revoke(
-        self, session: Session, placement: repository.Placement, note: str, actor: Actor = Actor.FARM
-    ) -> None:
+    def revoke(self, session: Session, placement: repository.Placement, note: str, actor: Actor = Actor.FARM) -> None:
         """Take the terminal away from its node. It gets another place once the agent has confirmed the stop."""
         assignment, terminal = placement.assignment, placement.terminal
         enter(session, placement, AssignmentState.REVOKED, self._clock.now(), actor=actor, note=note)

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass
+from datetime import datetime
 
-from sqlalchemy import func, or_, select, update
+from sqlalchemy import delete, func, or_, select, update
 from sqlalchemy.orm import Session
 
 from control_plane.accounts.model import Account
 from control_plane.assignments.model import Assignment
 from control_plane.brokers.model import BrokerServer
-from control_plane.terminals.model import OneOffRequest, Terminal, TerminalObservation
-from control_plane.terminals.state import Hold, Intent, RequestKind
+from control_plane.fleet.model import Node
+from control_plane.terminals.model import OneOffRequest, Terminal, TerminalObservation, TerminalTransition
+from control_plane.terminals.state import Hold, Intent, RequestKind, TransitionKind
 from node_agent.protocol.messages import Reason
 
 
@@ -28,6 +30,11 @@ class Waiting:
 def of_account(session: Session, tenant_id: str, account_id: str) -> Terminal:
     query = select(Terminal).where(Terminal.tenant_id == tenant_id, Terminal.account_id == account_id)
     return session.scalars(query).one()
+
+
+def held_terminal(session: Session, terminal_id: str) -> Terminal | None:
+    """Of any tenant, held until the transaction ends where the database can."""
+    return session.scalars(select(Terminal).where(Terminal.id == terminal_id).with_for_update()).one_or_none()
 
 
 def observation(session: Session, tenant_id: str, terminal_id: str) -> TerminalObservation | None:
@@ -72,6 +79,49 @@ def newest_requests(session: Session, terminal_id: str, kind: RequestKind, limit
 def request_of(session: Session, terminal_id: str, request_id: str) -> OneOffRequest | None:
     query = select(OneOffRequest).where(OneOffRequest.terminal_id == terminal_id, OneOffRequest.id == request_id)
     return session.scalars(query).one_or_none()
+
+
+def transitions(
+    session: Session,
+    tenant_id: str,
+    terminal_id: str,
+    kinds: Collection[TransitionKind],
+    before: tuple[datetime, str] | None,
+    limit: int,
+) -> list[tuple[TerminalTransition, str | None]]:
+    """The newest first, each with the name of its node."""
+    query = (
+        select(TerminalTransition, Node.name)
+        .outerjoin(Node, Node.id == TerminalTransition.node_id)
+        .where(
+            TerminalTransition.tenant_id == tenant_id,
+            TerminalTransition.terminal_id == terminal_id,
+            TerminalTransition.kind.in_(kinds),
+        )
+    )
+    if before is not None:
+        at, last_id = before
+        older = (TerminalTransition.at == at) & (TerminalTransition.id < last_id)
+        query = query.where((TerminalTransition.at < at) | older)
+    newest_first = query.order_by(TerminalTransition.at.desc(), TerminalTransition.id.desc())
+    return [(row, name) for row, name in session.execute(newest_first.limit(limit))]
+
+
+def transitions_since(
+    session: Session, tenant_id: str, terminal_id: str, kinds: Collection[str], since: datetime
+) -> list[TerminalTransition]:
+    """In the order of time; of equal times the one written first comes first."""
+    query = select(TerminalTransition).where(
+        TerminalTransition.tenant_id == tenant_id,
+        TerminalTransition.terminal_id == terminal_id,
+        TerminalTransition.kind.in_(kinds),
+        TerminalTransition.at >= since,
+    )
+    return list(session.scalars(query.order_by(TerminalTransition.at, TerminalTransition.id)))
+
+
+def delete_transitions(session: Session, before: datetime) -> None:
+    session.execute(delete(TerminalTransition).where(TerminalTransition.at < before))
 
 
 def nodes_with_reasons(session: Session, reasons: Collection[Reason]) -> list[str]:

@@ -15,7 +15,7 @@ from control_plane.fleet.model import Node
 from control_plane.fleet.state import NodeState
 from control_plane.ids import new_id
 from control_plane.terminals import repository
-from control_plane.terminals.explanation import TerminalFacts, explain
+from control_plane.terminals.explanation import TerminalFacts, explain, status
 from control_plane.terminals.model import OneOffRequest, Terminal, TerminalObservation
 from control_plane.terminals.schemas import TerminalOut
 from control_plane.terminals.state import Actor, Hold, Intent, RequestKind, TransitionKind
@@ -169,6 +169,7 @@ def present_terminal(
         moving=assignment is not None and is_leaving(assignment.state),
         fences=assignment is not None and assignment.lease_policy == LeasePolicy.SELF_FENCE,
     )
+    answered = observation.last_answer_at if observation else None
     return TerminalOut(
         id=terminal.id,
         intent=intent,
@@ -177,8 +178,9 @@ def present_terminal(
         reason=reason,
         detail=current.detail if current else terminal.placement_note,
         explanation=explain(facts),
+        status=status(facts, None if answered is None else now - answered),
         since=min(current.since if current else terminal.changed_at, now),
-        last_answer_at=observation.last_answer_at if observation else None,
+        last_answer_at=answered,
         node_name=node.name if node else None,
         epoch=assignment.epoch if assignment else terminal.last_epoch,
         lease_policy=LeasePolicy(terminal.lease_policy),

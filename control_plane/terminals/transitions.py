@@ -1,4 +1,4 @@
-"""Write down what changes about a terminal, with who changed it and why: its timeline, and what uptime is counted from."""
+"""Write down what changes about a terminal, who changed it and why: its timeline, from which uptime is counted."""
 
 from __future__ import annotations
 
@@ -27,7 +27,9 @@ class Transition:
     node_id: str | None = None
 
 
-def record(session: Session, terminal: Terminal, transition: Transition, at: datetime, epoch: int | None = None) -> None:
+def record(
+    session: Session, terminal: Terminal, transition: Transition, at: datetime, epoch: int | None = None
+) -> None:
     """In the transaction that makes the change. Without an epoch it is the newest one of the terminal."""
     session.add(
         TerminalTransition(

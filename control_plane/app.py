@@ -19,6 +19,7 @@ from control_plane.accounts.routes import router as accounts_router
 from control_plane.agent_api.routes import router as agent_router
 from control_plane.bots.routes import router as bots_router
 from control_plane.brokers import repository as brokers_repository
+from control_plane.brokers.routes import keeper_router
 from control_plane.brokers.routes import router as brokers_router
 from control_plane.container import Farm
 from control_plane.fleet.routes import router as fleet_router
@@ -37,6 +38,7 @@ from control_plane.spa import portal_router
 from control_plane.stream.routes import router as stream_router
 from control_plane.telemetry.counting import RequestCount
 from control_plane.telemetry.routes import health_router, operations_router
+from control_plane.terminals.routes import router as terminals_router
 from control_plane.trading.routes import router as trading_router
 from node_agent.protocol.messages import BUNDLE_BYTES
 
@@ -80,12 +82,14 @@ _API_ROUTERS = (
     api_key_router,
     recorded_mail_router,
     brokers_router,
+    keeper_router,
     accounts_router,
     access_router,
     trading_router,
     bots_router,
     stream_router,
     fleet_router,
+    terminals_router,
     members_router,
     jobs_router,
 )

@@ -15,12 +15,11 @@ from control_plane.audit.cli import audit
 from control_plane.audit.origin import coming_from
 from control_plane.audit.service import Deed
 from control_plane.backup.cli import backup, restore_farm
-from control_plane.brokers.service import add_server
+from control_plane.brokers.cli import broker_servers
 from control_plane.config import Settings
 from control_plane.container import open_database
 from control_plane.db.roles import make_database
 from control_plane.errors import ConfigurationError, FarmError
-from control_plane.fleet import repository as fleet_repository
 from control_plane.fleet.commands import nodes, this_person
 from control_plane.identity.cli import users
 from control_plane.identity.state import Role
@@ -34,7 +33,6 @@ from control_plane.settings_page import settings_page
 from control_plane.vault.cli import vault
 
 app = typer.Typer(name="mt5farm", help="The control plane of a farm of MetaTrader 5 terminals.", no_args_is_help=True)
-broker_servers = typer.Typer(help="The directory of broker servers.", no_args_is_help=True)
 app.add_typer(broker_servers, name="broker-server")
 app.add_typer(nodes, name="nodes")
 app.add_typer(users, name="users")
@@ -123,25 +121,6 @@ def enroll_token(
         farm.audit.record(session, tenant.id, Deed(this_person(), "invite_node", name[:40], ""))
     farm.stop()
     print(json.dumps({"token": token, "url": url or farm.settings.agent_url, "ca_pem": farm.authority.pem}))
-
-
-@broker_servers.command("add")
-def add_broker_server(
-    data: Data,
-    name: Annotated[str, typer.Option(help="Name of the trade server, as MT5 shows it.")],
-    company: Annotated[str, typer.Option(help="Company that runs it.")],
-    simulated_address: Annotated[str | None, typer.Option(help="host:port of a simulated broker.")] = None,
-) -> None:
-    """Add a broker server to the directory, or correct it."""
-    farm = open_farm(data)
-    with farm.database.write_as_system() as session:
-        add_server(session, farm.clock, name, company, simulated_address)
-        facts = {"company": company, "simulated_address": simulated_address}
-        deed = Deed(this_person(), "set_broker_server", name[:40], "", after=facts)
-        farm.audit.record(session, farm.identity.bootstrap(session).id, deed)
-        # Terminals of this server may have to log in elsewhere, so every node looks again.
-        fleet_repository.raise_all_generations(session)
-    farm.stop()
 
 
 @app.command("set-role")

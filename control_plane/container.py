@@ -10,6 +10,7 @@ from control_plane.access.bridge import BridgeDoor
 from control_plane.access.market import Market
 from control_plane.access.port import TerminalDoor
 from control_plane.access.tickets import TicketIssuer
+from control_plane.accounts.connection_tests import ConnectionTests
 from control_plane.accounts.service import Accounts
 from control_plane.agent_api.intake import Intake
 from control_plane.agent_api.service import AgentApi
@@ -65,6 +66,7 @@ from control_plane.stream.service import LiveUpdates
 from control_plane.telemetry.metrics import Metrics
 from control_plane.telemetry.readiness import Readiness
 from control_plane.terminals.bundles import Bundles
+from control_plane.terminals.holds import Holds
 from control_plane.trading.desk import OrderDesk
 from control_plane.trading.service import TradeLog
 from control_plane.vault import repository as vault_repository
@@ -108,8 +110,10 @@ class Farm:
     """None when mail goes out through a mail server."""
     fleet: Fleet
     accounts: Accounts
+    connection_tests: ConnectionTests
     assignments: Assignments
     operations: Operations
+    holds: Holds
     mass_loss: MassLoss
     audit: Audit
     head_keeper: HeadKeeper
@@ -167,10 +171,10 @@ def build_farm(settings: Settings, *, clock: Clock | None = None, door: Terminal
     fleet = Fleet(audit, bus, clock)
     outbox = Outbox(audit, clock, lambda: jobs.wake())  # noqa: PLW0108 - the loop is made below, since it places terminals
     trials = LoginTrials(settings, clock)
-    assignments = Assignments(fleet, keys.vault, trials, outbox, bus, clock)
+    lease = timedelta(seconds=settings.lease_seconds)
+    assignments = Assignments(fleet, keys.vault, trials, outbox, bus, clock, lease)
     people = _build_people(settings, database, keys.vault, outbox, audit, clock)
     operations = Operations(fleet, assignments, audit, clock)
-    lease = timedelta(seconds=settings.lease_seconds)
     listening, mass_loss = Listening(clock, max(lease, _LONGEST_PAUSE)), MassLoss(audit, clock, lease)
     leases = NodeLeases(database, fleet, mass_loss, listening, bus, clock, settings)
     relocation = Relocation(database, assignments, mass_loss, audit, listening, settings)
@@ -182,6 +186,8 @@ def build_farm(settings: Settings, *, clock: Clock | None = None, door: Terminal
     bots = Bots(fleet, audit, bus, clock)
     market, bundles = Market(used_door), Bundles(files)
     settlement = UnsettledOrders(database, used_door, trade_log, clock)
+    accounts = Accounts(keys.vault, trials, fleet, assignments, outbox, audit, bus, clock)
+    connection_tests = ConnectionTests(database, accounts, trials, clock)
     loops = (
         jobs,
         Loop("placement", 5.0, placement.run_once),
@@ -189,6 +195,7 @@ def build_farm(settings: Settings, *, clock: Clock | None = None, door: Terminal
         Loop("relocation", 5.0, relocation.run_once),
         Loop("drains", 5.0, Drains(database, assignments, clock).run_once),
         Loop("after-restore", 5.0, AfterRestore(database, fleet).run_once),
+        Loop("connection-tests", 1.0, connection_tests.run_once),
         Loop("quarantine", 30.0, Quarantine(database, operations).run_once),
         # It asks many terminals in turn, and those that cannot be reached answer slowly.
         Loop("unsettled-orders", settings.order_settle_seconds, settlement.run_once, patience_seconds=600.0),
@@ -220,9 +227,11 @@ def build_farm(settings: Settings, *, clock: Clock | None = None, door: Terminal
         mails=people.mails,
         recorded_post=people.recorded_post,
         fleet=fleet,
-        accounts=Accounts(keys.vault, trials, fleet, assignments, outbox, audit, bus, clock),
+        accounts=accounts,
+        connection_tests=connection_tests,
         assignments=assignments,
         operations=operations,
+        holds=Holds(fleet, outbox, audit, bus, clock),
         mass_loss=mass_loss,
         audit=audit,
         head_keeper=head_keeper,
@@ -238,7 +247,7 @@ def build_farm(settings: Settings, *, clock: Clock | None = None, door: Terminal
             settings,
             database,
             fleet,
-            Intake(fleet, assignments, trials, audit, bots, trade_log, bus, clock),
+            Intake(fleet, assignments, trials, audit, bots, trade_log, bus, clock, lease),
             keys.vault,
             keys.authority,
             keys.tickets,

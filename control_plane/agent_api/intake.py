@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import math
+from datetime import timedelta
 
 import structlog
 from sqlalchemy.orm import Session
 
+from control_plane.accounts import repository as accounts_repository
 from control_plane.accounts.model import Account
 from control_plane.assignments import repository as assignments_repository
 from control_plane.assignments.repository import Placement
-from control_plane.assignments.service import Assignments
+from control_plane.assignments.service import Assignments, enter
 from control_plane.assignments.state import AssignmentState, is_leaving, may_become
 from control_plane.audit.service import THE_FARM, Audit, Deed
 from control_plane.bots.service import Bots
@@ -21,8 +23,8 @@ from control_plane.fleet import outdated
 from control_plane.fleet.model import Node
 from control_plane.fleet.service import Fleet
 from control_plane.terminals import repository as terminals_repository
-from control_plane.terminals.service import finish_requests, observe, without_refusal
-from control_plane.terminals.state import GONE_PHASES, Hold, Intent, should_run
+from control_plane.terminals.service import Sighting, finish_requests, observe, without_refusal
+from control_plane.terminals.state import GONE_PHASES, Actor, Hold, Intent, should_run
 from control_plane.trading.service import TradeLog
 from control_plane.vault.trials import LoginTrials
 from node_agent.protocol.messages import (
@@ -52,6 +54,7 @@ class Intake:
         trade_log: TradeLog,
         bus: Bus,
         clock: Clock,
+        believed_for: timedelta,
     ) -> None:
         self._fleet = fleet
         self._assignments = assignments
@@ -61,6 +64,7 @@ class Intake:
         self._trade_log = trade_log
         self._bus = bus
         self._clock = clock
+        self._believed_for = believed_for
 
     def take_observations(self, session: Session, node: Node, sync: SyncRequest) -> None:
         reported = {each.terminal_id: each for each in sync.terminals}
@@ -70,6 +74,7 @@ class Intake:
         held = {placement.terminal.id for placement in placements}
         node.strays = sum(each.terminal_id not in held and each.phase not in GONE_PHASES for each in sync.terminals)
         current: list[tuple[Placement, ObservedTerminal]] = []
+        sighting = Sighting(node.id, self._clock.now(), sync.report.clock, self._believed_for)
         for placement in placements:
             if knows_all:
                 # Whichever snapshot the node acts on, it is this one or a later one.
@@ -79,7 +84,7 @@ class Intake:
                 _believe(placement, seen)
             if seen is not None and seen.epoch == placement.assignment.epoch:
                 current.append((placement, seen if knows_all else without_refusal(seen)))
-        self._observe(session, current, knows_all=knows_all)
+        self._observe(session, current, sighting, knows_all=knows_all)
         if knows_all:
             self._release(session, [each for each in placements if _is_gone(each, reported.get(each.terminal.id))])
         if node.awaited and knows_all and node.strays == 0:
@@ -128,7 +133,9 @@ class Intake:
             account = known.get((event.account_id, event.terminal_id, event.epoch))
             problem = "this node never held this terminal under this epoch"
             if account is not None:
-                problem = self._take_event(session, account, event)
+                # The books of an account that is only tried are nobody's to keep.
+                trial = accounts_repository.is_test(session, account)
+                problem = "" if trial else self._take_event(session, account, event)
             if problem:
                 rejected[event.event_id] = problem
             else:
@@ -137,15 +144,21 @@ class Intake:
             _log.warning("events_rejected", node=node.id, count=len(rejected))
         return EventAck(accepted=accepted, rejected=rejected)
 
-    def _observe(self, session: Session, current: list[tuple[Placement, ObservedTerminal]], *, knows_all: bool) -> None:
+    def _observe(
+        self,
+        session: Session,
+        current: list[tuple[Placement, ObservedTerminal]],
+        sighting: Sighting,
+        *,
+        knows_all: bool,
+    ) -> None:
         """All at once: a node reports every few seconds, and a query for each of its terminals would be too many."""
-        now = self._clock.now()
         for placement, seen in current:
             if may_become(AssignmentState(placement.assignment.state), AssignmentState.ACTIVE):
-                placement.assignment.state = AssignmentState.ACTIVE
-            if finish_requests(session, placement.terminal, seen.finished_requests, now):
+                enter(session, placement, AssignmentState.ACTIVE, sighting.at, actor=Actor.NODE)
+            if finish_requests(session, placement.terminal, seen.finished_requests, sighting.at):
                 self._fleet.desired_changed(session, placement.assignment.node_id)
-        terminals = observe(session, [(placement.terminal, seen) for placement, seen in current], now)
+        terminals = observe(session, [(placement.terminal, seen) for placement, seen in current], sighting)
         accounts = self._trade_log.record_snapshots(
             session,
             [

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from datetime import datetime, timedelta
 
 from sqlalchemy.orm import Session
 
@@ -25,9 +26,11 @@ from control_plane.jobs.service import Outbox
 from control_plane.jobs.state import JobKind
 from control_plane.placement.decision import Candidate, Demand, Unplaced, place
 from control_plane.terminals import repository as terminals_repository
+from control_plane.terminals import service as terminals_service
 from control_plane.terminals.model import Terminal
 from control_plane.terminals.repository import Waiting
-from control_plane.terminals.state import Intent
+from control_plane.terminals.state import Actor, Intent, TransitionKind
+from control_plane.terminals.transitions import Transition, record
 from control_plane.vault.service import Vault
 from control_plane.vault.trials import LoginTrials
 
@@ -37,13 +40,23 @@ _STILL_ELSEWHERE = "Waiting: the same MT5 account still runs in another terminal
 
 
 class Assignments:
-    def __init__(self, fleet: Fleet, vault: Vault, trials: LoginTrials, outbox: Outbox, bus: Bus, clock: Clock) -> None:
+    def __init__(
+        self,
+        fleet: Fleet,
+        vault: Vault,
+        trials: LoginTrials,
+        outbox: Outbox,
+        bus: Bus,
+        clock: Clock,
+        believed_for: timedelta,
+    ) -> None:
         self._fleet = fleet
         self._vault = vault
         self._trials = trials
         self._outbox = outbox
         self._bus = bus
         self._clock = clock
+        self._believed_for = believed_for
 
     def place_waiting(self, session: Session) -> int:
         """Give every waiting terminal a place, if there is one. Returns how many were placed."""
@@ -66,10 +79,10 @@ class Assignments:
         """The agent has confirmed the stop, so that the slot is free and the login may run elsewhere."""
         self._end(session, placement, Proof.CONFIRMED)
 
-    def revoke(self, session: Session, placement: repository.Placement, note: str) -> None:
+    def revoke(self, session: Session, placement: repository.Placement, note: str, actor: Actor = Actor.FARM) -> None:
         """Take the terminal away from its node. It gets another place once the agent has confirmed the stop."""
         assignment, terminal = placement.assignment, placement.terminal
-        assignment.state = change(AssignmentState(assignment.state), AssignmentState.REVOKED)
+        enter(session, placement, AssignmentState.REVOKED, self._clock.now(), actor=actor, note=note)
         terminal.avoid_node_id = assignment.node_id
         terminal.placement_note = note
         self._fleet.desired_changed(session, assignment.node_id)
@@ -78,10 +91,10 @@ class Assignments:
     def fence(self, session: Session, placement: repository.Placement, proof: Proof) -> None:
         """The terminal is proven to be dead although its node did not confirm it."""
         assignment = placement.assignment
-        state = AssignmentState(assignment.state)
-        if state is not AssignmentState.REVOKED:
-            state = change(state, AssignmentState.SUSPECT)
-        assignment.state = change(state, AssignmentState.FENCED)
+        now = self._clock.now()
+        if assignment.state != AssignmentState.REVOKED:
+            enter(session, placement, AssignmentState.SUSPECT, now)
+        enter(session, placement, AssignmentState.FENCED, now, reason=proof)
         placement.terminal.avoid_node_id = assignment.node_id
         self._end(session, placement, proof)
 
@@ -102,8 +115,10 @@ class Assignments:
 
     def _end(self, session: Session, placement: repository.Placement, proof: Proof) -> None:
         assignment, terminal, account = placement.assignment, placement.terminal, placement.account
-        assignment.state = change(AssignmentState(assignment.state), AssignmentState.RELEASED)
-        assignment.released_at, assignment.ended_by = self._clock.now(), proof
+        now = self._clock.now()
+        terminals_service.place_given_up(session, terminal, assignment.epoch, now, self._believed_for)
+        enter(session, placement, AssignmentState.RELEASED, now, reason=proof)
+        assignment.released_at, assignment.ended_by = now, proof
         terminal.placement_note = ""
         if terminal.intent == Intent.DELETED:
             self._vault.erase_credentials(session, terminal.tenant_id, account.id)
@@ -128,7 +143,7 @@ class Assignments:
         if node is None or not _still_fits(node, fleet_repository.used_slots(session)):
             return None  # another control plane took the last slot, or an operator the node; the loop asks again
         terminal.last_epoch += 1
-        terminal.avoid_node_id = None
+        terminal.avoid_node_id = terminal.preferred_node_id = None
         session.add(
             Assignment(
                 id=new_id("asg"),
@@ -143,6 +158,10 @@ class Assignments:
                 lease_policy=terminal.lease_policy,
             )
         )
+        taken = Transition(
+            TransitionKind.PLACE, "", AssignmentState.RESERVED, Actor.FARM, note=answer.explanation, node_id=node.id
+        )
+        record(session, terminal, taken, self._clock.now())
         session.flush()
         self._fleet.desired_changed(session, node.id)
         self._note(session, waiting, answer.explanation)
@@ -157,8 +176,30 @@ class Assignments:
         after_commit(session, lambda: self._bus.publish(Change(Topic.ACCOUNT, account_id, user_id, account_id)))
 
 
+def enter(
+    session: Session,
+    placement: repository.Placement,
+    state: AssignmentState,
+    at: datetime,
+    *,
+    actor: Actor = Actor.FARM,
+    reason: str = "",
+    note: str = "",
+) -> None:
+    """Change the state of an assignment, and write it into the terminal's timeline. Raises ConflictError."""
+    assignment, before = placement.assignment, AssignmentState(placement.assignment.state)
+    assignment.state = change(before, state)
+    if state is not before:
+        transition = Transition(TransitionKind.PLACE, before, state, actor, reason, note, assignment.node_id)
+        record(session, placement.terminal, transition, at, assignment.epoch)
+
+
 def demand_of(terminal: Terminal, server: BrokerServer) -> Demand:
-    return Demand(simulated=server.simulated_address is not None, avoid_node_id=terminal.avoid_node_id)
+    return Demand(
+        simulated=server.simulated_address is not None,
+        avoid_node_id=terminal.avoid_node_id,
+        prefer_node_id=terminal.preferred_node_id,
+    )
 
 
 def candidates(session: Session) -> list[Candidate]:

@@ -130,10 +130,12 @@ def revoke_node(node_id: str, because: Because, farm: FarmDep, operator: Operato
 def move_terminal(
     node_id: str, terminal_id: str, wish: MoveTerminal, farm: FarmDep, operator: OperatorDep
 ) -> NodeDetailOut:
-    """Stop one terminal here and start it on another node."""
+    """Stop one terminal here and start it on another node, or on the one chosen."""
     with farm.database.write_as_system() as session:
         by = By(operator, wish.reason)
-        farm.operations.move(session, node_id, terminal_id, by, with_positions=wish.with_positions)
+        farm.operations.move(
+            session, node_id, terminal_id, by, with_positions=wish.with_positions, to_node_id=wish.to_node_id
+        )
     return _present(farm, node_id)
 
 

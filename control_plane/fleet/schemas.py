@@ -33,6 +33,8 @@ class DrainNode(Because):
 class MoveTerminal(Because):
     with_positions: bool = False
     """Move it even though nobody looks after its open positions meanwhile."""
+    to_node_id: Annotated[str, Field(max_length=40)] | None = None
+    """The node that it shall go to; placement finds one without. Should it be full by then, another is taken."""
 
 
 class RequestOfTerminal(Because):

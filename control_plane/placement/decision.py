@@ -36,6 +36,8 @@ class Demand:
     """The broker is a simulated one, so the terminal must be, too."""
     avoid_node_id: str | None = None
     """The node that it has just been moved away from: taken only when no other can."""
+    prefer_node_id: str | None = None
+    """The node that somebody chose for it: taken when it can."""
 
 
 @dataclass(frozen=True)
@@ -70,8 +72,9 @@ def place(demand: Demand, candidates: Sequence[Candidate]) -> Placed | Unplaced:
     return Placed(chosen.node_id, runtime, f"Placed on {chosen.name}: {chosen.free} of {chosen.slots} slots were free.")
 
 
-def _preference(demand: Demand, candidate: Candidate) -> tuple[bool, int, str]:
-    return candidate.node_id == demand.avoid_node_id, -candidate.free, candidate.node_id
+def _preference(demand: Demand, candidate: Candidate) -> tuple[bool, bool, int, str]:
+    chosen, avoided = candidate.node_id == demand.prefer_node_id, candidate.node_id == demand.avoid_node_id
+    return not chosen, avoided, -candidate.free, candidate.node_id
 
 
 def _runtime(demand: Demand, candidate: Candidate) -> str | None:

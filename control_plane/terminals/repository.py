@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass
+from datetime import datetime
 
-from sqlalchemy import func, or_, select, update
+from sqlalchemy import delete, func, or_, select, update
 from sqlalchemy.orm import Session
 
 from control_plane.accounts.model import Account
 from control_plane.assignments.model import Assignment
 from control_plane.brokers.model import BrokerServer
-from control_plane.terminals.model import OneOffRequest, Terminal, TerminalObservation
-from control_plane.terminals.state import Hold, Intent, RequestKind
+from control_plane.fleet.model import Node
+from control_plane.terminals.model import OneOffRequest, Terminal, TerminalObservation, TerminalTransition
+from control_plane.terminals.state import Hold, Intent, RequestKind, TransitionKind
 from node_agent.protocol.messages import Reason
 
 
@@ -30,6 +32,11 @@ def of_account(session: Session, tenant_id: str, account_id: str) -> Terminal:
     return session.scalars(query).one()
 
 
+def held_terminal(session: Session, terminal_id: str) -> Terminal | None:
+    """Of any tenant, held until the transaction ends where the database can."""
+    return session.scalars(select(Terminal).where(Terminal.id == terminal_id).with_for_update()).one_or_none()
+
+
 def observation(session: Session, tenant_id: str, terminal_id: str) -> TerminalObservation | None:
     query = select(TerminalObservation).where(
         TerminalObservation.tenant_id == tenant_id, TerminalObservation.terminal_id == terminal_id
@@ -38,21 +45,27 @@ def observation(session: Session, tenant_id: str, terminal_id: str) -> TerminalO
 
 
 @dataclass(frozen=True)
-class Sighting:
-    """What the owner of a terminal is shown of the newest observation."""
+class Known:
+    """What the newest observation of a terminal said."""
 
     epoch: int
     phase: str
     reason: str | None
     detail: str
+    service: str
+    reported_at: datetime
 
 
-def sightings(session: Session, terminal_ids: Collection[str]) -> dict[str, Sighting]:
+def last_known(session: Session, terminal_ids: Collection[str]) -> dict[str, Known]:
     """By terminal id, of all tenants."""
     seen = TerminalObservation
-    query = select(seen.terminal_id, seen.epoch, seen.phase, seen.reason, seen.detail)
-    rows = session.execute(query.where(seen.terminal_id.in_(terminal_ids)))
-    return {row.terminal_id: Sighting(row.epoch, row.phase, row.reason, row.detail) for row in rows}
+    query = select(
+        seen.terminal_id, seen.epoch, seen.phase, seen.reason, seen.detail, seen.service, seen.reported_at
+    ).where(seen.terminal_id.in_(terminal_ids))
+    return {
+        row.terminal_id: Known(row.epoch, row.phase, row.reason, row.detail, row.service, row.reported_at)
+        for row in session.execute(query)
+    }
 
 
 def last_epochs(session: Session, terminal_ids: Collection[str]) -> dict[str, int]:
@@ -90,6 +103,49 @@ def newest_requests(session: Session, terminal_id: str, kind: RequestKind, limit
 def request_of(session: Session, terminal_id: str, request_id: str) -> OneOffRequest | None:
     query = select(OneOffRequest).where(OneOffRequest.terminal_id == terminal_id, OneOffRequest.id == request_id)
     return session.scalars(query).one_or_none()
+
+
+def transitions(
+    session: Session,
+    tenant_id: str,
+    terminal_id: str,
+    kinds: Collection[TransitionKind],
+    before: tuple[datetime, str] | None,
+    limit: int,
+) -> list[tuple[TerminalTransition, str | None]]:
+    """The newest first, each with the name of its node."""
+    query = (
+        select(TerminalTransition, Node.name)
+        .outerjoin(Node, Node.id == TerminalTransition.node_id)
+        .where(
+            TerminalTransition.tenant_id == tenant_id,
+            TerminalTransition.terminal_id == terminal_id,
+            TerminalTransition.kind.in_(kinds),
+        )
+    )
+    if before is not None:
+        at, last_id = before
+        older = (TerminalTransition.at == at) & (TerminalTransition.id < last_id)
+        query = query.where((TerminalTransition.at < at) | older)
+    newest_first = query.order_by(TerminalTransition.at.desc(), TerminalTransition.id.desc())
+    return [(row, name) for row, name in session.execute(newest_first.limit(limit))]
+
+
+def transitions_since(
+    session: Session, tenant_id: str, terminal_id: str, kinds: Collection[str], since: datetime
+) -> list[TerminalTransition]:
+    """In the order of time; of equal times the one written first comes first."""
+    query = select(TerminalTransition).where(
+        TerminalTransition.tenant_id == tenant_id,
+        TerminalTransition.terminal_id == terminal_id,
+        TerminalTransition.kind.in_(kinds),
+        TerminalTransition.at >= since,
+    )
+    return list(session.scalars(query.order_by(TerminalTransition.at, TerminalTransition.id)))
+
+
+def delete_transitions(session: Session, before: datetime) -> None:
+    session.execute(delete(TerminalTransition).where(TerminalTransition.at < before))
 
 
 def nodes_with_reasons(session: Session, reasons: Collection[Reason]) -> list[str]:

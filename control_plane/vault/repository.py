@@ -10,6 +10,7 @@ from typing import Any
 from sqlalchemy import delete, func, select, update
 from sqlalchemy.orm import Session
 
+from control_plane.accounts.model import Account
 from control_plane.vault.model import FarmKey, LoginRefusal, SealedCredentials, TenantKey
 from control_plane.vault.state import Verdict
 
@@ -210,8 +211,13 @@ def refusals_at_server(session: Session, server: str, since: datetime) -> Sequen
     return session.scalars(query).all()
 
 
-def refusals_of_account(session: Session, account_id: str, since: datetime) -> Sequence[datetime]:
-    query = select(LoginRefusal.at).where(LoginRefusal.account_id == account_id, LoginRefusal.at > since)
+def refusals_of_login(session: Session, server: str, login: int, since: datetime) -> Sequence[datetime]:
+    """Within the tenant of the transaction, whichever of its accounts the login was tried for."""
+    query = (
+        select(LoginRefusal.at)
+        .join(Account, Account.id == LoginRefusal.account_id)
+        .where(Account.server == server, Account.login == login, LoginRefusal.at > since)
+    )
     return session.scalars(query.order_by(LoginRefusal.at)).all()
 
 

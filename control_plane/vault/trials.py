@@ -34,18 +34,27 @@ class LoginTrials:
             known = before.get(account.id)
             if known is None or known[1] is found:
                 continue
-            version = known[0]
-            repository.set_verdict(session, account.id, version, found)
             if found is Verdict.REFUSED:
-                session.merge(
-                    LoginRefusal(
-                        account_id=account.id,
-                        version=version,
-                        tenant_id=account.tenant_id,
-                        server=account.server,
-                        at=self._clock.now(),
-                    )
-                )
+                self._keep_refusal(session, account, known[0])
+            else:
+                repository.set_verdict(session, account.id, known[0], found)
+
+    def give_up(self, session: Session, account: Account) -> None:
+        """The broker has refused the newest password once, and nobody lets it be tried a second time."""
+        known = repository.verdict(session, account.tenant_id, account.id)
+        if known is not None and known[1] is not Verdict.REFUSED:
+            self._keep_refusal(session, account, known[0])
+
+    def _keep_refusal(self, session: Session, account: Account, version: int) -> None:
+        repository.set_verdict(session, account.id, version, Verdict.REFUSED)
+        refusal = LoginRefusal(
+            account_id=account.id,
+            version=version,
+            tenant_id=account.tenant_id,
+            server=account.server,
+            at=self._clock.now(),
+        )
+        session.merge(refusal)
 
     def objection(self, session: Session, account: Account) -> str:
         """Why the account's terminal must not log in anywhere now, in words for its owner; empty when it may."""
@@ -66,7 +75,7 @@ class LoginTrials:
     def check_new_password(self, session: Session, account: Account) -> None:
         """Raises TooManyRequestsError when another wrong password could make the broker lock the account."""
         now = self._clock.now()
-        refusals = repository.refusals_of_account(session, account.id, now - REFUSAL_WINDOW)
+        refusals = repository.refusals_of_login(session, account.server, account.login, now - REFUSAL_WINDOW)
         until = waits_until(refusals, self._of_account, now)
         if until is None:
             until = self._server_waits_until(session, account.server, now)

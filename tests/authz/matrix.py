@@ -49,7 +49,7 @@ class Line:
     @property
     def has_owner(self) -> bool:
         """Whether its subject belongs to a user."""
-        return self.subject in {"account", "bot", "member", "session", "key"}
+        return self.subject in {"account", "bot", "member", "session", "key", "test"}
 
     def verdict(self, column: str, whose: Whose) -> Verdict:
         cells = self.cells[column]

@@ -43,6 +43,8 @@ def wish(line: Line, whose: Person, node_id: str) -> Wish:
         job_id=new_id("job"),
         session_id=whose.session_id,
         key_id=whose.key_id,
+        test_id=whose.test_id,
+        name=SERVER,
         ticket_id=_TICKET,
         request_id=new_id("req"),
         sha256="0" * 64,
@@ -57,9 +59,9 @@ def wish(line: Line, whose: Person, node_id: str) -> Wish:
     return Wish(line.method, path + _QUERIES.get(line.call, ""), content, headers)
 
 
-def _connect(_whose: Person) -> dict[str, Any]:
+def _log_in(_whose: Person) -> dict[str, Any]:
     login = int(new_id("x")[-6:], 36) + 10_000_000
-    return {"label": "New", "login": login, "password": "broker-secret", "server": SERVER}
+    return {"login": login, "password": "broker-secret", "server": SERVER}
 
 
 def _fixed(body: dict[str, Any]) -> Body:
@@ -98,7 +100,13 @@ _BODIES: dict[str, Body] = {
     "POST /api/v1/auth/change-password": _fixed({"password": PASSWORD, "new_password": PASSWORD}),
     "POST /api/v1/auth/second-factor/totp/confirm": _fixed({"code": "000000"}),
     "POST /api/v1/auth/api-keys": _fixed({"name": "Another", "scopes": ["read"]}),
-    "POST /api/v1/accounts": _connect,
+    "POST /api/v1/broker-directory": _fixed({"servers": []}),
+    "PUT /api/v1/broker-directory/{name}": _fixed({"company": "MT5 Farm"}),
+    "POST /api/v1/accounts": lambda whose: {**_log_in(whose), "label": "New"},
+    "POST /api/v1/connection-tests": _log_in,
+    f"POST {_ACCOUNT}/move": _fixed({"with_positions": False}),
+    "POST /api/v1/terminals/{terminal_id}/hold": _fixed(_WHY),
+    "POST /api/v1/terminals/{terminal_id}/lift": _fixed(_WHY),
     f"PUT {_ACCOUNT}/credentials": _fixed({"password": "broker-secret"}),
     f"PUT {_ACCOUNT}/lease-policy": _fixed({"policy": "self_fence"}),
     f"POST {_ACCOUNT}/tickets": _fixed({"scope": "trade"}),

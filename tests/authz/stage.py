@@ -54,6 +54,8 @@ class Person:
     """Of a second browser, which nobody uses."""
     key_id: str
     """Of a key for programs."""
+    test_id: str
+    """Of a test of a connection that has not ended."""
     recovery_codes: list[str]
     """Each is good for one proof."""
     marks: tuple[str, ...]
@@ -140,8 +142,10 @@ def _person(world: World, node: NodePlayer, tenant: str, role: Role, member: Tra
     bot = member.call("POST", "/bots", 201, {**BOT, "account_id": account_id})
     codes = member.call("POST", "/auth/second-factor/recovery-codes")["codes"]
     key = member.call("POST", "/auth/api-keys", 201, {"name": "Script", "scopes": ["read"]})
+    tried = {"login": int(account["login"]) + 100_000, "password": "broker-secret", "server": account["server"]}
+    test_id = member.call("POST", "/connection-tests", 202, tried)["id"]
     session_id = _second_browser(world, email)
-    owned = (member.user["id"], account_id, terminal_id, bot["id"], session_id, key["id"])
+    owned = (member.user["id"], account_id, terminal_id, bot["id"], session_id, key["id"], test_id)
     return Person(
         tenant=tenant,
         role=role,
@@ -153,6 +157,7 @@ def _person(world: World, node: NodePlayer, tenant: str, role: Role, member: Tra
         user_id=member.user["id"],
         session_id=session_id,
         key_id=key["id"],
+        test_id=test_id,
         recovery_codes=codes,
         marks=(email, *owned, str(account["login"])),
     )

@@ -23,7 +23,7 @@ _LAST = (
     "POST /api/v1/auth/sign-out-everywhere",
     "POST /api/v1/auth/sign-out",
 )
-_DISTURBING = ("undeploy", "credentials", "/nodes")
+_DISTURBING = ("undeploy", "credentials", "/nodes", "/terminals")
 _HIDDEN = {
     "account": "account_not_found",
     "bot": "bot_not_found",
@@ -31,6 +31,7 @@ _HIDDEN = {
     "mail": "no_recorded_mail",
     "member": "member_not_found",
     "session": "session_not_found",
+    "test": "connection_test_not_found",
 }
 _OF_THE_FLEET = ("/api/v1/nodes", "/api/v1/jobs")
 _PAST_THE_DOOR = ('"bad_code"', '"job_not_found"', '"link_spent"', '"no_logs"')

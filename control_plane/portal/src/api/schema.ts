@@ -38,7 +38,9 @@ export interface paths {
         post?: never;
         /**
          * Delete Account
-         * @description Remove the account from the farm and forget its password. Open positions stay open at the broker.
+         * @description Remove the account from the farm for good. Its password is erased once the terminal has stopped, its bots are
+         *     deleted, and nobody is shown its history any more, of which the farm keeps the trade log for its records. Nothing
+         *     changes at the broker: open positions stay open. The same login can be connected anew.
          */
         delete: operations["delete_account"];
         options?: never;
@@ -186,6 +188,27 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/accounts/{account_id}/move": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Move Account
+         * @description Stop the terminal where it runs and start it on another node. Refused with `not_flat` while the account may have
+         *     positions or orders; with them it needs a fresh proof of who you are.
+         */
+        post: operations["move_account"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/accounts/{account_id}/orders": {
         parameters: {
             query?: never;
@@ -244,6 +267,26 @@ export interface paths {
          * @description Close a position at the market, or a part of it.
          */
         post: operations["close_position"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/accounts/{account_id}/restart": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Restart Account
+         * @description End the terminal and start it again, once. Its bots pause for some ten seconds; open positions stay open.
+         */
+        post: operations["restart_account"];
         delete?: never;
         options?: never;
         head?: never;
@@ -310,6 +353,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/accounts/{account_id}/transitions": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List Transitions
+         * @description What was wished of the account's terminal, what became of it and who did it: the newest first, for 90 days.
+         */
+        get: operations["list_transitions"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/accounts/{account_id}/undeploy": {
         parameters: {
             query?: never;
@@ -324,6 +387,26 @@ export interface paths {
          * @description Stop the terminal. Open positions stay open at the broker.
          */
         post: operations["undeploy_account"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/accounts/{account_id}/uptime": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Get Uptime
+         * @description How much of the last hour, day and week the terminal answered for the account, also within market hours alone.
+         */
+        get: operations["get_uptime"];
+        put?: never;
+        post?: never;
         delete?: never;
         options?: never;
         head?: never;
@@ -794,6 +877,54 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/broker-directory": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Export Directory
+         * @description All servers, as they can be imported into another farm.
+         */
+        get: operations["export_directory"];
+        put?: never;
+        /**
+         * Import Directory
+         * @description Add servers and correct those that are known. All of them, or none when one is wrong.
+         */
+        post: operations["import_directory"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/broker-directory/{name}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        /**
+         * Describe Server
+         * @description Say more about a server that the directory has. New ones come by import or by the command line.
+         */
+        put: operations["describe_server"];
+        post?: never;
+        /**
+         * Remove Server
+         * @description Refused while an account or a terminal template names it.
+         */
+        delete: operations["remove_server"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/broker-servers": {
         parameters: {
             query?: never;
@@ -803,9 +934,46 @@ export interface paths {
         };
         /**
          * List Broker Servers
-         * @description Servers whose name or company contains the text.
+         * @description Servers whose names or company contain the text, or those that look like it when there are none.
          */
         get: operations["list_broker_servers"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/connection-tests": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Test Connection
+         * @description Have a terminal log in once with these credentials, and forget them. Ask for the result with its id.
+         */
+        post: operations["test_connection"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/connection-tests/{test_id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Get Connection Test */
+        get: operations["get_connection_test"];
         put?: never;
         post?: never;
         delete?: never;
@@ -1214,7 +1382,7 @@ export interface paths {
         put?: never;
         /**
          * Move Terminal
-         * @description Stop one terminal here and start it on another node.
+         * @description Stop one terminal here and start it on another node, or on the one chosen.
          */
         post: operations["move_terminal"];
         delete?: never;
@@ -1346,6 +1514,46 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/terminals/{terminal_id}/hold": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Hold Terminal
+         * @description Stop a terminal, wherever it runs or waits, until the hold is lifted. Its owner is told that it is held back.
+         */
+        post: operations["hold_terminal"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/terminals/{terminal_id}/lift": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Lift Hold
+         * @description End a hold that an operator set; the terminal starts if its owner still wants it.
+         */
+        post: operations["lift_hold"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
 }
 export type webhooks = Record<string, never>;
 export interface components {
@@ -1377,6 +1585,12 @@ export interface components {
             /** Next Cursor */
             next_cursor: string | null;
         };
+        /**
+         * Actor
+         * @description Who made a transition, as far as the owner of the account is told; the audit trail has the name.
+         * @enum {string}
+         */
+        Actor: "user" | "operator" | "farm" | "node";
         /** ApiKey */
         ApiKey: {
             /**
@@ -1556,19 +1770,39 @@ export interface components {
          * @enum {string}
          */
         BreakerState: "closed" | "open";
+        /** BrokerLogin */
+        BrokerLogin: {
+            /** Login */
+            login: number;
+            /**
+             * Password
+             * Format: password
+             */
+            password: string;
+            /** Server */
+            server: string;
+        };
         /** BrokerServer */
         BrokerServer: {
             /** Company */
             company: string;
+            /** Display Name */
+            display_name: string;
+            kind: components["schemas"]["ServerKind"];
             /** Name */
             name: string;
             /** Simulated */
             simulated: boolean;
+            source: components["schemas"]["Source"];
+            /** Time Zone */
+            time_zone: string;
         };
         /** BrokerServerList */
         BrokerServerList: {
             /** Items */
             items: components["schemas"]["BrokerServer"][];
+            /** Suggestions */
+            suggestions: components["schemas"]["BrokerServer"][];
         };
         /** ChangeCredentials */
         ChangeCredentials: {
@@ -1617,6 +1851,33 @@ export interface components {
             password: string;
             /** Server */
             server: string;
+        };
+        /**
+         * ConnectionTest
+         * @description One attempt to log in. Kept for a day after its end.
+         */
+        ConnectionTest: {
+            /**
+             * Deadline
+             * Format: date-time
+             */
+            deadline: string;
+            /** Finished At */
+            finished_at: string | null;
+            /** Id */
+            id: string;
+            /** Login */
+            login: number;
+            outcome: components["schemas"]["Outcome"];
+            /** Server */
+            server: string;
+            /**
+             * Started At
+             * Format: date-time
+             */
+            started_at: string;
+            /** Words */
+            words: string;
         };
         /** CreateBot */
         CreateBot: {
@@ -1712,6 +1973,50 @@ export interface components {
             /** Reason */
             reason: string;
         };
+        /** DescribeServer */
+        DescribeServer: {
+            /** Company */
+            company: string;
+            /**
+             * Display Name
+             * @default
+             */
+            display_name: string;
+            /** @default unknown */
+            kind: components["schemas"]["ServerKind"];
+            /**
+             * Time Zone
+             * @default
+             */
+            time_zone: string;
+        };
+        /** Directory */
+        Directory: {
+            /** Servers */
+            servers: components["schemas"]["DirectoryEntry"][];
+        };
+        /**
+         * DirectoryEntry
+         * @description A server as directories are exchanged.
+         */
+        DirectoryEntry: {
+            /** Company */
+            company: string;
+            /**
+             * Display Name
+             * @default
+             */
+            display_name: string;
+            /** @default unknown */
+            kind: components["schemas"]["ServerKind"];
+            /** Name */
+            name: string;
+            /**
+             * Time Zone
+             * @default
+             */
+            time_zone: string;
+        };
         /**
          * Drain
          * @description How far a drain has come. It is over when nothing is left.
@@ -1767,6 +2072,11 @@ export interface components {
             /** Equity */
             equity: string;
         };
+        /** ExportedDirectory */
+        ExportedDirectory: {
+            /** Servers */
+            servers: components["schemas"]["DirectoryEntry"][];
+        };
         /** Farm */
         Farm: {
             /** Name */
@@ -1790,6 +2100,13 @@ export interface components {
          * @enum {string}
          */
         IdentityState: "trusted" | "locked" | "revoked";
+        /** Imported */
+        Imported: {
+            /** Added */
+            added: number;
+            /** Corrected */
+            corrected: number;
+        };
         /**
          * Intent
          * @description What the user wants.
@@ -1919,10 +2236,20 @@ export interface components {
             /** Next Cursor */
             next_cursor: string | null;
         };
+        /** MoveAccount */
+        MoveAccount: {
+            /**
+             * With Positions
+             * @default false
+             */
+            with_positions: boolean;
+        };
         /** MoveTerminal */
         MoveTerminal: {
             /** Reason */
             reason: string;
+            /** To Node Id */
+            to_node_id?: string | null;
             /**
              * With Positions
              * @default false
@@ -2178,6 +2505,11 @@ export interface components {
          */
         OrderState: "pending" | "sent" | "unknown" | "done" | "refused" | "not_executed";
         /**
+         * Outcome
+         * @enum {string}
+         */
+        Outcome: "pending" | "connected" | "refused" | "unreachable" | "no_place" | "inconclusive";
+        /**
          * Phase
          * @description Where a terminal is in its life, as the agent sees it.
          * @enum {string}
@@ -2370,6 +2702,12 @@ export interface components {
             /** Recovery Codes Left */
             recovery_codes_left: number;
         };
+        /**
+         * ServerKind
+         * @description As the broker says. Whether real money may be behind it is another question: see `service.is_live`.
+         * @enum {string}
+         */
+        ServerKind: "demo" | "live" | "unknown";
         /** Session */
         Session: {
             /** Address */
@@ -2480,6 +2818,11 @@ export interface components {
             taken_at: string;
         };
         /**
+         * Source
+         * @enum {string}
+         */
+        Source: "operator" | "template" | "import";
+        /**
          * Step
          * @description What becomes of a terminal on a draining node.
          * @enum {string}
@@ -2588,6 +2931,8 @@ export interface components {
              * Format: date-time
              */
             since: string;
+            /** Status */
+            status: string;
         };
         /**
          * Ticket
@@ -2625,11 +2970,87 @@ export interface components {
             uri: string;
         };
         /**
+         * Transition
+         * @description One change. `before` and `after` are values of what `kind` names; `before` is empty for a beginning.
+         */
+        Transition: {
+            actor: components["schemas"]["Actor"];
+            /** After */
+            after: string;
+            /**
+             * At
+             * Format: date-time
+             */
+            at: string;
+            /** Before */
+            before: string;
+            /** Epoch */
+            epoch: number;
+            /** Id */
+            id: string;
+            kind: components["schemas"]["TransitionKind"];
+            /** Node Name */
+            node_name: string | null;
+            /** Note */
+            note: string;
+            /** Reason */
+            reason: string;
+            /** Words */
+            words: string;
+        };
+        /**
+         * TransitionKind
+         * @description What a recorded transition changes.
+         * @enum {string}
+         */
+        TransitionKind: "intent" | "hold" | "phase" | "place" | "service" | "request";
+        /** TransitionPage */
+        TransitionPage: {
+            /** Items */
+            items: components["schemas"]["Transition"][];
+            /** Next Cursor */
+            next_cursor: string | null;
+        };
+        /**
          * Unproven
          * @description Why a terminal stays where it is.
          * @enum {string}
          */
         Unproven: "not_suspect" | "node_present" | "frozen" | "identity_shared" | "keeps_running" | "no_watchdog" | "fence_pending";
+        /** Uptime */
+        Uptime: {
+            /**
+             * Since
+             * Format: date-time
+             */
+            since: string;
+            /** Time Zone */
+            time_zone: string;
+            /** Time Zone Known */
+            time_zone_known: boolean;
+            /** Windows */
+            windows: components["schemas"]["UptimeWindow"][];
+        };
+        /** UptimeShare */
+        UptimeShare: {
+            /** Down Seconds */
+            down_seconds: number;
+            /** Off Seconds */
+            off_seconds: number;
+            /** Share */
+            share: number | null;
+            /** Unknown Seconds */
+            unknown_seconds: number;
+            /** Up Seconds */
+            up_seconds: number;
+        };
+        /** UptimeWindow */
+        UptimeWindow: {
+            market_hours: components["schemas"]["UptimeShare"];
+            overall: components["schemas"]["UptimeShare"];
+            /** Window */
+            window: string;
+        };
         /** User */
         User: {
             /**
@@ -3344,6 +3765,86 @@ export interface operations {
             };
         };
     };
+    move_account: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                account_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["MoveAccount"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            202: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Account"];
+                };
+            };
+            /** @description Please sign in */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description This is not allowed */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description There is no such thing */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description This does not fit the present state */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The body must be JSON */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Some input is not valid */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     list_orders: {
         parameters: {
             query?: {
@@ -3641,6 +4142,73 @@ export interface operations {
             };
         };
     };
+    restart_account: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                account_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            202: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Account"];
+                };
+            };
+            /** @description Please sign in */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description This is not allowed */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description There is no such thing */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description This does not fit the present state */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Some input is not valid */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     list_symbols: {
         parameters: {
             query?: never;
@@ -3845,6 +4413,62 @@ export interface operations {
             };
         };
     };
+    list_transitions: {
+        parameters: {
+            query?: {
+                /** @description Only these kinds; all without any. */
+                kind?: components["schemas"]["TransitionKind"][] | null;
+                /** @description Opaque; `next_cursor` of the previous page. */
+                cursor?: string | null;
+                /** @description Most items in one page. */
+                limit?: number;
+            };
+            header?: never;
+            path: {
+                account_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["TransitionPage"];
+                };
+            };
+            /** @description Please sign in */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description There is no such thing */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Some input is not valid */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     undeploy_account: {
         parameters: {
             query?: never;
@@ -3894,6 +4518,55 @@ export interface operations {
             };
             /** @description This does not fit the present state */
             409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Some input is not valid */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    get_uptime: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                account_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Uptime"];
+                };
+            };
+            /** @description Please sign in */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description There is no such thing */
+            404: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -5379,6 +6052,258 @@ export interface operations {
             };
         };
     };
+    export_directory: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ExportedDirectory"];
+                };
+            };
+            /** @description Please sign in */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description This is not allowed */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    import_directory: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["Directory"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Imported"];
+                };
+            };
+            /** @description Please sign in */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description This is not allowed */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The body must be JSON */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Some input is not valid */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    describe_server: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["DescribeServer"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["BrokerServer"];
+                };
+            };
+            /** @description Please sign in */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description This is not allowed */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description There is no such thing */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description This does not fit the present state */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The body must be JSON */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Some input is not valid */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    remove_server: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description Please sign in */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description This is not allowed */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description There is no such thing */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description This does not fit the present state */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The body must be JSON */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Some input is not valid */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     list_broker_servers: {
         parameters: {
             query?: {
@@ -5401,6 +6326,133 @@ export interface operations {
             };
             /** @description Please sign in */
             401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Some input is not valid */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    test_connection: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["BrokerLogin"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            202: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ConnectionTest"];
+                };
+            };
+            /** @description Please sign in */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description This is not allowed */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description This does not fit the present state */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The body must be JSON */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Some input is not valid */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too many attempts */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    get_connection_test: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                test_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ConnectionTest"];
+                };
+            };
+            /** @description Please sign in */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description There is no such thing */
+            404: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -7044,6 +8096,162 @@ export interface operations {
             };
             /** @description Please sign in */
             401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    hold_terminal: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                terminal_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["Because"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description Please sign in */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description This is not allowed */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description There is no such thing */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description This does not fit the present state */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The body must be JSON */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Some input is not valid */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    lift_hold: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                terminal_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["Because"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description Please sign in */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description This is not allowed */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description There is no such thing */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description This does not fit the present state */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The body must be JSON */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Some input is not valid */
+            422: {
                 headers: {
                     [name: string]: unknown;
                 };

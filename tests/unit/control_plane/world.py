@@ -212,8 +212,8 @@ class FakeDoor:
 class InProcess(httpx.BaseTransport):
     """Sends requests straight into an application, each in an event loop of its own."""
 
-    def __init__(self, app: ASGIApp) -> None:
-        self._transport = httpx.ASGITransport(app, raise_app_exceptions=False)
+    def __init__(self, app: ASGIApp, address: str = "127.0.0.1") -> None:
+        self._transport = httpx.ASGITransport(app, raise_app_exceptions=False, client=(address, 50_000))
 
     def client(self) -> httpx.Client:
         return httpx.Client(transport=self, base_url=ORIGIN)

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import json
+import random
 
-RETRY_MILLISECONDS = 2000
-"""Before a browser opens a broken stream again."""
-OPENING = f"retry: {RETRY_MILLISECONDS}\n\n"
+_RETRY_MILLISECONDS = (1000, 4000)
+
+
+def opening() -> str:
+    """When a browser opens a broken stream again: apart from each other, for a farm that was away has many to serve."""
+    return f"retry: {random.randint(*_RETRY_MILLISECONDS)}\n\n"  # noqa: S311 - spreads browsers, guards nothing
 
 
 def frame(event: str, position: str, data: str) -> str:

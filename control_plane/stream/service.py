@@ -16,7 +16,7 @@ from control_plane.bus.port import Batch, Bus, Change, Topic
 from control_plane.clock import Clock
 from control_plane.db.engine import Database
 from control_plane.identity.owner import Owner
-from control_plane.stream.frames import OPENING, frame, heartbeat, reset
+from control_plane.stream.frames import frame, heartbeat, opening, reset
 from control_plane.stream.places import StreamPlaces
 from control_plane.trading import repository as trading_repository
 from control_plane.trading.presentation import present_deal, present_order
@@ -49,7 +49,7 @@ class LiveUpdates:
         asked_at = self._clock.now()
         timeout = 0.0
         try:
-            yield OPENING
+            yield opening()
             while (batch := await subscription.next(timeout)) is not None:
                 # By the clock, since a farm that trades is never quiet for so long.
                 if timeout and (

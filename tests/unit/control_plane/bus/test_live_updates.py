@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
+from typing import Any
 
 import pytest
 from starlette.types import Message
@@ -185,7 +186,8 @@ class TestPlaces:
                 if b"heartbeat" in message.get("body", b""):
                     gone.set()
 
-            scope = {"type": "http", "method": "GET", "path": "/api/v1/stream", "query_string": b"", "client": ("a", 1)}
+            scope: dict[str, Any] = {"type": "http", "method": "GET", "path": "/api/v1/stream", "query_string": b""}
+            scope["client"] = ("127.0.0.1", 50_000)
             scope |= {"headers": [(b"cookie", cookie.encode())], "asgi": {"version": "3.0", "spec_version": "2.3"}}
             async with asyncio.timeout(PATIENCE):
                 await app({**scope, "http_version": "1.1", "scheme": "http"}, receive, send)

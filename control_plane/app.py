@@ -7,7 +7,7 @@ from importlib.metadata import version
 from typing import Any
 
 from anyio import CapacityLimiter
-from fastapi import APIRouter, FastAPI
+from fastapi import APIRouter, Depends, FastAPI
 from fastapi.openapi.utils import get_openapi
 from fastapi.responses import JSONResponse
 from fastapi.routing import APIRoute
@@ -23,13 +23,14 @@ from control_plane.brokers.routes import keeper_router
 from control_plane.brokers.routes import router as brokers_router
 from control_plane.container import Farm
 from control_plane.fleet.routes import router as fleet_router
-from control_plane.http import FarmDep
+from control_plane.http import FarmDep, bound_strangers
 from control_plane.identity.api_key_routes import router as api_key_router
 from control_plane.identity.routes import me_router
 from control_plane.identity.routes import router as identity_router
 from control_plane.identity.second_factor_routes import router as second_factor_router
 from control_plane.identity.session_routes import router as session_router
 from control_plane.jobs.routes import router as jobs_router
+from control_plane.limits.headers import RateLimitHeaders
 from control_plane.members.routes import router as members_router
 from control_plane.middleware import BodyLimit, BrowserSecurity, ForgeryGuard, RequestLog
 from control_plane.notifications.routes import router as recorded_mail_router
@@ -102,6 +103,7 @@ def create_app(farm: Farm) -> FastAPI:
     _include_api(app)
     app.include_router(health_router)
     app.include_router(portal_router(farm.settings.portal_dist))
+    app.add_middleware(RateLimitHeaders)
     app.add_middleware(BodyLimit, most_bytes=_MOST_BYTES)
     app.add_middleware(ForgeryGuard)
     app.add_middleware(BrowserSecurity)
@@ -141,7 +143,7 @@ def openapi_document() -> dict[str, Any]:
 
 def _include_api(app: FastAPI) -> None:
     for router in _API_ROUTERS:
-        app.include_router(router, prefix=API)
+        app.include_router(router, prefix=API, dependencies=[Depends(bound_strangers)])
 
 
 def _application(title: str, openapi_url: str | None) -> FastAPI:
@@ -210,4 +212,6 @@ def _with_problem_schema(document: dict[str, Any]) -> dict[str, Any]:
         for operation in path.values():
             if "422" in operation["responses"]:
                 operation["responses"]["422"] = problem_responses(422)[422]
+            # Every route has a limit, and says so in one place.
+            operation["responses"].setdefault("429", problem_responses(429)[429])
     return document

@@ -24,6 +24,7 @@ from control_plane.fleet.commands import nodes, this_person
 from control_plane.identity.cli import users
 from control_plane.identity.state import Role
 from control_plane.jobs.cli import jobs, work
+from control_plane.limits.cli import limits
 from control_plane.logs import configure_logs
 from control_plane.opening import Data, open_farm
 from control_plane.releases.cli import templates
@@ -40,6 +41,7 @@ app.add_typer(jobs, name="jobs")
 app.command("worker")(work)
 app.add_typer(vault, name="vault")
 app.add_typer(audit, name="audit")
+app.add_typer(limits, name="limits")
 app.command("backup")(backup)
 app.command("restore")(restore_farm)
 

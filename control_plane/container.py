@@ -45,6 +45,11 @@ from control_plane.jobs.port import Executor
 from control_plane.jobs.runner import JobRunner
 from control_plane.jobs.service import Outbox
 from control_plane.jobs.state import JobKind
+from control_plane.limits.fallback import FallbackBudgets
+from control_plane.limits.memory import MemoryBudgets
+from control_plane.limits.port import Budgets
+from control_plane.limits.service import Limits
+from control_plane.limits.tenants import TenantRates
 from control_plane.loops import Loop, LoopWatch
 from control_plane.notifications.port import Post
 from control_plane.notifications.recorded import RecordedPost
@@ -62,6 +67,7 @@ from control_plane.releases.service import Releases
 from control_plane.secrecy import read_secret
 from control_plane.storage.local import LocalFiles
 from control_plane.storage.port import Files
+from control_plane.stream.places import StreamPlaces
 from control_plane.stream.service import LiveUpdates
 from control_plane.telemetry.metrics import Metrics
 from control_plane.telemetry.readiness import Readiness
@@ -125,6 +131,7 @@ class Farm:
     market: Market
     desk: OrderDesk
     live: LiveUpdates
+    limits: Limits
     bundles: Bundles
     agent_api: AgentApi
     loops: tuple[Loop, ...]
@@ -203,7 +210,11 @@ def build_farm(settings: Settings, *, clock: Clock | None = None, door: Terminal
         Loop("audit-heads", 60.0, head_keeper.run_once),
         Loop("idle-sessions", 20.0, used_door.close_idle),
     )
-    readiness = Readiness(database, clock, loops)
+    budgets, tenant_rates = open_budgets(settings), TenantRates(database)
+    warnings = {"bus": lambda: bus.problem, "limits": lambda: budgets.problem}
+    readiness = Readiness(database, clock, loops, warnings=warnings)
+    limits = Limits(budgets, tenant_rates, settings, clock)
+    live = LiveUpdates(database, bus, StreamPlaces(settings, tenant_rates), clock)
     with database.write_as_system() as session:
         people.identity.bootstrap(session)
     return Farm(
@@ -241,7 +252,8 @@ def build_farm(settings: Settings, *, clock: Clock | None = None, door: Terminal
         releases=Releases(fleet, settings.data, clock),
         market=market,
         desk=OrderDesk(database, used_door, market, trade_log, audit, clock),
-        live=LiveUpdates(database, bus, clock),
+        live=live,
+        limits=limits,
         bundles=bundles,
         agent_api=AgentApi(
             settings,
@@ -258,7 +270,7 @@ def build_farm(settings: Settings, *, clock: Clock | None = None, door: Terminal
         ),
         loops=loops,
         readiness=readiness,
-        metrics=Metrics(database, clock, readiness),
+        metrics=Metrics(database, clock, readiness, limits, live.places),
         loop_watch=Loop("loop-watch", 5.0, LoopWatch(loops).run_once),
     )
 
@@ -336,6 +348,14 @@ def open_bus(settings: Settings) -> Bus:
     from control_plane.bus.redis import RedisBus
 
     return RedisBus(settings.redis_url)
+
+
+def open_budgets(settings: Settings) -> Budgets:
+    if settings.redis_url is None:
+        return MemoryBudgets()
+    from control_plane.limits.redis import RedisBudgets
+
+    return FallbackBudgets(RedisBudgets(settings.redis_url))
 
 
 def _executor(settings: Settings, runner: JobRunner, database: Database, clock: Clock) -> Executor:

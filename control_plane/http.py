@@ -4,15 +4,21 @@ from __future__ import annotations
 
 from typing import Annotated
 
+from anyio import to_thread
 from fastapi import Depends, Header, Request
+from fastapi.dependencies.models import Dependant
 
 from control_plane.container import Farm
-from control_plane.errors import ForbiddenError
+from control_plane.errors import ForbiddenError, UnauthorisedError
 from control_plane.identity.model import User
 from control_plane.identity.owner import Owner
 from control_plane.identity.scopes import needed_scope
 from control_plane.identity.service import owner_of
 from control_plane.identity.sessions import Browser, Caller
+from control_plane.limits.headers import note_standing
+from control_plane.limits.lanes import lane_of
+from control_plane.limits.rate import Standing
+from control_plane.limits.service import require
 
 SESSION_COOKIE = "mt5farm_session"
 DEVICE_COOKIE = "mt5farm_device"
@@ -40,7 +46,7 @@ FarmDep = Annotated[Farm, Depends(get_farm)]
 def get_browser(request: Request) -> Browser:
     """From where the request comes."""
     return Browser(
-        address=request.client.host if request.client else "",
+        address=_address(request),
         user_agent=request.headers.get("user-agent", ""),
         device_secret=request.cookies.get(DEVICE_COOKIE),
     )
@@ -49,12 +55,43 @@ def get_browser(request: Request) -> Browser:
 BrowserDep = Annotated[Browser, Depends(get_browser)]
 
 
-def get_caller(request: Request, farm: FarmDep) -> Caller:
+def authenticate(request: Request, farm: Farm) -> Caller:
     """By a key for programs if the request has one, else by the session. Raises UnauthorisedError, ForbiddenError."""
     header = request.headers.get("authorization")
     if header is not None:
         return farm.api_keys.authenticate(header, needed_scope(request.method, request.scope["route"].tags))
     return farm.sessions.authenticate(request.cookies.get(SESSION_COOKIE))
+
+
+def get_caller(request: Request, farm: FarmDep) -> Caller:
+    """Who asks, within their limits. Raises UnauthorisedError, ForbiddenError, RateLimitedError."""
+    try:
+        caller = authenticate(request, farm)
+    except (UnauthorisedError, ForbiddenError):
+        _bound(request, farm.limits.stranger(_address(request)))
+        raise
+    _bound(request, farm.limits.caller(caller, lane_of(request.method, request.scope["route"].path)))
+    return caller
+
+
+async def bound_strangers(request: Request, farm: FarmDep) -> None:
+    """For every route: where nobody is asked who they are, their address counts. Raises RateLimitedError."""
+    if not asks_who(request.scope["route"].dependant):
+        _bound(request, await to_thread.run_sync(farm.limits.stranger, _address(request)))
+
+
+def asks_who(dependant: Dependant) -> bool:
+    """Whether a route wants to know its caller."""
+    return dependant.call is get_caller or any(asks_who(each) for each in dependant.dependencies)
+
+
+def _bound(request: Request, standing: Standing) -> None:
+    note_standing(request.scope, standing)
+    require(standing)
+
+
+def _address(request: Request) -> str:
+    return request.client.host if request.client else ""
 
 
 CallerDep = Annotated[Caller, Depends(get_caller)]

@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final, TypeVar
 
+from mt5_bridge.call_times import CallTimes
 from mt5_bridge.sessions import SessionLoop
 
 log = logging.getLogger(__name__)
@@ -71,6 +72,7 @@ class Executor:
         self._thread = threading.Thread(target=self._work, name="terminal-api", daemon=True)
         self._watchdog = threading.Thread(target=self._watch, name="watchdog", daemon=True)
         self.calls = 0
+        self.times = CallTimes()
 
     def start(self) -> None:
         """Start both threads."""
@@ -129,7 +131,9 @@ class Executor:
 
     def end(self) -> None:
         """The job that was begun is over."""
-        self._running = None
+        running, self._running = self._running, None
+        if running is not None:
+            self.times.add(self._clock() - running[2])
         if self._loop is not None:
             self._loop.enter()
 

@@ -275,6 +275,7 @@ class BridgeService(Service):  # type: ignore[misc]  # rpyc has no types
             "wrong_account": terminal.link.wrong_account,
             "error_code": terminal.link.error[0],
             "journal_sequence": terminal.journal.sequence(),
+            "calls": {"counts": terminal.executor.times.counts, "seconds": terminal.executor.times.seconds},
         }
         if terminal.link.linked and not terminal.link.wrong_account:
             facts |= terminal.pulse.take(lambda function, *args: self._ask(function, args, {})[0], deals_from)

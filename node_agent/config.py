@@ -112,6 +112,10 @@ class AgentConfig(BaseModel):
     """`host:port` under which clients reach it."""
     slots: int = Field(ge=1)
     sync_seconds: float = 10.0
+    operations_host: str = "127.0.0.1"
+    """Address of the node's /metrics; not for the open network, it asks nobody who they are."""
+    operations_port: int | None = Field(default=None, ge=0, le=65535)
+    """None: the node serves none."""
     timing: Timing = Timing()
     bounds: Bounds = Bounds()
     wine_container: WineContainerSettings | None = None

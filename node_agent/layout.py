@@ -160,6 +160,11 @@ class GatewayLayout:
         return self.root / "ready.json"
 
     @property
+    def figures(self) -> Path:
+        """Written by the gateway while it runs."""
+        return self.root / "figures.json"
+
+    @property
     def output(self) -> Path:
         return self.root / "gateway.log"
 

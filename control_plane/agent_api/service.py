@@ -17,7 +17,7 @@ from control_plane.agent_api.snapshot import build_snapshot
 from control_plane.assignments import repository as assignments_repository
 from control_plane.assignments.relocation import LeasePolicy
 from control_plane.audit.service import Audit, Deed
-from control_plane.bus.port import Bus, Change, Topic
+from control_plane.bus.port import Bus
 from control_plane.certificates.service import Authority
 from control_plane.clock import Clock
 from control_plane.config import Settings
@@ -219,11 +219,7 @@ class AgentApi:
 
     async def watch(self, node: Node, known_generation: int) -> WatchResponse:
         """Waits until the node's generation is above `known_generation`, at most 25 s."""
-
-        def concerns(change: Change) -> bool:
-            return change.topic is Topic.GENERATION and change.subject_id == node.id
-
-        subscription = self._bus.subscribe(concerns)
+        subscription = self._bus.subscribe(node.id)
         try:
             # Read after subscribing, so that a change in between is not missed.
             generation = await to_thread.run_sync(self._generation, node.id)

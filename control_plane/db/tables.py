@@ -12,6 +12,7 @@ from control_plane.db.base import Base
 from control_plane.fleet import model as fleet
 from control_plane.identity import model as identity
 from control_plane.jobs import model as jobs
+from control_plane.limits import model as limits
 from control_plane.notifications import model as notifications
 from control_plane.releases import model as releases
 from control_plane.terminals import model as terminals
@@ -28,6 +29,7 @@ MODULES = (
     fleet,
     identity,
     jobs,
+    limits,
     notifications,
     releases,
     terminals,

@@ -64,10 +64,10 @@ def mail_lanes(email: str, address: str) -> tuple[Lane, ...]:
 
 def _address_lanes(purpose: str, address: str) -> tuple[Lane, ...]:
     """An own right attempt must not take back what was tried at other accounts."""
-    return (Lane(f"{purpose}|address|{_network(address)}", ADDRESS_PACE, forgiven=False),) if address else ()
+    return (Lane(f"{purpose}|address|{network_of(address)}", ADDRESS_PACE, forgiven=False),) if address else ()
 
 
-def _network(address: str) -> str:
+def network_of(address: str) -> str:
     """One customer of a provider commonly has a whole IPv6 network."""
     try:
         parsed = ipaddress.ip_address(address)

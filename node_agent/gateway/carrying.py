@@ -14,6 +14,8 @@ import sys
 from collections.abc import Callable, Iterable
 from typing import Final
 
+from node_agent.gateway.figures import Traffic
+
 _RECORD: Final = 16 * 1024
 """The most that one record of TLS holds: a read of so much leaves nothing behind that `poll` could not see."""
 _CHUNK: Final = 256 * 1024
@@ -21,7 +23,7 @@ STALLED_SECONDS: Final = 60
 """A side that takes nothing for so long ends its session."""
 
 
-def carry_both_ways(client: ssl.SSLSocket, worker: socket.socket) -> None:
+def carry_both_ways(client: ssl.SSLSocket, worker: socket.socket, traffic: Traffic) -> None:
     """Until either side ends. A slow reader slows its writer, so that little is held in memory. Raises OSError."""
     _wait_in_the_kernel(client, worker)
     # Python's recv and sendall of TLS are layers above these that cost more than the encryption of a small frame.
@@ -36,6 +38,7 @@ def carry_both_ways(client: ssl.SSLSocket, worker: socket.socket) -> None:
                 if not data:
                     return
                 send(data)
+                traffic.bytes_in += len(data)
                 continue
             data = large[: worker.recv_into(large)] if many else receive(_RECORD)
             if not data:
@@ -43,6 +46,7 @@ def carry_both_ways(client: ssl.SSLSocket, worker: socket.socket) -> None:
             sent = write(data)
             if sent < len(data):
                 client.sendall(memoryview(data)[sent:])
+            traffic.bytes_out += len(data)
             many = len(data) >= _RECORD
 
 

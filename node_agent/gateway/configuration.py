@@ -32,6 +32,8 @@ class GatewayConfig(BaseModel):
     """SQLite file of used ticket ids."""
     ready: Path
     """Written once the gateway listens."""
+    figures: Path | None = None
+    """Written every few seconds when there is something new; None: never."""
     hello_timeout: float = 5.0
     worker_timeout: float = 5.0
     max_sessions: int = Field(default=256, ge=1)

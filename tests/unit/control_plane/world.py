@@ -63,6 +63,8 @@ PASSWORD = "correct horse battery"
 START = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
 SERVER = "MT5Farm-Demo"
 ORIGIN = "http://testserver"
+PLENTY = "1000000/1"
+"""A rate that no test comes near."""
 
 
 class ManualClock:
@@ -210,8 +212,8 @@ class FakeDoor:
 class InProcess(httpx.BaseTransport):
     """Sends requests straight into an application, each in an event loop of its own."""
 
-    def __init__(self, app: ASGIApp) -> None:
-        self._transport = httpx.ASGITransport(app, raise_app_exceptions=False)
+    def __init__(self, app: ASGIApp, address: str = "127.0.0.1") -> None:
+        self._transport = httpx.ASGITransport(app, raise_app_exceptions=False, client=(address, 50_000))
 
     def client(self) -> httpx.Client:
         return httpx.Client(transport=self, base_url=ORIGIN)
@@ -546,6 +548,10 @@ class World:
 
 def build_world(data: Path, clock: Any = None, **settings: Any) -> World:
     clock, door = clock or ManualClock(), FakeDoor()
+    # Time stands still here, so that no budget would ever fill up again.
+    settings = (
+        dict.fromkeys((name for name in Settings.model_fields if name.startswith("requests_")), PLENTY) | settings
+    )
     farm = build_farm(Settings(data=data, **settings), clock=clock, door=door)
     with farm.database.write_as_system() as session:
         add_server(session, clock, SERVER, "MT5 Farm", "127.0.0.1:8083")

@@ -15,6 +15,8 @@ from tests.unit.control_plane.world import InProcess, World, browser
 ALLOWED_LABELS = {"app", "method", "route", "status", "le", "check", "loop", "kind", "state", "availability"} | {
     "identity",
     "phase",
+    "part",
+    "budget",
 }
 
 

@@ -65,3 +65,5 @@ class TerminalObservation(TenantRow, Base):
     memory: Mapped[int | None] = mapped_column(BigInteger)
     """Bytes."""
     build: Mapped[int | None]
+    screen: Mapped[bool] = mapped_column(default=False)
+    """People may look at it."""

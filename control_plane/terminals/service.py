@@ -17,6 +17,7 @@ from control_plane.terminals import repository
 from control_plane.terminals.explanation import TerminalFacts, explain
 from control_plane.terminals.model import OneOffRequest, Terminal, TerminalObservation
 from control_plane.terminals.schemas import TerminalOut
+from control_plane.terminals.screen import screen_of
 from control_plane.terminals.state import Hold, Intent, RequestKind
 from node_agent.protocol.messages import ObservedTerminal, Phase, Reason
 
@@ -31,11 +32,12 @@ def observe(session: Session, terminal: Terminal, seen: ObservedTerminal, now: d
         session.add(row)
         changed = True
     else:
-        changed = (row.epoch, row.phase, row.reason, row.detail) != (seen.epoch, seen.phase, seen.reason, seen.detail)
+        before = (row.epoch, row.phase, row.reason, row.detail, row.screen)
+        changed = before != (seen.epoch, seen.phase, seen.reason, seen.detail, seen.screen)
     row.epoch, row.phase, row.reason = seen.epoch, seen.phase, seen.reason
     row.detail, row.since = seen.detail[:_DETAIL_LIMIT], seen.since
     row.last_answer_at, row.restarts, row.reported_at = seen.last_answer_at, seen.restarts, now
-    row.flat, row.memory, row.build = seen.flat, seen.memory, seen.build
+    row.flat, row.memory, row.build, row.screen = seen.flat, seen.memory, seen.build, seen.screen
     return changed
 
 
@@ -114,6 +116,7 @@ def present_terminal(
         node_name=node.name if node else None,
         epoch=assignment.epoch if assignment else terminal.last_epoch,
         lease_policy=LeasePolicy(terminal.lease_policy),
+        screen=screen_of(assignment, current),
     )
 
 

@@ -17,6 +17,7 @@ import threading
 import time
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any, Final
 
 import structlog
@@ -113,7 +114,8 @@ class WineContainerRuntime:
             raise LaunchError(Reason.TEMPLATE_BROKEN, "The agent cannot see the processes of Docker's containers.")
         handle = self._roster.enter(self._handle(spec, container, birth or "stillborn", spec.fingerprint))
         self._wait_until_up(spec, container, handle)
-        self._offer_screen(spec)
+        if self._offer_screen(spec):
+            handle = self._roster.enter(replace(handle, facts={**handle.facts, SHOWS_SCREEN: "yes"}))
         return handle
 
     def inspect(self, spec: TerminalSpec) -> Handle | None:
@@ -240,11 +242,11 @@ class WineContainerRuntime:
     def _missing(self, spec: TerminalSpec, container: Container) -> list[Handle]:
         """Handles of what runs in a container and is not in the roster."""
         found = []
-        self._offer_screen(spec)
+        screen = self._offer_screen(spec)
         birth = birth_of(container.attrs["State"]["Pid"])
         if birth and self._roster.running(_slot(spec)) is None:
             fingerprint = container.labels.get(FINGERPRINT_LABEL, ADOPTED)
-            found.append(self._handle(spec, container, birth, fingerprint))
+            found.append(self._handle(spec, container, birth, fingerprint, screen=screen))
         if birth and self._roster.running(_worker_slot(spec)) is None:
             for made in container.attrs["ExecIDs"] or ():
                 state = self._engine.client.api.exec_inspect(made)
@@ -254,16 +256,19 @@ class WineContainerRuntime:
                     self._files.offer_socket(spec.layout)
         return found
 
-    def _offer_screen(self, spec: TerminalSpec) -> None:
-        """If it is shown. A terminal whose screen cannot be seen is as good as any other."""
+    def _offer_screen(self, spec: TerminalSpec) -> bool:
+        """Whether it is shown. A terminal whose screen cannot be seen is as good as any other."""
         try:
-            self._files.offer_screen(spec.layout)
+            return self._files.offer_screen(spec.layout)
         except OSError as error:
             _log.warning("screen_not_offered", terminal=spec.terminal_id, error=str(error))
+            return False
 
-    def _handle(self, spec: TerminalSpec, container: Container, birth: str, fingerprint: str) -> Handle:
+    def _handle(
+        self, spec: TerminalSpec, container: Container, birth: str, fingerprint: str, *, screen: bool = False
+    ) -> Handle:
         facts = {"container": str(container.id), "name": self._name(spec)}
-        if "screen" in container.attrs["Config"]["Cmd"]:
+        if screen:
             facts[SHOWS_SCREEN] = "yes"
         pid = container.attrs["State"]["Pid"]
         return Handle(_slot(spec), pid, birth, self._clock(), fingerprint, CONTAINER, facts)

@@ -38,11 +38,11 @@ class ScreenFarm:
 
     def start(self) -> None:
         """Returns once the screen can be looked at."""
-        self._trader = add_user(self._data, "trader@example.com")
+        trader = add_user(self._data, "trader@example.com")
         self._import_template()
         ports = ("--port", str(self._first_port), "--agent-port", str(self._first_port + 1))
         self._run("control_plane.cli", "serve", self._data, *ports, "--sync-seconds", "0.5")
-        self._come_in()
+        self._come_in(trader)
         self._enrol()
         self._run("node_agent.cli", "run", self._node)
         body = {"label": "Main", "login": 1001, "password": "right", "server": SERVER}
@@ -80,13 +80,13 @@ class ScreenFarm:
     def said(self) -> str:
         return "".join(path.read_text(errors="replace")[-3000:] for path in sorted(self.home.glob("*.log")))
 
-    def _come_in(self) -> None:
+    def _come_in(self, trader: dict[str, str]) -> None:
         """Once the portal answers; with a second factor, which connecting an account asks for."""
         self.http = httpx.Client(base_url=f"{self.url}/api/v1", headers={"Origin": self.url}, timeout=20.0)
 
         def answers() -> bool:
             try:
-                return self.http.post("/auth/sign-in", json=self._trader).is_success
+                return self.http.post("/auth/sign-in", json=trader).is_success
             except httpx.TransportError:
                 return False
 
@@ -94,11 +94,6 @@ class ScreenFarm:
         app = pyotp.TOTP(self.http.post("/auth/second-factor/totp").json()["secret"])
         confirmed = self.http.post("/auth/second-factor/totp/confirm", json={"code": app.now()})
         assert confirmed.status_code == 200, confirmed.text
-        self._recovery_codes: list[str] = confirmed.json()["codes"]
-
-    def sign_in(self) -> None:
-        proof = {**self._trader, "code": self._recovery_codes.pop()}
-        assert self.http.post("/auth/sign-in", json=proof).is_success
 
     def terminal(self) -> dict[str, Any]:
         terminal: dict[str, Any] = self.http.get(f"/accounts/{self.account_id}").json()["terminal"]
@@ -138,8 +133,6 @@ class ScreenFarm:
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
-        down = [sys.executable, "-m", "node_agent.cli", "down", "--data", str(self._node)]
-        subprocess.run(down, capture_output=True, check=False, cwd=ROOT)
         client = docker.from_env()
         for terminal in self._node.glob("terminals/ter_*"):
             label = {"label": f"org.mt5farm.terminal={terminal.name}"}
@@ -148,4 +141,6 @@ class ScreenFarm:
             for network in client.networks.list(filters=label):
                 network.remove()
         client.close()
+        down = [sys.executable, "-m", "node_agent.cli", "down", "--data", str(self._node)]
+        subprocess.run(down, capture_output=True, check=False, cwd=ROOT)
         shutil.rmtree(self.home, ignore_errors=True)

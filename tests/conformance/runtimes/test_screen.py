@@ -5,7 +5,6 @@ Everything is real but terminal64.exe: a stand-in whose window is of one colour.
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -13,16 +12,26 @@ from typing import Any
 
 import httpx
 import pytest
+from playwright.sync_api import expect, sync_playwright
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import ClientConnection
 
 from mt5_bridge.client import BridgeError, MetaTrader5
+from tests.browser.test_new_trader import CHROMIUM, DESKTOP, FLAGS, PHONE, fits, shot
 from tests.conformance.runtimes.framebuffer import Screen
 from tests.conformance.runtimes.screen_farm import ScreenFarm
 from tests.demo_farm import wait_for
 
 GREEN = (0x12, 0x9A, 0x5E)
 MOST_OF_THE_WINDOW = 300 * 200 * 3 // 4
+SEES_GREEN = """
+    (colour) => {
+        const canvas = document.querySelector("[data-testid=screen] canvas")
+        if (!canvas || canvas.width < 200) return false
+        const seen = canvas.getContext("2d").getImageData(100, 100, 1, 1).data
+        return colour.every((part, index) => seen[index] === part)
+    }
+"""
 
 pytestmark = pytest.mark.timeout(240)
 
@@ -100,21 +109,18 @@ def test_a_ticket_opens_what_it_is_for_and_once(farm: ScreenFarm) -> None:
         Screen(socket, view["ticket"])
 
 
-@pytest.mark.parametrize("end", ["revoke", "end-sessions", "sign-out"])
+@pytest.mark.parametrize("end", ["revoke", "end-sessions"])
 def test_a_view_ends_with_its_permission(farm: ScreenFarm, end: str) -> None:
     ticket = farm.ticket()
     account = f"/accounts/{farm.account_id}"
     ways: dict[str, Callable[[], httpx.Response]] = {
         "revoke": lambda: farm.http.delete(f"{account}/tickets/{ticket['ticket_id']}"),
         "end-sessions": lambda: farm.http.post(f"{account}/end-sessions"),
-        "sign-out": lambda: farm.http.post("/auth/sign-out"),
     }
     with farm.socket() as socket:
         Screen(socket, ticket["ticket"])
         assert ways[end]().is_success
         assert reason_of(socket) == (4410, "The view has ended.")
-    if end == "sign-out":
-        farm.sign_in()
 
 
 @pytest.mark.parametrize(("headers", "status"), [({"Origin": "http://evil.example"}, 403), ({"Cookie": ""}, 401)])
@@ -133,4 +139,29 @@ def test_one_client_cannot_take_all_views(farm: ScreenFarm) -> None:
         assert (code, "too often" in words) == (4403, True)
 
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+@pytest.mark.browser
+@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine")
+@pytest.mark.parametrize(("name", "viewport"), [("phone", PHONE), ("laptop", DESKTOP)])
+def test_the_portal_shows_it(farm: ScreenFarm, name: str, viewport: dict[str, int]) -> None:
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        page = browser.new_page(viewport=viewport)  # type: ignore[arg-type]
+        complaints: list[str] = []
+        page.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
+        page.context.add_cookies([{"name": n, "value": v, "url": farm.url} for n, v in farm.http.cookies.items()])
+        page.goto(f"{farm.url}/accounts/{farm.account_id}")
+        page.get_by_test_id("account-menu").click()
+        page.get_by_test_id("account-screen").click()
+        expect(page.get_by_test_id("screen")).to_have_attribute("data-state", "shown", timeout=30_000)
+        page.wait_for_function(SEES_GREEN, arg=list(GREEN), timeout=30_000)
+        assert fits(page)
+        shot(page, f"screen-{name}")
+        page.get_by_test_id("screen-fit").click()
+        page.wait_for_function(SEES_GREEN, arg=list(GREEN), timeout=30_000)
+        assert fits(page)
+        assert farm.http.post(f"/accounts/{farm.account_id}/end-sessions").is_success
+        expect(page.get_by_test_id("screen-words")).to_have_text("The view has ended.", timeout=30_000)
+        page.get_by_test_id("screen-again").click()
+        expect(page.get_by_test_id("screen")).to_have_attribute("data-state", "shown", timeout=30_000)
+        assert complaints == []
+        browser.close()

@@ -102,7 +102,7 @@ def _check(farm: Farm, user: User, text: str) -> tuple[Ticket, str]:
         raise ForbiddenError(f"The screen is not shown: {error}.", code=error.code) from error
     if ticket.scope is not Scope.VIEW or ticket.principal != f"user:{user.id}":
         raise ForbiddenError("The screen is not shown: the ticket is for something else.", code="ticket_other_scope")
-    with farm.database.read_as_system() as session:
+    with farm.database.read(user.tenant_id) as session:
         node = fleet_repository.node(session, ticket.node_id)
         if node is None or node.identity_state != IdentityState.TRUSTED:
             raise ConflictError("The terminal's node is not trusted at the moment.", code="terminal_not_ready")

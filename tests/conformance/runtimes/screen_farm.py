@@ -39,6 +39,7 @@ class ScreenFarm:
     def start(self) -> None:
         """Returns once the screen can be looked at."""
         trader = add_user(self._data, "trader@example.com")
+        self._other = add_user(self._data, "other@example.com")
         self._import_template()
         ports = ("--port", str(self._first_port), "--agent-port", str(self._first_port + 1))
         self._run("control_plane.cli", "serve", self._data, *ports, "--sync-seconds", "0.5")
@@ -111,6 +112,13 @@ class ScreenFarm:
         sent = {"Origin": self.url, "Cookie": cookies, **headers}
         address = f"{self.url.replace('http', 'ws', 1)}/api/v1/screen"
         return connect(address, additional_headers=sent, max_size=None, proxy=None)
+
+    def somebody_else(self) -> str:
+        """The cookies of another trader."""
+        other = httpx.post(
+            f"{self.url}/api/v1/auth/sign-in", json=self._other, headers={"Origin": self.url}, timeout=20
+        )
+        return "; ".join(f"{name}={value}" for name, value in other.cookies.items())
 
     def stand_in_log(self) -> str:
         [log] = self._node.glob("terminals/*/folder/logs/stand_in.log")

@@ -102,6 +102,9 @@ def test_a_ticket_opens_what_it_is_for_and_once(farm: ScreenFarm) -> None:
     trade = farm.ticket("trade")["ticket"]
     assert refusal(farm, trade) == (4403, "The screen is not shown: the ticket is for something else.")
     view = farm.ticket()
+    with farm.socket(Cookie=farm.somebody_else()) as socket:
+        socket.send(view["ticket"])
+        assert reason_of(socket) == (4403, "The screen is not shown: the ticket is for something else.")
     with pytest.raises(BridgeError) as refused:
         MetaTrader5(view["gateway"], ticket=view["ticket"], ca=view["ca_pem"], server_name=view["server_name"])
     assert refused.value.code == "ticket_other_scope"

@@ -115,10 +115,9 @@ class ScreenFarm:
 
     def somebody_else(self) -> str:
         """The cookies of another trader."""
-        other = httpx.post(
-            f"{self.url}/api/v1/auth/sign-in", json=self._other, headers={"Origin": self.url}, timeout=20
-        )
-        return "; ".join(f"{name}={value}" for name, value in other.cookies.items())
+        with httpx.Client(base_url=f"{self.url}/api/v1", headers={"Origin": self.url}, timeout=20.0) as other:
+            assert other.post("/auth/sign-in", json=self._other).is_success
+            return "; ".join(f"{name}={value}" for name, value in other.cookies.items())
 
     def stand_in_log(self) -> str:
         [log] = self._node.glob("terminals/*/folder/logs/stand_in.log")

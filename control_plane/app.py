@@ -15,6 +15,7 @@ from pydantic import BaseModel
 
 from control_plane import problems
 from control_plane.access.routes import router as access_router
+from control_plane.access.screen_routes import router as screen_router
 from control_plane.accounts.routes import router as accounts_router
 from control_plane.agent_api.routes import router as agent_router
 from control_plane.bots.routes import router as bots_router
@@ -86,6 +87,7 @@ _API_ROUTERS = (
     keeper_router,
     accounts_router,
     access_router,
+    screen_router,
     trading_router,
     bots_router,
     stream_router,

@@ -9,6 +9,7 @@ from pathlib import Path
 from control_plane.access.bridge import BridgeDoor
 from control_plane.access.market import Market
 from control_plane.access.port import TerminalDoor
+from control_plane.access.screens import Screens
 from control_plane.access.tickets import TicketIssuer
 from control_plane.accounts.connection_tests import ConnectionTests
 from control_plane.accounts.service import Accounts
@@ -129,6 +130,7 @@ class Farm:
     bots: Bots
     releases: Releases
     market: Market
+    screens: Screens
     desk: OrderDesk
     live: LiveUpdates
     limits: Limits
@@ -251,6 +253,7 @@ def build_farm(settings: Settings, *, clock: Clock | None = None, door: Terminal
         bots=bots,
         releases=Releases(fleet, settings.data, clock),
         market=market,
+        screens=Screens(keys.authority.pem),
         desk=OrderDesk(database, used_door, market, trade_log, audit, clock),
         live=live,
         limits=limits,

@@ -94,6 +94,8 @@ class WineContainerSettings(BaseModel):
     """False: the networks lead nowhere. For tests."""
     outgoing_addresses: tuple[IPv4Address, ...] = ()
     """Addresses of this machine that terminals appear under, given in turn. Empty: the machine's usual one."""
+    screen: bool = False
+    """Let people with a ticket look at the terminals' screens. A change counts for terminals started after it."""
     stop_grace: float = 15.0
     """Seconds that a terminal has for saving its state when it is asked to end."""
 

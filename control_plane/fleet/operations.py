@@ -8,6 +8,8 @@ from typing import Any
 
 from sqlalchemy.orm import Session
 
+from control_plane.access.port import Target
+from control_plane.access.service import require_screen, target_of
 from control_plane.assignments import repository as assignments_repository
 from control_plane.assignments.relocation import LeasePolicy, Proof
 from control_plane.assignments.repository import Placement
@@ -21,6 +23,8 @@ from control_plane.fleet.model import Node
 from control_plane.fleet.moves import check_move
 from control_plane.fleet.service import Fleet
 from control_plane.fleet.state import Availability, IdentityState, NodeState, change_availability, change_identity
+from control_plane.terminals import repository as terminals_repository
+from control_plane.terminals.screen import screen_of
 from control_plane.terminals.service import request
 from control_plane.terminals.state import Actor, RequestKind
 
@@ -155,6 +159,20 @@ class Operations:
         request(session, placement.terminal, kind, self._clock.now(), Actor.OPERATOR)
         self._fleet.desired_changed(session, node_id)
         self._record(session, node, kind, By(by.actor, f"{terminal_id}: {by.reason}"))
+
+    def look(self, session: Session, node_id: str, terminal_id: str, by: By) -> Target:
+        """Where the screen of a terminal is shown, for somebody who helps its owner. Its tenant's trail tells, too."""
+        node = require_node(session, node_id)
+        placement = require_placement(session, node_id, terminal_id)
+        assignment, account = placement.assignment, placement.account
+        seen = terminals_repository.observations(session, [terminal_id]).get(terminal_id)
+        require_screen(screen_of(assignment, seen if seen and seen.epoch == assignment.epoch else None))
+        why = By(by.actor, f"{terminal_id}: {by.reason}")
+        self._record(session, node, "look_at_screen", why, on_behalf_of=account.user_id)
+        if account.tenant_id != node.tenant_id:
+            deed = Deed(by.actor, "look_at_screen", account.id, by.reason, on_behalf_of=account.user_id)
+            self._audit.record(session, account.tenant_id, deed)
+        return target_of(placement.terminal, assignment, node)
 
     def quarantine(self, session: Session, node_id: str, by: By) -> None:
         """Like a cordon, because terminals keep failing there."""

@@ -24,6 +24,7 @@ from control_plane.fleet.state import Availability, BreakerState, IdentityState,
 from control_plane.identity.state import OPS_ROLES
 from control_plane.terminals import repository as terminals_repository
 from control_plane.terminals.model import TerminalObservation
+from control_plane.terminals.screen import screen_of
 from control_plane.terminals.state import Hold, Intent
 from node_agent.protocol.messages import Phase, Reason
 
@@ -137,6 +138,7 @@ def _present_terminal(
         phase=Phase(current.phase) if current else Phase.ABSENT,
         reason=Reason(current.reason) if current and current.reason else None,
         flat=current.flat if current else None,
+        screen=screen_of(assignment, current),
         lease_policy=LeasePolicy(terminal.lease_policy),
         node_follows=LeasePolicy(assignment.lease_policy),
         why_here=terminal.placement_note,

@@ -7,6 +7,7 @@ from datetime import timedelta
 from fastapi import APIRouter
 from fastapi.responses import Response
 
+from control_plane.access.schemas import TicketOut, present_ticket
 from control_plane.errors import NotFoundError
 from control_plane.fleet import repository
 from control_plane.fleet.operations import By, require_node, require_placement
@@ -22,11 +23,12 @@ from control_plane.fleet.schemas import (
     RequestOfTerminal,
     SetTerminalLeasePolicy,
 )
-from control_plane.http import FarmDep, OperatorDep
+from control_plane.http import CallerDep, FarmDep, OperatorDep
 from control_plane.paging import Cursor, Limit, Page, decode_cursor, encode_cursor, split_page
 from control_plane.problems import problem_responses
 from control_plane.terminals import repository as terminals_repository
 from control_plane.terminals.state import RequestKind
+from node_agent.protocol.tickets import Scope
 
 router = APIRouter(tags=["nodes"], prefix="/nodes")
 _BUNDLES_TRIED = 20
@@ -147,6 +149,17 @@ def request_of_terminal(
     with farm.database.write_as_system() as session:
         farm.operations.request(session, node_id, terminal_id, wish.kind, By(operator, wish.reason))
     return _present(farm, node_id)
+
+
+@router.post("/{node_id}/terminals/{terminal_id}/view-tickets", status_code=201, responses=_DEED)
+def issue_view_ticket(
+    node_id: str, terminal_id: str, because: Because, farm: FarmDep, operator: OperatorDep, caller: CallerDep
+) -> TicketOut:
+    """A permission to look at the terminal's screen once, to help its owner; valid for 60 s."""
+    with farm.database.write_as_system() as session:
+        target = farm.operations.look(session, node_id, terminal_id, By(operator, because.reason))
+    issued = farm.tickets.issue(target, Scope.VIEW, f"user:{caller.user.id}")
+    return present_ticket(issued, target, farm.authority)
 
 
 @router.get(

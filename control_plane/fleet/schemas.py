@@ -12,6 +12,7 @@ from control_plane.assignments.state import AssignmentState
 from control_plane.fleet.drain import Step
 from control_plane.fleet.state import Availability, BreakerState, IdentityState, NodeState
 from control_plane.identity.state import Role
+from control_plane.terminals.schemas import ScreenOut
 from control_plane.terminals.state import Hold, Intent, RequestKind
 from node_agent.protocol.messages import Phase, Reason
 
@@ -109,6 +110,7 @@ class NodeTerminalOut(BaseModel):
     phase: Phase
     reason: Reason | None
     flat: bool | None
+    screen: ScreenOut
     lease_policy: LeasePolicy
     """As wished."""
     node_follows: LeasePolicy

@@ -71,6 +71,8 @@ class TerminalObservation(TenantRow, Base):
     memory: Mapped[int | None] = mapped_column(BigInteger)
     """Bytes."""
     build: Mapped[int | None]
+    screen: Mapped[bool] = mapped_column(default=False)
+    """People may look at it."""
     service: Mapped[str] = mapped_column(String(8), default=Service.UNKNOWN)
     """Whether it served its account at `reported_at`, judged from its answers (`uptime.judge_service`)."""
 

@@ -52,6 +52,7 @@ class Known:
     phase: str
     reason: str | None
     detail: str
+    screen: bool
     service: str
     reported_at: datetime
 
@@ -60,10 +61,10 @@ def last_known(session: Session, terminal_ids: Collection[str]) -> dict[str, Kno
     """By terminal id, of all tenants."""
     seen = TerminalObservation
     query = select(
-        seen.terminal_id, seen.epoch, seen.phase, seen.reason, seen.detail, seen.service, seen.reported_at
+        seen.terminal_id, seen.epoch, seen.phase, seen.reason, seen.detail, seen.screen, seen.service, seen.reported_at
     ).where(seen.terminal_id.in_(terminal_ids))
     return {
-        row.terminal_id: Known(row.epoch, row.phase, row.reason, row.detail, row.service, row.reported_at)
+        row.terminal_id: Known(row.epoch, row.phase, row.reason, row.detail, row.screen, row.service, row.reported_at)
         for row in session.execute(query)
     }
 

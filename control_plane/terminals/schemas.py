@@ -11,6 +11,13 @@ from control_plane.terminals.state import Actor, Hold, Intent, TransitionKind
 from node_agent.protocol.messages import Phase, Reason
 
 
+class ScreenOut(BaseModel):
+    available: bool
+    """A ticket of scope `view` can be had."""
+    note: str
+    """Why not, in a trader's words."""
+
+
 class TerminalOut(BaseModel):
     id: str
     intent: Intent
@@ -29,6 +36,7 @@ class TerminalOut(BaseModel):
     epoch: int
     lease_policy: LeasePolicy
     """What becomes of it when its node loses touch with the farm."""
+    screen: ScreenOut
 
 
 class TransitionOut(BaseModel):

@@ -21,6 +21,7 @@ from control_plane.terminals.explanation import TerminalFacts, explain, status
 from control_plane.terminals.model import OneOffRequest, Terminal, TerminalObservation
 from control_plane.terminals.repository import Known
 from control_plane.terminals.schemas import TerminalOut
+from control_plane.terminals.screen import screen_of
 from control_plane.terminals.state import Actor, Hold, Intent, RequestKind, TransitionKind
 from control_plane.terminals.transitions import Transition, record
 from control_plane.terminals.uptime import Service, judge_service
@@ -52,8 +53,8 @@ def observe(session: Session, seen: Sequence[tuple[Terminal, ObservedTerminal]],
         _note_phase(session, terminal, before, each, sighting)
         row = _row(terminal, each, _follow_service(session, terminal, before, each, sighting), sighting.at)
         rows.append(row)
-        shown = (row["epoch"], row["phase"], row["reason"], row["detail"])
-        if before is None or (before.epoch, before.phase, before.reason, before.detail) != shown:
+        shown = (row["epoch"], row["phase"], row["reason"], row["detail"], row["screen"])
+        if before is None or (before.epoch, before.phase, before.reason, before.detail, before.screen) != shown:
             changed.add(terminal.id)
     put_rows(session, TerminalObservation, rows)
     return changed
@@ -74,6 +75,7 @@ def _row(terminal: Terminal, seen: ObservedTerminal, service: str, now: datetime
         "flat": seen.flat,
         "memory": seen.memory,
         "build": seen.build,
+        "screen": seen.screen,
         "service": service,
     }
 
@@ -82,7 +84,7 @@ def place_given_up(session: Session, terminal: Terminal, epoch: int, now: dateti
     """From now on the terminal is known not to run, and nobody reports it."""
     row = repository.observation(session, terminal.tenant_id, terminal.id)
     if row is not None and row.epoch == epoch:
-        before = Known(row.epoch, row.phase, row.reason, row.detail, row.service, row.reported_at)
+        before = Known(row.epoch, row.phase, row.reason, row.detail, row.screen, row.service, row.reported_at)
         service = _note_gap(session, terminal, before, now, believed_for)
         row.service = _note_service(session, terminal, service, Service.DOWN, now, epoch)
 
@@ -212,6 +214,7 @@ def present_terminal(
         node_name=node.name if node else None,
         epoch=assignment.epoch if assignment else terminal.last_epoch,
         lease_policy=LeasePolicy(terminal.lease_policy),
+        screen=screen_of(assignment, current),
     )
 
 

@@ -56,6 +56,7 @@ class GatewayKeeper:
                     worker=self._layout.terminal(terminal.terminal_id).worker_socket,
                     token_file=self._layout.terminal(terminal.terminal_id).token,
                     access_epoch=terminal.access_epoch,
+                    screen=self._layout.terminal(terminal.terminal_id).screen_socket,
                 )
                 for terminal in snapshot.terminals
                 if terminal.running

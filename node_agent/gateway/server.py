@@ -24,7 +24,7 @@ from node_agent.gateway.door import Door
 from node_agent.gateway.endings import ending
 from node_agent.gateway.figures import GatewayFigures, Tally
 from node_agent.gateway.hello import RefusedError
-from node_agent.protocol.tickets import Ticket
+from node_agent.protocol.tickets import Scope, Ticket
 
 _log = structlog.get_logger(__name__)
 _CLOSE_SECONDS = 2.0
@@ -179,14 +179,16 @@ class GatewayServer:
             line = auth.read_line(client, self._config.hello_timeout)
         except auth.HelloError as error:
             raise RefusedError(error.code, error.message) from error
-        ticket, route = self._admission.admit(hello.ticket_text(line))
+        greeting = hello.parse(line)
+        ticket, route = self._admission.admit(greeting.ticket, screen=greeting.screen)
         try:
             self._open_session(conversation, client, ticket, route)
         finally:
             self._admission.leave(ticket)
 
     def _open_session(self, conversation: Conversation, client: ssl.SSLSocket, ticket: Ticket, route: Route) -> None:
-        worker = self._reach_worker(ticket, route)
+        view = ticket.scope is Scope.VIEW
+        worker = self._reach_screen(route) if view else self._reach_worker(ticket, route)
         conversation.worker = worker
         session_id = f"ses_{secrets.token_hex(8)}"
         conversation.opened = time.monotonic()
@@ -197,10 +199,19 @@ class GatewayServer:
         log.info("session_opened", principal=ticket.principal, ticket=ticket.ticket_id)
         try:
             client.sendall(hello.accepted(ticket, session_id))
-            carry_both_ways(client, worker, traffic)
+            carry_both_ways(client, worker, traffic, self._config.view_idle_seconds if view else None)
         finally:
             self._tally.close(traffic)
             log.info("session_closed")
+
+    def _reach_screen(self, route: Route) -> socket.socket:
+        """Raises RefusedError."""
+        if route.screen is None or not route.screen.exists():
+            raise RefusedError("no_screen", "the terminal shows no screen on this node")
+        try:
+            return Address(route.screen).connect(self._config.worker_timeout)
+        except OSError as error:
+            raise RefusedError("screen_down", "the screen does not answer at the moment; try again") from error
 
     def _reach_worker(self, ticket: Ticket, route: Route) -> socket.socket:
         """A connection on which the worker has accepted our hello. Raises RefusedError."""

@@ -16,6 +16,12 @@ from tests.unit.control_plane.world import PASSWORD, SERVER, certificate_request
 _ACCOUNT = "/api/v1/accounts/{account_id}"
 _NODE = "/api/v1/nodes/{node_id}"
 _WHY = {"reason": "to see who may"}
+_UPGRADE = {
+    "Connection": "Upgrade",
+    "Upgrade": "websocket",
+    "Sec-WebSocket-Version": "13",
+    "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ==",
+}
 _TICKET = "tik_00000000000000000000000000"
 _QUERIES = {f"GET {_ACCOUNT}/bars": "?symbol=EURUSD"}
 Body = Callable[[Person], dict[str, Any]]
@@ -50,6 +56,8 @@ def wish(line: Line, whose: Person, node_id: str) -> Wish:
         sha256="0" * 64,
     )
     headers = {"Idempotency-Key": new_id("key")}
+    if line.method == "WS":
+        return Wish("GET", path, headers=_UPGRADE)
     if line.is_agents:
         headers["Authorization"] = "MT5Farm forged"
     content = b""
@@ -120,6 +128,7 @@ _BODIES: dict[str, Body] = {
         for deed in ("cordon", "uncordon", "drain", "cancel-drain", "confirm-dead", "unlock", "revoke")
     },
     f"POST {_NODE}/terminals/{{terminal_id}}/move": _fixed(_WHY),
+    f"POST {_NODE}/terminals/{{terminal_id}}/view-tickets": _fixed(_WHY),
     f"POST {_NODE}/terminals/{{terminal_id}}/requests": _fixed({**_WHY, "kind": "restart"}),
     f"PUT {_NODE}/terminals/{{terminal_id}}/lease-policy": _fixed({**_WHY, "policy": "self_fence"}),
     "agent POST /agent/v1/enroll": _enrol,

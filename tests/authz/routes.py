@@ -18,6 +18,8 @@ def _calls(routes: Iterable[Any], prefix: str) -> Iterator[str]:
     for route in routes:
         included = getattr(route, "effective_route_contexts", None)
         for each in [route] if included is None else included():
+            # Of a WebSocket, which has no methods, an included router knows the path in one place only.
+            path = each.path or each.starlette_route.path
             # The contract itself and the signs of life are the same at both addresses.
-            agents = prefix if each.path.startswith("/agent/") else ""
-            yield from (f"{agents}{method} {each.path}" for method in each.methods)
+            agents = prefix if path.startswith("/agent/") else ""
+            yield from (f"{agents}{method} {path}" for method in getattr(each, "methods", None) or {"WS"})

@@ -175,7 +175,7 @@ def _second_browser(world: World, email: str) -> str:
 @contextmanager
 def _served(app: FastAPI) -> Iterator[str]:
     """Address of an application on a port of its own."""
-    config = uvicorn.Config(app, log_config=None, access_log=False, lifespan="off", ws="none")
+    config = uvicorn.Config(app, log_config=None, access_log=False, lifespan="off", ws="auto")
     server = uvicorn.Server(config)
     with socket.socket() as listening:
         listening.bind(("127.0.0.1", 0))

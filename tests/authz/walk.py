@@ -147,6 +147,8 @@ class Walk:
         request = self._http.build_request(what.method, base + what.path, content=what.content, headers=headers)
         response = self._http.send(request, stream=True)
         try:
+            if response.status_code == httpx.codes.SWITCHING_PROTOCOLS:
+                return response.status_code, ""
             if response.headers.get("content-type", "").startswith("text/event-stream"):
                 return response.status_code, next(response.iter_text())
             return response.status_code, response.read().decode(errors="replace")

@@ -15,6 +15,7 @@ export const terminal = (change: Partial<Terminal> = {}): Terminal => ({
   node_name: "node-1",
   epoch: 1,
   lease_policy: "keep_running",
+  screen: { available: false, note: "Simulated terminals have no screen." },
   ...change,
 })
 

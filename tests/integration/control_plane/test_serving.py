@@ -148,7 +148,7 @@ def test_it_ends_quickly_with_streams_and_long_polls_open(served: Served) -> Non
         target = f"{WATCH_PATH}?generation=99"
         with ThreadPoolExecutor(1) as pool:
             watch = pool.submit(http.get, target, headers={"Authorization": signature})
-            assert served.end() < 5
+            assert served.end() < 20
             assert watch.result(PATIENCE).json() == {"generation": 1}
     assert served.process.returncode == 0
     http.close()

@@ -324,7 +324,7 @@ export interface paths {
         put?: never;
         /**
          * Issue Ticket
-         * @description A permission to open one session with the terminal; valid once and for 60 s.
+         * @description A permission to open one session with the terminal, or to look at its screen; valid once and for 60 s.
          */
         post: operations["issue_ticket"];
         delete?: never;
@@ -1411,6 +1411,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/nodes/{node_id}/terminals/{terminal_id}/view-tickets": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Issue View Ticket
+         * @description A permission to look at the terminal's screen once, to help its owner; valid for 60 s.
+         */
+        post: operations["issue_view_ticket"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/nodes/{node_id}/uncordon": {
         parameters: {
             query?: never;
@@ -2438,6 +2458,7 @@ export interface components {
             node_follows: components["schemas"]["LeasePolicy"];
             phase: components["schemas"]["Phase"];
             reason: components["schemas"]["Reason"] | null;
+            screen: components["schemas"]["Screen"];
             /** Server */
             server: string;
             stays_because: components["schemas"]["Unproven"] | null;
@@ -2689,10 +2710,17 @@ export interface components {
         Role: "trader" | "support" | "ops" | "broker_admin" | "owner";
         /**
          * Scope
-         * @description What a session may do. `trade` includes `read`.
+         * @description What a session may do. `trade` includes `read`; `view` shows the screen and reaches nothing else.
          * @enum {string}
          */
-        Scope: "read" | "trade";
+        Scope: "read" | "trade" | "view";
+        /** Screen */
+        Screen: {
+            /** Available */
+            available: boolean;
+            /** Note */
+            note: string;
+        };
         /** SecondFactor */
         SecondFactor: {
             /** Enrolled */
@@ -2926,6 +2954,7 @@ export interface components {
             node_name: string | null;
             phase: components["schemas"]["Phase"];
             reason: components["schemas"]["Reason"] | null;
+            screen: components["schemas"]["Screen"];
             /**
              * Since
              * Format: date-time
@@ -8389,6 +8418,87 @@ export interface operations {
             };
             /** @description Too many attempts */
             429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    issue_view_ticket: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                node_id: string;
+                terminal_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["Because"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Ticket"];
+                };
+            };
+            /** @description Please sign in */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description This is not allowed */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description There is no such thing */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description This does not fit the present state */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The body must be JSON */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Some input is not valid */
+            422: {
                 headers: {
                     [name: string]: unknown;
                 };

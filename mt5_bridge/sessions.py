@@ -201,7 +201,7 @@ class SessionLoop:
 
     def enter(self) -> None:
         """The terminal's thread begins to serve, or takes over again from the one that stands in."""
-        if not self._serving.acquire(blocking=False):
+        if not self._serving.acquire(False):
             self.wake()
             self._serving.acquire()
 

@@ -318,7 +318,11 @@ class MetaTrader5:
             except TypeError:  # what cannot be hashed is not remembered
                 frame = None
             if frame is not None:
-                return self._ask(function, args, frame)
+                try:
+                    value, self._error = self._link.ask(frame, TIMEOUTS[function])
+                except (BridgeError, BridgeLost) as error:
+                    return self._failed(function, args, error)
+                return value
         try:
             checked, named = self._parsed(function, args, kwargs)
         except RejectedError as rejected:
@@ -342,9 +346,7 @@ class MetaTrader5:
         try:
             value, self._error = self._link.ask(frame, TIMEOUTS[function])
         except (BridgeError, BridgeLost) as error:
-            if not self._compat:
-                raise
-            return self._told_as_the_package_does(function, args, error)
+            return self._failed(function, args, error)
         return value
 
     def _parsed(self, function: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Parsed:
@@ -363,7 +365,10 @@ class MetaTrader5:
             self._frames.clear()
         self._frames[call] = frame
 
-    def _told_as_the_package_does(self, function: str, args: tuple[Any, ...], error: BridgeError | BridgeLost) -> Any:
+    def _failed(self, function: str, args: tuple[Any, ...], error: BridgeError | BridgeLost) -> Any:
+        """Raise the error, or tell it as the package does."""
+        if not self._compat:
+            raise error
         if isinstance(error, BridgeError):
             value, self._error = compatibility.refused(function, error.code, args)
         else:

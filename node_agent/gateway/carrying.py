@@ -14,6 +14,8 @@ import sys
 from collections.abc import Callable, Iterable
 from typing import Final
 
+from mt5_bridge.tls import lean_read_and_write
+
 _RECORD: Final = 16 * 1024
 """The most that one record of TLS holds: a read of so much leaves nothing behind that `poll` could not see."""
 _CHUNK: Final = 256 * 1024
@@ -24,8 +26,8 @@ STALLED_SECONDS: Final = 60
 def carry_both_ways(client: ssl.SSLSocket, worker: socket.socket) -> None:
     """Until either side ends. A slow reader slows its writer, so that little is held in memory. Raises OSError."""
     _wait_in_the_kernel(client, worker)
-    # Python's recv and sendall of TLS are layers above these that cost more than the encryption of a small frame.
-    read, write, send, receive = client.read, client.send, worker.sendall, worker.recv
+    read, write = lean_read_and_write(client)
+    send, receive = worker.sendall, worker.recv
     readable, ours = _readable(client, worker), worker.fileno()
     large, many = memoryview(bytearray(_CHUNK)), False
     data: bytes | memoryview

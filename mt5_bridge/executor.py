@@ -118,16 +118,20 @@ class Executor:
 
     def run_here(self, label: str, deadline: float, work: Callable[..., T], *arguments: Any) -> T:
         """Run `work` on this thread, which is the one; meanwhile others may serve the sessions."""
+        loop = self._loop
         self._running = (label, deadline, self._clock())
         self.calls += 1
-        loop = self._loop
-        if loop is not None:
-            loop.leave()
+        if loop is None:
+            try:
+                return work(*arguments)
+            finally:
+                self._running = None
+        loop.leave()
         try:
             return work(*arguments)
         finally:
             self._running = None
-            if loop is not None:
+            if not loop.enter_at_once(False):
                 loop.enter()
 
     def _wake(self) -> None:

@@ -96,7 +96,8 @@ class Layout:
         """The struct that `pack_one` packed. Raises PackingError, struct.error, UnicodeError."""
         if not self._texts:
             return self._made(self._one_numbers.unpack(data))
-        texts = _texts_of(data[self._one_numbers.size :])
+        joined = data[self._one_numbers.size :]
+        texts = _texts(joined) if len(joined) <= _LONG_TEXTS else _texts.__wrapped__(joined)
         if len(texts) != len(self._texts):
             raise PackingError("not a packed struct")
         values = self._one_numbers.unpack_from(data) + texts
@@ -142,15 +143,9 @@ def _picker(indexes: list[int]) -> Callable[[Any], tuple[Any, ...]]:
 
 
 @lru_cache(_REMEMBERED_TEXTS)
-def _split(joined: bytes) -> tuple[str, ...]:
+def _texts(joined: bytes) -> tuple[str, ...]:
+    """The texts of one struct. A symbol's or an account's are the same in every answer, so the commonest are kept."""
     return tuple(str(joined, "utf-8").split("\0"))
-
-
-def _texts_of(joined: bytes) -> tuple[str, ...]:
-    """The texts of one struct. A symbol's or an account's are the same in every answer: the commonest are kept."""
-    if len(joined) > _LONG_TEXTS:
-        return tuple(str(joined, "utf-8").split("\0"))
-    return _split(joined)
 
 
 _LAYOUTS: Final[tuple[Layout, ...]] = tuple(Layout(number, name) for number, name in enumerate(STRUCTS))

@@ -134,7 +134,8 @@ class BridgeService(Service):  # type: ignore[misc]  # rpyc has no types
     def order(self, body: bytes) -> Iterable[transport.Buffer]:
         """Answer a call of order_send whose request is packed."""
         try:
-            self._check_epoch()
+            if self._session.epoch < self._terminal.desk.mandate.epoch:
+                raise _stale()  # noqa: TRY301 - told as all others
             if self._session.scope is not Scope.TRADE:
                 raise _read_only()  # noqa: TRY301 - told as all others
             request, order_id = unpack_order(body)

@@ -151,7 +151,7 @@ class Session:
         following = end + len(FLUSHER) if kind == RPYC else end
         if len(data) < following:
             return None
-        self.inbox = data[following:] if len(data) > following else b""
+        self.inbox = data[following:]
         return kind, data[FRAME.size : end]
 
     def close(self) -> None:
@@ -167,6 +167,7 @@ class SessionLoop:
         self._waking.setblocking(False)
         self._wake.setblocking(False)
         self._readiness = Readiness()
+        self._poll = self._readiness.poll
         self._readiness.register(self._waking.fileno(), READ)
         self._sessions: dict[int, Session] = {}
         self._ready: set[Session] = set()
@@ -175,6 +176,8 @@ class SessionLoop:
         self._serving = threading.Lock()
         self.leave: Final = self._serving.release
         """The terminal's thread goes off to call the terminal."""
+        self.enter_at_once: Final = self._serving.acquire
+        """With False: whether the terminal's thread serves again without having to wait for the one that stands in."""
         self._swept = time.monotonic()
         self._left = False
         self._answered = 0
@@ -210,8 +213,13 @@ class SessionLoop:
         try:
             if self._left:
                 self._resume()
-            idle = not (self._ready or self._unsent or self.timer)
-            for session in self._wait(None if idle else self._timeout()):
+            if self._ready or self._unsent or self.timer:
+                sessions = self._wait(self._timeout())
+            else:
+                events = self._poll(None, _MOST_EVENTS)
+                session = self._sessions.get(events[0][0]) if len(events) == 1 else None
+                sessions = self._found(events) if session is None else (session,)
+            for session in sessions:
                 self._advance(session, self._answer)
         except Exception:
             log.exception("serving the sessions failed; it goes on")
@@ -333,9 +341,9 @@ class SessionLoop:
         return min(_SWEEP_SECONDS, _SWEEP_SECONDS if wait is None else wait)
 
     def _wait(self, timeout: float | None) -> list[Session]:
-        events = self._readiness.poll(timeout, _MOST_EVENTS)
-        if len(events) == 1 and not self._ready and (session := self._sessions.get(events[0][0])) is not None:
-            return [session]
+        return self._found(self._poll(timeout, _MOST_EVENTS))
+
+    def _found(self, events: Iterable[tuple[int, int]]) -> list[Session]:
         sessions = list(self._ready)
         self._ready.clear()
         for descriptor, _ in events:

@@ -17,6 +17,7 @@ from mt5_bridge.client.ticks import TickStream, as_cursors
 from mt5_bridge.contract import CONSTANTS, PACKAGE_AUTHOR, PACKAGE_VERSION
 from mt5_bridge.order_packing import pack_order
 from mt5_bridge.structs import STRUCT_CLASSES, Struct
+from mt5_bridge.transport import FRAME, ORDER
 
 _AUTHORIZATION_FAILED: Final = (-6, "Terminal: Authorization failed")
 _IPC_TIMEOUT: Final = (-10005, "IPC timeout")
@@ -340,7 +341,7 @@ class MetaTrader5:
         body = pack_order(request, order_id) if self._initialized else None
         if body is None:
             return self._call("order_send", (request,), {}, {"client_order_id": order_id} if order_id else None)
-        return self._ask("order_send", (request,), transport.frame(transport.ORDER, body))
+        return self._ask("order_send", (request,), FRAME.pack(len(body), ORDER) + body)
 
     def _ask(self, function: str, args: tuple[Any, ...], frame: bytes) -> Any:
         try:

@@ -121,17 +121,13 @@ class Executor:
         loop = self._loop
         self._running = (label, deadline, self._clock())
         self.calls += 1
-        if loop is None:
-            try:
-                return work(*arguments)
-            finally:
-                self._running = None
-        loop.leave()
+        if loop is not None:
+            loop.leave()
         try:
             return work(*arguments)
         finally:
             self._running = None
-            if not loop.enter_at_once(False):
+            if loop is not None:
                 loop.enter()
 
     def _wake(self) -> None:

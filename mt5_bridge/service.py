@@ -123,10 +123,10 @@ class BridgeService(Service):  # type: ignore[misc]  # rpyc has no types
                 function, args, kwargs, options = transport.unpack_call(body)
                 value, error = self._answer(function, args, kwargs, options, body)
             else:
-                function, args, kwargs = call
+                function = call[0]
                 if self._session.epoch < self._terminal.desk.mandate.epoch:
                     raise _stale()  # noqa: TRY301 - told as all others
-                value, error = self._ask(function, args, kwargs)
+                value, error = self._ask(*call)
             return transport.pack_value(value, error)
         except Exception as error:  # noqa: BLE001 - told to the client, or logged
             return (transport.pack_answer(self._failure(function, error)),)

@@ -173,11 +173,11 @@ class SessionLoop:
         self._ready: set[Session] = set()
         self._unsent: set[Session] = set()
         self._returned: deque[Session] = deque()
-        self._serving = threading.Lock()
-        self.leave: Final = self._serving.release
-        """The terminal's thread goes off to call the terminal."""
-        self.enter_at_once: Final = self._serving.acquire
-        """With False: whether the terminal's thread serves again without having to wait for the one that stands in."""
+        self._away = True
+        """Whether the terminal's thread is away from serving, for it calls the terminal."""
+        self._stood_in = False
+        self._standing_in = threading.Lock()
+        """Held while `_stood_in` is set, so that the terminal's thread can wait for its end."""
         self._swept = time.monotonic()
         self._left = False
         self._answered = 0
@@ -203,10 +203,20 @@ class SessionLoop:
             self._wake.send(b"\0")
 
     def enter(self) -> None:
-        """The terminal's thread begins to serve, or takes over again from the one that stands in."""
-        if not self._serving.acquire(False):
+        """The terminal's thread begins to serve, or takes over again from the one that stands in.
+
+        Each side first says what it does and then looks what the other does, so at least one of them sees the other:
+        no lock is needed twice in each call for what happens once in a million calls.
+        """
+        self._away = False
+        if self._stood_in:
             self.wake()
-            self._serving.acquire()
+            with self._standing_in:
+                pass
+
+    def leave(self) -> None:
+        """The terminal's thread goes off to call the terminal."""
+        self._away = True
 
     def serve(self) -> None:
         """Wait for something to do and do it, one frame of each session at most. Between `enter` and `leave`."""
@@ -218,7 +228,7 @@ class SessionLoop:
             else:
                 events = self._poll(None, _MOST_EVENTS)
                 session = self._sessions.get(events[0][0]) if len(events) == 1 else None
-                sessions = self._found(events) if session is None else (session,)
+                sessions = self._found(events) if session is None else [session]
             for session in sessions:
                 self._advance(session, self._answer)
         except Exception:
@@ -227,15 +237,15 @@ class SessionLoop:
 
     def stand_in(self, done: Callable[[], bool]) -> None:
         """Serve what needs no terminal until `done`. From the watchdog's thread, while the terminal's is away."""
-        if not self._serving.acquire(blocking=False):
-            return
-        try:
-            while not done():
-                for session in self._wait(_STAND_IN_SECONDS):
-                    self._advance(session, self._answer_or_park)
-                self._expire()
-        finally:
-            self._serving.release()
+        with self._standing_in:
+            self._stood_in = True
+            try:
+                while self._away and not done():
+                    for session in self._wait(_STAND_IN_SECONDS):
+                        self._advance(session, self._answer_or_park)
+                    self._expire()
+            finally:
+                self._stood_in = False
 
     def close(self) -> None:
         """End all sessions; answers that are on their way get a moment to go out."""

@@ -23,13 +23,16 @@ from mt5_bridge.codec import CodecError
 from mt5_bridge.contract import FUNCTIONS
 from mt5_bridge.packing import PackingError, unpack_one
 from mt5_bridge.refusals import RETRYABLE
+from mt5_bridge.structs import Struct
 from mt5_bridge.tls import lean_read_and_write
-from mt5_bridge.transport import ONE, SUCCESS
+from mt5_bridge.transport import CALL, ONE, SUCCESS
 
 CONNECT_SECONDS: Final = 10.0
 _GRACE_SECONDS: Final = 15.0
 _FARM_DEADLINE: Final = 30.0
 _WATCH_SECONDS: Final = 1.0
+_REMEMBERED_ANSWERS: Final = 256
+_REMEMBERED_BYTES: Final = 100
 _RAISED: Final[Mapping[str, type[Exception]]] = {
     cls.__name__: cls for cls in (TypeError, SystemError, ValueError, OverflowError, AttributeError)
 }
@@ -114,11 +117,15 @@ class Link:
         self._turn = threading.Condition(threading.Lock())
         self._reading = False
         self._answers: list[transport.Frame] = []
+        self._known: dict[bytes, tuple[bytes, Struct]] = {}
+        """The latest answers to the commonest calls, packed and unpacked: the same bytes are the same struct again."""
         self._on_ticks: Callable[[bytes], None] | None = None
         self._dead = False
         self._socket = endpoint.connect()
-        self._encrypted = isinstance(self._socket, ssl.SSLSocket)
-        self._send = lean_read_and_write(self._socket)[1] if self._encrypted else self._socket.send
+        self._send: Callable[[bytes], int] = self._socket.send
+        self._encrypted = False
+        if isinstance(self._socket, ssl.SSLSocket):
+            self._send, self._encrypted = lean_read_and_write(self._socket)[1], True
         self._using = threading.Lock()
         """TLS must not be read and written at once."""
         self._timeout = 0.0
@@ -153,7 +160,12 @@ class Link:
         kind, body = self._exchange(frame, timeout)
         try:
             if kind == ONE:  # by far the commonest
-                return unpack_one(body), SUCCESS
+                known = self._known.get(frame)
+                if known is not None and known[0] == body:
+                    return known[1], SUCCESS
+                value = unpack_one(body)
+                self._remember(frame, body, value)
+                return value, SUCCESS
             status, payload, code, text = transport.unpack_answer(kind, body)
             if status == "ok":
                 return payload, (code, text)
@@ -199,6 +211,13 @@ class Link:
         with contextlib.suppress(OSError):  # closed already
             # Below TLS, for another thread may be inside it.
             socket.socket.shutdown(self._socket, socket.SHUT_RDWR)
+
+    def _remember(self, call: bytes, body: bytes, value: Struct) -> None:
+        if call[transport.FRAME.size - 1] != CALL or len(call) > _REMEMBERED_BYTES:
+            return  # orders hardly ever have the same answer twice
+        if len(self._known) >= _REMEMBERED_ANSWERS and call not in self._known:
+            self._known.clear()
+        self._known[call] = body, value
 
     def _exchange(self, frame: bytes, timeout: float) -> transport.Frame:
         with self._calling:

@@ -98,11 +98,7 @@ class Executor:
         when nothing was done.
         """
         if threading.get_ident() == self._ident:
-            self.begin(label, deadline)
-            try:
-                return work()
-            finally:
-                self.end()
+            return self.run_here(label, deadline, work)
         future: Future[T] = Future()
         job = _Job(work, deadline, label, future)
         if self._stopping:
@@ -122,20 +118,21 @@ class Executor:
         # It is running: it ends, or the watchdog ends the process.
         return future.result()
 
-    def begin(self, label: str, deadline: float) -> None:
-        """This thread, which is the one, begins a job; meanwhile others may serve the sessions. `end` must follow."""
+    def run_here(self, label: str, deadline: float, work: Callable[..., T], *arguments: Any) -> T:
+        """Run `work` on this thread, which is the one; meanwhile others may serve the sessions."""
+        loop = self._loop
         self._running = (label, deadline, self._clock())
         self.calls += 1
-        if self._loop is not None:
-            self._loop.leave()
-
-    def end(self) -> None:
-        """The job that was begun is over."""
-        running, self._running = self._running, None
-        if running is not None:
-            self.times.add(self._clock() - running[2])
-        if self._loop is not None:
-            self._loop.enter()
+        if loop is not None:
+            loop.leave()
+        try:
+            return work(*arguments)
+        finally:
+            running, self._running = self._running, None
+            if running is not None:
+                self.times.add(self._clock() - running[2])
+            if loop is not None:
+                loop.enter()
 
     def _wake(self) -> None:
         if self._loop is not None:

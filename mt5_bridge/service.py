@@ -119,12 +119,14 @@ class BridgeService(Service):  # type: ignore[misc]  # rpyc has no types
         function = "?"
         try:
             call = self._calls.get(body)
-            if call is not None:
+            if call is None:
+                function, args, kwargs, options = transport.unpack_call(body)
+                value, error = self._answer(function, args, kwargs, options, body)
+            else:
                 function = call[0]
-                self._check_epoch()
-                return transport.pack_value(*self._ask(*call))
-            function, args, kwargs, options = transport.unpack_call(body)
-            value, error = self._answer(function, args, kwargs, options, body)
+                if self._session.epoch < self._terminal.desk.mandate.epoch:
+                    raise _stale()  # noqa: TRY301 - told as all others
+                value, error = self._ask(*call)
             return transport.pack_value(value, error)
         except Exception as error:  # noqa: BLE001 - told to the client, or logged
             return (transport.pack_answer(self._failure(function, error)),)
@@ -132,7 +134,8 @@ class BridgeService(Service):  # type: ignore[misc]  # rpyc has no types
     def order(self, body: bytes) -> Iterable[transport.Buffer]:
         """Answer a call of order_send whose request is packed."""
         try:
-            self._check_epoch()
+            if self._session.epoch < self._terminal.desk.mandate.epoch:
+                raise _stale()  # noqa: TRY301 - told as all others
             if self._session.scope is not Scope.TRADE:
                 raise _read_only()  # noqa: TRY301 - told as all others
             request, order_id = unpack_order(body)
@@ -213,24 +216,20 @@ class BridgeService(Service):  # type: ignore[misc]  # rpyc has no types
 
     def _check_epoch(self) -> None:
         if self._session.epoch < self._terminal.desk.mandate.epoch:
-            raise RefusedError("stale_epoch", "the terminal has been assigned anew since this session began")
+            raise _stale()
 
     def _ask(self, function: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, tuple[int, str]]:
         """Ask the terminal. On its thread, as all sessions are served there."""
         terminal = self._terminal
-        link, executor = terminal.link, terminal.executor
+        link = terminal.link
         if not link.linked:
             if link.wrong_account:
                 raise RefusedError("wrong_account", "another account is signed in to the terminal")
             raise terminal_lost()
-        executor.begin(function, _DEADLINES[function])
-        try:
-            value, error = link.ask(function, args, kwargs)
-        finally:
-            executor.end()
-        if type(value) is tuple:
-            terminal.desk.observe(value)
-        return value, error
+        answer = terminal.executor.run_here(function, _DEADLINES[function], link.ask, function, args, kwargs)
+        if type(answer[0]) is tuple:
+            terminal.desk.observe(answer[0])
+        return answer
 
     def _subscribe(self, symbol: Any, msc: Any = None, count: Any = 0) -> Any:
         if self._wire is None or (msc is not None and type(msc) is not int) or type(count) is not int:
@@ -343,6 +342,10 @@ def _read_only() -> RefusedError:
 
 def _waited_too_long() -> RefusedError:
     return RefusedError("deadline", "the call waited too long for its turn; nothing was done")
+
+
+def _stale() -> RefusedError:
+    return RefusedError("stale_epoch", "the terminal has been assigned anew since this session began")
 
 
 def _text(value: Any) -> str:

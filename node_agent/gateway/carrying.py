@@ -14,6 +14,7 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Final
 
+from mt5_bridge.tls import lean_read_and_write
 from node_agent.gateway.figures import Traffic
 
 _RECORD: Final = 16 * 1024
@@ -29,8 +30,8 @@ def carry_both_ways(client: ssl.SSLSocket, worker: socket.socket, traffic: Traff
     Also until nothing has moved for `idle` seconds, if that is given.
     """
     _wait_in_the_kernel(client, worker)
-    # Python's recv and sendall of TLS are layers above these that cost more than the encryption of a small frame.
-    read, write, send, receive = client.read, client.send, worker.sendall, worker.recv
+    read, write = lean_read_and_write(client)
+    send, receive = worker.sendall, worker.recv
     readable, ours = _readable(idle, client, worker), worker.fileno()
     large, many = memoryview(bytearray(_CHUNK)), False
     data: bytes | memoryview

@@ -15,7 +15,7 @@ class Plain:
 
     def __init__(self, sock: socket.socket) -> None:
         self.settimeout, self.setsockopt, self.fileno = sock.settimeout, lambda *_: None, sock.fileno
-        self.read, self.send, self.sendall = sock.recv, sock.send, sock.sendall
+        self.read, self.write, self.sendall = sock.recv, sock.send, sock.sendall
 
 
 def test_a_view_in_which_nothing_moves_ends() -> None:

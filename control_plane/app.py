@@ -24,6 +24,7 @@ from control_plane.container import Farm
 from control_plane.fleet.routes import router as fleet_router
 from control_plane.http import FarmDep
 from control_plane.identity.api_key_routes import router as api_key_router
+from control_plane.identity.passkey_routes import router as passkey_router
 from control_plane.identity.routes import me_router
 from control_plane.identity.routes import router as identity_router
 from control_plane.identity.second_factor_routes import router as second_factor_router
@@ -55,6 +56,8 @@ class FarmOut(BaseModel):
     """True when no real broker can be reached: all servers of the directory are simulated."""
     shows_mail: bool
     """True when mail is not sent but shown in the portal: the farm is being tried out on one machine."""
+    passkey_domain: str | None
+    """Passkeys work where the portal's host is this or ends with a dot and this; None when they do nowhere."""
 
 
 farm_router = APIRouter(tags=["farm"])
@@ -67,7 +70,11 @@ def get_farm(farm: FarmDep) -> FarmOut:
         servers = brokers_repository.search(session, "", 1000)
     simulated = bool(servers) and all(each.simulated_address is not None for each in servers)
     return FarmOut(
-        name=farm.settings.farm_name, version=VERSION, simulated=simulated, shows_mail=farm.settings.show_mail
+        name=farm.settings.farm_name,
+        version=VERSION,
+        simulated=simulated,
+        shows_mail=farm.settings.show_mail,
+        passkey_domain=farm.passkeys.domain,
     )
 
 
@@ -77,6 +84,7 @@ _API_ROUTERS = (
     me_router,
     session_router,
     second_factor_router,
+    passkey_router,
     api_key_router,
     recorded_mail_router,
     brokers_router,

@@ -33,8 +33,11 @@ from control_plane.fleet.service import Fleet
 from control_plane.identity.api_keys import ApiKeys
 from control_plane.identity.attempts import Attempts
 from control_plane.identity.letters import Letters
+from control_plane.identity.notices import Notices
+from control_plane.identity.passkeys import Passkeys
 from control_plane.identity.passwords import Passwords
 from control_plane.identity.registration import Registration
+from control_plane.identity.relying_party import relying_party
 from control_plane.identity.reset import PasswordReset
 from control_plane.identity.second_factor import TOTP_SECRETS, SecondFactors
 from control_plane.identity.service import Identity
@@ -102,6 +105,8 @@ class Farm:
     password_reset: PasswordReset
     sessions: Sessions
     second_factors: SecondFactors
+    passkeys: Passkeys
+    notices: Notices
     api_keys: ApiKeys
     mails: Mails
     recorded_post: RecordedPost | None
@@ -216,6 +221,8 @@ def build_farm(settings: Settings, *, clock: Clock | None = None, door: Terminal
         password_reset=people.password_reset,
         sessions=people.sessions,
         second_factors=people.second_factors,
+        passkeys=people.passkeys,
+        notices=people.notices,
         api_keys=ApiKeys(database, clock),
         mails=people.mails,
         recorded_post=people.recorded_post,
@@ -261,6 +268,8 @@ class _People:
     password_reset: PasswordReset
     sessions: Sessions
     second_factors: SecondFactors
+    passkeys: Passkeys
+    notices: Notices
     mails: Mails
     recorded_post: RecordedPost | None
 
@@ -275,13 +284,18 @@ def _build_people(
     mails = Mails(database, outbox, post, letters.composers(), clock)
     passwords, sessions, attempts = Passwords(), Sessions(database, clock), Attempts(clock)
     factors = SecondFactors(vault, settings.farm_name, clock)
-    identity = Identity(database, passwords, sessions, factors, attempts, mails, audit, clock)
+    notices = Notices(audit, mails)
+    party = relying_party(settings.farm_name, settings.portal_url, settings.passkey_domain, settings.passkey_origins)
+    passkeys = Passkeys(database, party, attempts, notices, clock)
+    identity = Identity(database, passwords, sessions, factors, passkeys, attempts, notices, audit, clock)
     return _People(
         identity=identity,
         registration=Registration(database, identity, passwords, sessions, attempts, mails, clock),
-        password_reset=PasswordReset(database, identity, passwords, sessions, factors, attempts, mails, clock),
+        password_reset=PasswordReset(database, identity, passwords, sessions, factors, attempts, mails, notices, clock),
         sessions=sessions,
         second_factors=factors,
+        passkeys=passkeys,
+        notices=notices,
         mails=mails,
         recorded_post=recorded,
     )

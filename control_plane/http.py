@@ -8,14 +8,12 @@ from fastapi import Depends, Header, Request
 
 from control_plane.container import Farm
 from control_plane.errors import ForbiddenError
+from control_plane.identity.cookies import DEVICE_COOKIE, SESSION_COOKIE
 from control_plane.identity.model import User
 from control_plane.identity.owner import Owner
 from control_plane.identity.scopes import needed_scope
 from control_plane.identity.service import owner_of
 from control_plane.identity.sessions import Browser, Caller
-
-SESSION_COOKIE = "mt5farm_session"
-DEVICE_COOKIE = "mt5farm_device"
 
 IdempotencyHeader = Annotated[
     str,

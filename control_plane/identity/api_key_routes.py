@@ -13,6 +13,7 @@ from control_plane.identity.api_keys import shown_prefix
 from control_plane.identity.model import ApiKey
 from control_plane.identity.schemas import ApiKeyList, ApiKeyOut, MakeApiKey, NewApiKeyOut
 from control_plane.identity.scopes import KeyScope
+from control_plane.identity.state import SecurityChange
 from control_plane.problems import problem_responses
 
 router = APIRouter(tags=["identity"], prefix="/auth/api-keys")
@@ -33,7 +34,7 @@ def make_api_key(wish: MakeApiKey, farm: FarmDep, caller: CallerDep) -> NewApiKe
         farm.second_factors.require_role_proof(session, caller)
         farm.second_factors.require_fresh_proof(session, caller)
         made = farm.api_keys.make(session, caller.user, wish.name, set(wish.scopes), lasts)
-        farm.identity.security_changed(session, caller.user, "make_api_key")
+        farm.notices.changed(session, caller.user, SecurityChange.MAKE_API_KEY, after=_facts(made.row))
     return NewApiKeyOut(**_present(made.row).model_dump(), key=made.text)
 
 
@@ -43,6 +44,11 @@ def revoke_api_key(key_id: str, farm: FarmDep, caller: CallerDep) -> None:
     with farm.database.write(caller.user.tenant_id) as session:
         farm.api_keys.revoke(session, caller.user, key_id)
         farm.audit.record(session, caller.user.tenant_id, Deed(caller.user.email, "revoke_api_key", key_id, ""))
+
+
+def _facts(row: ApiKey) -> dict[str, object]:
+    """For the audit trail."""
+    return {"id": row.id, "name": row.name, "scopes": row.scopes}
 
 
 def _present(row: ApiKey) -> ApiKeyOut:

@@ -15,7 +15,7 @@ from control_plane.container import Farm
 from control_plane.errors import ConfigurationError
 from control_plane.fleet.commands import this_person
 from control_plane.identity import repository
-from control_plane.identity.state import Role
+from control_plane.identity.state import Role, SecurityChange
 from control_plane.opening import Data, open_farm
 
 users = typer.Typer(help="The people who sign in.", no_args_is_help=True)
@@ -45,14 +45,17 @@ def add_user(
 def remove_second_factor(
     data: Data, email: Email, reason: Annotated[str, typer.Option(help="Kept in the audit trail.")]
 ) -> None:
-    """For somebody who has lost app and recovery codes, and whom you have recognised otherwise. Ends all sessions."""
+    """For somebody who has lost app, passkeys and recovery codes, and whom you have recognised otherwise.
+
+    Ends all sessions.
+    """
     with _changing(data) as (farm, session):
         user = farm.identity.require_user(session, email)
-        farm.second_factors.remove(session, user.id)
+        farm.second_factors.remove_all(session, user.id)
         repository.delete_sessions_of(session, user.id)
         repository.delete_devices_of(session, user.id)
         farm.audit.record(session, user.tenant_id, Deed(this_person(), "remove_second_factor", user.id, reason))
-        farm.identity.announce_security_change(session, user)
+        farm.notices.tell(session, user, SecurityChange.REMOVE_SECOND_FACTOR)
 
 
 @users.command("mails")

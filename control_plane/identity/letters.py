@@ -3,15 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 
 from sqlalchemy.orm import Session
 
 from control_plane.clock import Clock
 from control_plane.identity import repository
-from control_plane.identity.state import MailKind
+from control_plane.identity.state import MailKind, SecurityChange
 from control_plane.notifications.model import Mail
 from control_plane.notifications.port import Letter
 from control_plane.notifications.service import Composer, new_link_secret
+
+_SOMETHING = "The password or the second factor was changed, or a key for programs was made."
+"""Of mails that an earlier release put down."""
+_CHANGES: Mapping[SecurityChange, str] = {
+    SecurityChange.CHANGE_PASSWORD: "The password was changed. All other sessions have ended.",
+    SecurityChange.RESET_PASSWORD: "A new password was set by mail. All sessions and keys for programs have ended.",
+    SecurityChange.ENROL_SECOND_FACTOR: "An authenticator app was set up. All other sessions have ended.",
+    SecurityChange.REMOVE_SECOND_FACTOR: "The authenticator app was turned off.",
+    SecurityChange.RENEW_RECOVERY_CODES: "New recovery codes were made; those before them have ended.",
+    SecurityChange.MAKE_API_KEY: "A key for programs was made.",
+    SecurityChange.ADD_PASSKEY: "A passkey was added. It can sign in without the password.",
+    SecurityChange.REMOVE_PASSKEY: "A passkey was removed.",
+    SecurityChange.SUSPEND_PASSKEY: (
+        "A passkey was refused and is suspended: its counter went back, which means that somebody may have a copy of "
+        "it. Remove it in the settings and add a new one."
+    ),
+}
 
 
 class Letters:
@@ -24,7 +42,8 @@ class Letters:
         return {
             MailKind.VERIFY_EMAIL: self._verify_email,
             MailKind.RESET_PASSWORD: self._reset_password,
-            MailKind.SECURITY_CHANGED: self._security_changed,
+            MailKind.SECURITY_CHANGED: partial(self._security_changed, _SOMETHING),
+            **{each.mail_kind: partial(self._security_changed, what) for each, what in _CHANGES.items()},
         }
 
     def _verify_email(self, session: Session, mail: Mail) -> Letter | None:
@@ -60,13 +79,12 @@ class Letters:
             "have one. If it was not you, do nothing: your password stays as it is.",
         )
 
-    def _security_changed(self, _session: Session, mail: Mail) -> Letter:
+    def _security_changed(self, what: str, _session: Session, mail: Mail) -> Letter:
         return self._letter(
             mail,
             "Your sign-in was changed",
-            f"The password or the second factor of your account at {self._farm_name} was changed, or a key for "
-            f"programs was made. What there is now:\n\n{self._portal_url}/settings\n\nIf it was not you, set a new "
-            "password at once and end all sessions.",
+            f"{what} This is about your account at {self._farm_name}. What there is now:\n\n"
+            f"{self._portal_url}/settings\n\nIf it was not you, set a new password at once and end all sessions.",
         )
 
     def _letter(self, mail: Mail, subject: str, text: str) -> Letter:

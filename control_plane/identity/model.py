@@ -91,6 +91,43 @@ class TotpDevice(TenantRow, Base):
     created_at: Mapped[datetime] = mapped_column(UtcDateTime)
 
 
+class Passkey(TenantRow, Base):
+    """A WebAuthn credential: it signs in alone, since its authenticator has verified the user."""
+
+    __tablename__ = "passkeys"
+
+    id: Mapped[str] = mapped_column(String(40), primary_key=True)
+    user_id: Mapped[str] = mapped_column(ForeignKey("users.id"), index=True)
+    name: Mapped[str] = mapped_column(String(60))
+    credential_id: Mapped[str] = mapped_column(String(1400), unique=True)
+    """In base64url; an authenticator may choose up to 1023 bytes."""
+    public_key: Mapped[bytes] = mapped_column(LargeBinary)
+    """COSE key."""
+    sign_count: Mapped[int] = mapped_column(BigInteger)
+    """What its authenticator counted at the last use; 0 for those that do not count."""
+    authenticator: Mapped[str] = mapped_column(String(36))
+    """AAGUID."""
+    backed_up: Mapped[bool]
+    """Whether it is kept in more than one device, as of its last use."""
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    last_used_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    suspended_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    """When its counter went back, which says that there are two of it; it proves nothing since."""
+
+
+class PasskeyChallenge(Base):
+    """A challenge that one holder may answer once. For the farm alone: who signs in is not known before the answer."""
+
+    __tablename__ = "passkey_challenges"
+    __table_args__ = (Index(None, "holder", "purpose"),)
+
+    challenge_hash: Mapped[str] = mapped_column(String(64), primary_key=True)
+    purpose: Mapped[str] = mapped_column(String(16))
+    holder: Mapped[str] = mapped_column(String(80))
+    """The session, or the hash of the secret in the cookie of a browser that is not signed in."""
+    expires_at: Mapped[datetime] = mapped_column(UtcDateTime, index=True)
+
+
 class RecoveryCode(TenantRow, Base):
     """A code that stands in for the second factor once. Only its hash is kept."""
 

@@ -32,6 +32,33 @@ class MailKind(StrEnum):
     SECURITY_CHANGED = "security_changed"
 
 
+class SecurityChange(StrEnum):
+    """What happened to somebody's sign-in: the action in the audit trail, and what a mail tells them."""
+
+    CHANGE_PASSWORD = "change_password"  # noqa: S105 - the name of a deed
+    RESET_PASSWORD = "reset_password"  # noqa: S105 - the name of a deed
+    ENROL_SECOND_FACTOR = "enrol_second_factor"
+    REMOVE_SECOND_FACTOR = "remove_second_factor"
+    RENEW_RECOVERY_CODES = "renew_recovery_codes"
+    MAKE_API_KEY = "make_api_key"
+    ADD_PASSKEY = "add_passkey"
+    REMOVE_PASSKEY = "remove_passkey"
+    SUSPEND_PASSKEY = "suspend_passkey"
+
+    @property
+    def mail_kind(self) -> str:
+        return f"{MailKind.SECURITY_CHANGED}.{self}"
+
+
+class PasskeyPurpose(StrEnum):
+    """What a challenge was given for; an answer to one is no answer to another."""
+
+    REGISTER = "register"
+    SIGN_IN = "sign_in"
+    """Alone, or beside a password."""
+    STEP_UP = "step_up"
+
+
 PROOF_LASTS = timedelta(minutes=10)
 """How old the last proof may be when credentials or money are touched."""
 

@@ -24,16 +24,20 @@ from control_plane.container import Farm
 from control_plane.fleet.routes import router as fleet_router
 from control_plane.http import FarmDep
 from control_plane.identity.api_key_routes import router as api_key_router
+from control_plane.identity.email_routes import router as email_router
 from control_plane.identity.passkey_routes import router as passkey_router
 from control_plane.identity.routes import me_router
 from control_plane.identity.routes import router as identity_router
 from control_plane.identity.second_factor_routes import router as second_factor_router
 from control_plane.identity.session_routes import router as session_router
+from control_plane.invitations.routes import accept_router
+from control_plane.invitations.routes import router as invitations_router
 from control_plane.jobs.routes import router as jobs_router
 from control_plane.members.routes import router as members_router
 from control_plane.middleware import BodyLimit, BrowserSecurity, ForgeryGuard, RequestLog
 from control_plane.notifications.routes import router as recorded_mail_router
 from control_plane.problems import Problem, problem_responses
+from control_plane.service_accounts.routes import router as service_accounts_router
 from control_plane.spa import portal_router
 from control_plane.stream.routes import router as stream_router
 from control_plane.telemetry.counting import RequestCount
@@ -85,6 +89,8 @@ _API_ROUTERS = (
     session_router,
     second_factor_router,
     passkey_router,
+    email_router,
+    accept_router,
     api_key_router,
     recorded_mail_router,
     brokers_router,
@@ -95,6 +101,8 @@ _API_ROUTERS = (
     stream_router,
     fleet_router,
     members_router,
+    invitations_router,
+    service_accounts_router,
     jobs_router,
 )
 

@@ -61,6 +61,9 @@ class Settings(BaseSettings):
     all who come through a proxy count as one address, and their failed sign-ins together."""
     public_url: str | None = None
     """Under which browsers reach the portal, for links in mails; None means `http://host:port`."""
+    session_idle_hours: float = Field(default=72.0, ge=0.25)
+    """A browser that has not been used for so long is signed out. An open page of the portal counts as use. After two
+    weeks a session ends in any case."""
     passkey_domain: str | None = None
     """Host that passkeys are made for: the portal's or a parent of it. None means the host of `public_url`. Passkeys of
     another domain are of no use any more."""

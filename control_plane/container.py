@@ -32,6 +32,7 @@ from control_plane.fleet.operations import Operations
 from control_plane.fleet.service import Fleet
 from control_plane.identity.api_keys import ApiKeys
 from control_plane.identity.attempts import Attempts
+from control_plane.identity.email_change import EmailChanges
 from control_plane.identity.letters import Letters
 from control_plane.identity.notices import Notices
 from control_plane.identity.passkeys import Passkeys
@@ -42,6 +43,7 @@ from control_plane.identity.reset import PasswordReset
 from control_plane.identity.second_factor import TOTP_SECRETS, SecondFactors
 from control_plane.identity.service import Identity
 from control_plane.identity.sessions import Sessions
+from control_plane.invitations.service import Invitations
 from control_plane.jobs.in_process import InProcessExecutor
 from control_plane.jobs.port import Executor
 from control_plane.jobs.runner import JobRunner
@@ -62,6 +64,7 @@ from control_plane.reconcile.retention import Retention
 from control_plane.reconcile.unsettled_orders import UnsettledOrders
 from control_plane.releases.service import Releases
 from control_plane.secrecy import read_secret
+from control_plane.service_accounts.service import ServiceAccounts
 from control_plane.storage.local import LocalFiles
 from control_plane.storage.port import Files
 from control_plane.stream.service import LiveUpdates
@@ -107,6 +110,9 @@ class Farm:
     second_factors: SecondFactors
     passkeys: Passkeys
     notices: Notices
+    email_changes: EmailChanges
+    invitations: Invitations
+    service_accounts: ServiceAccounts
     api_keys: ApiKeys
     mails: Mails
     recorded_post: RecordedPost | None
@@ -204,6 +210,8 @@ def build_farm(settings: Settings, *, clock: Clock | None = None, door: Terminal
     readiness = Readiness(database, clock, loops)
     with database.write_as_system() as session:
         people.identity.bootstrap(session)
+    api_keys = ApiKeys(database, clock)
+    accounts = Accounts(keys.vault, trials, fleet, assignments, outbox, audit, bus, clock)
     return Farm(
         settings=settings,
         clock=clock,
@@ -223,11 +231,14 @@ def build_farm(settings: Settings, *, clock: Clock | None = None, door: Terminal
         second_factors=people.second_factors,
         passkeys=people.passkeys,
         notices=people.notices,
-        api_keys=ApiKeys(database, clock),
+        email_changes=people.email_changes,
+        invitations=people.invitations,
+        service_accounts=ServiceAccounts(api_keys, accounts, audit, clock),
+        api_keys=api_keys,
         mails=people.mails,
         recorded_post=people.recorded_post,
         fleet=fleet,
-        accounts=Accounts(keys.vault, trials, fleet, assignments, outbox, audit, bus, clock),
+        accounts=accounts,
         assignments=assignments,
         operations=operations,
         mass_loss=mass_loss,
@@ -270,6 +281,8 @@ class _People:
     second_factors: SecondFactors
     passkeys: Passkeys
     notices: Notices
+    email_changes: EmailChanges
+    invitations: Invitations
     mails: Mails
     recorded_post: RecordedPost | None
 
@@ -281,21 +294,29 @@ def _build_people(
     recorded = RecordedPost(settings.data / "mail", settings.farm_name, clock) if settings.smtp_host is None else None
     post: Post = recorded or SmtpPost(_smtp_server(settings), settings.farm_name, clock)
     letters = Letters(settings.farm_name, settings.portal_url, clock)
+    idle = timedelta(hours=settings.session_idle_hours)
     mails = Mails(database, outbox, post, letters.composers(), clock)
-    passwords, sessions, attempts = Passwords(), Sessions(database, clock), Attempts(clock)
+    passwords, sessions, attempts = (
+        Passwords(),
+        Sessions(database, idle, clock),
+        Attempts(clock),
+    )
     factors = SecondFactors(vault, settings.farm_name, clock)
     notices = Notices(audit, mails)
     party = relying_party(settings.farm_name, settings.portal_url, settings.passkey_domain, settings.passkey_origins)
     passkeys = Passkeys(database, party, attempts, notices, clock)
     identity = Identity(database, passwords, sessions, factors, passkeys, attempts, notices, audit, clock)
+    registration = Registration(database, identity, passwords, sessions, attempts, mails, clock)
     return _People(
         identity=identity,
-        registration=Registration(database, identity, passwords, sessions, attempts, mails, clock),
+        registration=registration,
         password_reset=PasswordReset(database, identity, passwords, sessions, factors, attempts, mails, notices, clock),
         sessions=sessions,
         second_factors=factors,
         passkeys=passkeys,
         notices=notices,
+        email_changes=EmailChanges(database, passwords, attempts, mails, notices, audit, clock),
+        invitations=Invitations(database, registration, passwords, sessions, attempts, mails, audit, clock),
         mails=mails,
         recorded_post=recorded,
     )

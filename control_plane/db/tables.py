@@ -11,6 +11,7 @@ from control_plane.brokers import model as brokers
 from control_plane.db.base import Base
 from control_plane.fleet import model as fleet
 from control_plane.identity import model as identity
+from control_plane.invitations import model as invitations
 from control_plane.jobs import model as jobs
 from control_plane.notifications import model as notifications
 from control_plane.releases import model as releases
@@ -27,6 +28,7 @@ MODULES = (
     brokers,
     fleet,
     identity,
+    invitations,
     jobs,
     notifications,
     releases,

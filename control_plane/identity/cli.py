@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from typing import Annotated
 
 import typer
@@ -39,6 +40,22 @@ def add_user(
     with _changing(data) as (farm, session):
         user = farm.registration.add_user(session, email, password, name, role)
         farm.audit.record(session, user.tenant_id, Deed(this_person(), "add_user", user.id, role))
+
+
+@users.command("invite")
+def invite_user(
+    data: Data,
+    email: Email,
+    role: Annotated[Role, typer.Option(help="What they may do.")] = Role.TRADER,
+    tenant: Annotated[str, typer.Option(help="Name of a broker that rents capacity; the operator unless said.")] = "",
+    days: Annotated[int, typer.Option(min=1, max=30, help="How long the link works.")] = 7,
+) -> None:
+    """Send somebody a link to choose a password and become one of a tenant's people."""
+    with _changing(data) as (farm, session):
+        found = repository.tenant_by_name(session, tenant) if tenant else farm.identity.bootstrap(session)
+        if found is None:
+            raise ConfigurationError(f"there is no tenant named {tenant}")
+        farm.invitations.put(session, found.id, this_person(), email, role, timedelta(days=days))
 
 
 @users.command("remove-second-factor")

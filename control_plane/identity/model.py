@@ -9,6 +9,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from control_plane.db.base import Base, TenantRow
 from control_plane.db.types import UtcDateTime
+from control_plane.identity.state import UserKind
 
 
 class Tenant(Base):
@@ -23,7 +24,7 @@ class Tenant(Base):
 
 
 class User(TenantRow, Base):
-    """A person whose e-mail address is known to be theirs."""
+    """A person whose e-mail address is known to be theirs, or a service account, which only has keys for programs."""
 
     __tablename__ = "users"
 
@@ -34,7 +35,26 @@ class User(TenantRow, Base):
     display_name: Mapped[str] = mapped_column(String(80))
     role: Mapped[str] = mapped_column(String(16))
     password_hash: Mapped[str] = mapped_column(String(200))
+    """Empty for a service account, which has none."""
     created_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    kind: Mapped[str] = mapped_column(String(16), default=UserKind.PERSON, server_default=UserKind.PERSON)
+    disabled_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    """Of a service account whose keys have ended."""
+
+
+class EmailChange(TenantRow, Base):
+    """Somebody's wish for another e-mail address, and what became of it."""
+
+    __tablename__ = "email_changes"
+
+    id: Mapped[str] = mapped_column(String(40), primary_key=True)
+    user_id: Mapped[str] = mapped_column(ForeignKey("users.id"), index=True)
+    old_email: Mapped[str] = mapped_column(String(254))
+    new_email: Mapped[str] = mapped_column(String(254))
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    expires_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    confirmed_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    undone_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
 
 
 class SignUp(TenantRow, Base):

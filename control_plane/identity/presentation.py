@@ -6,13 +6,14 @@ from control_plane.container import Farm
 from control_plane.identity import factor_rows, passkey_rows
 from control_plane.identity.model import User
 from control_plane.identity.schemas import UserOut
-from control_plane.identity.state import needs_second_factor
+from control_plane.identity.state import UserKind, needs_second_factor
 
 
 def present_user(farm: Farm, user: User) -> UserOut:
     with farm.database.read(user.tenant_id) as session:
         app = factor_rows.confirmed_totp(session, user.id) is not None
         passkeys = passkey_rows.count(session, user.id) > 0
+    missing = user.kind == UserKind.PERSON and needs_second_factor(user.role)
     return UserOut(
         id=user.id,
         email=user.email,
@@ -21,6 +22,6 @@ def present_user(farm: Farm, user: User) -> UserOut:
         tenant_id=user.tenant_id,
         created_at=user.created_at,
         second_factor=app or passkeys,
-        second_factor_missing=needs_second_factor(user.role) and not (app or passkeys),
+        second_factor_missing=missing and not (app or passkeys),
         passkeys=passkeys,
     )

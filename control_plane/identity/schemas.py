@@ -55,6 +55,14 @@ class ChangePassword(BaseModel):
     new_password: NewPassword
 
 
+class ChangeEmail(BaseModel):
+    email: EmailStr
+
+
+class FollowedLink(BaseModel):
+    token: LinkSecret
+
+
 class StepUp(BaseModel):
     """A passkey or the code when a second factor is enrolled, else the password."""
 
@@ -92,6 +100,7 @@ class SessionOut(BaseModel):
     created_at: datetime
     last_seen_at: datetime
     expires_at: datetime
+    """When it ends if it is not used before."""
     second_factor: bool
     current: bool
     """True for the session that asks."""

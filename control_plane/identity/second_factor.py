@@ -12,7 +12,7 @@ from control_plane.identity import factor_rows, passkey_rows, repository, totp
 from control_plane.identity.authenticators import Answer
 from control_plane.identity.model import RecoveryCode, TotpDevice, User
 from control_plane.identity.sessions import Caller
-from control_plane.identity.state import PROOF_LASTS, needs_second_factor
+from control_plane.identity.state import PROOF_LASTS, UserKind, needs_second_factor
 from control_plane.ids import new_id
 from control_plane.vault.repository import SealedColumn
 from control_plane.vault.service import Sealed, Vault, tenant_place
@@ -121,8 +121,11 @@ class SecondFactors:
             factor_rows.delete_recovery_codes(session, user_id)
 
     def require_role_proof(self, session: Session, caller: Caller) -> None:
-        """Roles of staff do nothing without a second factor. Raises ForbiddenError."""
-        if needs_second_factor(caller.user.role):
+        """Roles of staff do nothing without a second factor. Raises ForbiddenError.
+
+        A service account has none; its keys were made by staff who had just shown theirs.
+        """
+        if caller.user.kind == UserKind.PERSON and needs_second_factor(caller.user.role):
             self._require_enrolled(session, caller.user.id)
             if caller.session is not None and caller.session.second_factor_at is None:
                 raise _step_up()
@@ -141,7 +144,8 @@ class SecondFactors:
 
     def require_strong_proof(self, session: Session, caller: Caller) -> None:
         """The same, and never without a second factor. Raises ForbiddenError."""
-        self._require_enrolled(session, caller.user.id)
+        if caller.user.kind == UserKind.PERSON:
+            self._require_enrolled(session, caller.user.id)
         self.require_fresh_proof(session, caller)
 
     def _require_enrolled(self, session: Session, user_id: str) -> None:

@@ -62,7 +62,7 @@ def renew_recovery_codes(farm: FarmDep, caller: CallerDep) -> RecoveryCodesOut:
 
 @router.delete("", status_code=204, responses=problem_responses(401, 403, 409))
 def remove_second_factor(farm: FarmDep, caller: CallerDep) -> None:
-    """Ask for no codes of the app any more. Refused where a role or a live account needs it and there is nothing else."""
+    """Ask for no codes of the app any more. Refused where a role or a live account needs it and nothing is left."""
     with farm.database.write(caller.user.tenant_id) as session:
         farm.second_factors.require_strong_proof(session, caller)
         farm.second_factors.remove_app(session, caller.user.id)

@@ -19,7 +19,7 @@ from control_plane.identity.owner import Owner
 from control_plane.identity.passkeys import Passkeys, holder_of
 from control_plane.identity.passwords import Passwords, refuse_guessable
 from control_plane.identity.second_factor import NOTHING, SecondFactors, Shown, wrong_code
-from control_plane.identity.sessions import Browser, Caller, Sessions, SignedIn, secret_hash
+from control_plane.identity.sessions import Browser, Caller, Sessions, SignedIn
 from control_plane.identity.state import OPERATOR, OPS_ROLES, PasskeyPurpose, Role, SecurityChange
 from control_plane.ids import new_id
 
@@ -144,7 +144,7 @@ class Identity:
     def sign_out(self, secret: str | None) -> None:
         if secret is not None:
             with self._database.write_as_system() as session:
-                found = repository.session_user(session, secret_hash(secret), self._clock.now())
+                found = self._sessions.by_secret(session, secret)
                 if found is not None:
                     with suppress(NotFoundError):  # ended at the same moment
                         self.end_session(session, found[1], found[0].id)

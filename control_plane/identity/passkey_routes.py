@@ -6,6 +6,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Cookie, Response
 
+from control_plane.audit.service import Deed
 from control_plane.http import BrowserDep, CallerDep, FarmDep
 from control_plane.identity import passkey_rows, repository
 from control_plane.identity.cookies import CEREMONY_COOKIE, keep_ceremony, keep_session
@@ -66,7 +67,10 @@ def add_passkey(wish: AddPasskey, farm: FarmDep, caller: CallerDep) -> NewPasske
 def rename_passkey(passkey_id: str, wish: RenamePasskey, farm: FarmDep, caller: CallerDep) -> PasskeyOut:
     """Give it another name."""
     with farm.database.write(caller.user.tenant_id) as session:
-        return _present(farm.passkeys.rename(session, caller.user, passkey_id, wish.name))
+        row = farm.passkeys.rename(session, caller.user, passkey_id, wish.name)
+        deed = Deed(caller.user.email, "rename_passkey", passkey_id, "", after={"name": wish.name})
+        farm.audit.record(session, caller.user.tenant_id, deed)
+        return _present(row)
 
 
 @router.delete("/{passkey_id}", status_code=204, responses=problem_responses(401, 403, 404, 409))

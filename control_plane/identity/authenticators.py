@@ -34,6 +34,7 @@ _UNREADABLE = (
     IndexError,
     AttributeError,
     OverflowError,
+    RecursionError,
 )
 """What the library lets through when an answer is not what it says it is."""
 

@@ -15,7 +15,7 @@ from sqlalchemy import select
 from control_plane.audit.model import AuditEntry
 from control_plane.brokers.service import add_server
 from control_plane.errors import UnauthorisedError
-from control_plane.identity.authenticators import registered, went_back
+from control_plane.identity.authenticators import challenge_in, registered, went_back
 from control_plane.identity.model import Passkey, PasskeyChallenge
 from control_plane.identity.relying_party import RelyingParty
 from control_plane.identity.state import Role
@@ -412,6 +412,16 @@ class TestWhatIsKept:
         world.run_loops()
         with world.farm.database.read_as_system() as session:
             assert session.query(PasskeyChallenge).count() == 0
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"[" * 11_000, b"[]", b"7", b"null", b'{"type":7,"challenge":7,"origin":7}', b"\xff", b'{"type":[[[[]]]]}'],
+)
+def test_client_data_of_another_shape_is_refused(content: bytes) -> None:
+    answer = {"id": "AA", "rawId": "AA", "type": "public-key", "response": {"clientDataJSON": text(content)}}
+    with pytest.raises(UnauthorisedError):
+        challenge_in(answer)
 
 
 @settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])

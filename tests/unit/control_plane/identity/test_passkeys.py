@@ -331,6 +331,13 @@ class TestStepUp:
         refused = trader.call("POST", "/auth/step-up", 401, {"password": PASSWORD})
         assert refused["code"] == "second_factor_required"
 
+    def test_a_challenge_for_adding_one_is_no_step_up(
+        self, world: World, trader: Trader, device: Authenticator, added: Any
+    ) -> None:
+        options = trader.call("POST", "/auth/passkeys/registration-options")["options"]
+        refused = trader.call("POST", "/auth/step-up", 401, {"passkey": device.get(options)})
+        assert refused["code"] == "bad_passkey"
+
     def test_nobody_elses_helps(self, world: World, trader: Trader, device: Authenticator, added: Any) -> None:
         other, theirs = world.trader("other@example.com"), Authenticator()
         add(other, theirs)

@@ -26,16 +26,21 @@ from control_plane.container import Farm
 from control_plane.fleet.routes import router as fleet_router
 from control_plane.http import FarmDep, bound_strangers
 from control_plane.identity.api_key_routes import router as api_key_router
+from control_plane.identity.email_routes import router as email_router
+from control_plane.identity.passkey_routes import router as passkey_router
 from control_plane.identity.routes import me_router
 from control_plane.identity.routes import router as identity_router
 from control_plane.identity.second_factor_routes import router as second_factor_router
 from control_plane.identity.session_routes import router as session_router
+from control_plane.invitations.routes import accept_router
+from control_plane.invitations.routes import router as invitations_router
 from control_plane.jobs.routes import router as jobs_router
 from control_plane.limits.headers import RateLimitHeaders
 from control_plane.members.routes import router as members_router
 from control_plane.middleware import BodyLimit, BrowserSecurity, ForgeryGuard, RequestLog
 from control_plane.notifications.routes import router as recorded_mail_router
 from control_plane.problems import Problem, problem_responses
+from control_plane.service_accounts.routes import router as service_accounts_router
 from control_plane.spa import portal_router
 from control_plane.stream.routes import router as stream_router
 from control_plane.telemetry.counting import RequestCount
@@ -59,6 +64,8 @@ class FarmOut(BaseModel):
     """True when no real broker can be reached: all servers of the directory are simulated."""
     shows_mail: bool
     """True when mail is not sent but shown in the portal: the farm is being tried out on one machine."""
+    passkey_domain: str | None
+    """Passkeys work where the portal's host is this or ends with a dot and this; None when they do nowhere."""
 
 
 farm_router = APIRouter(tags=["farm"])
@@ -71,7 +78,11 @@ def get_farm(farm: FarmDep) -> FarmOut:
         servers = brokers_repository.search(session, "", 1000)
     simulated = bool(servers) and all(each.simulated_address is not None for each in servers)
     return FarmOut(
-        name=farm.settings.farm_name, version=VERSION, simulated=simulated, shows_mail=farm.settings.show_mail
+        name=farm.settings.farm_name,
+        version=VERSION,
+        simulated=simulated,
+        shows_mail=farm.settings.show_mail,
+        passkey_domain=farm.passkeys.domain,
     )
 
 
@@ -81,6 +92,9 @@ _API_ROUTERS = (
     me_router,
     session_router,
     second_factor_router,
+    passkey_router,
+    email_router,
+    accept_router,
     api_key_router,
     recorded_mail_router,
     brokers_router,
@@ -94,6 +108,8 @@ _API_ROUTERS = (
     fleet_router,
     terminals_router,
     members_router,
+    invitations_router,
+    service_accounts_router,
     jobs_router,
 )
 

@@ -62,6 +62,14 @@ class Settings(BaseSettings):
     all who come through a proxy count as one address, and their failed sign-ins together."""
     public_url: str | None = None
     """Under which browsers reach the portal, for links in mails; None means `http://host:port`."""
+    session_idle_hours: float = Field(default=72.0, ge=0.25)
+    """A browser that has not been used for so long is signed out. An open page of the portal counts as use. After two
+    weeks a session ends in any case."""
+    passkey_domain: str | None = None
+    """Host that passkeys are made for: the portal's or a parent of it. None means the host of `public_url`. Passkeys of
+    another domain are of no use any more."""
+    passkey_origins: str | None = None
+    """Addresses of the portal, with commas between them, where passkeys may be used; None means `public_url`."""
     show_mail: bool = False
     """Recorded mail is shown to everybody on this machine, so that a farm can be tried out without a mail server."""
     smtp_host: str | None = None

@@ -34,13 +34,18 @@ from control_plane.fleet.operations import Operations
 from control_plane.fleet.service import Fleet
 from control_plane.identity.api_keys import ApiKeys
 from control_plane.identity.attempts import Attempts
+from control_plane.identity.email_change import EmailChanges
 from control_plane.identity.letters import Letters
+from control_plane.identity.notices import Notices
+from control_plane.identity.passkeys import Passkeys
 from control_plane.identity.passwords import Passwords
 from control_plane.identity.registration import Registration
+from control_plane.identity.relying_party import relying_party
 from control_plane.identity.reset import PasswordReset
 from control_plane.identity.second_factor import TOTP_SECRETS, SecondFactors
 from control_plane.identity.service import Identity
 from control_plane.identity.sessions import Sessions
+from control_plane.invitations.service import Invitations
 from control_plane.jobs.in_process import InProcessExecutor
 from control_plane.jobs.port import Executor
 from control_plane.jobs.runner import JobRunner
@@ -66,6 +71,7 @@ from control_plane.reconcile.retention import Retention
 from control_plane.reconcile.unsettled_orders import UnsettledOrders
 from control_plane.releases.service import Releases
 from control_plane.secrecy import read_secret
+from control_plane.service_accounts.service import ServiceAccounts
 from control_plane.storage.local import LocalFiles
 from control_plane.storage.port import Files
 from control_plane.stream.places import StreamPlaces
@@ -111,6 +117,11 @@ class Farm:
     password_reset: PasswordReset
     sessions: Sessions
     second_factors: SecondFactors
+    passkeys: Passkeys
+    notices: Notices
+    email_changes: EmailChanges
+    invitations: Invitations
+    service_accounts: ServiceAccounts
     api_keys: ApiKeys
     mails: Mails
     recorded_post: RecordedPost | None
@@ -219,6 +230,7 @@ def build_farm(settings: Settings, *, clock: Clock | None = None, door: Terminal
     live = LiveUpdates(database, bus, StreamPlaces(settings, tenant_rates), clock)
     with database.write_as_system() as session:
         people.identity.bootstrap(session)
+    api_keys = ApiKeys(database, clock)
     return Farm(
         settings=settings,
         clock=clock,
@@ -236,7 +248,12 @@ def build_farm(settings: Settings, *, clock: Clock | None = None, door: Terminal
         password_reset=people.password_reset,
         sessions=people.sessions,
         second_factors=people.second_factors,
-        api_keys=ApiKeys(database, clock),
+        passkeys=people.passkeys,
+        notices=people.notices,
+        email_changes=people.email_changes,
+        invitations=people.invitations,
+        service_accounts=ServiceAccounts(api_keys, accounts, audit, clock),
+        api_keys=api_keys,
         mails=people.mails,
         recorded_post=people.recorded_post,
         fleet=fleet,
@@ -285,6 +302,10 @@ class _People:
     password_reset: PasswordReset
     sessions: Sessions
     second_factors: SecondFactors
+    passkeys: Passkeys
+    notices: Notices
+    email_changes: EmailChanges
+    invitations: Invitations
     mails: Mails
     recorded_post: RecordedPost | None
 
@@ -296,16 +317,29 @@ def _build_people(
     recorded = RecordedPost(settings.data / "mail", settings.farm_name, clock) if settings.smtp_host is None else None
     post: Post = recorded or SmtpPost(_smtp_server(settings), settings.farm_name, clock)
     letters = Letters(settings.farm_name, settings.portal_url, clock)
+    idle = timedelta(hours=settings.session_idle_hours)
     mails = Mails(database, outbox, post, letters.composers(), clock)
-    passwords, sessions, attempts = Passwords(), Sessions(database, clock), Attempts(clock)
+    passwords, sessions, attempts = (
+        Passwords(),
+        Sessions(database, idle, clock),
+        Attempts(clock),
+    )
     factors = SecondFactors(vault, settings.farm_name, clock)
-    identity = Identity(database, passwords, sessions, factors, attempts, mails, audit, clock)
+    notices = Notices(audit, mails)
+    party = relying_party(settings.farm_name, settings.portal_url, settings.passkey_domain, settings.passkey_origins)
+    passkeys = Passkeys(database, party, attempts, notices, clock)
+    identity = Identity(database, passwords, sessions, factors, passkeys, attempts, notices, audit, clock)
+    registration = Registration(database, identity, passwords, sessions, attempts, mails, clock)
     return _People(
         identity=identity,
-        registration=Registration(database, identity, passwords, sessions, attempts, mails, clock),
-        password_reset=PasswordReset(database, identity, passwords, sessions, factors, attempts, mails, clock),
+        registration=registration,
+        password_reset=PasswordReset(database, identity, passwords, sessions, factors, attempts, mails, notices, clock),
         sessions=sessions,
         second_factors=factors,
+        passkeys=passkeys,
+        notices=notices,
+        email_changes=EmailChanges(database, passwords, attempts, mails, notices, audit, clock),
+        invitations=Invitations(database, registration, passwords, sessions, attempts, mails, audit, clock),
         mails=mails,
         recorded_post=recorded,
     )

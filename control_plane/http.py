@@ -10,6 +10,7 @@ from fastapi.dependencies.models import Dependant
 
 from control_plane.container import Farm
 from control_plane.errors import ForbiddenError, UnauthorisedError
+from control_plane.identity.cookies import DEVICE_COOKIE, SESSION_COOKIE
 from control_plane.identity.model import User
 from control_plane.identity.owner import Owner
 from control_plane.identity.scopes import needed_scope
@@ -19,9 +20,6 @@ from control_plane.limits.headers import note_standing
 from control_plane.limits.lanes import lane_of
 from control_plane.limits.rate import Standing
 from control_plane.limits.service import require
-
-SESSION_COOKIE = "mt5farm_session"
-DEVICE_COOKIE = "mt5farm_device"
 
 IdempotencyHeader = Annotated[
     str,

@@ -13,7 +13,7 @@ from control_plane.container import Farm
 from control_plane.errors import ConflictError, FarmError, ForbiddenError
 from control_plane.fleet import repository as fleet_repository
 from control_plane.fleet.state import IdentityState
-from control_plane.http import SESSION_COOKIE
+from control_plane.identity.cookies import SESSION_COOKIE
 from control_plane.identity.model import User
 from control_plane.middleware import comes_from_our_pages
 from control_plane.problems import problem_response

@@ -11,6 +11,7 @@ from control_plane.brokers import model as brokers
 from control_plane.db.base import Base
 from control_plane.fleet import model as fleet
 from control_plane.identity import model as identity
+from control_plane.invitations import model as invitations
 from control_plane.jobs import model as jobs
 from control_plane.limits import model as limits
 from control_plane.notifications import model as notifications
@@ -28,6 +29,7 @@ MODULES = (
     brokers,
     fleet,
     identity,
+    invitations,
     jobs,
     limits,
     notifications,

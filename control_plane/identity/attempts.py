@@ -62,6 +62,11 @@ def mail_lanes(email: str, address: str) -> tuple[Lane, ...]:
     return (Lane(f"mail|email|{email}", MAIL_PACE, forgiven=False), *_address_lanes("mail", address))
 
 
+def passkey_lanes(address: str) -> tuple[Lane, ...]:
+    """A signature cannot be guessed, so that only the asking is counted; one that came to a good end is taken back."""
+    return _address_lanes("passkey", address)
+
+
 def _address_lanes(purpose: str, address: str) -> tuple[Lane, ...]:
     """An own right attempt must not take back what was tried at other accounts."""
     return (Lane(f"{purpose}|address|{network_of(address)}", ADDRESS_PACE, forgiven=False),) if address else ()

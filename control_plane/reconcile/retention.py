@@ -10,7 +10,7 @@ from control_plane.bots import repository as bots_repository
 from control_plane.clock import Clock
 from control_plane.db.engine import Database
 from control_plane.fleet import repository as fleet_repository
-from control_plane.identity import attempt_lanes
+from control_plane.identity import attempt_lanes, passkey_rows
 from control_plane.identity import repository as identity_repository
 from control_plane.identity.state import LONGEST_MEMORY
 from control_plane.jobs import repository as jobs_repository
@@ -39,6 +39,7 @@ class Retention:
             access_repository.delete_expired_tickets(session, now)
             fleet_repository.delete_expired_requests(session, now)
             identity_repository.delete_stale(session, now)
+            passkey_rows.delete_expired_challenges(session, now)
             attempt_lanes.delete_older(session, now - LONGEST_MEMORY)
             mail_repository.delete_expired(session, now)
             jobs_repository.delete_done(session, now - _JOBS_KEPT)

@@ -48,7 +48,10 @@ def wish(line: Line, whose: Person, node_id: str) -> Wish:
         ticket=1,
         job_id=new_id("job"),
         session_id=whose.session_id,
-        key_id=whose.key_id,
+        key_id=whose.service_key_id if line.subject == "service" else whose.key_id,
+        passkey_id=whose.passkey_id,
+        invitation_id=whose.invitation_id,
+        service_account_id=whose.service_id,
         test_id=whose.test_id,
         name=SERVER,
         ticket_id=_TICKET,
@@ -58,7 +61,7 @@ def wish(line: Line, whose: Person, node_id: str) -> Wish:
     headers = {"Idempotency-Key": new_id("key")}
     if line.method == "WS":
         return Wish("GET", path, headers=_UPGRADE)
-    if line.is_agents:
+    if line.application == "agent":
         headers["Authorization"] = "MT5Farm forged"
     content = b""
     if line.call in _BODIES:
@@ -78,6 +81,15 @@ def _fixed(body: dict[str, Any]) -> Body:
 
 def _sign_up(_whose: Person) -> dict[str, Any]:
     return {"email": f"{new_id('new')}@example.com", "password": PASSWORD, "display_name": "New"}
+
+
+def _new_address(_whose: Person) -> dict[str, Any]:
+    return {"email": f"{new_id('new')}@example.com"}
+
+
+def _credential(**response: str) -> dict[str, Any]:
+    """In the form of a passkey's answer, and no answer to anything."""
+    return {"id": "AA", "rawId": "AA", "type": "public-key", "response": {"clientDataJSON": "AA", **response}}
 
 
 def _proof(whose: Person) -> dict[str, Any]:
@@ -103,7 +115,22 @@ _BODIES: dict[str, Body] = {
     "POST /api/v1/auth/verify-email": lambda _whose: {"token": new_id("forged"), "password": PASSWORD},
     "POST /api/v1/auth/sign-in": lambda whose: {"email": whose.email, **_proof(whose)},
     "POST /api/v1/auth/step-up": _proof,
-    "POST /api/v1/auth/request-reset": lambda _whose: {"email": f"{new_id('new')}@example.com"},
+    "POST /api/v1/auth/request-reset": _new_address,
+    "POST /api/v1/auth/passkeys": _fixed({"name": "New", "credential": _credential(attestationObject="AA")}),
+    "PUT /api/v1/auth/passkeys/{passkey_id}": _fixed({"name": "Renamed"}),
+    "POST /api/v1/auth/passkeys/sign-in": _fixed({"credential": _credential(authenticatorData="AA", signature="AA")}),
+    "POST /api/v1/auth/change-email": _new_address,
+    "POST /api/v1/auth/confirm-email": lambda _whose: {"token": new_id("forged")},
+    "POST /api/v1/auth/undo-email-change": lambda _whose: {"token": new_id("forged")},
+    "POST /api/v1/auth/accept-invitation": lambda _whose: {
+        "token": new_id("forged"),
+        "password": PASSWORD,
+        "display_name": "New",
+    },
+    "POST /api/v1/members/invitations": _new_address,
+    "POST /api/v1/service-accounts": _fixed({"name": "New"}),
+    "POST /api/v1/service-accounts/{service_account_id}/disable": _fixed(_WHY),
+    "POST /api/v1/service-accounts/{service_account_id}/keys": _fixed({"name": "New", "scopes": ["read"]}),
     "POST /api/v1/auth/reset-password": lambda _whose: {"token": new_id("forged"), "password": PASSWORD},
     "POST /api/v1/auth/change-password": _fixed({"password": PASSWORD, "new_password": PASSWORD}),
     "POST /api/v1/auth/second-factor/totp/confirm": _fixed({"code": "000000"}),

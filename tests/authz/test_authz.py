@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import httpx
 import pytest
 
+from tests.authz.keys import OPEN, KeyWalk, needed_scopes
 from tests.authz.matrix import Verdict, read
 from tests.authz.routes import all_calls
 from tests.authz.stage import Stage, raised
@@ -34,6 +36,28 @@ def test_the_matrix_holds(stage: Stage) -> None:
     assert report.wrong_allows == []
     assert report.wrong_refusals == []
     assert report.checks > 2_000
+
+
+def test_every_route_says_what_it_asks_of_a_key() -> None:
+    rest = {line.call for line in LINES if line.application == "portal" and "/api/v1/" in line.path}
+    assert set(needed_scopes()) == {call for call in rest if not call.endswith("/openapi.json")}
+    asks_nobody = {line.call for line in LINES if line.cells["nobody"][0] in {Verdict.MAY, Verdict.HIDDEN}}
+    assert {call for call, scope in needed_scopes().items() if scope == OPEN} <= asks_nobody
+
+
+def test_a_key_does_what_its_scopes_say_and_what_its_owner_may(stage: Stage) -> None:
+    report = KeyWalk(stage, LINES).run()
+    assert report.wrong_allows == []
+    assert report.wrong_refusals == []
+    assert report.checks > 500
+
+
+def test_what_is_for_those_who_run_the_farm_is_at_no_other_address(stage: Stage) -> None:
+    for line in LINES:
+        if line.application == "operations":
+            shown = httpx.get(stage.operations + line.path).text
+            assert httpx.get(stage.portal + line.path).text != shown or line.path == "/healthz", line.call
+            assert httpx.get(stage.agents + line.path).text != shown or line.path == "/healthz", line.call
 
 
 @pytest.mark.parametrize(

@@ -23,6 +23,7 @@ from control_plane.db.tables import METADATA
 from control_plane.errors import FarmError
 from control_plane.fleet import repository
 from control_plane.identity.model import Tenant
+from control_plane.identity.second_factor import Shown
 from control_plane.identity.sessions import Browser
 from node_agent.protocol.messages import DesiredTerminal
 from tests.postgres import APPLICATION, OWNER
@@ -208,7 +209,7 @@ def test_guesses_at_several_control_planes_at_once_are_counted_one_by_one(world:
     def guess(farm: Farm) -> Callable[[], None]:
         def attempt() -> None:
             try:
-                farm.identity.sign_in(trader.email, "guess", None, Browser())
+                farm.identity.sign_in(trader.email, "guess", Browser())
             except FarmError as error:
                 answers.append(error.code)
 
@@ -228,7 +229,7 @@ def test_a_code_is_taken_by_one_of_two_who_show_it_at_once(world: World, second:
     def show(farm: Farm) -> Callable[[], None]:
         def attempt() -> None:
             with suppress(FarmError):
-                entered.append(farm.identity.sign_in(trader.email, PASSWORD, code, Browser()))
+                entered.append(farm.identity.sign_in(trader.email, PASSWORD, Browser(), Shown(code)))
 
         return attempt
 

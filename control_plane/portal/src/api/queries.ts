@@ -12,6 +12,8 @@ export const keys = {
   sessions: ["sessions"] as const,
   secondFactor: ["second-factor"] as const,
   apiKeys: ["api-keys"] as const,
+  passkeys: ["passkeys"] as const,
+  invitations: ["invitations"] as const,
   recordedMails: ["recorded-mails"] as const,
   accounts: ["accounts"] as const,
   account: (id: string) => ["account", id] as const,

@@ -161,7 +161,7 @@ def test_a_right_sign_in_takes_back_ones_own_failures_only(world: World, trader:
 def test_attempts_at_the_same_time_gain_nothing(world: World, trader: Trader) -> None:
     def attempt(number: int) -> str:
         with pytest.raises(FarmError) as refused:
-            world.farm.identity.sign_in("trader@example.com", f"guess {number}", None, Browser())
+            world.farm.identity.sign_in("trader@example.com", f"guess {number}", Browser())
         return refused.value.code
 
     with ThreadPoolExecutor(12) as pool:

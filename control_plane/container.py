@@ -30,6 +30,7 @@ from control_plane.fleet.listening import Listening
 from control_plane.fleet.mass_loss import MassLoss
 from control_plane.fleet.operations import Operations
 from control_plane.fleet.service import Fleet
+from control_plane.idempotency.service import Repetitions, load_or_create_secret
 from control_plane.identity.api_keys import ApiKeys
 from control_plane.identity.attempts import Attempts
 from control_plane.identity.letters import Letters
@@ -103,6 +104,7 @@ class Farm:
     sessions: Sessions
     second_factors: SecondFactors
     api_keys: ApiKeys
+    repetitions: Repetitions
     mails: Mails
     recorded_post: RecordedPost | None
     """None when mail goes out through a mail server."""
@@ -149,6 +151,8 @@ class _Keys:
     vault: Vault
     authority: Authority
     tickets: TicketIssuer
+    requests: bytes
+    """By which requests are told apart."""
 
 
 def build_farm(settings: Settings, *, clock: Clock | None = None, door: TerminalDoor | None = None) -> Farm:
@@ -217,6 +221,7 @@ def build_farm(settings: Settings, *, clock: Clock | None = None, door: Terminal
         sessions=people.sessions,
         second_factors=people.second_factors,
         api_keys=ApiKeys(database, clock),
+        repetitions=Repetitions(database, keys.requests, clock),
         mails=people.mails,
         recorded_post=people.recorded_post,
         fleet=fleet,
@@ -354,6 +359,7 @@ def _open_keys(settings: Settings, database: Database, clock: Clock) -> _Keys:
             authority = Authority.load_or_create(session, vault, clock)
             tickets = TicketIssuer.load_or_create(session, vault, clock)
             signer = HeadSigner.load_or_create(session, vault)
+            requests = load_or_create_secret(session, vault)
         except SealBrokenError as error:
             source = settings.kms_url or master_key_path(settings)
             raise ConfigurationError(
@@ -361,7 +367,7 @@ def _open_keys(settings: Settings, database: Database, clock: Clock) -> _Keys:
             ) from error
         except UnavailableError as error:
             raise ConfigurationError(error.detail) from error
-    return _Keys(signer, masters, vault, authority, tickets)
+    return _Keys(signer, masters, vault, authority, tickets, requests)
 
 
 def open_master_keys(settings: Settings, *, needed: bool) -> MasterKeys:

@@ -17,12 +17,15 @@ from control_plane.identity.sessions import Browser, Caller
 SESSION_COOKIE = "mt5farm_session"
 DEVICE_COOKIE = "mt5farm_device"
 
+IDEMPOTENCY_KEY = "Idempotency-Key"
+KEY_LENGTH = 200
+
 IdempotencyHeader = Annotated[
     str,
     Header(
-        alias="Idempotency-Key",
+        alias=IDEMPOTENCY_KEY,
         min_length=1,
-        max_length=200,
+        max_length=KEY_LENGTH,
         description="Made by the client, new for each wish to trade. The same key gives the same order.",
     ),
 ]
@@ -57,7 +60,13 @@ def get_caller(request: Request, farm: FarmDep) -> Caller:
     return farm.sessions.authenticate(request.cookies.get(SESSION_COOKIE))
 
 
-CallerDep = Annotated[Caller, Depends(get_caller)]
+async def known_caller(request: Request) -> Caller:
+    """Who asks, found out by `ApiRoute` before anything of the request was read."""
+    caller: Caller = request.state.caller
+    return caller
+
+
+CallerDep = Annotated[Caller, Depends(known_caller)]
 
 
 def get_user(caller: CallerDep) -> User:

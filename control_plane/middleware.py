@@ -12,7 +12,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from control_plane.audit.origin import coming_from
-from control_plane.errors import BadRequestError, FarmError, ForbiddenError, UnsupportedMediaError
+from control_plane.errors import FarmError, ForbiddenError, TooLargeError, UnsupportedMediaError
 from control_plane.ids import new_id
 from control_plane.problems import problem_response
 
@@ -96,8 +96,8 @@ class BodyLimit:
         await self._app(scope, receive_some, send)
 
 
-def _too_large() -> BadRequestError:
-    return BadRequestError("The body is too large.", code="body_too_large")
+def _too_large() -> TooLargeError:
+    return TooLargeError("The body is too large.")
 
 
 class BrowserSecurity:

@@ -6,6 +6,7 @@ from datetime import datetime
 
 from pydantic import BaseModel
 
+from control_plane.idempotency.schemas import ShownOnce
 from node_agent.protocol.tickets import Scope
 
 
@@ -13,7 +14,7 @@ class IssueTicket(BaseModel):
     scope: Scope
 
 
-class TicketOut(BaseModel):
+class TicketOut(ShownOnce):
     """Everything a script needs to open one session; valid once and for 60 s."""
 
     ticket_id: str

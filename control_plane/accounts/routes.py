@@ -8,6 +8,7 @@ from sqlalchemy.orm import Session
 from control_plane.accounts import repository
 from control_plane.accounts.schemas import AccountOut, ChangeCredentials, ConnectAccount, SetLeasePolicy
 from control_plane.accounts.service import present_account, require_account, require_view
+from control_plane.api_route import ApiRoute
 from control_plane.brokers.service import is_live
 from control_plane.http import CallerDep, FarmDep, OwnerDep
 from control_plane.identity.owner import Owner
@@ -16,7 +17,7 @@ from control_plane.paging import Cursor, Limit, Page, decode_cursor, encode_curs
 from control_plane.problems import problem_responses
 from control_plane.terminals.state import Intent
 
-router = APIRouter(tags=["accounts"])
+router = APIRouter(tags=["accounts"], route_class=ApiRoute)
 _RETRY_AFTER = "1"
 
 

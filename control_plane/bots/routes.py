@@ -7,6 +7,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query, Response
 
+from control_plane.api_route import ApiRoute
 from control_plane.bots import repository
 from control_plane.bots.schemas import BotLogLineOut, BotOut, CreateBot, StrategyList
 from control_plane.bots.service import present_bots, require_bot
@@ -16,7 +17,7 @@ from control_plane.identity.owner import Owner
 from control_plane.paging import Cursor, Limit, Page, decode_cursor, decode_moment, encode_cursor, split_page
 from control_plane.problems import problem_responses
 
-router = APIRouter(tags=["bots"])
+router = APIRouter(tags=["bots"], route_class=ApiRoute)
 
 
 @router.get("/strategies", responses=problem_responses(401))

@@ -6,12 +6,13 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query
 
+from control_plane.api_route import ApiRoute
 from control_plane.brokers import repository
 from control_plane.brokers.schemas import BrokerServerList, BrokerServerOut
 from control_plane.http import FarmDep, OwnerDep
 from control_plane.problems import problem_responses
 
-router = APIRouter(tags=["brokers"])
+router = APIRouter(tags=["brokers"], route_class=ApiRoute)
 _MOST_FOUND = 50
 
 

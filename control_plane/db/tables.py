@@ -10,6 +10,7 @@ from control_plane.bots import model as bots
 from control_plane.brokers import model as brokers
 from control_plane.db.base import Base
 from control_plane.fleet import model as fleet
+from control_plane.idempotency import model as idempotency
 from control_plane.identity import model as identity
 from control_plane.jobs import model as jobs
 from control_plane.notifications import model as notifications
@@ -26,6 +27,7 @@ MODULES = (
     bots,
     brokers,
     fleet,
+    idempotency,
     identity,
     jobs,
     notifications,

@@ -7,6 +7,7 @@ from datetime import timedelta
 from fastapi import APIRouter
 from fastapi.responses import Response
 
+from control_plane.api_route import ApiRoute
 from control_plane.errors import NotFoundError
 from control_plane.fleet import repository
 from control_plane.fleet.operations import By, require_node, require_placement
@@ -28,7 +29,7 @@ from control_plane.problems import problem_responses
 from control_plane.terminals import repository as terminals_repository
 from control_plane.terminals.state import RequestKind
 
-router = APIRouter(tags=["nodes"], prefix="/nodes")
+router = APIRouter(tags=["nodes"], prefix="/nodes", route_class=ApiRoute)
 _BUNDLES_TRIED = 20
 _READ = problem_responses(401, 403, 404)
 _DEED = problem_responses(401, 403, 404, 409, 415, 422)

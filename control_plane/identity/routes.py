@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from fastapi import APIRouter, Request, Response
 
+from control_plane.api_route import ApiRoute
 from control_plane.container import Farm
 from control_plane.http import DEVICE_COOKIE, SESSION_COOKIE, BrowserDep, CallerDep, FarmDep, UserDep
 from control_plane.identity.model import User
@@ -23,8 +24,8 @@ from control_plane.identity.sessions import DEVICE_LIFETIME, SESSION_LIFETIME, S
 from control_plane.identity.state import needs_second_factor
 from control_plane.problems import problem_responses
 
-router = APIRouter(tags=["identity"])
-me_router = APIRouter(tags=["me"])
+router = APIRouter(tags=["identity"], route_class=ApiRoute)
+me_router = APIRouter(tags=["me"], route_class=ApiRoute)
 _DEVICE_PATH = "/api/v1/auth"
 
 

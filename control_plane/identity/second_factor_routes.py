@@ -5,6 +5,7 @@ from __future__ import annotations
 from fastapi import APIRouter
 
 from control_plane.accounts import repository as accounts_repository
+from control_plane.api_route import ApiRoute
 from control_plane.brokers.service import is_live
 from control_plane.errors import ConflictError
 from control_plane.http import CallerDep, FarmDep
@@ -16,7 +17,7 @@ from control_plane.identity.state import needs_second_factor
 from control_plane.identity.totp import picture_of
 from control_plane.problems import problem_responses
 
-router = APIRouter(tags=["identity"], prefix="/auth/second-factor")
+router = APIRouter(tags=["identity"], prefix="/auth/second-factor", route_class=ApiRoute)
 
 
 @router.get("", responses=problem_responses(401, 403))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from fastapi import APIRouter
 
+from control_plane.api_route import ApiRoute
 from control_plane.errors import NotFoundError
 from control_plane.fleet.schemas import Because
 from control_plane.http import FarmDep, OperatorDep
@@ -13,7 +14,7 @@ from control_plane.jobs.state import JobState
 from control_plane.paging import Cursor, Limit, Page, decode_cursor, encode_cursor, split_page
 from control_plane.problems import problem_responses
 
-router = APIRouter(tags=["jobs"], prefix="/jobs")
+router = APIRouter(tags=["jobs"], prefix="/jobs", route_class=ApiRoute)
 
 
 @router.get("", responses=problem_responses(401, 403, 422))

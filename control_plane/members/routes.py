@@ -6,6 +6,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends
 
+from control_plane.api_route import ApiRoute
 from control_plane.errors import ForbiddenError
 from control_plane.http import CallerDep, FarmDep
 from control_plane.identity.model import User
@@ -17,7 +18,7 @@ from control_plane.members.state import MAY_CHANGE, MAY_SEE
 from control_plane.paging import Cursor, Limit, Page, decode_cursor, encode_cursor, split_page
 from control_plane.problems import problem_responses
 
-router = APIRouter(tags=["members"], prefix="/members")
+router = APIRouter(tags=["members"], prefix="/members", route_class=ApiRoute)
 
 
 def get_keeper(caller: CallerDep, farm: FarmDep) -> User:

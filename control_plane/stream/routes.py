@@ -6,11 +6,12 @@ from anyio import to_thread
 from fastapi import APIRouter, Request
 from fastapi.responses import StreamingResponse
 
+from control_plane.api_route import ApiRoute
 from control_plane.errors import ForbiddenError, UnauthorisedError
 from control_plane.http import FarmDep, OwnerDep, get_caller
 from control_plane.problems import problem_responses
 
-router = APIRouter(tags=["stream"])
+router = APIRouter(tags=["stream"], route_class=ApiRoute)
 
 
 @router.get(

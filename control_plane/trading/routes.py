@@ -10,6 +10,7 @@ from sqlalchemy.orm import Session
 from control_plane.access.service import answering_target, ask, not_ready
 from control_plane.accounts import repository as accounts_repository
 from control_plane.accounts.service import require_account
+from control_plane.api_route import ApiRoute
 from control_plane.bots import repository as bots_repository
 from control_plane.http import FarmDep, IdempotencyHeader, OwnerDep
 from control_plane.paging import Cursor, Limit, Page, decode_cursor, decode_moment, encode_cursor, split_page
@@ -20,7 +21,7 @@ from control_plane.trading.presentation import present_deal, present_equity, pre
 from control_plane.trading.schemas import ClosePosition, DealOut, EquityCurve, OrderOut, PlaceOrder, PositionList
 from control_plane.trading.state import SETTLED
 
-router = APIRouter(tags=["trading"])
+router = APIRouter(tags=["trading"], route_class=ApiRoute)
 _TRADE_ERRORS = problem_responses(401, 403, 404, 409, 415, 422)
 _STILL_OPEN: dict[int | str, dict[str, Any]] = {
     202: {"model": OrderOut, "description": "The outcome is not known yet; the order will be settled."}

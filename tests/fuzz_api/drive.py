@@ -110,9 +110,7 @@ class Fuzz:
         response = self._answer(request)
         self._note(door, asker, response, is_whole=is_whole)
 
-    def _from_contract(
-        self, door: _Door, case: Case
-    ) -> Callable[[_Door, Asker], tuple[PreparedRequest, bool]]:
+    def _from_contract(self, door: _Door, case: Case) -> Callable[[_Door, Asker], tuple[PreparedRequest, bool]]:
         def make(_door: _Door, asker: Asker) -> tuple[PreparedRequest, bool]:
             if self._random.random() < 0.5:
                 for name in case.path_parameters or {}:

@@ -94,5 +94,7 @@ class _Program:
         except FarmError:
             with self._farm.database.write_as_system() as session:
                 user = self._farm.identity.require_user(session, self._email)
-                self._text = self._farm.api_keys.make(session, user, "fuzz", set(KeyScope) - {KeyScope.FLEET}, None).text
+                self._text = self._farm.api_keys.make(
+                    session, user, "fuzz", set(KeyScope) - {KeyScope.FLEET}, None
+                ).text
         return {"Authorization": f"Bearer {self._text}"}

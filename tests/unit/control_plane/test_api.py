@@ -15,7 +15,7 @@ import pytest
 from starlette.types import Message, Receive, Scope, Send
 
 from control_plane.app import create_app, openapi_document
-from control_plane.errors import BadRequestError, FarmError
+from control_plane.errors import FarmError, TooLargeError
 from control_plane.middleware import BodyLimit
 from tests.unit.control_plane.world import ORIGIN, PASSWORD, InProcess, NodePlayer, Trader, World, browser
 
@@ -112,7 +112,7 @@ class TestProblems:
         content = b'{"email": "' + b"a" * 300_000
         headers = {"Content-Type": "application/json"}
         response = browser(world.farm).post("/api/v1/auth/sign-in", content=content, headers=headers)
-        assert (response.status_code, response.json()["code"]) == (400, "body_too_large")
+        assert (response.status_code, response.json()["code"]) == (413, "body_too_large")
 
     def test_a_body_of_unannounced_length_ends_at_the_limit(self) -> None:
         async def greedy(_scope: Scope, receive: Receive, _send: Send) -> None:
@@ -126,7 +126,7 @@ class TestProblems:
             raise AssertionError
 
         scope = {"type": "http", "method": "POST", "path": "/", "headers": []}
-        with pytest.raises(BadRequestError):
+        with pytest.raises(TooLargeError):
             asyncio.run(BodyLimit(greedy, most_bytes=12)(scope, endless, nowhere))
 
     def test_a_position_ticket_that_mt5_cannot_have_is_one(self, trader: Trader) -> None:

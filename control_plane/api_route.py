@@ -11,7 +11,6 @@ from typing import Any, NoReturn
 from urllib.parse import unquote_to_bytes
 
 from fastapi import Request, Response
-from fastapi.dependencies.models import Dependant
 from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
 from sqlalchemy.exc import DBAPIError
@@ -20,7 +19,7 @@ from starlette.exceptions import HTTPException
 
 from control_plane.container import Farm
 from control_plane.errors import FarmError, InvalidInputError, invalid_field
-from control_plane.http import IDEMPOTENCY_KEY, KEY_LENGTH, get_caller, known_caller
+from control_plane.http import IDEMPOTENCY_KEY, KEY_LENGTH, asks_who, get_caller
 from control_plane.idempotency.schemas import ShownOnce
 from control_plane.idempotency.service import Answer, Asked
 from control_plane.identity.sessions import Caller
@@ -37,9 +36,9 @@ class ApiRoute(APIRoute):
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
-        self._knows_caller = any(each.call is known_caller for each in _within(self.dependant))
-        aliases = {param.alias for each in _within(self.dependant) for param in each.header_params}
-        self.is_repeatable = self._knows_caller and self.methods == {"POST"} and IDEMPOTENCY_KEY not in aliases
+        self._knows_caller = asks_who(self.dependant)
+        keeps_keys = any(each.alias == IDEMPOTENCY_KEY for each in self.dependant.header_params)
+        self.is_repeatable = self._knows_caller and self.methods == {"POST"} and not keeps_keys
         """Whether an Idempotency-Key is honoured here. Trades demand one, and keep it with the order."""
         self._shown_once = isinstance(self.response_model, type) and issubclass(self.response_model, ShownOnce)
         extra: dict[str, Any] = dict(self.openapi_extra or {})
@@ -55,7 +54,7 @@ class ApiRoute(APIRoute):
         async def handle(request: Request) -> Response:
             farm: Farm = request.app.state.farm
             if self._knows_caller:
-                request.state.caller = await run_in_threadpool(get_caller, request, farm)
+                await run_in_threadpool(get_caller, request, farm)
             await _require_readable(request)
             key = request.headers.get(IDEMPOTENCY_KEY)
             if key is None or not self.is_repeatable:
@@ -91,12 +90,6 @@ _KEY_PARAMETER = {
     "answer of the first time.",
     "schema": {"type": "string", "minLength": 1, "maxLength": KEY_LENGTH},
 }
-
-
-def _within(dependant: Dependant) -> Iterator[Dependant]:
-    yield dependant
-    for each in dependant.dependencies:
-        yield from _within(each)
 
 
 async def _all_of(request: Request) -> bytes:

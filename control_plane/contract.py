@@ -10,7 +10,7 @@ from control_plane.problems import Problem, problem_responses
 
 _SESSION = {"type": "apiKey", "in": "cookie", "name": SESSION_COOKIE, "description": "Of a browser that is signed in."}
 _KEY = {"type": "http", "scheme": "bearer", "description": "A key for programs."}
-_ALWAYS = (422, 503)
+_ALWAYS = (422, 429, 503)
 _NEEDS_CALLER = (401, 403)
 _CHANGES = (403, 413, 415)
 """Refused before the route is asked: by the guard against forgery, and by the limit of bodies."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Annotated
 
 from fastapi import Depends, Header, Request
+from fastapi.dependencies.models import Dependant
 
 from control_plane.container import Farm
 from control_plane.errors import ForbiddenError
@@ -52,7 +53,7 @@ def get_browser(request: Request) -> Browser:
 BrowserDep = Annotated[Browser, Depends(get_browser)]
 
 
-def get_caller(request: Request, farm: FarmDep) -> Caller:
+def authenticate(request: Request, farm: Farm) -> Caller:
     """By a key for programs if the request has one, else by the session. Raises UnauthorisedError, ForbiddenError."""
     header = request.headers.get("authorization")
     if header is not None:
@@ -60,13 +61,22 @@ def get_caller(request: Request, farm: FarmDep) -> Caller:
     return farm.sessions.authenticate(request.cookies.get(SESSION_COOKIE))
 
 
-async def known_caller(request: Request) -> Caller:
-    """Who asks, found out by `ApiRoute` before anything of the request was read."""
-    caller: Caller = request.state.caller
+def get_caller(request: Request, farm: FarmDep) -> Caller:
+    """Who asks, found out once for each request. Raises UnauthorisedError, ForbiddenError."""
+    known: Caller | None = getattr(request.state, "caller", None)
+    if known is not None:
+        return known
+    caller = authenticate(request, farm)
+    request.state.caller = caller
     return caller
 
 
-CallerDep = Annotated[Caller, Depends(known_caller)]
+def asks_who(dependant: Dependant) -> bool:
+    """Whether a route wants to know its caller."""
+    return dependant.call is get_caller or any(asks_who(each) for each in dependant.dependencies)
+
+
+CallerDep = Annotated[Caller, Depends(get_caller)]
 
 
 def get_user(caller: CallerDep) -> User:

@@ -8,7 +8,7 @@ from fastapi.responses import StreamingResponse
 
 from control_plane.api_route import ApiRoute
 from control_plane.errors import ForbiddenError, UnauthorisedError
-from control_plane.http import FarmDep, OwnerDep, get_caller
+from control_plane.http import FarmDep, OwnerDep, authenticate
 from control_plane.problems import problem_responses
 
 router = APIRouter(tags=["stream"], route_class=ApiRoute)
@@ -31,7 +31,7 @@ async def stream_changes(request: Request, farm: FarmDep, owner: OwnerDep) -> St
 
     async def still_signed_in() -> bool:
         try:
-            await to_thread.run_sync(get_caller, request, farm)
+            await to_thread.run_sync(authenticate, request, farm)
         except (UnauthorisedError, ForbiddenError):
             return False
         return True

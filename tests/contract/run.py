@@ -14,7 +14,7 @@ from tests.contract.changes import Document, additions, breaking_changes
 _DOCS = Path(__file__).parents[2] / "docs"
 BASELINE = _DOCS / "openapi-v1.json"
 _BROKEN = _DOCS / "api_breaking_changes.md"
-_HEAD = "# What has broken in /api/v1\n\nWritten by `make api-baseline`: when the contract broke, why, and what of it.\n"
+_HEAD = "# What has broken in /api/v1\n\nWritten by `make api-baseline`: when it broke, why, and what of it.\n"
 
 
 def main() -> int:

@@ -107,9 +107,9 @@ def damage_body(request: PreparedRequest, random: Random) -> None:
             set_body(request, random.choice(BODIES))
         case 1:
             request.headers["Content-Type"] = random.choice(MEDIA_TYPES) or ""
-            set_body(request, request.body or b"{}")
+            set_body(request, body_of(request) or b"{}")
         case _:
-            set_body(request, _with_one_wrong_value(request.body, random))
+            set_body(request, _with_one_wrong_value(body_of(request), random))
 
 
 def damage_address(request: PreparedRequest, random: Random) -> None:
@@ -131,13 +131,20 @@ def damage_header(request: PreparedRequest, random: Random) -> None:
     request.headers[name] = value.encode("latin-1")
 
 
-def set_body(request: PreparedRequest, body: bytes | str) -> None:
-    request.body = body.encode() if isinstance(body, str) else body
-    request.headers["Content-Length"] = str(len(request.body))
+def body_of(request: PreparedRequest) -> bytes:
+    body = request.body
+    if isinstance(body, str):
+        return body.encode()
+    return body if isinstance(body, bytes) else b""
+
+
+def set_body(request: PreparedRequest, body: bytes) -> None:
+    request.body = body
+    request.headers["Content-Length"] = str(len(body))
     request.headers.setdefault("Content-Type", "application/json")
 
 
-def _with_one_wrong_value(body: bytes | str | None, random: Random) -> bytes:
+def _with_one_wrong_value(body: bytes, random: Random) -> bytes:
     try:
         value = json.loads(body or b"{}")
     except ValueError:

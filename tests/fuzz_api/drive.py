@@ -22,7 +22,7 @@ from tests.authz.matrix import Line, Verdict, Whose, read
 from tests.authz.requests import wish
 from tests.authz.stage import Stage
 from tests.authz.walk import NOBODY
-from tests.fuzz_api.damage import damage_address, damage_body, damage_header, set_body
+from tests.fuzz_api.damage import body_of, damage_address, damage_body, damage_header, set_body
 from tests.fuzz_api.judgement import Finding, broken_promises
 from tests.fuzz_api.people import Asker, askers
 
@@ -124,12 +124,14 @@ class Fuzz:
         return make
 
     def _right_but_for_one_thing(self, door: _Door, asker: Asker) -> tuple[PreparedRequest, bool]:
-        about = asker.things
         deletes = door.line.method == "DELETE"
-        for name in ("account_id", "bot_id", "key_id"):
-            known = asker.knows(name, to_delete=deletes) or (["gone"] if deletes else [])
-            if known:
-                about = replace(about, **{name: self._random.choice(known)})
+        about = asker.things
+        about = replace(
+            about,
+            account_id=self._random.choice(asker.knows("account_id", to_delete=deletes) or [about.terminal_id]),
+            bot_id=self._random.choice(asker.knows("bot_id", to_delete=deletes) or [about.terminal_id]),
+            key_id=self._random.choice(asker.knows("key_id", to_delete=deletes) or [about.terminal_id]),
+        )
         right = wish(door.line, about, self._node_id(door))
         headers = {**right.headers, **self._headers(asker)}
         request = Request(right.method, self._stage.portal + right.path, headers=headers).prepare()
@@ -208,5 +210,4 @@ def _doors() -> list[_Door]:
 
 
 def _shown(request: Any) -> str:
-    body = request.body if isinstance(request.body, (str, bytes)) else b""
-    return json.dumps({"url": request.url[-300:], "body": str(body)[:300]})
+    return json.dumps({"url": request.url[-300:], "body": str(body_of(request))[:300]})

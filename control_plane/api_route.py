@@ -6,6 +6,7 @@ First it is known who asks, then whether the request can be read, then whether i
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Awaitable, Callable, Iterator
 from typing import Any, NoReturn
 from urllib.parse import unquote_to_bytes
@@ -24,6 +25,7 @@ from control_plane.idempotency.schemas import ShownOnce
 from control_plane.idempotency.service import Answer, Asked
 from control_plane.identity.sessions import Caller
 
+_HALF_A_CHARACTER = re.compile("[\ud800-\udfff]")
 REPLAYED = "Idempotency-Replayed"
 _KEPT_HEADERS = ("content-type", "etag", "location", "retry-after")
 _NOTHING_WAS_DONE = (FarmError, RequestValidationError, HTTPException, DBAPIError)
@@ -99,7 +101,7 @@ async def _all_of(request: Request) -> bytes:
 
 
 async def _require_readable(request: Request) -> None:
-    """Raises InvalidInputError for what no text of the farm can be: a body that is not JSON, or a NUL anywhere."""
+    """Raises InvalidInputError for a body that is not JSON, and for texts that no database or answer can hold."""
     if "\x00" in request.scope["path"] or b"\x00" in unquote_to_bytes(request.scope["query_string"]):
         raise InvalidInputError("The address contains a NUL character.", code="nul_character")
     body = await request.body()
@@ -111,6 +113,8 @@ async def _require_readable(request: Request) -> None:
         raise InvalidInputError("The body is not JSON, or nobody can read it.", code="invalid_json") from error
     if any("\x00" in text for text in _texts(value)):
         raise InvalidInputError("The body contains a NUL character.", code="nul_character")
+    if any(_HALF_A_CHARACTER.search(text) for text in _texts(value)):
+        raise InvalidInputError("The body contains half of a surrogate pair.", code="lone_surrogate")
 
 
 def _no_number(name: str) -> NoReturn:

@@ -47,7 +47,7 @@ def wish(line: Line, whose: Person, node_id: str) -> Wish:
         request_id=new_id("req"),
         sha256="0" * 64,
     )
-    headers = {"Idempotency-Key": new_id("key")}
+    headers = {"Idempotency-Key": new_id("key"), "If-Match": "*"}
     if line.is_agents:
         headers["Authorization"] = "MT5Farm forged"
     content = b""

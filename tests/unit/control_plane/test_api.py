@@ -108,6 +108,32 @@ class TestProblems:
         response = trader.http.post("/api/v1/bots", content=content, headers={"Content-Type": "application/json"})
         assert (response.status_code, response.headers["content-type"]) == (422, PROBLEM)
 
+    @pytest.mark.parametrize(
+        ("content", "code"),
+        [
+            (b'{"email": "a@example.com", "password": "\\u0000"}', "nul_character"),
+            (b'{"email": "a@example.com", "password": "\\ud800"}', "lone_surrogate"),
+            (b'{"\\udfff": 1}', "lone_surrogate"),
+            (b'{"email": NaN}', "invalid_json"),
+            (b'{"email": ' + b"9" * 5000 + b"}", "invalid_json"),
+            (b"[" * 100_000, "invalid_json"),
+            (b"\xff\xfe\x00", "invalid_json"),
+        ],
+    )
+    def test_texts_that_nothing_can_hold_are_one(self, world: World, content: bytes, code: str) -> None:
+        headers = {"Content-Type": "application/json"}
+        response = browser(world.farm).post("/api/v1/auth/sign-in", content=content, headers=headers)
+        assert (response.status_code, response.json()["code"]) == (422, code)
+
+    @pytest.mark.parametrize("path", ["/accounts/acc%00x", "/accounts?cursor=%00", "/broker-servers?query=a%00"])
+    def test_an_address_with_a_nul_is_one(self, trader: Trader, path: str) -> None:
+        assert trader.call("GET", path, 422)["code"] == "nul_character"
+
+    def test_who_is_nobody_is_told_so_before_the_body_is_read(self, world: World) -> None:
+        headers = {"Content-Type": "application/json"}
+        response = browser(world.farm).post("/api/v1/bots", content=b"{", headers=headers)
+        assert (response.status_code, response.json()["code"]) == (401, "not_signed_in")
+
     def test_a_body_that_no_request_needs_is_one(self, world: World) -> None:
         content = b'{"email": "' + b"a" * 300_000
         headers = {"Content-Type": "application/json"}

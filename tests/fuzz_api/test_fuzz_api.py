@@ -15,6 +15,7 @@ from tests.fuzz_api.drive import Fuzz
 CASES = {"sqlite": 500, "postgres": 500}
 
 
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize("database", CASES)
 def test_no_promise_of_the_contract_is_broken(database: str, request: pytest.FixtureRequest, tmp_path: Path) -> None:
     settings = {}

@@ -9,6 +9,8 @@ PIN_WINDOWS := ../../$(BIN)/uv pip compile --quiet --python-platform x86_64-pc-w
 PIN_IMAGE := ../../../$(BIN)/uv pip compile --quiet --python-platform x86_64-manylinux_2_28 --python-version 3.11 --only-binary :all: --generate-hashes --no-emit-index-url --no-emit-find-links
 N ?= 50000
 SEEDS ?= 2000
+CASES ?= 20000
+BECAUSE ?=
 TIMES ?= 3
 FARM ?=
 DEMO_FARM := .mt5farm/demo/control
@@ -22,7 +24,7 @@ IMAGE ?=
 IMAGE_WHERE_POSSIBLE = if docker version >/dev/null 2>&1 && command -v x86_64-w64-mingw32-gcc >/dev/null; then $(MAKE) --no-print-directory image; fi
 
 .DEFAULT_GOAL := help
-.PHONY: help setup portal demo test test-fast orders-test lint types format openapi lock wine clean conformance golden bench-replay bench-bridge bench-engine conformance-runtimes image bench-node bench-relocation rotate-keys-test audit-test simulate simulate-mutants chaos authz backup restore-drill settings
+.PHONY: help setup portal demo test test-fast orders-test lint types format openapi lock wine clean conformance golden bench-replay bench-bridge bench-engine conformance-runtimes image bench-node bench-relocation rotate-keys-test audit-test simulate simulate-mutants chaos authz backup restore-drill settings api-baseline fuzz-api
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-21s %s\n", $$1, $$2}'
@@ -71,6 +73,9 @@ simulate-mutants: setup ## Plant known bugs in the farm's code and count how man
 authz: setup ## Try every route in every role with one's own things and with others', on both databases
 	@$(BIN)/python -m tests.authz.run
 
+fuzz-api: setup ## Ask the REST API CASES=20000 things, right and wrong, by its own contract (SEED=1 repeats)
+	@$(BIN)/python -m tests.fuzz_api.run --cases $(CASES) $(if $(SEED),--seed $(SEED))
+
 conformance: setup ## Count what of the official API and its behaviour is proven
 	@$(BIN)/python -m tests.conformance.report
 
@@ -115,6 +120,7 @@ lint: setup portal ## Check style, import directions and that generated files ar
 	@$(BIN)/lint-imports
 	@$(BIN)/mt5farm openapi | diff -q - $(PORTAL)/openapi.json >/dev/null || { echo "$(PORTAL)/openapi.json is stale: run make openapi"; exit 1; }
 	@$(BIN)/python $(PORTAL)/build.py generate:check
+	@$(BIN)/python -m tests.contract.run
 
 types: setup portal ## Check types, strictly
 	@$(BIN)/mypy
@@ -128,6 +134,9 @@ format: setup ## Format the code
 openapi: setup ## Write the OpenAPI description and the portal's client from it
 	@$(BIN)/mt5farm openapi > $(PORTAL)/openapi.json
 	@$(BIN)/python $(PORTAL)/build.py generate
+
+api-baseline: setup ## Make the present contract the one that clients rely on (BECAUSE='...' if it breaks them)
+	@$(BIN)/python -m tests.contract.run --move --because "$(BECAUSE)"
 
 settings: setup ## Write docs/settings.md from the settings themselves
 	@$(BIN)/mt5farm settings > docs/settings.md

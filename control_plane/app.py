@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from importlib.metadata import version
 from typing import Any
 
@@ -18,11 +17,13 @@ from control_plane.access.routes import router as access_router
 from control_plane.access.screen_routes import router as screen_router
 from control_plane.accounts.routes import router as accounts_router
 from control_plane.agent_api.routes import router as agent_router
+from control_plane.api_route import ApiRoute
 from control_plane.bots.routes import router as bots_router
 from control_plane.brokers import repository as brokers_repository
 from control_plane.brokers.routes import keeper_router
 from control_plane.brokers.routes import router as brokers_router
 from control_plane.container import Farm
+from control_plane.contract import completed
 from control_plane.fleet.routes import router as fleet_router
 from control_plane.http import FarmDep, bound_strangers
 from control_plane.identity.api_key_routes import router as api_key_router
@@ -39,7 +40,6 @@ from control_plane.limits.headers import RateLimitHeaders
 from control_plane.members.routes import router as members_router
 from control_plane.middleware import BodyLimit, BrowserSecurity, ForgeryGuard, RequestLog
 from control_plane.notifications.routes import router as recorded_mail_router
-from control_plane.problems import Problem, problem_responses
 from control_plane.service_accounts.routes import router as service_accounts_router
 from control_plane.spa import portal_router
 from control_plane.stream.routes import router as stream_router
@@ -68,7 +68,7 @@ class FarmOut(BaseModel):
     """Passkeys work where the portal's host is this or ends with a dot and this; None when they do nowhere."""
 
 
-farm_router = APIRouter(tags=["farm"])
+farm_router = APIRouter(tags=["farm"], route_class=ApiRoute)
 
 
 @farm_router.get("/farm")
@@ -101,7 +101,6 @@ _API_ROUTERS = (
     keeper_router,
     accounts_router,
     access_router,
-    screen_router,
     trading_router,
     bots_router,
     stream_router,
@@ -119,6 +118,7 @@ def create_app(farm: Farm) -> FastAPI:
     app = _application("MT5 Farm", openapi_url=f"{API}/openapi.json")
     app.state.farm = farm
     _include_api(app)
+    app.include_router(screen_router, prefix=API)
     app.include_router(health_router)
     app.include_router(portal_router(farm.settings.portal_dist))
     app.add_middleware(RateLimitHeaders)
@@ -161,6 +161,9 @@ def openapi_document() -> dict[str, Any]:
 
 def _include_api(app: FastAPI) -> None:
     for router in _API_ROUTERS:
+        for route in router.routes:
+            if not isinstance(route, ApiRoute):
+                raise TypeError(f"{route}: routers of the contract are made with route_class=ApiRoute")
         app.include_router(router, prefix=API, dependencies=[Depends(bound_strangers)])
 
 
@@ -178,9 +181,7 @@ def _application(title: str, openapi_url: str | None) -> FastAPI:
 
     def openapi() -> dict[str, Any]:
         if app.openapi_schema is None:
-            app.openapi_schema = _with_public_names(
-                _with_problem_schema(get_openapi(title=app.title, version=app.version, routes=app.routes))
-            )
+            app.openapi_schema = completed(get_openapi(title=app.title, version=app.version, routes=app.routes))
         return app.openapi_schema
 
     app.openapi = openapi  # type: ignore[method-assign]  # FastAPI's documented way to extend the document
@@ -190,46 +191,3 @@ def _application(title: str, openapi_url: str | None) -> FastAPI:
 def _operation_id(route: APIRoute) -> str:
     """The function's own name, which is a verb and a noun."""
     return route.name
-
-
-def _public_name(component: str) -> str:
-    """`AccountOut` is `Account` to the world, and `Page_AccountOut_` is `AccountPage`."""
-    item = re.fullmatch(r"Page_(\w+?)(?:Out)?_", component)
-    return f"{item[1]}Page" if item else component.removesuffix("Out")
-
-
-def _with_public_names(document: dict[str, Any]) -> dict[str, Any]:
-    def renamed(value: Any) -> Any:
-        if isinstance(value, dict):
-            return {key: _renamed_reference(each) if key == "$ref" else renamed(each) for key, each in value.items()}
-        return [renamed(each) for each in value] if isinstance(value, list) else value
-
-    document = renamed(document)
-    schemas = document["components"]["schemas"]
-    document["components"]["schemas"] = {
-        _public_name(name): schema | {"title": _public_name(name)} for name, schema in sorted(schemas.items())
-    }
-    return document
-
-
-def _renamed_reference(reference: str) -> str:
-    folder, _, name = reference.rpartition("/")
-    return f"{folder}/{_public_name(name)}"
-
-
-def _with_problem_schema(document: dict[str, Any]) -> dict[str, Any]:
-    """The schema that all error answers refer to."""
-    schema = Problem.model_json_schema(ref_template="#/components/schemas/{model}")
-    schemas = document["components"]["schemas"]
-    schemas.update(schema.pop("$defs", {}))
-    schemas["Problem"] = schema
-    # The framework documents its own body for invalid input, which the farm never sends.
-    for name in ("HTTPValidationError", "ValidationError"):
-        schemas.pop(name, None)
-    for path in document["paths"].values():
-        for operation in path.values():
-            if "422" in operation["responses"]:
-                operation["responses"]["422"] = problem_responses(422)[422]
-            # Every route has a limit, and says so in one place.
-            operation["responses"].setdefault("429", problem_responses(429)[429])
-    return document

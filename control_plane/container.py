@@ -32,6 +32,7 @@ from control_plane.fleet.listening import Listening
 from control_plane.fleet.mass_loss import MassLoss
 from control_plane.fleet.operations import Operations
 from control_plane.fleet.service import Fleet
+from control_plane.idempotency.service import Repetitions, load_or_create_secret
 from control_plane.identity.api_keys import ApiKeys
 from control_plane.identity.attempts import Attempts
 from control_plane.identity.email_change import EmailChanges
@@ -123,6 +124,7 @@ class Farm:
     invitations: Invitations
     service_accounts: ServiceAccounts
     api_keys: ApiKeys
+    repetitions: Repetitions
     mails: Mails
     recorded_post: RecordedPost | None
     """None when mail goes out through a mail server."""
@@ -173,6 +175,8 @@ class _Keys:
     vault: Vault
     authority: Authority
     tickets: TicketIssuer
+    requests: bytes
+    """By which requests are told apart."""
 
 
 def build_farm(settings: Settings, *, clock: Clock | None = None, door: TerminalDoor | None = None) -> Farm:
@@ -254,6 +258,7 @@ def build_farm(settings: Settings, *, clock: Clock | None = None, door: Terminal
         invitations=people.invitations,
         service_accounts=ServiceAccounts(api_keys, accounts, audit, clock),
         api_keys=api_keys,
+        repetitions=Repetitions(database, keys.requests, clock),
         mails=people.mails,
         recorded_post=people.recorded_post,
         fleet=fleet,
@@ -420,6 +425,7 @@ def _open_keys(settings: Settings, database: Database, clock: Clock) -> _Keys:
             authority = Authority.load_or_create(session, vault, clock)
             tickets = TicketIssuer.load_or_create(session, vault, clock)
             signer = HeadSigner.load_or_create(session, vault)
+            requests = load_or_create_secret(session, vault)
         except SealBrokenError as error:
             source = settings.kms_url or master_key_path(settings)
             raise ConfigurationError(
@@ -427,7 +433,7 @@ def _open_keys(settings: Settings, database: Database, clock: Clock) -> _Keys:
             ) from error
         except UnavailableError as error:
             raise ConfigurationError(error.detail) from error
-    return _Keys(signer, masters, vault, authority, tickets)
+    return _Keys(signer, masters, vault, authority, tickets, requests)
 
 
 def open_master_keys(settings: Settings, *, needed: bool) -> MasterKeys:

@@ -77,6 +77,18 @@ class ConflictError(FarmError):
     default_code = "conflict"
 
 
+class PreconditionFailedError(FarmError):
+    status = 412
+    title = "This was changed meanwhile"
+    default_code = "precondition_failed"
+
+
+class TooLargeError(FarmError):
+    status = 413
+    title = "The request is too large"
+    default_code = "body_too_large"
+
+
 class UnsupportedMediaError(FarmError):
     status = 415
     title = "The body must be JSON"
@@ -87,6 +99,12 @@ class InvalidInputError(FarmError):
     status = 422
     title = "Some input is not valid"
     default_code = "invalid_input"
+
+
+class PreconditionRequiredError(FarmError):
+    status = 428
+    title = "Say what you have seen"
+    default_code = "precondition_required"
 
 
 class TooManyRequestsError(FarmError):

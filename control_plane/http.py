@@ -21,12 +21,15 @@ from control_plane.limits.lanes import lane_of
 from control_plane.limits.rate import Standing
 from control_plane.limits.service import require
 
+IDEMPOTENCY_KEY = "Idempotency-Key"
+KEY_LENGTH = 200
+
 IdempotencyHeader = Annotated[
     str,
     Header(
-        alias="Idempotency-Key",
+        alias=IDEMPOTENCY_KEY,
         min_length=1,
-        max_length=200,
+        max_length=KEY_LENGTH,
         description="Made by the client, new for each wish to trade. The same key gives the same order.",
     ),
 ]
@@ -62,13 +65,20 @@ def authenticate(request: Request, farm: Farm) -> Caller:
 
 
 def get_caller(request: Request, farm: FarmDep) -> Caller:
-    """Who asks, within their limits. Raises UnauthorisedError, ForbiddenError, RateLimitedError."""
+    """Who asks, within their limits; found out once for each request.
+
+    Raises UnauthorisedError, ForbiddenError, RateLimitedError.
+    """
+    known: Caller | None = getattr(request.state, "caller", None)
+    if known is not None:
+        return known
     try:
         caller = authenticate(request, farm)
     except (UnauthorisedError, ForbiddenError):
         _bound(request, farm.limits.stranger(_address(request)))
         raise
     _bound(request, farm.limits.caller(caller, lane_of(request.method, request.scope["route"].path)))
+    request.state.caller = caller
     return caller
 
 

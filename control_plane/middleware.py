@@ -12,13 +12,14 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from control_plane.audit.origin import coming_from
-from control_plane.errors import BadRequestError, FarmError, ForbiddenError, UnsupportedMediaError
+from control_plane.errors import FarmError, ForbiddenError, TooLargeError, UnsupportedMediaError
 from control_plane.ids import new_id
 from control_plane.problems import problem_response
 
 _log = structlog.get_logger("control_plane.access_log")
 _SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 _QUIET_PATHS = frozenset({"/healthz", "/readyz"})
+_MOST_READ_AWAY = 8 * 1024 * 1024
 _REQUEST_ID = re.compile(r"[A-Za-z0-9_-]{8,64}")
 
 SECURITY_HEADERS: Mapping[str, str] = {
@@ -81,6 +82,7 @@ class BodyLimit:
             return
         announced = Headers(scope=scope).get("content-length", "0")
         if not announced.isdecimal() or int(announced) > self._most_bytes:
+            await _read_away(receive, announced)
             await problem_response(_too_large())(scope, receive, send)
             return
         received = 0
@@ -96,8 +98,19 @@ class BodyLimit:
         await self._app(scope, receive_some, send)
 
 
-def _too_large() -> BadRequestError:
-    return BadRequestError("The body is too large.", code="body_too_large")
+async def _read_away(receive: Receive, announced: str) -> None:
+    """A connection that is closed while its client still sends is reset, and the client never sees the answer.
+
+    Who announces more than anybody could send by mistake need not see it.
+    """
+    if not announced.isdecimal() or int(announced) > _MOST_READ_AWAY:
+        return
+    while (message := await receive())["type"] == "http.request" and message.get("more_body", False):
+        pass
+
+
+def _too_large() -> TooLargeError:
+    return TooLargeError("The body is too large.")
 
 
 class BrowserSecurity:

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from typing import Annotated, Any, Generic, NoReturn, TypeVar
 
 from fastapi import Query
-from pydantic import BaseModel
+from pydantic import AfterValidator, AwareDatetime, BaseModel
 
 from control_plane.errors import invalid_field
 
@@ -19,6 +19,19 @@ _Row = TypeVar("_Row")
 
 Cursor = Annotated[str | None, Query(max_length=400, description="Opaque; `next_cursor` of the previous page.")]
 Limit = Annotated[int, Query(ge=1, le=500, description="Most items in one page.")]
+
+
+def _storable(moment: datetime) -> datetime:
+    try:
+        return moment.astimezone(UTC)
+    except OverflowError as error:
+        raise ValueError("no such moment in UTC") from error
+
+
+Moment = Annotated[AwareDatetime, AfterValidator(_storable)]
+"""A moment to filter by, with its offset; in UTC."""
+Since = Annotated[Moment | None, Query(description="Not before this moment; RFC 3339.")]
+Until = Annotated[Moment | None, Query(description="Before this moment; RFC 3339.")]
 
 
 class Page(BaseModel, Generic[_Item]):

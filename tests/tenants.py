@@ -69,7 +69,7 @@ def _member(world: World, node: NodePlayer, trader: Trader, tenant_id: str, logi
     trader.enrol_second_factor()
     trader.call("POST", "/auth/api-keys", 201, {"name": "Script", "scopes": ["read"]})
     account = trader.connect(login)["id"]
-    bot = trader.call("POST", "/bots", 201, {**BOT, "account_id": account})["id"]
+    bot = trader.call("POST", "/bots", 201, {**BOT, "account_id": account}, key=f"bot of {login}")["id"]
     world.run_loops()
     wanted = next(each for each in node.fetch().terminals if each.account_id == account)
     node.sync(observed(wanted, account=snapshot(login), bots=[observed_bot(bot, 1)]))

@@ -10,13 +10,14 @@ from control_plane.access.port import Target
 from control_plane.access.schemas import BarList, IssueTicket, SymbolList, TicketOut, present_ticket
 from control_plane.access.service import answering_target, assigned_target, visible_target
 from control_plane.accounts.service import require_view
+from control_plane.api_route import ApiRoute
 from control_plane.audit.service import Deed
 from control_plane.http import FarmDep, OwnerDep
 from control_plane.identity.owner import Owner
 from control_plane.problems import problem_responses
 from node_agent.protocol.tickets import Scope
 
-router = APIRouter(tags=["access"])
+router = APIRouter(tags=["access"], route_class=ApiRoute)
 
 
 @router.post(

@@ -9,6 +9,7 @@ from pydantic import BaseModel
 from control_plane.access.port import Target
 from control_plane.access.tickets import IssuedTicket
 from control_plane.certificates.service import Authority
+from control_plane.idempotency.schemas import ShownOnce
 from node_agent.protocol.tickets import Scope
 
 
@@ -16,7 +17,7 @@ class IssueTicket(BaseModel):
     scope: Scope
 
 
-class TicketOut(BaseModel):
+class TicketOut(ShownOnce):
     """Everything a script needs to open one session; valid once and for 60 s."""
 
     ticket_id: str

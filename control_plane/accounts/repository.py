@@ -15,6 +15,7 @@ from control_plane.assignments.model import Assignment
 from control_plane.fleet.model import Node
 from control_plane.identity.owner import Owner
 from control_plane.terminals.model import Terminal, TerminalObservation
+from control_plane.terminals.state import Intent
 
 
 @dataclass(frozen=True)
@@ -29,14 +30,31 @@ class AccountView:
     snapshot: AccountSnapshotRow | None
 
 
+@dataclass(frozen=True)
+class AccountFilter:
+    """Which accounts to list; None for any."""
+
+    server: str | None = None
+    intent: Intent | None = None
+
+
+_ANY = AccountFilter()
+
+
 def view(session: Session, owner: Owner, account_id: str) -> AccountView | None:
     row = session.execute(_views(owner).where(Account.id == account_id)).one_or_none()
     return None if row is None else AccountView(*row)
 
 
-def views(session: Session, owner: Owner, after_id: str | None, limit: int) -> list[AccountView]:
+def views(
+    session: Session, owner: Owner, after_id: str | None, limit: int, only: AccountFilter = _ANY
+) -> list[AccountView]:
     """In the order they were connected."""
     query = _views(owner).order_by(Account.id).limit(limit)
+    if only.server is not None:
+        query = query.where(Account.server == only.server)
+    if only.intent is not None:
+        query = query.where(Terminal.intent == only.intent)
     if after_id is not None:
         query = query.where(Account.id > after_id)
     return [AccountView(*row) for row in session.execute(query)]

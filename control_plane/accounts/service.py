@@ -33,6 +33,7 @@ from control_plane.ids import new_id
 from control_plane.jobs.service import Outbox
 from control_plane.jobs.state import JobKind
 from control_plane.money import money_text
+from control_plane.preconditions import entity_tag, require_match
 from control_plane.terminals import repository as terminals_repository
 from control_plane.terminals.model import Terminal
 from control_plane.terminals.service import forget_refusal, present_terminal, request
@@ -308,6 +309,19 @@ def require_view(session: Session, owner: Owner, account_id: str) -> AccountView
     if view is None:
         raise NotFoundError("There is no such account.", code="account_not_found")
     return view
+
+
+def account_tag(account: Account, terminal: Terminal) -> str:
+    """A new password raises the epoch of access."""
+    return entity_tag(account.id, account.label, terminal.intent, terminal.lease_policy, terminal.access_epoch)
+
+
+def require_seen(session: Session, owner: Owner, account_id: str, if_match: str | None) -> None:
+    """That the account, held from now on, is as the caller has seen it. Raises as `require_match`, or NotFoundError."""
+    if if_match is not None:
+        account = require_account(session, owner, account_id)
+        terminal = terminals_repository.held_of_account(session, account.tenant_id, account.id)
+        require_match(if_match, account_tag(account, terminal))
 
 
 def present_account(view: AccountView, now: datetime) -> AccountOut:

@@ -41,10 +41,23 @@ class BotResult:
     profit: Decimal
 
 
-def views(session: Session, owner: Owner, account_id: str | None, after_id: str | None, limit: int) -> list[BotView]:
+@dataclass(frozen=True)
+class BotFilter:
+    """Which bots to list; None for any."""
+
+    account_id: str | None = None
+    intent: BotIntent | None = None
+    strategy: str | None = None
+
+
+def views(session: Session, owner: Owner, only: BotFilter, after_id: str | None, limit: int) -> list[BotView]:
     query = _views(owner).order_by(Bot.id).limit(limit)
-    if account_id is not None:
-        query = query.where(Bot.account_id == account_id)
+    if only.account_id is not None:
+        query = query.where(Bot.account_id == only.account_id)
+    if only.intent is not None:
+        query = query.where(Bot.intent == only.intent)
+    if only.strategy is not None:
+        query = query.where(Bot.strategy == only.strategy)
     if after_id is not None:
         query = query.where(Bot.id > after_id)
     return [BotView(*row) for row in session.execute(query)]
@@ -53,6 +66,12 @@ def views(session: Session, owner: Owner, account_id: str | None, after_id: str 
 def view(session: Session, owner: Owner, bot_id: str) -> BotView | None:
     row = session.execute(_views(owner).where(Bot.id == bot_id)).one_or_none()
     return None if row is None else BotView(*row)
+
+
+def held(session: Session, tenant_id: str, bot_id: str) -> Bot:
+    """As it is now, held until the transaction ends where the database can (SQLite holds everything)."""
+    query = select(Bot).where(Bot.tenant_id == tenant_id, Bot.id == bot_id)
+    return session.scalars(query.with_for_update(), execution_options={"populate_existing": True}).one()
 
 
 def results(session: Session, tenant_id: str, bots: list[Bot]) -> dict[str, BotResult]:
@@ -131,10 +150,12 @@ def known_log_events(session: Session, bot_id: str, event_ids: list[str]) -> set
 
 
 def log_lines(
-    session: Session, tenant_id: str, bot_id: str, before: tuple[datetime, str] | None, limit: int
+    session: Session, tenant_id: str, bot_id: str, level: str | None, before: tuple[datetime, str] | None, limit: int
 ) -> list[BotLogLine]:
-    """Newest first."""
+    """Newest first; of one level or of all."""
     query = select(BotLogLine).where(BotLogLine.tenant_id == tenant_id, BotLogLine.bot_id == bot_id)
+    if level is not None:
+        query = query.where(BotLogLine.level == level)
     if before is not None:
         at, line_id = before
         query = query.where(or_(BotLogLine.at < at, and_(BotLogLine.at == at, BotLogLine.id < line_id)))

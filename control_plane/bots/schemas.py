@@ -11,6 +11,8 @@ from control_plane.bots.state import BotIntent
 from control_plane.trading.schemas import Volume
 from node_agent.protocol.messages import BotPhase
 
+LogLevel = Literal["info", "warning", "error"]
+
 
 class StrategyParameter(BaseModel):
     name: str
@@ -67,5 +69,5 @@ class BotOut(BaseModel):
 
 class BotLogLineOut(BaseModel):
     at: datetime
-    level: Literal["info", "warning", "error"]
+    level: LogLevel
     text: str

@@ -27,6 +27,7 @@ from control_plane.fleet.service import Fleet
 from control_plane.identity.owner import Owner
 from control_plane.ids import new_id
 from control_plane.money import money_text
+from control_plane.preconditions import entity_tag, require_match
 from control_plane.terminals import repository as terminals_repository
 from node_agent.protocol.messages import BotLogBody, BotPhase, Event, ObservedBot
 
@@ -169,6 +170,17 @@ def require_bot(session: Session, owner: Owner, bot_id: str) -> BotView:
     if view is None:
         raise NotFoundError("There is no such bot.", code="bot_not_found")
     return view
+
+
+def bot_tag(bot: Bot) -> str:
+    return entity_tag(bot.id, bot.revision, bot.intent)
+
+
+def require_seen(session: Session, owner: Owner, bot_id: str, if_match: str | None) -> None:
+    """That the bot, held from now on, is as the caller has seen it. Raises as `require_match`, and NotFoundError."""
+    if if_match is not None:
+        require_bot(session, owner, bot_id)
+        require_match(if_match, bot_tag(repository.held(session, owner.tenant_id, bot_id)))
 
 
 def present_bots(session: Session, tenant_id: str, views: list[BotView], now: datetime) -> list[BotOut]:

@@ -6,6 +6,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Path, Query, Response
 
+from control_plane.api_route import ApiRoute
 from control_plane.audit.service import Deed
 from control_plane.brokers import directory, repository
 from control_plane.brokers.model import BrokerServer
@@ -24,8 +25,8 @@ from control_plane.errors import NotFoundError
 from control_plane.http import FarmDep, OperatorDep, OwnerDep
 from control_plane.problems import problem_responses
 
-router = APIRouter(tags=["brokers"])
-keeper_router = APIRouter(tags=["nodes"], prefix="/broker-directory")
+router = APIRouter(tags=["brokers"], route_class=ApiRoute)
+keeper_router = APIRouter(tags=["nodes"], prefix="/broker-directory", route_class=ApiRoute)
 """For operators, and so for keys of the scope `fleet`."""
 _MOST_FOUND = 50
 _DEED = problem_responses(401, 403, 404, 409, 415, 422)

@@ -10,6 +10,7 @@ from control_plane.bots import model as bots
 from control_plane.brokers import model as brokers
 from control_plane.db.base import Base
 from control_plane.fleet import model as fleet
+from control_plane.idempotency import model as idempotency
 from control_plane.identity import model as identity
 from control_plane.invitations import model as invitations
 from control_plane.jobs import model as jobs
@@ -28,6 +29,7 @@ MODULES = (
     bots,
     brokers,
     fleet,
+    idempotency,
     identity,
     invitations,
     jobs,

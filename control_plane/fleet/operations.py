@@ -23,6 +23,7 @@ from control_plane.fleet.model import Node
 from control_plane.fleet.moves import check_move
 from control_plane.fleet.service import Fleet
 from control_plane.fleet.state import Availability, IdentityState, NodeState, change_availability, change_identity
+from control_plane.preconditions import entity_tag, require_match
 from control_plane.terminals import repository as terminals_repository
 from control_plane.terminals.screen import screen_of
 from control_plane.terminals.service import request
@@ -199,6 +200,19 @@ def require_node(session: Session, node_id: str, *, hold: bool = True) -> Node:
     if node is None:
         raise NotFoundError("There is no such node.", code="node_not_found")
     return node
+
+
+def node_tag(node: Node) -> str:
+    """Of what operators want of the node, and of whether it is believed."""
+    deadline = node.drain_deadline.isoformat() if node.drain_deadline else None
+    dead = node.declared_dead_at.isoformat() if node.declared_dead_at else None
+    return entity_tag(node.id, node.availability, node.availability_note, deadline, node.identity_state, dead)
+
+
+def require_seen(session: Session, node_id: str, if_match: str | None) -> None:
+    """That the node, held from now on, is as the operator has seen it. Raises as `require_match`, or NotFoundError."""
+    if if_match is not None:
+        require_match(if_match, node_tag(require_node(session, node_id)))
 
 
 def require_placement(session: Session, node_id: str, terminal_id: str) -> Placement:

@@ -27,9 +27,15 @@ def nodes(session: Session) -> list[Node]:
     return list(session.scalars(select(Node).order_by(Node.id)))
 
 
-def nodes_after(session: Session, after_id: str | None, limit: int) -> list[Node]:
-    """In the order they were enrolled."""
+def nodes_after(
+    session: Session, state: NodeState | None, availability: Availability | None, after_id: str | None, limit: int
+) -> list[Node]:
+    """In the order they were enrolled; those of one state and availability, or all."""
     query = select(Node).order_by(Node.id).limit(limit)
+    if state is not None:
+        query = query.where(Node.state == state)
+    if availability is not None:
+        query = query.where(Node.availability == availability)
     return list(session.scalars(query if after_id is None else query.where(Node.id > after_id)))
 
 

@@ -8,9 +8,10 @@ from fastapi import APIRouter
 from fastapi.responses import Response
 
 from control_plane.access.schemas import TicketOut, present_ticket
+from control_plane.api_route import ApiRoute
 from control_plane.errors import NotFoundError
 from control_plane.fleet import repository
-from control_plane.fleet.operations import By, require_node, require_placement
+from control_plane.fleet.operations import By, node_tag, require_node, require_placement, require_seen
 from control_plane.fleet.presentation import present_breaker, present_node, present_node_detail
 from control_plane.fleet.schemas import (
     Because,
@@ -23,24 +24,33 @@ from control_plane.fleet.schemas import (
     RequestOfTerminal,
     SetTerminalLeasePolicy,
 )
+from control_plane.fleet.state import Availability, NodeState
 from control_plane.http import CallerDep, FarmDep, OperatorDep
 from control_plane.paging import Cursor, Limit, Page, decode_cursor, encode_cursor, split_page
+from control_plane.preconditions import TAGGED, IfMatch
 from control_plane.problems import problem_responses
 from control_plane.terminals import repository as terminals_repository
 from control_plane.terminals.state import RequestKind
 from node_agent.protocol.tickets import Scope
 
-router = APIRouter(tags=["nodes"], prefix="/nodes")
+router = APIRouter(tags=["nodes"], prefix="/nodes", route_class=ApiRoute)
 _BUNDLES_TRIED = 20
 _READ = problem_responses(401, 403, 404)
 _DEED = problem_responses(401, 403, 404, 409, 415, 422)
 
 
 @router.get("", responses=problem_responses(401, 403, 422))
-def list_nodes(farm: FarmDep, _operator: OperatorDep, cursor: Cursor = None, limit: Limit = 100) -> Page[NodeOut]:
+def list_nodes(
+    farm: FarmDep,
+    _operator: OperatorDep,
+    state: NodeState | None = None,
+    availability: Availability | None = None,
+    cursor: Cursor = None,
+    limit: Limit = 100,
+) -> Page[NodeOut]:
     keys = decode_cursor(cursor, str)
     with farm.database.read_as_system() as session:
-        rows = repository.nodes_after(session, keys[0] if keys else None, limit + 1)
+        rows = repository.nodes_after(session, state, availability, keys[0] if keys else None, limit + 1)
         page, last = split_page(rows, limit)
         used = repository.used_slots(session)
         now = farm.clock.now()
@@ -63,67 +73,91 @@ def lift_breaker(because: Because, farm: FarmDep, operator: OperatorDep) -> Brea
         return present_breaker(session, farm.mass_loss)
 
 
-@router.get("/{node_id}", responses=_READ)
-def get_node(node_id: str, farm: FarmDep, _operator: OperatorDep) -> NodeDetailOut:
+@router.get("/{node_id}", responses={**_READ, **TAGGED})
+def get_node(node_id: str, farm: FarmDep, _operator: OperatorDep, response: Response) -> NodeDetailOut:
     """A node with its terminals, why each of them is where it is, and what was done to the node lately."""
-    return _present(farm, node_id)
+    with farm.database.read_as_system() as session:
+        node = require_node(session, node_id, hold=False)
+        response.headers["ETag"] = node_tag(node)
+        return present_node_detail(session, node, farm.mass_loss, farm.clock.now())
 
 
 @router.post("/{node_id}/cordon", responses=_DEED)
-def cordon_node(node_id: str, because: Because, farm: FarmDep, operator: OperatorDep) -> NodeDetailOut:
+def cordon_node(
+    node_id: str, because: Because, farm: FarmDep, operator: OperatorDep, if_match: IfMatch = None
+) -> NodeDetailOut:
     """Place nothing new there. What runs there runs on."""
     with farm.database.write_as_system() as session:
+        require_seen(session, node_id, if_match)
         farm.operations.cordon(session, node_id, By(operator, because.reason))
     return _present(farm, node_id)
 
 
 @router.post("/{node_id}/uncordon", responses=_DEED)
-def uncordon_node(node_id: str, because: Because, farm: FarmDep, operator: OperatorDep) -> NodeDetailOut:
+def uncordon_node(
+    node_id: str, because: Because, farm: FarmDep, operator: OperatorDep, if_match: IfMatch = None
+) -> NodeDetailOut:
     """Place terminals there again; ends a drain or a quarantine, too."""
     with farm.database.write_as_system() as session:
+        require_seen(session, node_id, if_match)
         farm.operations.uncordon(session, node_id, By(operator, because.reason))
     return _present(farm, node_id)
 
 
 @router.post("/{node_id}/drain", status_code=202, responses=_DEED)
-def drain_node(node_id: str, wish: DrainNode, farm: FarmDep, operator: OperatorDep) -> NodeDetailOut:
+def drain_node(
+    node_id: str, wish: DrainNode, farm: FarmDep, operator: OperatorDep, if_match: IfMatch = None
+) -> NodeDetailOut:
     """Move everything away: flat terminals first, those with positions when flat or at the deadline."""
     with farm.database.write_as_system() as session:
+        require_seen(session, node_id, if_match)
         within = timedelta(seconds=wish.within_seconds)
         farm.operations.drain(session, node_id, within, By(operator, wish.reason))
     return _present(farm, node_id)
 
 
 @router.post("/{node_id}/cancel-drain", responses=_DEED)
-def cancel_drain(node_id: str, because: Because, farm: FarmDep, operator: OperatorDep) -> NodeDetailOut:
+def cancel_drain(
+    node_id: str, because: Because, farm: FarmDep, operator: OperatorDep, if_match: IfMatch = None
+) -> NodeDetailOut:
     """Leave there what is still there. The node stays cordoned."""
     with farm.database.write_as_system() as session:
+        require_seen(session, node_id, if_match)
         farm.operations.cancel_drain(session, node_id, By(operator, because.reason))
     return _present(farm, node_id)
 
 
 @router.post("/{node_id}/confirm-dead", responses=_DEED)
-def confirm_node_dead(node_id: str, because: Because, farm: FarmDep, operator: OperatorDep) -> ReleasedOut:
+def confirm_node_dead(
+    node_id: str, because: Because, farm: FarmDep, operator: OperatorDep, if_match: IfMatch = None
+) -> ReleasedOut:
     """Vouch that nothing runs there any more, so that all its terminals start elsewhere. Be sure: if one still runs,
     its account trades from two places.
     """
     with farm.database.write_as_system() as session:
+        require_seen(session, node_id, if_match)
         released = farm.operations.confirm_dead(session, node_id, By(operator, because.reason))
     return ReleasedOut(terminals=released)
 
 
 @router.post("/{node_id}/unlock", responses=_DEED)
-def unlock_node(node_id: str, because: Because, farm: FarmDep, operator: OperatorDep) -> NodeDetailOut:
+def unlock_node(
+    node_id: str, because: Because, farm: FarmDep, operator: OperatorDep, if_match: IfMatch = None
+) -> NodeDetailOut:
     """Believe the identity again, since only one machine has it now. Two in use lock it again."""
     with farm.database.write_as_system() as session:
+        require_seen(session, node_id, if_match)
         farm.operations.unlock(session, node_id, By(operator, because.reason))
     return _present(farm, node_id)
 
 
 @router.post("/{node_id}/revoke", responses=_DEED)
-def revoke_node(node_id: str, because: Because, farm: FarmDep, operator: OperatorDep) -> NodeDetailOut:
+def revoke_node(
+    node_id: str, because: Because, farm: FarmDep, operator: OperatorDep, if_match: IfMatch = None
+) -> NodeDetailOut:
     """Never believe this identity again. Its terminals stay where they are until they are proven dead."""
     with farm.database.write_as_system() as session:
+        require_seen(session, node_id, if_match)
         farm.operations.revoke_identity(session, node_id, By(operator, because.reason))
     return _present(farm, node_id)
 

@@ -6,6 +6,7 @@ from datetime import timedelta
 
 from fastapi import APIRouter
 
+from control_plane.api_route import ApiRoute
 from control_plane.audit.service import Deed
 from control_plane.http import CallerDep, FarmDep
 from control_plane.identity import key_rows
@@ -15,7 +16,7 @@ from control_plane.identity.schemas import ApiKeyList, MakeApiKey, NewApiKeyOut
 from control_plane.identity.state import SecurityChange
 from control_plane.problems import problem_responses
 
-router = APIRouter(tags=["identity"], prefix="/auth/api-keys")
+router = APIRouter(tags=["identity"], prefix="/auth/api-keys", route_class=ApiRoute)
 
 
 @router.get("", responses=problem_responses(401, 403))

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from fastapi import APIRouter, Response
 
+from control_plane.api_route import ApiRoute
 from control_plane.http import BrowserDep, CallerDep, FarmDep
 from control_plane.identity.cookies import forget_session
 from control_plane.identity.presentation import present_user
 from control_plane.identity.schemas import ChangeEmail, FollowedLink, MailOut, UserOut
 from control_plane.problems import problem_responses
 
-router = APIRouter(tags=["identity"], prefix="/auth")
+router = APIRouter(tags=["identity"], prefix="/auth", route_class=ApiRoute)
 
 
 @router.post("/change-email", status_code=202, responses=problem_responses(401, 403, 415, 422, 429))

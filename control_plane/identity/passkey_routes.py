@@ -6,6 +6,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Cookie, Response
 
+from control_plane.api_route import ApiRoute
 from control_plane.audit.service import Deed
 from control_plane.http import BrowserDep, CallerDep, FarmDep
 from control_plane.identity import passkey_rows, repository
@@ -26,7 +27,7 @@ from control_plane.identity.remaining_factors import require_enough_left
 from control_plane.identity.schemas import UserOut
 from control_plane.problems import problem_responses
 
-router = APIRouter(tags=["identity"], prefix="/auth/passkeys")
+router = APIRouter(tags=["identity"], prefix="/auth/passkeys", route_class=ApiRoute)
 CeremonyCookie = Annotated[str | None, Cookie(alias=CEREMONY_COOKIE, include_in_schema=False)]
 
 

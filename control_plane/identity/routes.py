@@ -7,6 +7,7 @@ from typing import Annotated
 from fastapi import APIRouter, Cookie, Request, Response
 from pydantic import SecretStr
 
+from control_plane.api_route import ApiRoute
 from control_plane.container import Farm
 from control_plane.http import BrowserDep, CallerDep, FarmDep, UserDep
 from control_plane.identity.cookies import CEREMONY_COOKIE, SESSION_COOKIE, forget_session, keep_device, keep_session
@@ -29,8 +30,8 @@ from control_plane.identity.service import owner_of
 from control_plane.identity.sessions import SignedIn
 from control_plane.problems import problem_responses
 
-router = APIRouter(tags=["identity"])
-me_router = APIRouter(tags=["me"])
+router = APIRouter(tags=["identity"], route_class=ApiRoute)
+me_router = APIRouter(tags=["me"], route_class=ApiRoute)
 CeremonyCookie = Annotated[str | None, Cookie(alias=CEREMONY_COOKIE, include_in_schema=False)]
 
 

@@ -7,6 +7,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, EmailStr, Field, SecretStr, StringConstraints
 
+from control_plane.idempotency.schemas import ShownOnce
 from control_plane.identity.passkey_schemas import ShownCredential
 from control_plane.identity.scopes import KeyScope
 
@@ -117,7 +118,7 @@ class SecondFactorOut(BaseModel):
     recovery_codes_left: int
 
 
-class TotpEnrolmentOut(BaseModel):
+class TotpEnrolmentOut(ShownOnce):
     """For the authenticator app; shown once."""
 
     secret: str
@@ -130,7 +131,7 @@ class ConfirmTotp(BaseModel):
     code: Annotated[SecretStr, Field(min_length=6, max_length=8)]
 
 
-class RecoveryCodesOut(BaseModel):
+class RecoveryCodesOut(ShownOnce):
     """Shown once; each stands in for the second factor once."""
 
     codes: list[str]
@@ -154,7 +155,7 @@ class ApiKeyOut(BaseModel):
     """To five minutes; None when it was never used."""
 
 
-class NewApiKeyOut(ApiKeyOut):
+class NewApiKeyOut(ApiKeyOut, ShownOnce):
     key: str
     """The whole key, shown this once."""
 

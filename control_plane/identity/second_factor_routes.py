@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from fastapi import APIRouter
 
+from control_plane.api_route import ApiRoute
 from control_plane.http import CallerDep, FarmDep
 from control_plane.identity import factor_rows, repository
 from control_plane.identity.remaining_factors import require_enough_left
@@ -13,7 +14,7 @@ from control_plane.identity.state import SecurityChange
 from control_plane.identity.totp import picture_of
 from control_plane.problems import problem_responses
 
-router = APIRouter(tags=["identity"], prefix="/auth/second-factor")
+router = APIRouter(tags=["identity"], prefix="/auth/second-factor", route_class=ApiRoute)
 
 
 @router.get("", responses=problem_responses(401, 403))

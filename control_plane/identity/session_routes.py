@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from fastapi import APIRouter
 
+from control_plane.api_route import ApiRoute
 from control_plane.http import CallerDep, FarmDep
 from control_plane.identity.model import UserSession
 from control_plane.identity.schemas import SessionList, SessionOut
 from control_plane.identity.sessions import Caller
 from control_plane.problems import problem_responses
 
-router = APIRouter(tags=["identity"], prefix="/auth/sessions")
+router = APIRouter(tags=["identity"], prefix="/auth/sessions", route_class=ApiRoute)
 
 
 @router.get("", responses=problem_responses(401, 403))

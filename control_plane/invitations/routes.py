@@ -6,6 +6,7 @@ from datetime import timedelta
 
 from fastapi import APIRouter, Response
 
+from control_plane.api_route import ApiRoute
 from control_plane.http import BrowserDep, CallerDep, FarmDep
 from control_plane.identity.cookies import keep_session
 from control_plane.identity.presentation import present_user
@@ -17,8 +18,8 @@ from control_plane.invitations.schemas import AcceptInvitation, InvitationList, 
 from control_plane.members.guards import Manager
 from control_plane.problems import problem_responses
 
-router = APIRouter(tags=["members"], prefix="/members/invitations")
-accept_router = APIRouter(tags=["identity"])
+router = APIRouter(tags=["members"], prefix="/members/invitations", route_class=ApiRoute)
+accept_router = APIRouter(tags=["identity"], route_class=ApiRoute)
 
 
 @router.get("", responses=problem_responses(401, 403))

@@ -29,7 +29,7 @@ def list_jobs(
     """The newest jobs, and how many there are in each state."""
     farm = open_farm(data)
     with farm.database.read_as_system() as session:
-        rows, counts = repository.newest(session, state, None, limit), repository.counts(session)
+        rows, counts = repository.newest(session, state, None, None, limit), repository.counts(session)
     farm.stop()
     table = Table("job", "kind", "about", "state", "attempts", "next or last try", "last error")
     for row in rows:

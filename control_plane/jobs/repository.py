@@ -9,7 +9,7 @@ from sqlalchemy import delete, func, select, update
 from sqlalchemy.orm import Session
 
 from control_plane.jobs.model import Job
-from control_plane.jobs.state import JobState
+from control_plane.jobs.state import JobKind, JobState
 
 
 def next_due(session: Session, now: datetime) -> Job | None:
@@ -58,11 +58,15 @@ def get(session: Session, job_id: str) -> Job | None:
     return session.get(Job, job_id)
 
 
-def newest(session: Session, state: JobState | None, before_id: str | None, limit: int) -> Sequence[Job]:
+def newest(
+    session: Session, state: JobState | None, kind: JobKind | None, before_id: str | None, limit: int
+) -> Sequence[Job]:
     """The newest first; ids sort by the time they were made."""
     query = select(Job).order_by(Job.id.desc()).limit(limit)
     if state is not None:
         query = query.where(Job.state == state)
+    if kind is not None:
+        query = query.where(Job.kind == kind)
     if before_id is not None:
         query = query.where(Job.id < before_id)
     return session.scalars(query).all()

@@ -4,26 +4,32 @@ from __future__ import annotations
 
 from fastapi import APIRouter
 
+from control_plane.api_route import ApiRoute
 from control_plane.errors import NotFoundError
 from control_plane.fleet.schemas import Because
 from control_plane.http import FarmDep, OperatorDep
 from control_plane.jobs import repository
 from control_plane.jobs.schemas import JobCounts, JobOut
-from control_plane.jobs.state import JobState
+from control_plane.jobs.state import JobKind, JobState
 from control_plane.paging import Cursor, Limit, Page, decode_cursor, encode_cursor, split_page
 from control_plane.problems import problem_responses
 
-router = APIRouter(tags=["jobs"], prefix="/jobs")
+router = APIRouter(tags=["jobs"], prefix="/jobs", route_class=ApiRoute)
 
 
 @router.get("", responses=problem_responses(401, 403, 422))
 def list_jobs(
-    farm: FarmDep, _operator: OperatorDep, state: JobState | None = None, cursor: Cursor = None, limit: Limit = 100
+    farm: FarmDep,
+    _operator: OperatorDep,
+    state: JobState | None = None,
+    kind: JobKind | None = None,
+    cursor: Cursor = None,
+    limit: Limit = 100,
 ) -> Page[JobOut]:
     """The newest first. Jobs that are done are kept for seven days, those that were given up for good."""
     keys = decode_cursor(cursor, str)
     with farm.database.read_as_system() as session:
-        rows = repository.newest(session, state, keys[0] if keys else None, limit + 1)
+        rows = repository.newest(session, state, kind, keys[0] if keys else None, limit + 1)
     page, last = split_page(rows, limit)
     items = [JobOut.model_validate(row, from_attributes=True) for row in page]
     return Page(items=items, next_cursor=encode_cursor(last.id) if last else None)

@@ -16,6 +16,7 @@ from control_plane.identity.state import Role
 from control_plane.members import repository
 from control_plane.members.schemas import MemberAccountOut, MemberOut
 from control_plane.members.state import may_change_role
+from control_plane.preconditions import entity_tag, require_match
 
 _MOST_ACCOUNTS = 500
 
@@ -28,15 +29,26 @@ def require_member(session: Session, tenant_id: str, user_id: str) -> User:
     return user
 
 
-def set_role(session: Session, audit: Audit, by: User, user_id: str, role: Role, reason: str) -> User:
-    """Raises NotFoundError, or ForbiddenError for a role that is not theirs to give, and for their own."""
-    user = require_member(session, by.tenant_id, user_id)
+def set_role(
+    session: Session, audit: Audit, by: User, user_id: str, role: Role, reason: str, if_match: str | None
+) -> User:
+    """Raises NotFoundError, or ForbiddenError for a role that is not theirs to give, and for their own.
+
+    Raises as `require_match` when the person is not, or not said to be, as the one who decides has seen them.
+    """
+    require_member(session, by.tenant_id, user_id)
+    user = repository.held_member(session, by.tenant_id, user_id)
     if user.id == by.id or not may_change_role(Role(by.role), Role(user.role), role):
         raise ForbiddenError("You cannot give this role to this person.", code="role_required")
+    require_match(if_match, member_tag(user), needed=True)
     before, user.role = user.role, role
     deed = Deed(by.email, "set_role", user.id, reason, before={"role": before}, after={"role": role})
     audit.record(session, user.tenant_id, deed)
     return user
+
+
+def member_tag(user: User) -> str:
+    return entity_tag(user.id, user.role)
 
 
 def present_member(user: User) -> MemberOut:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from fastapi import APIRouter, Request
 
+from control_plane.api_route import ApiRoute
 from control_plane.errors import NotFoundError
 from control_plane.http import FarmDep
 from control_plane.notifications.schemas import RecordedMailList, RecordedMailOut
 from control_plane.problems import problem_responses
 
-router = APIRouter(tags=["recorded mail"])
+router = APIRouter(tags=["recorded mail"], route_class=ApiRoute)
 _SHOWN = 50
 _THIS_MACHINE = frozenset({"127.0.0.1", "localhost", "::1"})
 

@@ -10,6 +10,8 @@ from control_plane.bots import repository as bots_repository
 from control_plane.clock import Clock
 from control_plane.db.engine import Database
 from control_plane.fleet import repository as fleet_repository
+from control_plane.idempotency import repository as idempotency_repository
+from control_plane.idempotency.service import REMEMBERED
 from control_plane.identity import attempt_lanes, passkey_rows
 from control_plane.identity import repository as identity_repository
 from control_plane.identity.state import LONGEST_MEMORY
@@ -42,6 +44,7 @@ class Retention:
             passkey_rows.delete_expired_challenges(session, now)
             attempt_lanes.delete_older(session, now - LONGEST_MEMORY)
             mail_repository.delete_expired(session, now)
+            idempotency_repository.delete_older(session, now - REMEMBERED)
             jobs_repository.delete_done(session, now - _JOBS_KEPT)
             bots_repository.delete_old_log_lines(session, now - _BOT_LOG_KEPT)
             vault_repository.delete_old_refusals(session, now - _REFUSALS_KEPT)

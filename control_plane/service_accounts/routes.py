@@ -6,6 +6,7 @@ from datetime import timedelta
 
 from fastapi import APIRouter
 
+from control_plane.api_route import ApiRoute
 from control_plane.http import CallerDep, FarmDep
 from control_plane.identity import key_rows
 from control_plane.identity.api_keys import present_key
@@ -22,7 +23,7 @@ from control_plane.service_accounts.schemas import (
     ServiceAccountOut,
 )
 
-router = APIRouter(tags=["service_accounts"], prefix="/service-accounts")
+router = APIRouter(tags=["service_accounts"], prefix="/service-accounts", route_class=ApiRoute)
 
 
 @router.get("", responses=problem_responses(401, 403))

@@ -9,13 +9,14 @@ from fastapi import APIRouter, Header, Query, Request
 from fastapi.responses import StreamingResponse
 from starlette.types import Receive, Scope, Send
 
+from control_plane.api_route import ApiRoute
 from control_plane.errors import ForbiddenError, UnauthorisedError
 from control_plane.http import FarmDep, OwnerDep, authenticate
 from control_plane.identity.owner import Owner
 from control_plane.problems import problem_responses
 from control_plane.stream.places import StreamPlaces
 
-router = APIRouter(tags=["stream"])
+router = APIRouter(tags=["stream"], route_class=ApiRoute)
 _EVENTS = (
     "Server-sent events `account` (Account), `bot` (Bot), `deal` (account_id and Deal) and `order` (Order), each with "
     "an id to go on from; `heartbeat` after 15 s of silence, whose `live` is false while changes may be missing; "

@@ -37,6 +37,12 @@ def held_terminal(session: Session, terminal_id: str) -> Terminal | None:
     return session.scalars(select(Terminal).where(Terminal.id == terminal_id).with_for_update()).one_or_none()
 
 
+def held_of_account(session: Session, tenant_id: str, account_id: str) -> Terminal:
+    """As it is now, held until the transaction ends where the database can (SQLite holds everything)."""
+    query = select(Terminal).where(Terminal.tenant_id == tenant_id, Terminal.account_id == account_id)
+    return session.scalars(query.with_for_update(), execution_options={"populate_existing": True}).one()
+
+
 def observation(session: Session, tenant_id: str, terminal_id: str) -> TerminalObservation | None:
     query = select(TerminalObservation).where(
         TerminalObservation.tenant_id == tenant_id, TerminalObservation.terminal_id == terminal_id

@@ -5,6 +5,7 @@ from __future__ import annotations
 from fastapi import APIRouter, Response
 from sqlalchemy.orm import Session
 
+from control_plane.api_route import ApiRoute
 from control_plane.audit.service import Deed
 from control_plane.errors import NotFoundError
 from control_plane.fleet.schemas import Because
@@ -14,7 +15,7 @@ from control_plane.terminals import repository
 from control_plane.terminals.model import Terminal
 from control_plane.terminals.state import Actor, Hold
 
-router = APIRouter(tags=["nodes"], prefix="/terminals")
+router = APIRouter(tags=["nodes"], prefix="/terminals", route_class=ApiRoute)
 _DEED = problem_responses(401, 403, 404, 409, 415, 422)
 
 

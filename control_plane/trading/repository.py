@@ -16,6 +16,26 @@ from control_plane.trading.model import Deal, EquitySample, IdempotencyKey, Orde
 from control_plane.trading.state import UNSETTLED, OrderState
 
 
+@dataclass(frozen=True)
+class OrderFilter:
+    """Which orders to list; None for any. `since` is inclusive, `until` is not, both of their making."""
+
+    state: OrderState | None = None
+    symbol: str | None = None
+    since: datetime | None = None
+    until: datetime | None = None
+
+
+@dataclass(frozen=True)
+class DealFilter:
+    """Which deals to list; None for any. `since` is inclusive, `until` is not, both of when they were recorded."""
+
+    symbol: str | None = None
+    position_ticket: int | None = None
+    since: datetime | None = None
+    until: datetime | None = None
+
+
 def order(session: Session, tenant_id: str, order_id: str) -> Order | None:
     query = select(Order).where(Order.tenant_id == tenant_id, Order.id == order_id)
     return session.scalars(query).one_or_none()
@@ -58,10 +78,18 @@ def to_settle(session: Session, now: datetime, limit: int) -> list[tuple[Order, 
 
 
 def orders(
-    session: Session, owner: Owner, account_id: str, before: tuple[datetime, str] | None, limit: int
+    session: Session, owner: Owner, account_id: str, only: OrderFilter, before: tuple[datetime, str] | None, limit: int
 ) -> list[Order]:
     """Newest first."""
     query = select(Order).where(Order.tenant_id == owner.tenant_id, Order.account_id == account_id)
+    if only.state is not None:
+        query = query.where(Order.state == only.state)
+    if only.symbol is not None:
+        query = query.where(Order.symbol == only.symbol)
+    if only.since is not None:
+        query = query.where(Order.created_at >= only.since)
+    if only.until is not None:
+        query = query.where(Order.created_at < only.until)
     if before is not None:
         at, order_id = before
         query = query.where(or_(Order.created_at < at, and_(Order.created_at == at, Order.id < order_id)))
@@ -86,9 +114,19 @@ def deal(session: Session, tenant_id: str, deal_id: str) -> Deal | None:
     return session.scalars(select(Deal).where(Deal.tenant_id == tenant_id, Deal.id == deal_id)).one_or_none()
 
 
-def deals(session: Session, owner: Owner, account_id: str, before: tuple[int, int] | None, limit: int) -> list[Deal]:
+def deals(
+    session: Session, owner: Owner, account_id: str, only: DealFilter, before: tuple[int, int] | None, limit: int
+) -> list[Deal]:
     """Newest first."""
     query = select(Deal).where(Deal.tenant_id == owner.tenant_id, Deal.account_id == account_id)
+    if only.symbol is not None:
+        query = query.where(Deal.symbol == only.symbol)
+    if only.position_ticket is not None:
+        query = query.where(Deal.position_ticket == only.position_ticket)
+    if only.since is not None:
+        query = query.where(Deal.recorded_at >= only.since)
+    if only.until is not None:
+        query = query.where(Deal.recorded_at < only.until)
     if before is not None:
         msc, ticket = before
         query = query.where(or_(Deal.broker_time_msc < msc, and_(Deal.broker_time_msc == msc, Deal.ticket < ticket)))

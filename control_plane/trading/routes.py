@@ -10,17 +10,29 @@ from sqlalchemy.orm import Session
 from control_plane.access.service import answering_target, ask, not_ready
 from control_plane.accounts import repository as accounts_repository
 from control_plane.accounts.service import require_account
+from control_plane.api_route import ApiRoute
 from control_plane.bots import repository as bots_repository
 from control_plane.http import FarmDep, IdempotencyHeader, OwnerDep
-from control_plane.paging import Cursor, Limit, Page, decode_cursor, decode_moment, encode_cursor, split_page
+from control_plane.paging import (
+    Cursor,
+    Limit,
+    Page,
+    Since,
+    Until,
+    decode_cursor,
+    decode_moment,
+    encode_cursor,
+    split_page,
+)
 from control_plane.problems import problem_responses
 from control_plane.trading import repository
 from control_plane.trading.model import Order
 from control_plane.trading.presentation import present_deal, present_equity, present_order, present_position
 from control_plane.trading.schemas import ClosePosition, DealOut, EquityCurve, OrderOut, PlaceOrder, PositionList
-from control_plane.trading.state import SETTLED
+from control_plane.trading.state import SETTLED, OrderState
 
-router = APIRouter(tags=["trading"])
+router = APIRouter(tags=["trading"], route_class=ApiRoute)
+Symbol = Annotated[str | None, Query(min_length=1, max_length=32)]
 _TRADE_ERRORS = problem_responses(401, 403, 404, 409, 415, 422)
 _STILL_OPEN: dict[int | str, dict[str, Any]] = {
     202: {"model": OrderOut, "description": "The outcome is not known yet; the order will be settled."}
@@ -74,28 +86,46 @@ def close_position(
 
 @router.get("/accounts/{account_id}/orders", responses=problem_responses(401, 404, 422))
 def list_orders(
-    account_id: str, farm: FarmDep, owner: OwnerDep, cursor: Cursor = None, limit: Limit = 50
+    account_id: str,
+    farm: FarmDep,
+    owner: OwnerDep,
+    state: OrderState | None = None,
+    symbol: Symbol = None,
+    since: Since = None,
+    until: Until = None,
+    cursor: Cursor = None,
+    limit: Limit = 50,
 ) -> Page[OrderOut]:
     """Orders placed here, and those of bots and scripts from the bridge's journal; newest first."""
     keys = decode_cursor(cursor, str, str)
     before = (decode_moment(keys[0]), str(keys[1])) if keys else None
     with farm.database.read(owner.tenant_id) as session:
         require_account(session, owner, account_id)
-        page, last = split_page(repository.orders(session, owner, account_id, before, limit + 1), limit)
+        only = repository.OrderFilter(state, symbol, since, until)
+        page, last = split_page(repository.orders(session, owner, account_id, only, before, limit + 1), limit)
         shown = present_orders(session, page)
     return Page(items=shown, next_cursor=encode_cursor(last.created_at.isoformat(), last.id) if last else None)
 
 
 @router.get("/accounts/{account_id}/deals", responses=problem_responses(401, 404, 422))
 def list_deals(
-    account_id: str, farm: FarmDep, owner: OwnerDep, cursor: Cursor = None, limit: Limit = 50
+    account_id: str,
+    farm: FarmDep,
+    owner: OwnerDep,
+    symbol: Symbol = None,
+    position_ticket: Annotated[int | None, Query(gt=0, lt=2**63)] = None,
+    since: Since = None,
+    until: Until = None,
+    cursor: Cursor = None,
+    limit: Limit = 50,
 ) -> Page[DealOut]:
     """The trade log, newest first."""
     keys = decode_cursor(cursor, int, int)
     before = (int(keys[0]), int(keys[1])) if keys else None
     with farm.database.read(owner.tenant_id) as session:
         require_account(session, owner, account_id)
-        page, last = split_page(repository.deals(session, owner, account_id, before, limit + 1), limit)
+        only = repository.DealFilter(symbol, position_ticket, since, until)
+        page, last = split_page(repository.deals(session, owner, account_id, only, before, limit + 1), limit)
         bots = bots_repository.names_by_magic(session, owner.tenant_id, account_id)
     return Page(
         items=[present_deal(each, bots) for each in page],

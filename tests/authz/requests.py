@@ -58,7 +58,7 @@ def wish(line: Line, whose: Person, node_id: str) -> Wish:
         request_id=new_id("req"),
         sha256="0" * 64,
     )
-    headers = {"Idempotency-Key": new_id("key")}
+    headers = {"Idempotency-Key": new_id("key"), "If-Match": "*"}
     if line.method == "WS":
         return Wish("GET", path, headers=_UPGRADE)
     if line.application == "agent":

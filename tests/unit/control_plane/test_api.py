@@ -15,7 +15,7 @@ import pytest
 from starlette.types import Message, Receive, Scope, Send
 
 from control_plane.app import create_app, openapi_document
-from control_plane.errors import BadRequestError, FarmError
+from control_plane.errors import FarmError, TooLargeError
 from control_plane.middleware import BodyLimit
 from tests.unit.control_plane.world import ORIGIN, PASSWORD, InProcess, NodePlayer, Trader, World, browser
 
@@ -108,11 +108,37 @@ class TestProblems:
         response = trader.http.post("/api/v1/bots", content=content, headers={"Content-Type": "application/json"})
         assert (response.status_code, response.headers["content-type"]) == (422, PROBLEM)
 
+    @pytest.mark.parametrize(
+        ("content", "code"),
+        [
+            (b'{"email": "a@example.com", "password": "\\u0000"}', "nul_character"),
+            (b'{"email": "a@example.com", "password": "\\ud800"}', "lone_surrogate"),
+            (b'{"\\udfff": 1}', "lone_surrogate"),
+            (b'{"email": NaN}', "invalid_json"),
+            (b'{"email": ' + b"9" * 5000 + b"}", "invalid_json"),
+            (b"[" * 100_000, "invalid_json"),
+            (b"\xff\xfe\x00", "invalid_json"),
+        ],
+    )
+    def test_texts_that_nothing_can_hold_are_one(self, world: World, content: bytes, code: str) -> None:
+        headers = {"Content-Type": "application/json"}
+        response = browser(world.farm).post("/api/v1/auth/sign-in", content=content, headers=headers)
+        assert (response.status_code, response.json()["code"]) == (422, code)
+
+    @pytest.mark.parametrize("path", ["/accounts/acc%00x", "/accounts?cursor=%00", "/broker-servers?query=a%00"])
+    def test_an_address_with_a_nul_is_one(self, trader: Trader, path: str) -> None:
+        assert trader.call("GET", path, 422)["code"] == "nul_character"
+
+    def test_who_is_nobody_is_told_so_before_the_body_is_read(self, world: World) -> None:
+        headers = {"Content-Type": "application/json"}
+        response = browser(world.farm).post("/api/v1/bots", content=b"{", headers=headers)
+        assert (response.status_code, response.json()["code"]) == (401, "not_signed_in")
+
     def test_a_body_that_no_request_needs_is_one(self, world: World) -> None:
         content = b'{"email": "' + b"a" * 300_000
         headers = {"Content-Type": "application/json"}
         response = browser(world.farm).post("/api/v1/auth/sign-in", content=content, headers=headers)
-        assert (response.status_code, response.json()["code"]) == (400, "body_too_large")
+        assert (response.status_code, response.json()["code"]) == (413, "body_too_large")
 
     def test_a_body_of_unannounced_length_ends_at_the_limit(self) -> None:
         async def greedy(_scope: Scope, receive: Receive, _send: Send) -> None:
@@ -126,7 +152,7 @@ class TestProblems:
             raise AssertionError
 
         scope = {"type": "http", "method": "POST", "path": "/", "headers": []}
-        with pytest.raises(BadRequestError):
+        with pytest.raises(TooLargeError):
             asyncio.run(BodyLimit(greedy, most_bytes=12)(scope, endless, nowhere))
 
     def test_a_position_ticket_that_mt5_cannot_have_is_one(self, trader: Trader) -> None:

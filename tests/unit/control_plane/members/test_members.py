@@ -26,7 +26,9 @@ def test_only_the_owner_makes_and_unmakes_those_who_run_things(by: Role, before:
 
 
 def give(person: Trader, user_id: str, role: Role, status: int) -> None:
-    person.call("PUT", f"/members/{user_id}/role", status, {"role": role, "reason": WHY})
+    headers = {"If-Match": "*"}
+    response = person.http.put(f"/api/v1/members/{user_id}/role", json={"role": role, "reason": WHY}, headers=headers)
+    assert response.status_code == status, response.text
 
 
 def test_support_sees_how_somebodys_terminals_are_and_no_money(world: World, trader: Trader) -> None:
@@ -74,3 +76,21 @@ def test_people_of_another_tenant_do_not_exist(world: World, trader: Trader) -> 
     assert [each["email"] for each in admin.call("GET", "/members")["items"]] == ["admin@broker.example"]
     admin.call("GET", f"/members/{trader.user['id']}/accounts", 404)
     give(admin, trader.user["id"], Role.SUPPORT, 404)
+
+
+def test_a_role_is_given_to_whom_one_has_seen(world: World, trader: Trader) -> None:
+    first, second = (world.operator(Role.OWNER, f"{name}@example.com") for name in ("first", "second"))
+    path = f"/api/v1/members/{trader.user['id']}"
+    seen = first.http.get(path).headers["etag"]
+    wish = {"role": Role.SUPPORT, "reason": WHY}
+    assert first.http.put(f"{path}/role", json=wish).json()["code"] == "precondition_required"
+    given = second.http.put(f"{path}/role", json=wish, headers={"If-Match": seen})
+    assert (given.status_code, given.headers["etag"] == seen) == (200, False)
+    late = first.http.put(f"{path}/role", json=wish | {"role": Role.OPS}, headers={"If-Match": seen})
+    assert (late.status_code, late.json()["code"]) == (412, "precondition_failed")
+    assert first.call("GET", f"/members/{trader.user['id']}")["role"] == Role.SUPPORT
+
+
+def test_members_are_found_by_role(world: World, trader: Trader) -> None:
+    support = world.operator(Role.SUPPORT, "support@example.com")
+    assert [each["id"] for each in support.call("GET", "/members?role=trader")["items"]] == [trader.user["id"]]

@@ -1,0 +1,136 @@
+"""What every route of the REST API does before and around its own work: the conventions in one place.
+
+First it is known who asks, then whether the request can be read, then whether it is a repetition.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Awaitable, Callable, Iterator
+from typing import Any, NoReturn
+from urllib.parse import unquote_to_bytes
+
+from fastapi import Request, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.routing import APIRoute
+from sqlalchemy.exc import DBAPIError
+from starlette.concurrency import run_in_threadpool
+from starlette.exceptions import HTTPException
+
+from control_plane.container import Farm
+from control_plane.errors import FarmError, InvalidInputError, invalid_field
+from control_plane.http import IDEMPOTENCY_KEY, KEY_LENGTH, asks_who, get_caller
+from control_plane.idempotency.schemas import ShownOnce
+from control_plane.idempotency.service import Answer, Asked
+from control_plane.identity.sessions import Caller
+
+_HALF_A_CHARACTER = re.compile("[\ud800-\udfff]")
+REPLAYED = "Idempotency-Replayed"
+_KEPT_HEADERS = ("content-type", "etag", "location", "retry-after")
+_NOTHING_WAS_DONE = (FarmError, RequestValidationError, HTTPException, DBAPIError)
+_SECURITY: list[dict[str, list[str]]] = [{"session": []}, {"key": []}]
+_Handler = Callable[[Request], Awaitable[Response]]
+
+
+class ApiRoute(APIRoute):
+    """A route of the contract."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self._knows_caller = asks_who(self.dependant)
+        keeps_keys = any(each.alias == IDEMPOTENCY_KEY for each in self.dependant.header_params)
+        self.is_repeatable = self._knows_caller and self.methods == {"POST"} and not keeps_keys
+        """Whether an Idempotency-Key is honoured here. Trades demand one, and keep it with the order."""
+        self._shown_once = isinstance(self.response_model, type) and issubclass(self.response_model, ShownOnce)
+        extra: dict[str, Any] = dict(self.openapi_extra or {})
+        if self._knows_caller:
+            extra["security"] = _SECURITY
+        if self.is_repeatable:
+            extra["parameters"] = [*extra.get("parameters", []), _KEY_PARAMETER]
+        self.openapi_extra = extra
+
+    def get_route_handler(self) -> Callable[[Request], Any]:
+        handler = super().get_route_handler()
+
+        async def handle(request: Request) -> Response:
+            farm: Farm = request.app.state.farm
+            if self._knows_caller:
+                await run_in_threadpool(get_caller, request, farm)
+            await _require_readable(request)
+            key = request.headers.get(IDEMPOTENCY_KEY)
+            if key is None or not self.is_repeatable:
+                return await handler(request)
+            return await self._once(farm, request, key, handler)
+
+        return handle
+
+    async def _once(self, farm: Farm, request: Request, key: str, handler: _Handler) -> Response:
+        if not 0 < len(key) <= KEY_LENGTH or not key.isascii() or not key.isprintable():
+            raise invalid_field(IDEMPOTENCY_KEY, f"An {IDEMPOTENCY_KEY} has 1 to {KEY_LENGTH} printable characters.")
+        caller: Caller = request.state.caller
+        asked = Asked(caller.user, key, await _all_of(request))
+        earlier = await run_in_threadpool(farm.repetitions.begin, asked)
+        if earlier is not None:
+            return Response(earlier.body, earlier.status, {**earlier.headers, REPLAYED: "true"})
+        try:
+            response = await handler(request)
+        except _NOTHING_WAS_DONE:
+            await run_in_threadpool(farm.repetitions.undone, asked)
+            raise
+        headers = {name: response.headers[name] for name in _KEPT_HEADERS if name in response.headers}
+        body = None if self._shown_once else bytes(response.body).decode()
+        await run_in_threadpool(farm.repetitions.answered, asked, Answer(response.status_code, headers, body))
+        return response
+
+
+_KEY_PARAMETER = {
+    "name": IDEMPOTENCY_KEY,
+    "in": "header",
+    "required": False,
+    "description": "Made by the client, new for each wish. For a day, the same key does nothing again and gives the "
+    "answer of the first time.",
+    "schema": {"type": "string", "minLength": 1, "maxLength": KEY_LENGTH},
+}
+
+
+async def _all_of(request: Request) -> bytes:
+    address = [request.scope["path"].encode("utf-8", "surrogatepass"), request.scope["query_string"]]
+    seen = request.headers.get("if-match", "").encode()
+    return b"\n".join([*address, seen, await request.body()])
+
+
+async def _require_readable(request: Request) -> None:
+    """Raises InvalidInputError for a body that is not JSON, and for texts that no database or answer can hold."""
+    if "\x00" in request.scope["path"] or b"\x00" in unquote_to_bytes(request.scope["query_string"]):
+        raise InvalidInputError("The address contains a NUL character.", code="nul_character")
+    body = await request.body()
+    if not body:
+        return
+    try:
+        value = json.loads(body, parse_constant=_no_number)
+    except (ValueError, RecursionError) as error:
+        raise InvalidInputError("The body is not JSON, or nobody can read it.", code="invalid_json") from error
+    if any("\x00" in text for text in _texts(value)):
+        raise InvalidInputError("The body contains a NUL character.", code="nul_character")
+    if any(_HALF_A_CHARACTER.search(text) for text in _texts(value)):
+        raise InvalidInputError("The body contains half of a surrogate pair.", code="lone_surrogate")
+
+
+def _no_number(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not JSON")
+
+
+def _texts(value: Any) -> Iterator[str]:
+    """All texts and names inside. Not recursive: the body decides how deep it is."""
+    left = [value]
+    while left:
+        match left.pop():
+            case str(text):
+                yield text
+            case dict(pairs):
+                left += [*pairs.keys(), *pairs.values()]
+            case list(items):
+                left += items
+            case _:
+                pass

@@ -1,0 +1,1 @@
+"""Requests that a client may send again: what came of a key's first one."""

@@ -59,7 +59,9 @@ def test_what_happens_on_the_node_is_shown(node: AgentNode) -> None:
         wait_until(lambda: scrape(node).get(("mt5farm_gateway_sessions",)) == 1, PATIENCE, "the session is shown")
         assert scrape(node)["mt5farm_gateway_bytes_total", "in"] > 0
     assert refusal(node, "forged") == "ticket_invalid"
-    wait_until(lambda: scrape(node).get(("mt5farm_gateway_refused_total", "ticket_invalid")) == 1, PATIENCE, "the refusal")
+    wait_until(
+        lambda: scrape(node).get(("mt5farm_gateway_refused_total", "ticket_invalid")) == 1, PATIENCE, "the refusal"
+    )
     wait_until(lambda: scrape(node)["mt5farm_terminal_call_seconds_count",] > 3, PATIENCE, "calls are timed")
     os.kill(node.processes_of(1)["terminal"], signal.SIGKILL)
     wait_until(lambda: scrape(node)["mt5farm_node_exits_total", "terminal"] == 1, PATIENCE, "the death is counted")

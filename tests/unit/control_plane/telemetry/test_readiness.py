@@ -35,7 +35,9 @@ def look(world: World, *loops: Loop) -> dict[str, str]:
 
 
 def queue_job(world: World, state: JobState = JobState.QUEUED) -> None:
-    job = Job(id="job_1", kind="place_terminal", subject_id="ter_1", state=state, attempts=0, last_error="")
+    job = Job(
+        id="job_1", kind="place_terminal", subject_id="ter_1", state=state, attempts=0, request_id="", last_error=""
+    )
     job.run_at = job.created_at = world.clock.now()
     with world.farm.database.write_as_system() as session:
         session.add(job)

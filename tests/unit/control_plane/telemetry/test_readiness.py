@@ -47,6 +47,14 @@ def test_a_farm_that_works_is_ready(world: World) -> None:
     assert look(world) == {}
 
 
+def test_what_is_shared_no_more_is_told_and_takes_no_process_out_of_service(world: World) -> None:
+    """With Redis away from all of them, nobody would be left."""
+    told = {"limits": lambda: "each counts by itself", "bus": lambda: ""}
+    verdict = Readiness(world.farm.database, world.clock, (), warnings=told).verdict()
+    assert verdict.ready
+    assert verdict.warnings == {"limits": "each counts by itself"}
+
+
 def test_a_database_that_takes_no_writes_is_noticed_although_it_can_be_read(world: World) -> None:
     engine = world.farm.database.engine
     event.listen(engine, "connect", lambda connection, _: connection.execute("PRAGMA query_only = ON"))

@@ -9,6 +9,11 @@ from typing import TextIO
 import structlog
 
 
+def present_request() -> str:
+    """Id of the request that is being answered, also by the job that it has set off; empty where there is none."""
+    return str(structlog.contextvars.get_contextvars().get("request_id", ""))
+
+
 def configure_logs(stream: TextIO | None = None) -> None:
     """Before anything logs; to stdout unless said."""
     structlog.configure(

@@ -194,12 +194,22 @@ class BridgeService(Service):  # type: ignore[misc]  # rpyc has no types
             return own(*args, **kwargs), SUCCESS
         args, kwargs = parse(function, args, kwargs)
         if function == "order_send":
-            return self._terminal.desk.send(self._sender, args[0], _order_id(options))
+            return self._send(args[0], options)
         if body is not None and len(body) <= _REMEMBERED_BYTES:
             if len(self._calls) >= _REMEMBERED_CALLS:
                 self._calls.clear()
             self._calls[body] = function, args, kwargs
         return self._ask(function, args, kwargs)
+
+    def _send(self, request: Any, options: dict[str, Any]) -> tuple[Any, tuple[int, str]]:
+        order_id, trace = _order_id(options), _trace(options)
+        if not trace:
+            return self._terminal.desk.send(self._sender, request, order_id)
+        log.info("order %s of %s, request %s", order_id, self._sender.principal, trace)
+        value, error = self._terminal.desk.send(self._sender, request, order_id)
+        told = (getattr(value, name, None) for name in ("retcode", "order", "deal"))
+        log.info("order %s, request %s: retcode %s, order ticket %s, deal ticket %s", order_id, trace, *told)
+        return value, error
 
     def _permit(self, function: str) -> None:
         """Whether this session may call the function. Raises RefusedError."""
@@ -375,6 +385,13 @@ def _pairs(value: Any) -> dict[str, Any]:
 def _order_id(options: dict[str, Any]) -> str | None:
     order_id = options.get("client_order_id")
     return None if order_id is None else _checked_id(order_id)
+
+
+def _trace(options: dict[str, Any]) -> str:
+    trace = options.get("trace", "")
+    if not isinstance(trace, str) or len(trace) > MAX_ORDER_ID or not trace.isprintable():
+        raise CodecError(f"trace must be at most {MAX_ORDER_ID} printable characters")
+    return trace
 
 
 def _checked_id(order_id: Any) -> str:

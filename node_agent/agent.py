@@ -114,6 +114,7 @@ class Agent:
         )
         monitors = MonitorParts(connect_worker, collector, steady, steady.dated, config.timing.probe)
         self._calls = monitors.calls
+        self._started = settings.clocks().elapsed
         surroundings = Surroundings(
             keepers={GATEWAY_SLOT: self._gateway, WATCHDOG_SLOT: self._watchdog},
             clock=steady,
@@ -286,7 +287,7 @@ class Agent:
             exits=self._supervisor.exits,
             spooled=spooled,
             spool_age=spool_age,
-            sync_age=self._sync.age,
+            sync_age=self._settings.clocks().elapsed - (self._sync.answered_at or self._started),
             lease_left=self._sync.lease_left,
             gateway_up=self._gateway.is_up(),
             watchdog_up=self._watchdog.is_up(),

@@ -21,7 +21,7 @@ class NodeFigures:
     spooled: int | None
     spool_age: float | None
     """Of the oldest event that waits; 0 when none does."""
-    sync_age: float | None
+    sync_age: float
     """Since the last sync that was answered was sent; since the agent's start as long as none was."""
     lease_left: float | None
     """Until the control plane will count the node as silent; negative once it does."""

@@ -61,12 +61,8 @@ class SyncLoop:
         self._lease_until: float | None = None
         self._lease_lost = False
         self.generation = known_generation
-        self._answered_at = clocks().elapsed
-
-    @property
-    def age(self) -> float:
-        """Seconds since the last sync that was answered was sent, or since this was made."""
-        return self._clocks().elapsed - self._answered_at
+        self.answered_at: float | None = None
+        """When the last sync that was answered was sent, in seconds of `Moment.elapsed`."""
 
     @property
     def lease_left(self) -> float | None:
@@ -135,7 +131,7 @@ class SyncLoop:
         self._apply(response, sent_at)
         self.generation = response.generation
         self._lease_until = sent_at.elapsed + response.lease_seconds
-        self._answered_at = sent_at.elapsed
+        self.answered_at = sent_at.elapsed
         return response.sync_seconds
 
     def _watch_lease(self) -> None:

@@ -110,14 +110,18 @@ class MetaTrader5:
         """Give the worker a new `guard` and `epoch`. For the node's agent only."""
         self._farm("farm.configure", json.dumps(dict(configuration)))
 
-    def send_once(self, client_order_id: str, request: Mapping[str, Any]) -> Struct | None:
+    def send_once(self, client_order_id: str, request: Mapping[str, Any], trace: str = "") -> Struct | None:
         """order_send under an id of your own: the same id never trades twice, and gives the recorded outcome.
 
+        `trace` is an id under which the caller's own logs have this; the worker's log then has it as well.
         Raises BridgeError outcome_unknown (retryable) while the worker does not know it, id_conflict for another
         request under the same id, not_executed when it is certain that nothing happened.
         """
         result: Struct | None
-        if type(client_order_id) is str and client_order_id:
+        if trace:
+            options = {"client_order_id": client_order_id, "trace": trace}
+            result = self._call("order_send", (dict(request),), {}, options)
+        elif type(client_order_id) is str and client_order_id:
             result = self._trade(dict(request), client_order_id)
         else:  # the worker says what is wrong with it
             result = self._call("order_send", (dict(request),), {}, {"client_order_id": client_order_id})

@@ -1,4 +1,4 @@
-"""Limits that a tenant's plan gives it instead of the farm's own.
+"""Limits that a tenant's plan gives it instead of the farm's own; the request that has set off a job.
 
 Revision: 0013
 """
@@ -28,9 +28,11 @@ def upgrade() -> None:
         sa.ForeignKeyConstraint(["tenant_id"], ["tenants.id"], name="fk_tenant_limits_tenant_id"),
         sa.PrimaryKeyConstraint("tenant_id", name="pk_tenant_limits"),
     )
+    op.add_column("jobs", sa.Column("request_id", sa.String(length=64), nullable=False, server_default=""))
     if op.get_bind().dialect.name == "postgresql":
         row_security.protect(op.get_bind())
 
 
 def downgrade() -> None:
+    op.drop_column("jobs", "request_id")
     op.drop_table("tenant_limits")

@@ -2599,6 +2599,8 @@ export interface components {
             kind: components["schemas"]["JobKind"];
             /** Last Error */
             last_error: string;
+            /** Request Id */
+            request_id: string;
             /**
              * Run At
              * Format: date-time

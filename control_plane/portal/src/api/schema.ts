@@ -2926,6 +2926,8 @@ export interface components {
             node_name: string | null;
             phase: components["schemas"]["Phase"];
             reason: components["schemas"]["Reason"] | null;
+            /** Short */
+            short: string;
             /**
              * Since
              * Format: date-time

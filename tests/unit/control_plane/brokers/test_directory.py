@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from control_plane.brokers.service import add_server, close_matches, learn_server
+from control_plane.cli import main
 from tests.unit.control_plane.world import SERVER, Trader, World
 
 pytestmark = pytest.mark.both_databases
@@ -124,3 +125,23 @@ def test_an_export_is_json_of_this_shape(world: World, tmp_path: Path) -> None:
             {"name": SERVER, "company": "MT5 Farm", "display_name": "", "kind": "unknown", "time_zone": ""},
         ]
     }
+
+
+def test_the_command_line_takes_it_out_and_in(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data, file = str(tmp_path / "farm"), tmp_path / "servers.json"
+
+    def run(*words: str) -> str:
+        monkeypatch.setattr("sys.argv", ["mt5farm", "broker-server", *words, "--data", data])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        said = capsys.readouterr()
+        return said.out if ended.value.code in {0, None} else said.err
+
+    file.write_text(json.dumps({"servers": [ENTRY]}))
+    assert "1 added, 0 corrected" in run("import", str(file))
+    assert ENTRY in json.loads(run("export"))["servers"]
+    file.write_text(json.dumps({"servers": [{"company": "Nameless"}]}))
+    assert "is no directory of broker servers: servers.0.name: Field required" in run("import", str(file))
+    assert "write an IANA name" in run("add", "--name", "X", "--company", "Y", "--time-zone", "Nowhere")

@@ -6,9 +6,10 @@ import json
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner, Result
 
 from control_plane.brokers.service import add_server, close_matches, learn_server
-from control_plane.cli import main
+from control_plane.cli import app
 from tests.unit.control_plane.world import SERVER, Trader, World
 
 pytestmark = pytest.mark.both_databases
@@ -127,21 +128,18 @@ def test_an_export_is_json_of_this_shape(world: World, tmp_path: Path) -> None:
     }
 
 
-def test_the_command_line_takes_it_out_and_in(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_command_line_takes_it_out_and_in(tmp_path: Path) -> None:
     data, file = str(tmp_path / "farm"), tmp_path / "servers.json"
 
-    def run(*words: str) -> str:
-        monkeypatch.setattr("sys.argv", ["mt5farm", "broker-server", *words, "--data", data])
-        with pytest.raises(SystemExit) as ended:
-            main()
-        said = capsys.readouterr()
-        return said.out if ended.value.code in {0, None} else said.err
+    def run(*words: str) -> Result:
+        return CliRunner().invoke(app, ["broker-server", *words, "--data", data])
 
     file.write_text(json.dumps({"servers": [ENTRY]}))
-    assert "1 added, 0 corrected" in run("import", str(file))
-    assert ENTRY in json.loads(run("export"))["servers"]
+    assert "1 added, 0 corrected" in run("import", str(file)).output
+    assert ENTRY in json.loads(run("export").output)["servers"]
     file.write_text(json.dumps({"servers": [{"company": "Nameless"}]}))
-    assert "is no directory of broker servers: servers.0.name: Field required" in run("import", str(file))
-    assert "write an IANA name" in run("add", "--name", "X", "--company", "Y", "--time-zone", "Nowhere")
+    assert "is no directory of broker servers: servers.0.name: Field required" in str(
+        run("import", str(file)).exception
+    )
+    wrong = run("add", "--name", "X", "--company", "Y", "--time-zone", "Nowhere")
+    assert "write an IANA name" in str(wrong.exception)

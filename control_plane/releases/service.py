@@ -32,9 +32,11 @@ class Releases:
     def import_template(self, session: Session, source: Path, broker: str, servers: Sequence[str]) -> TerminalTemplate:
         """Pack a folder or archive and keep it. A server that has nothing pinned yet gets this one at once.
 
-        The same content twice is one template. Servers that it brings along, and those named, are added to the list
-        of broker servers where they are missing. Raises InvalidInputError, UnavailableError.
+        The same content twice is one template. Servers that it brings along are added to the directory where they
+        are missing. Raises InvalidInputError, UnavailableError.
         """
+        for server in servers:
+            require_server(session, server)
         try:
             packed = pack_into(source, self._folder)
         except TemplateRefusedError as error:
@@ -54,7 +56,7 @@ class Releases:
             )
             session.add(template)
             session.flush()
-        for server in sorted({*servers, *packed.servers}):
+        for server in packed.servers:
             learn_server(session, self._clock, server, broker)
         for server in servers:
             if repository.pin(session, server) is None:

@@ -108,11 +108,11 @@ _CUT_OFF = frozenset({Reason.BROKER_UNREACHABLE, Reason.IPC_TIMEOUT, Reason.WRON
 
 def status(facts: TerminalFacts, answer_age: timedelta | None) -> str:
     """The state in a few words, with the age of the last answer where there was one."""
-    words = _short(facts)
+    words = short_words(facts)
     return words if answer_age is None else f"{words}; last answer {age_words(answer_age)} ago"
 
 
-def _short(facts: TerminalFacts) -> str:
+def short_words(facts: TerminalFacts) -> str:
     if facts.intent is not Intent.RUNNING:
         return _explain_stop(facts).removeprefix("The terminal is ").removesuffix(".").capitalize()
     if facts.hold is not Hold.NONE:

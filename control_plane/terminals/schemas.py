@@ -27,8 +27,10 @@ class TerminalOut(BaseModel):
     detail: str
     explanation: str
     """The state in a trader's words."""
+    short: str
+    """The same in a few words: `Connected`."""
     status: str
-    """The same in short, with its age at the time of this answer: `Connected; last answer 3 s ago`."""
+    """These with their age at the time of this answer: `Connected; last answer 3 s ago`."""
     since: datetime
     last_answer_at: datetime | None
     """When it last answered a real call for the right account, by its node's clock."""

@@ -17,7 +17,7 @@ from control_plane.fleet.model import Node
 from control_plane.fleet.state import NodeState
 from control_plane.ids import new_id
 from control_plane.terminals import repository
-from control_plane.terminals.explanation import TerminalFacts, explain, status
+from control_plane.terminals.explanation import TerminalFacts, explain, short_words, status
 from control_plane.terminals.model import OneOffRequest, Terminal, TerminalObservation
 from control_plane.terminals.repository import Known
 from control_plane.terminals.schemas import TerminalOut
@@ -208,6 +208,7 @@ def present_terminal(
         reason=reason,
         detail=current.detail if current else terminal.placement_note,
         explanation=explain(facts),
+        short=short_words(facts),
         status=status(facts, None if answered is None else now - answered),
         since=min(current.since if current else terminal.changed_at, now),
         last_answer_at=answered,

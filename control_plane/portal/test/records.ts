@@ -10,6 +10,8 @@ export const terminal = (change: Partial<Terminal> = {}): Terminal => ({
   reason: null,
   detail: "",
   explanation: "Connected.",
+  short: "Connected",
+  status: "Connected",
   since: "2026-03-02T10:00:00Z",
   last_answer_at: null,
   node_name: "node-1",

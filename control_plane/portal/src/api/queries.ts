@@ -4,7 +4,7 @@ import { useInfiniteQuery, useQuery, type QueryClient, type UseQueryReturnType }
 import { computed, type Ref } from "vue"
 import { mergeBars } from "../lib/chartData"
 import { api, Problem, unwrap } from "./client"
-import type { Account, Bar, Bot, Deal, FleetNode, FleetNodeDetail, Order, Page, Position, Strategy, SymbolInfo, User } from "./types"
+import type { Account, Bar, Bot, Deal, FleetNode, FleetNodeDetail, Order, Page, Position, Strategy, SymbolInfo, Transition, User } from "./types"
 
 export const keys = {
   farm: ["farm"] as const,
@@ -17,6 +17,9 @@ export const keys = {
   recordedMails: ["recorded-mails"] as const,
   accounts: ["accounts"] as const,
   account: (id: string) => ["account", id] as const,
+  transitions: (id: string, kinds: string) => ["transitions", id, kinds] as const,
+  uptime: (id: string) => ["uptime", id] as const,
+  connectionTest: (id: string) => ["connection-test", id] as const,
   symbols: (id: string) => ["symbols", id] as const,
   bars: (id: string, symbol: string, timeframe: string) => ["bars", id, symbol, timeframe] as const,
   positions: (id: string) => ["positions", id] as const,
@@ -95,7 +98,42 @@ export function useAccount(id: Ref<string>, client: QueryClient) {
     queryKey: computed(() => keys.account(id.value)),
     queryFn: () => unwrap(api.GET("/api/v1/accounts/{account_id}", { params: { path: { account_id: id.value } } })),
     placeholderData: () => client.getQueryData<Account[]>(keys.accounts)?.find((account) => account.id === id.value),
+    // Its age is shown by the second; the stream brings what changes, and an answer more is no change.
+    refetchInterval: 5000,
+  })
+}
+
+export function useUptime(id: Ref<string>) {
+  return useQuery({
+    queryKey: computed(() => keys.uptime(id.value)),
+    queryFn: () => unwrap(api.GET("/api/v1/accounts/{account_id}/uptime", { params: { path: { account_id: id.value } } })),
+    refetchInterval: 30_000,
+  })
+}
+
+/** The newest page of the terminal's timeline, and older ones on demand. */
+export function useTransitions(id: Ref<string>, kinds: Ref<Transition["kind"][]>) {
+  return useInfiniteQuery({
+    queryKey: computed(() => keys.transitions(id.value, kinds.value.join())),
+    queryFn: ({ pageParam }: { pageParam: string | undefined }) =>
+      unwrap(
+        api.GET("/api/v1/accounts/{account_id}/transitions", {
+          params: { path: { account_id: id.value }, query: { kind: kinds.value, cursor: pageParam, limit: PAGE } },
+        }),
+      ),
+    initialPageParam: undefined,
+    getNextPageParam: (last) => last.next_cursor ?? undefined,
     refetchInterval: 15_000,
+  })
+}
+
+/** Asks again until the test has ended. */
+export function useConnectionTest(id: Ref<string>) {
+  return useQuery({
+    queryKey: computed(() => keys.connectionTest(id.value)),
+    queryFn: () => unwrap(api.GET("/api/v1/connection-tests/{test_id}", { params: { path: { test_id: id.value } } })),
+    enabled: computed(() => id.value !== ""),
+    refetchInterval: ({ state }) => (state.data && state.data.outcome !== "pending" ? false : 1000),
   })
 }
 

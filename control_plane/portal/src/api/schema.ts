@@ -3529,6 +3529,8 @@ export interface components {
             phase: components["schemas"]["Phase"];
             reason: components["schemas"]["Reason"] | null;
             screen: components["schemas"]["Screen"];
+            /** Short */
+            short: string;
             /**
              * Since
              * Format: date-time

@@ -24,7 +24,11 @@ from node_agent.protocol.messages import Phase, Reason
 START = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
 LENGTH = 120
 RECORDED = (Service.UP, Service.DOWN, Service.UNKNOWN)
-VALUES = {MarkKind.SERVICE: RECORDED, MarkKind.INTENT: tuple(Intent), MarkKind.HOLD: tuple(Hold)}
+VALUES: dict[MarkKind, tuple[str, ...]] = {
+    MarkKind.SERVICE: RECORDED,
+    MarkKind.INTENT: tuple(Intent),
+    MarkKind.HOLD: tuple(Hold),
+}
 
 
 def second(number: int) -> datetime:
@@ -34,8 +38,8 @@ def second(number: int) -> datetime:
 @st.composite
 def histories(draw: st.DrawFn) -> tuple[dict[MarkKind, list[tuple[int, str]]], dict[MarkKind, str]]:
     """What each thing was first, and what it became at which second; some of it before and after what is looked at."""
-    first = {kind: draw(st.sampled_from(values)) for kind, values in VALUES.items()}
-    changes = {
+    first: dict[MarkKind, str] = {kind: draw(st.sampled_from(values)) for kind, values in VALUES.items()}
+    changes: dict[MarkKind, list[tuple[int, str]]] = {
         kind: sorted(
             draw(st.lists(st.tuples(st.integers(-20, LENGTH), st.sampled_from(values)), max_size=6)),
             key=lambda change: change[0],

@@ -32,16 +32,16 @@ Signature = Annotated[str, Header(alias="Authorization", max_length=2000)]
 
 
 @router.post(ENROLL_PATH, status_code=201)
-def enroll_node(request: EnrollRequest, farm: FarmDep) -> EnrollResponse:
+def enroll_node(request: Request, wish: EnrollRequest, farm: FarmDep) -> EnrollResponse:
     """Trade a one-time token for an identity and a gateway certificate."""
-    return farm.agent_api.enroll(request)
+    return farm.agent_api.enroll(wish, _address(request))
 
 
 @router.post(SYNC_PATH)
 async def sync_node(request: Request, farm: FarmDep, authorization: Signature) -> SyncResponse:
     """The node's whole view up, the whole desired snapshot down."""
     body = await _signed_body(request)
-    return await _answer(request, farm.agent_api.sync, authorization, SYNC_PATH, body)
+    return await _answer(request, farm.agent_api.sync, authorization, SYNC_PATH, body, _address(request))
 
 
 @router.post(EVENTS_PATH)
@@ -79,6 +79,11 @@ def send_template(
         farm.fleet.authenticate(session, authorization, "GET", f"{TEMPLATES_PATH}/{sha256}", b"")
         archive = farm.releases.archive_for_nodes(session, sha256)
     return FileResponse(archive, media_type="application/gzip")
+
+
+def _address(request: Request) -> str:
+    """Where the node calls from."""
+    return request.client.host if request.client else ""
 
 
 async def _signed_body(request: Request) -> bytes:

@@ -13,6 +13,7 @@ from control_plane.fleet import model as fleet
 from control_plane.identity import model as identity
 from control_plane.jobs import model as jobs
 from control_plane.notifications import model as notifications
+from control_plane.placement import model as placement
 from control_plane.releases import model as releases
 from control_plane.terminals import model as terminals
 from control_plane.trading import model as trading
@@ -29,6 +30,7 @@ MODULES = (
     identity,
     jobs,
     notifications,
+    placement,
     releases,
     terminals,
     trading,

@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 from control_plane.assignments import repository as assignments_repository
 from control_plane.assignments.relocation import LeasePolicy, Proof
 from control_plane.assignments.repository import Placement
-from control_plane.assignments.service import Assignments, demand_of
+from control_plane.assignments.service import Assignments
 from control_plane.assignments.state import is_leaving
 from control_plane.audit.service import Audit, Deed
 from control_plane.clock import Clock
@@ -120,7 +120,7 @@ class Operations:
                 "The account may have open positions or orders, which nobody would look after meanwhile.",
                 code="not_flat",
             )
-        if not Room(session, node_id).claim(demand_of(placement.terminal, placement.server)):
+        if not Room(session, node_id).claim(placement):
             raise ConflictError("No other node can take the terminal now.", code="no_room", retryable=True)
         self._assignments.revoke(session, placement, MOVED_BY_HAND)
         self._record(session, node, "move", By(by.actor, f"{terminal_id}: {by.reason}"))

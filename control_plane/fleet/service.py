@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import secrets
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -157,11 +158,17 @@ class Fleet:
         for node in repository.with_identity_at(session, since):
             node.identity_expires_at += absence
 
-    def desired_changed(self, session: Session, node_id: str) -> None:
-        """Must be called in the transaction that changes what the node should run."""
-        with as_system(session):  # the node is the operator's, whoever's terminal it holds
-            repository.raise_generation(session, node_id)
-        after_commit(session, lambda: self._bus.publish(Change(Topic.GENERATION, node_id)))
+    def desired_changed(self, session: Session, *node_ids: str) -> None:
+        """Must be called in the transaction that changes what the nodes should run."""
+        if not node_ids:
+            return
+        with as_system(session):  # nodes are the operator's, whoever's terminals they hold
+            repository.raise_generations(session, node_ids)
+        after_commit(session, lambda: self._announce_generations(node_ids))
+
+    def _announce_generations(self, node_ids: Sequence[str]) -> None:
+        for node_id in node_ids:
+            self._bus.publish(Change(Topic.GENERATION, node_id))
 
 
 def node_facts(node: Node, *, lost: bool, powered_off: bool = False) -> NodeFacts:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from sqlalchemy import BigInteger, ForeignKey, String
+from sqlalchemy import JSON, BigInteger, ForeignKey, String
 from sqlalchemy.orm import Mapped, mapped_column
 
 from control_plane.assignments.relocation import LeasePolicy
@@ -32,6 +32,11 @@ class Terminal(TenantRow, Base):
     """Rises when every permission given out before must end; never lowered."""
     avoid_node_id: Mapped[str | None] = mapped_column(String(40))
     """The node that it was moved away from; another one is preferred for its next place."""
+    wanted_pool: Mapped[str] = mapped_column(String(40), default="")
+    """Empty: the tenant's. This and what follows holds for its next place; it never moves a terminal."""
+    wanted_region: Mapped[str] = mapped_column(String(40), default="")
+    """Empty: any."""
+    wanted_labels: Mapped[dict[str, str]] = mapped_column(JSON, default=dict)
 
 
 class OneOffRequest(TenantRow, Base):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -188,6 +188,14 @@ def verdict(session: Session, tenant_id: str, account_id: str) -> tuple[int, Ver
         )
     ).one_or_none()
     return None if row is None else (row[0], Verdict(row[1]))
+
+
+def verdicts(session: Session, account_ids: Collection[str]) -> dict[str, Verdict]:
+    """What the brokers made of the passwords of these accounts, of all tenants."""
+    query = select(SealedCredentials.account_id, SealedCredentials.verdict).where(
+        SealedCredentials.account_id.in_(account_ids)
+    )
+    return {account_id: Verdict(found) for account_id, found in session.execute(query)}
 
 
 def set_verdict(session: Session, account_id: str, version: int, verdict: Verdict) -> None:

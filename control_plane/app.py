@@ -32,6 +32,7 @@ from control_plane.jobs.routes import router as jobs_router
 from control_plane.members.routes import router as members_router
 from control_plane.middleware import BodyLimit, BrowserSecurity, ForgeryGuard, RequestLog
 from control_plane.notifications.routes import router as recorded_mail_router
+from control_plane.placement.routes import router as placement_router
 from control_plane.problems import Problem, problem_responses
 from control_plane.spa import portal_router
 from control_plane.stream.routes import router as stream_router
@@ -86,6 +87,7 @@ _API_ROUTERS = (
     bots_router,
     stream_router,
     fleet_router,
+    placement_router,
     members_router,
     jobs_router,
 )

@@ -49,6 +49,7 @@ from control_plane.notifications.port import Post
 from control_plane.notifications.recorded import RecordedPost
 from control_plane.notifications.service import Mails
 from control_plane.notifications.smtp import SmtpPost, SmtpServer
+from control_plane.placement.operations import PlacementOperations
 from control_plane.placement.service import Placing
 from control_plane.reconcile.drains import Drains
 from control_plane.reconcile.node_leases import NodeLeases
@@ -111,6 +112,7 @@ class Farm:
     accounts: Accounts
     assignments: Assignments
     operations: Operations
+    placement: PlacementOperations
     mass_loss: MassLoss
     audit: Audit
     head_keeper: HeadKeeper
@@ -224,6 +226,7 @@ def build_farm(settings: Settings, *, clock: Clock | None = None, door: Terminal
         accounts=Accounts(keys.vault, trials, fleet, assignments, outbox, audit, bus, clock),
         assignments=assignments,
         operations=operations,
+        placement=PlacementOperations(outbox, audit, clock),
         mass_loss=mass_loss,
         audit=audit,
         head_keeper=head_keeper,

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import secrets
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
@@ -40,14 +40,25 @@ class Caller:
     signed_at: int
 
 
+@dataclass(frozen=True)
+class NodePlace:
+    """What a node is for placement from its first moment on."""
+
+    pool: str = "default"
+    region: str = ""
+    labels: Mapping[str, str] = field(default_factory=dict)
+    dedicated_tenant_id: str | None = None
+
+
 class Fleet:
     def __init__(self, audit: Audit, bus: Bus, clock: Clock) -> None:
         self._audit = audit
         self._bus = bus
         self._clock = clock
 
-    def issue_token(self, session: Session, tenant_id: str, name: str) -> str:
+    def issue_token(self, session: Session, tenant_id: str, name: str, place: NodePlace | None = None) -> str:
         """A one-time enrolment token for a node of this name; shown once, kept only as a hash."""
+        place = place or NodePlace()
         token = f"mfe_{secrets.token_urlsafe(32)}"
         row = EnrolmentToken(
             id=new_id("enr"),
@@ -55,6 +66,10 @@ class Fleet:
             name=name,
             token_hash=_hash(token),
             expires_at=self._clock.now() + TOKEN_LIFETIME,
+            pool=place.pool,
+            region=place.region,
+            labels=dict(place.labels),
+            dedicated_tenant_id=place.dedicated_tenant_id,
         )
         session.add(row)
         return token

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from heapq import nsmallest
 
@@ -50,17 +50,28 @@ class _View:
     ranks: dict[str, Rank] = field(default_factory=dict)
     refusals: dict[str, Refusal] = field(default_factory=dict)
     counts: Counter[Refusal] = field(default_factory=Counter)
+    _nearest: list[NodeVerdict] = field(default_factory=list)
 
     def put(self, node_id: str, verdict: Refusal | Rank) -> None:
         former = self.refusals.pop(node_id, None)
         if former is not None:
             self.counts[former] -= 1
+            self._nearest = []
         self.ranks.pop(node_id, None)
         if isinstance(verdict, Rank):
             self.ranks[node_id] = verdict
         else:
             self.refusals[node_id] = verdict
             self.counts[verdict] += 1
+            self._nearest = []
+
+    def nearest(self, tell: Callable[[str, str], NodeVerdict], most: int) -> list[NodeVerdict]:
+        """Of those that cannot take it, the ones that came nearest."""
+        wanted = min(most, len(self.refusals))
+        if len(self._nearest) < wanted:
+            found = nsmallest(wanted, self.refusals.items(), key=_distance)
+            self._nearest = [tell(node_id, refusal) for node_id, refusal in found]
+        return self._nearest
 
 
 class Board:
@@ -112,18 +123,20 @@ class Board:
 
     def _best(self, demand: Demand, view: _View) -> Rank | None:
         """The node it was moved away from comes last of all; one's own nodes come before an address of one's own."""
-        if not view.ranks:
-            return None
-        if demand.avoid_node_id not in view.ranks and not demand.shared_addresses:
-            return min(view.ranks.values())
-        return min(view.ranks.values(), key=lambda rank: self._preference(demand, rank))
+        ranks = list(view.ranks.values())
+        if demand.avoid_node_id in view.ranks and len(ranks) > 1:
+            ranks = [each for each in ranks if each.node_id != demand.avoid_node_id]
+        if not ranks or not demand.shared_addresses:
+            return min(ranks, default=None)
+        own = min(ranks).shared
+        clean = [each for each in ranks if each.shared == own and not self._is_crowded(demand, each.node_id)]
+        return min(clean or ranks)
 
-    def _preference(self, demand: Demand, rank: Rank) -> tuple[bool, bool, bool, int, str]:
-        crowded = self._candidates[rank.node_id].address in demand.shared_addresses
-        return rank.node_id == demand.avoid_node_id, rank.shared, crowded, rank.load, rank.node_id
+    def _is_crowded(self, demand: Demand, node_id: str) -> bool:
+        return self._candidates[node_id].address in demand.shared_addresses
 
     def _explain_choice(self, demand: Demand, view: _View, chosen: Candidate) -> Explanation:
-        crowded = chosen.address in demand.shared_addresses
+        crowded = self._is_crowded(demand, chosen.node_id)
         return self._explanation(
             demand,
             view,
@@ -153,8 +166,7 @@ class Board:
         told = [self._verdict(chosen, CHOSEN)] if chosen else []
         others = (each for each in view.ranks.values() if each.node_id != chosen)
         told += [self._verdict(each.node_id, FITS) for each in nsmallest(most - len(told), others)]
-        refused = nsmallest(most - len(told), view.refusals.items(), key=_distance)
-        return told + [self._verdict(node_id, refusal) for node_id, refusal in refused]
+        return told + view.nearest(self._verdict, most)[: most - len(told)]
 
     def _verdict(self, node_id: str, verdict: str) -> NodeVerdict:
         candidate = self._candidates[node_id]

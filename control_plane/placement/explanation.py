@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 from control_plane.placement.decision import NEARNESS, Candidate, Demand, Refusal, Requirement, Strategy
 
-NODES_KEPT = 20
+NODES_KEPT = 12
 """Nodes that are kept by name with an assignment; of all others their number by reason."""
 CHOSEN, FITS = "chosen", "fits"
 
@@ -27,8 +27,7 @@ _WAITS: dict[Refusal, str] = {
 _KEPT_CLOSED = "Waiting: all fitting nodes are cordoned, draining, quarantined or short of resources."
 
 
-@dataclass(frozen=True)
-class NodeVerdict:
+class NodeVerdict(NamedTuple):
     """What was said of one node."""
 
     node_id: str
@@ -57,7 +56,15 @@ class Explanation:
     """The best and the nearest of them, at most `NODES_KEPT`."""
 
     def as_json(self) -> dict[str, Any]:
-        return asdict(self)
+        return {
+            "sentence": self.sentence,
+            "warning": self.warning,
+            "pool": self.pool,
+            "strategy": self.strategy,
+            "fitting": self.fitting,
+            "refused": dict(self.refused),
+            "nodes": [each._asdict() for each in self.nodes],
+        }
 
 
 def placed_sentence(demand: Demand, chosen: Candidate, fitting: int) -> str:

@@ -14,6 +14,7 @@ from control_plane.assignments.model import Assignment
 from control_plane.assignments.state import AssignmentState
 from control_plane.brokers.model import BrokerServer
 from control_plane.fleet.model import Node
+from control_plane.identity.model import Tenant
 from control_plane.placement.model import Pool, TenantPlacement
 from control_plane.terminals.model import Terminal
 
@@ -106,6 +107,10 @@ def terminals_that_want(session: Session, pool_name: str) -> int:
 
 def tenant_placements(session: Session) -> list[TenantPlacement]:
     return list(session.scalars(select(TenantPlacement).order_by(TenantPlacement.tenant_id)))
+
+
+def tenants(session: Session) -> list[Tenant]:
+    return list(session.scalars(select(Tenant).order_by(Tenant.id)))
 
 
 def foreign_terminals(session: Session, node_id: str, tenant_id: str) -> int:

@@ -23,7 +23,7 @@ from control_plane.terminals import repository as terminals_repository
 from control_plane.terminals.repository import Position, Waiting
 from control_plane.vault.trials import LoginTrials
 
-AT_ONCE = 100
+AT_ONCE = 200
 """Terminals in one transaction. Other writers wait no longer than that takes."""
 _NOTE_LENGTH = 300
 _OUTDATED = "Waiting: the farm was restored from a backup, and not all of its nodes have reported since."

@@ -21,7 +21,7 @@ from node_agent.protocol.messages import Reason
 
 @dataclass(frozen=True)
 class Waiting:
-    """A terminal that should run and has no place."""
+    """A terminal with what decides on its place; mostly one that should run and has none."""
 
     terminal: Terminal
     account: Account
@@ -105,6 +105,17 @@ def nodes_with_reasons(session: Session, reasons: Collection[Reason]) -> list[st
 def waiting(session: Session) -> list[Waiting]:
     """Of all tenants, the one that waits longest first."""
     return [Waiting(*row) for row in session.execute(_waiting())]
+
+
+def with_account(session: Session, terminal_id: str) -> Waiting:
+    """Of any tenant, waiting or not."""
+    query = (
+        select(Terminal, Account, BrokerServer)
+        .join(Account, Account.id == Terminal.account_id)
+        .join(BrokerServer, BrokerServer.name == Account.server)
+        .where(Terminal.id == terminal_id)
+    )
+    return Waiting(*session.execute(query).one())
 
 
 def anybody_waits(session: Session) -> bool:

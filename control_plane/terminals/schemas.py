@@ -22,6 +22,10 @@ class TerminalOut(BaseModel):
     """The state in a trader's words."""
     since: datetime
     last_answer_at: datetime | None
+    placement: str
+    """Why it runs where it runs, or why it waits."""
+    placement_warning: str
+    """What its owner should know of that place; mostly empty."""
     node_name: str | None
     epoch: int
     lease_policy: LeasePolicy

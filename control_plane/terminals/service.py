@@ -111,6 +111,8 @@ def present_terminal(
         explanation=explain(facts),
         since=min(current.since if current else terminal.changed_at, now),
         last_answer_at=observation.last_answer_at if observation else None,
+        placement=terminal.placement_note,
+        placement_warning=((assignment.explanation if assignment else None) or {}).get("warning", ""),
         node_name=node.name if node else None,
         epoch=assignment.epoch if assignment else terminal.last_epoch,
         lease_policy=LeasePolicy(terminal.lease_policy),

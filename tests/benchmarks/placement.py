@@ -111,7 +111,11 @@ def fill(farm: Farm, size: Size) -> None:
             accounts.append(
                 {**owner, **account, "server": ("Simulated", "Real-One", "Simulated", "Real-Two")[number % 4]}
             )
-            wish = {"wanted_pool": "dense" if number % 5 == 1 else "", "wanted_region": "", "wanted_labels": {}}
+            wish: dict[str, object] = {
+                "wanted_pool": "dense" if number % 5 == 1 else "",
+                "wanted_region": "",
+                "wanted_labels": {},
+            }
             state = {"intent": "running", "hold": "none", "last_epoch": 0, "placement_note": "", "changed_at": now}
             terminals.append({**owner, **wish, **state, "id": f"ter_{number:08}", "account_id": account["id"]})
         session.execute(insert(Account), accounts)

@@ -181,7 +181,7 @@ def test_of_a_large_fleet_only_the_best_and_the_nearest_are_kept_by_name() -> No
     nodes = [Candidate(f"nod_{number:04}", "n", frozenset({"simulated"}), 4, number % 5) for number in range(1000)]
     explained = place(Demand(ANY_PLACE), nodes).explanation
     assert [each.node_id for each in explained.nodes[:3]] == ["nod_0000", "nod_0005", "nod_0010"]
-    assert len(explained.nodes) == 20
+    assert len(explained.nodes) == 12
     assert explained.refused == {Refusal.FULL: 200}
 
 

@@ -55,7 +55,7 @@ class Placing:
         self._bus = bus
         self._clock = clock
 
-    def place_batch(self, session: Session, after: Position | None, limit: int = AT_ONCE) -> Batch:
+    def place_batch(self, session: Session, after: Position | None, limit: int) -> Batch:
         """Give places to those that wait longest, from `after` on; who gets none is told why.
 
         Terminals that another transaction is placing are passed over. Nodes are held before their room is counted, so

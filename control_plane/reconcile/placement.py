@@ -7,7 +7,7 @@ from sqlalchemy.exc import DBAPIError
 
 from control_plane.db.engine import Database
 from control_plane.db.races import is_lost_race
-from control_plane.placement.service import Batch, Placing
+from control_plane.placement.service import AT_ONCE, Batch, Placing
 from control_plane.terminals import repository
 from control_plane.terminals.repository import Position
 
@@ -16,9 +16,11 @@ _log = structlog.get_logger(__name__)
 
 
 class Placement:
-    def __init__(self, database: Database, placing: Placing) -> None:
+    def __init__(self, database: Database, placing: Placing, at_once: int = AT_ONCE) -> None:
+        """`at_once` terminals are placed in one transaction."""
         self._database = database
         self._placing = placing
+        self._at_once = at_once
 
     def run_once(self) -> None:
         """Until everybody who waits has been looked at. Who lost a node to somebody else is looked at again."""
@@ -44,7 +46,7 @@ class Placement:
         for tries_left in reversed(range(_TRIES)):
             try:
                 with self._database.write_as_system() as session:
-                    return self._placing.place_batch(session, after)
+                    return self._placing.place_batch(session, after, self._at_once)
             except DBAPIError as error:
                 if tries_left == 0 or not is_lost_race(error):
                     raise

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left, insort
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from heapq import nsmallest
+from itertools import takewhile
 
 from control_plane.placement.decision import (
     NEARNESS,
@@ -45,33 +47,37 @@ class Unplaced:
 
 @dataclass
 class _View:
-    """All nodes as one requirement sees them."""
+    """All nodes as one requirement sees them, kept in order so that nobody has to sort them for each terminal."""
 
-    ranks: dict[str, Rank] = field(default_factory=dict)
-    refusals: dict[str, Refusal] = field(default_factory=dict)
+    verdicts: dict[str, Refusal | Rank] = field(default_factory=dict)
+    ranks: list[Rank] = field(default_factory=list)
+    """Of those that fit, the best first."""
     counts: Counter[Refusal] = field(default_factory=Counter)
-    _nearest: list[NodeVerdict] = field(default_factory=list)
+    _nearest: list[str] = field(default_factory=list)
 
     def put(self, node_id: str, verdict: Refusal | Rank) -> None:
-        former = self.refusals.pop(node_id, None)
-        if former is not None:
+        former = self.verdicts.get(node_id)
+        if former == verdict:
+            return
+        if isinstance(former, Rank):
+            del self.ranks[bisect_left(self.ranks, former)]
+        elif former is not None:
             self.counts[former] -= 1
             self._nearest = []
-        self.ranks.pop(node_id, None)
+        self.verdicts[node_id] = verdict
         if isinstance(verdict, Rank):
-            self.ranks[node_id] = verdict
+            insort(self.ranks, verdict)
         else:
-            self.refusals[node_id] = verdict
             self.counts[verdict] += 1
             self._nearest = []
 
-    def nearest(self, tell: Callable[[str, str], NodeVerdict], most: int) -> list[NodeVerdict]:
+    def nearest(self, most: int) -> list[str]:
         """Of those that cannot take it, the ones that came nearest."""
-        wanted = min(most, len(self.refusals))
+        wanted = min(most, len(self.verdicts) - len(self.ranks))
         if len(self._nearest) < wanted:
-            found = nsmallest(wanted, self.refusals.items(), key=_distance)
-            self._nearest = [tell(node_id, refusal) for node_id, refusal in found]
-        return self._nearest
+            refused = (each for each in self.verdicts.items() if not isinstance(each[1], Rank))
+            self._nearest = [node_id for node_id, _ in nsmallest(wanted, refused, key=_distance)]
+        return self._nearest[:wanted]
 
 
 class Board:
@@ -123,14 +129,13 @@ class Board:
 
     def _best(self, demand: Demand, view: _View) -> Rank | None:
         """The node it was moved away from comes last of all; one's own nodes come before an address of one's own."""
-        ranks = list(view.ranks.values())
-        if demand.avoid_node_id in view.ranks and len(ranks) > 1:
+        ranks = view.ranks
+        if demand.avoid_node_id is not None and len(ranks) > 1:
             ranks = [each for each in ranks if each.node_id != demand.avoid_node_id]
-        if not ranks or not demand.shared_addresses:
-            return min(ranks, default=None)
-        own = min(ranks).shared
-        clean = [each for each in ranks if each.shared == own and not self._is_crowded(demand, each.node_id)]
-        return min(clean or ranks)
+        if not ranks:
+            return None
+        alike = takewhile(lambda each: each.shared == ranks[0].shared, ranks)
+        return next((each for each in alike if not self._is_crowded(demand, each.node_id)), ranks[0])
 
     def _is_crowded(self, demand: Demand, node_id: str) -> bool:
         return self._candidates[node_id].address in demand.shared_addresses
@@ -163,14 +168,15 @@ class Board:
 
     def _verdicts(self, view: _View, most: int, chosen: str = "") -> list[NodeVerdict]:
         """At most so many: the chosen one, then the best of the others that fit, then those that came nearest."""
-        told = [self._verdict(chosen, CHOSEN)] if chosen else []
-        others = (each for each in view.ranks.values() if each.node_id != chosen)
-        told += [self._verdict(each.node_id, FITS) for each in nsmallest(most - len(told), others)]
-        return told + view.nearest(self._verdict, most)[: most - len(told)]
+        others = [each.node_id for each in view.ranks[:most] if each.node_id != chosen]
+        told = [self._verdict(view, chosen)._replace(verdict=CHOSEN)] if chosen else []
+        told += [self._verdict(view, each) for each in others[: most - len(told)]]
+        return told + [self._verdict(view, each) for each in view.nearest(most - len(told))]
 
-    def _verdict(self, node_id: str, verdict: str) -> NodeVerdict:
-        candidate = self._candidates[node_id]
-        return NodeVerdict(node_id, candidate.name, verdict, max(0, candidate.free))
+    def _verdict(self, view: _View, node_id: str) -> NodeVerdict:
+        candidate, verdict = self._candidates[node_id], view.verdicts[node_id]
+        told = FITS if isinstance(verdict, Rank) else verdict
+        return NodeVerdict(node_id, candidate.name, told, max(0, candidate.free))
 
 
 def place(demand: Demand, candidates: Sequence[Candidate]) -> Placed | Unplaced:
@@ -178,6 +184,6 @@ def place(demand: Demand, candidates: Sequence[Candidate]) -> Placed | Unplaced:
     return Board(candidates).place(demand)
 
 
-def _distance(refused: tuple[str, Refusal]) -> tuple[int, str]:
-    node_id, refusal = refused
-    return -NEARNESS[refusal], node_id
+def _distance(judged: tuple[str, Refusal | Rank]) -> tuple[int, str]:
+    node_id, verdict = judged
+    return (1 if isinstance(verdict, Rank) else -NEARNESS[verdict]), node_id

@@ -36,9 +36,10 @@ def set_node(
     outgoing_address: Annotated[str | None, typer.Option(help="From which its terminals reach their brokers.")] = None,
 ) -> None:
     """Say what a node is for placement; what is left out stays. What runs there stays."""
+    by = by_this_person(reason)
     labels = parse_labels(label) if label or no_labels else None
     wish = SetNode(
-        reason=reason,
+        reason=by.reason,
         pool=pool,
         region=region,
         labels=labels,
@@ -46,7 +47,7 @@ def set_node(
         outgoing_address=outgoing_address,
     )
     with farm_of(data, write=True) as (farm, session):
-        farm.placement.set_node(session, node_id_of(session, node), wish, by_this_person(reason))
+        farm.placement.set_node(session, node_id_of(session, node), wish, by)
     show_node(data, node)
 
 
@@ -86,10 +87,11 @@ def set_pool(
     terminal_mib: Annotated[int | None, typer.Option(help="What a terminal is expected to take.")] = None,
 ) -> None:
     """Make a pool, or change how its nodes are filled."""
+    by = by_this_person(reason)
     memory = None if terminal_mib is None else terminal_mib * _MIB
-    wish = SetPool(reason=reason, strategy=strategy, labels=parse_labels(label), terminal_memory=memory)
+    wish = SetPool(reason=by.reason, strategy=strategy, labels=parse_labels(label), terminal_memory=memory)
     with farm_of(data, write=True) as (farm, session):
-        farm.placement.set_pool(session, name, wish, by_this_person(reason))
+        farm.placement.set_pool(session, name, wish, by)
     list_pools(data)
 
 
@@ -110,9 +112,10 @@ def set_tenant(
     only_dedicated: Annotated[bool, typer.Option(help="Only on nodes that are kept for it.")] = False,
 ) -> None:
     """Say where the terminals of a tenant go."""
-    wish = SetTenant(reason=reason, pool=pool, only_dedicated=only_dedicated)
+    by = by_this_person(reason)
+    wish = SetTenant(reason=by.reason, pool=pool, only_dedicated=only_dedicated)
     with farm_of(data, write=True) as (farm, session):
-        farm.placement.set_tenant(session, tenant, wish, by_this_person(reason))
+        farm.placement.set_tenant(session, tenant, wish, by)
     list_pools(data)
 
 
@@ -154,9 +157,10 @@ def set_demand(
     label: LabelOptions = None,
 ) -> None:
     """Say what a terminal asks of its next node. It is not moved for it: see `mt5farm nodes move`."""
-    wish = SetDemand(reason=reason, pool=pool, region=region, labels=parse_labels(label))
+    by = by_this_person(reason)
+    wish = SetDemand(reason=by.reason, pool=pool, region=region, labels=parse_labels(label))
     with farm_of(data, write=True) as (farm, session):
-        farm.placement.set_demand(session, terminal, wish, by_this_person(reason))
+        farm.placement.set_demand(session, terminal, wish, by)
     show_placement(data, terminal)
 
 

@@ -40,6 +40,7 @@ from control_plane.limits.headers import RateLimitHeaders
 from control_plane.members.routes import router as members_router
 from control_plane.middleware import BodyLimit, BrowserSecurity, ForgeryGuard, RequestLog
 from control_plane.notifications.routes import router as recorded_mail_router
+from control_plane.placement.routes import router as placement_router
 from control_plane.service_accounts.routes import router as service_accounts_router
 from control_plane.spa import portal_router
 from control_plane.stream.routes import router as stream_router
@@ -105,6 +106,7 @@ _API_ROUTERS = (
     bots_router,
     stream_router,
     fleet_router,
+    placement_router,
     terminals_router,
     members_router,
     invitations_router,

@@ -27,6 +27,8 @@ from control_plane.jobs.cli import jobs, work
 from control_plane.limits.cli import limits
 from control_plane.logs import configure_logs
 from control_plane.opening import Data, open_farm
+from control_plane.placement.commands import LabelOptions, parse_labels, placements, pools
+from control_plane.placement.schemas import SetNode
 from control_plane.releases.cli import templates
 from control_plane.secrecy import read_secret
 from control_plane.service_secrets import make_service_secrets
@@ -36,6 +38,8 @@ from control_plane.vault.cli import vault
 app = typer.Typer(name="mt5farm", help="The control plane of a farm of MetaTrader 5 terminals.", no_args_is_help=True)
 app.add_typer(broker_servers, name="broker-server")
 app.add_typer(nodes, name="nodes")
+app.add_typer(pools, name="pools")
+app.add_typer(placements, name="placements")
 app.add_typer(users, name="users")
 app.add_typer(jobs, name="jobs")
 app.command("worker")(work)
@@ -114,12 +118,19 @@ def enroll_token(
     data: Data,
     name: Annotated[str, typer.Option(help="Name of the node.")],
     url: Annotated[str | None, typer.Option(help="Address of the agent API, if not the one last served.")] = None,
+    pool: Annotated[str | None, typer.Option(help="The pool it will be in.")] = None,
+    region: Annotated[str | None, typer.Option(help="Where it stands.")] = None,
+    label: LabelOptions = None,
+    dedicated_to: Annotated[str | None, typer.Option(help="Id of the only tenant whose terminals it takes.")] = None,
 ) -> None:
     """Print a one-time token that lets one node enrol within 15 minutes, as JSON for `mt5farm-agent enroll`."""
     farm = open_farm(data)
     with farm.database.write_as_system() as session:
         tenant = farm.identity.bootstrap(session)
-        token = farm.fleet.issue_token(session, tenant.id, name)
+        wish = SetNode(
+            reason="enrolment", pool=pool, region=region, labels=parse_labels(label), dedicated_tenant_id=dedicated_to
+        )
+        token = farm.fleet.issue_token(session, tenant.id, name, farm.placement.of_new_node(session, wish))
         farm.audit.record(session, tenant.id, Deed(this_person(), "invite_node", name[:40], ""))
     farm.stop()
     print(json.dumps({"token": token, "url": url or farm.settings.agent_url, "ca_pem": farm.authority.pem}))

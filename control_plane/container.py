@@ -62,6 +62,8 @@ from control_plane.notifications.port import Post
 from control_plane.notifications.recorded import RecordedPost
 from control_plane.notifications.service import Mails
 from control_plane.notifications.smtp import SmtpPost, SmtpServer
+from control_plane.placement.operations import PlacementOperations
+from control_plane.placement.service import Placing
 from control_plane.reconcile.drains import Drains
 from control_plane.reconcile.node_leases import NodeLeases
 from control_plane.reconcile.outdated import AfterRestore
@@ -134,6 +136,7 @@ class Farm:
     assignments: Assignments
     operations: Operations
     holds: Holds
+    placement: PlacementOperations
     mass_loss: MassLoss
     audit: Audit
     head_keeper: HeadKeeper
@@ -196,13 +199,13 @@ def build_farm(settings: Settings, *, clock: Clock | None = None, door: Terminal
     outbox = Outbox(audit, clock, lambda: jobs.wake())  # noqa: PLW0108 - the loop is made below, since it places terminals
     trials = LoginTrials(settings, clock)
     lease = timedelta(seconds=settings.lease_seconds)
-    assignments = Assignments(fleet, keys.vault, trials, outbox, bus, clock, lease)
+    assignments = Assignments(fleet, keys.vault, outbox, bus, clock, lease)
     people = _build_people(settings, database, keys.vault, outbox, audit, clock)
     operations = Operations(fleet, assignments, audit, clock)
     listening, mass_loss = Listening(clock, max(lease, _LONGEST_PAUSE)), MassLoss(audit, clock, lease)
     leases = NodeLeases(database, fleet, mass_loss, listening, bus, clock, settings)
     relocation = Relocation(database, assignments, mass_loss, audit, listening, settings)
-    placement = Placement(database, assignments)
+    placement = Placement(database, Placing(fleet, trials, bus, clock))
     handlers = {JobKind.PLACE_TERMINAL: placement.place_terminal, JobKind.SEND_MAIL: people.mails.deliver}
     runner = JobRunner(database, clock, handlers)
     jobs = Loop("jobs", 1.0, _executor(settings, runner, database, clock).work)
@@ -267,6 +270,7 @@ def build_farm(settings: Settings, *, clock: Clock | None = None, door: Terminal
         assignments=assignments,
         operations=operations,
         holds=Holds(fleet, outbox, audit, bus, clock),
+        placement=PlacementOperations(outbox, audit, clock),
         mass_loss=mass_loss,
         audit=audit,
         head_keeper=head_keeper,

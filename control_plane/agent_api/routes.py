@@ -37,10 +37,10 @@ Signature = Annotated[str, Header(alias="Authorization", max_length=2000)]
 @router.post(ENROLL_PATH, status_code=201)
 def enroll_node(wish: EnrollRequest, request: Request, farm: FarmDep) -> EnrollResponse:
     """Trade a one-time token for an identity and a gateway certificate."""
-    address = request.client.host if request.client else ""
+    address = _address(request)
     require(farm.limits.enrolment(address))
     try:
-        return farm.agent_api.enroll(wish)
+        return farm.agent_api.enroll(wish, address)
     except UnauthorisedError:
         farm.limits.enrolment_refused(address)
         raise
@@ -50,7 +50,7 @@ def enroll_node(wish: EnrollRequest, request: Request, farm: FarmDep) -> EnrollR
 async def sync_node(request: Request, farm: FarmDep, authorization: Signature) -> SyncResponse:
     """The node's whole view up, the whole desired snapshot down."""
     body = await _signed_body(request)
-    return await _answer(request, farm, farm.agent_api.sync, authorization, SYNC_PATH, body)
+    return await _answer(request, farm, farm.agent_api.sync, authorization, SYNC_PATH, body, _address(request))
 
 
 @router.post(EVENTS_PATH)
@@ -91,6 +91,11 @@ def send_template(
         archive = farm.releases.archive_for_nodes(session, sha256)
     farm.limits.node_answered(node_id)
     return FileResponse(archive, media_type="application/gzip")
+
+
+def _address(request: Request) -> str:
+    """Where the node calls from."""
+    return request.client.host if request.client else ""
 
 
 async def _signed_body(request: Request) -> bytes:

@@ -16,6 +16,7 @@ from control_plane.invitations import model as invitations
 from control_plane.jobs import model as jobs
 from control_plane.limits import model as limits
 from control_plane.notifications import model as notifications
+from control_plane.placement import model as placement
 from control_plane.releases import model as releases
 from control_plane.terminals import model as terminals
 from control_plane.trading import model as trading
@@ -35,6 +36,7 @@ MODULES = (
     jobs,
     limits,
     notifications,
+    placement,
     releases,
     terminals,
     trading,

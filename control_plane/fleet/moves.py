@@ -5,12 +5,12 @@ from __future__ import annotations
 from sqlalchemy.orm import Session
 
 from control_plane.assignments.repository import Placement
-from control_plane.assignments.service import candidates, demand_of
 from control_plane.errors import ConflictError, invalid_field
 from control_plane.fleet.drains import Room, is_idle
 from control_plane.fleet.model import Node
 from control_plane.fleet.state import NodeState
-from control_plane.placement.decision import Unplaced, place
+from control_plane.placement.board import Unplaced, place
+from control_plane.placement.candidates import Demands, candidates
 from control_plane.terminals import repository as terminals_repository
 
 
@@ -32,10 +32,10 @@ def check_move(
             "Close them first, or move it with them.",
             code="not_flat",
         )
-    demand = demand_of(placement.terminal, placement.server)
     if to_node_id is not None:
+        demand = Demands(session).of(placement.terminal, placement.account, placement.server)
         answer = place(demand, [each for each in candidates(session) if each.node_id == to_node_id])
         if isinstance(answer, Unplaced):
             raise ConflictError("The chosen node cannot take the terminal now.", code="no_room", retryable=True)
-    elif not Room(session, node.id).claim(demand):
+    elif not Room(session, node.id).claim(placement):
         raise ConflictError("No other node can take the terminal now.", code="no_room", retryable=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 
 from sqlalchemy import delete, func, select, update
@@ -72,8 +73,8 @@ def used_slots(session: Session) -> dict[str, int]:
     return dict(session.execute(query).all())
 
 
-def raise_generation(session: Session, node_id: str) -> None:
-    session.execute(update(Node).where(Node.id == node_id).values(generation=Node.generation + 1))
+def raise_generations(session: Session, node_ids: Sequence[str]) -> None:
+    session.execute(update(Node).where(Node.id.in_(node_ids)).values(generation=Node.generation + 1))
 
 
 def raise_all_generations(session: Session) -> None:

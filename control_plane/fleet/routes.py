@@ -27,6 +27,7 @@ from control_plane.fleet.schemas import (
 from control_plane.fleet.state import Availability, NodeState
 from control_plane.http import CallerDep, FarmDep, OperatorDep
 from control_plane.paging import Cursor, Limit, Page, decode_cursor, encode_cursor, split_page
+from control_plane.placement.repository import NOTHING, loads
 from control_plane.preconditions import TAGGED, IfMatch
 from control_plane.problems import problem_responses
 from control_plane.terminals import repository as terminals_repository
@@ -52,9 +53,8 @@ def list_nodes(
     with farm.database.read_as_system() as session:
         rows = repository.nodes_after(session, state, availability, keys[0] if keys else None, limit + 1)
         page, last = split_page(rows, limit)
-        used = repository.used_slots(session)
-        now = farm.clock.now()
-        items = [present_node(session, node, used.get(node.id, 0), now) for node in page]
+        held, now = loads(session), farm.clock.now()
+        items = [present_node(session, node, held.get(node.id, NOTHING), now) for node in page]
     return Page(items=items, next_cursor=encode_cursor(last.id) if last else None)
 
 

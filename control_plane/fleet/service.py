@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import secrets
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
@@ -39,14 +40,25 @@ class Caller:
     signed_at: int
 
 
+@dataclass(frozen=True)
+class NodePlace:
+    """What a node is for placement from its first moment on."""
+
+    pool: str = "default"
+    region: str = ""
+    labels: Mapping[str, str] = field(default_factory=dict)
+    dedicated_tenant_id: str | None = None
+
+
 class Fleet:
     def __init__(self, audit: Audit, bus: Bus, clock: Clock) -> None:
         self._audit = audit
         self._bus = bus
         self._clock = clock
 
-    def issue_token(self, session: Session, tenant_id: str, name: str) -> str:
+    def issue_token(self, session: Session, tenant_id: str, name: str, place: NodePlace | None = None) -> str:
         """A one-time enrolment token for a node of this name; shown once, kept only as a hash."""
+        place = place or NodePlace()
         token = f"mfe_{secrets.token_urlsafe(32)}"
         row = EnrolmentToken(
             id=new_id("enr"),
@@ -54,6 +66,10 @@ class Fleet:
             name=name,
             token_hash=_hash(token),
             expires_at=self._clock.now() + TOKEN_LIFETIME,
+            pool=place.pool,
+            region=place.region,
+            labels=dict(place.labels),
+            dedicated_tenant_id=place.dedicated_tenant_id,
         )
         session.add(row)
         return token
@@ -156,11 +172,17 @@ class Fleet:
         for node in repository.with_identity_at(session, since):
             node.identity_expires_at += absence
 
-    def desired_changed(self, session: Session, node_id: str) -> None:
-        """Must be called in the transaction that changes what the node should run."""
-        with as_system(session):  # the node is the operator's, whoever's terminal it holds
-            repository.raise_generation(session, node_id)
-        after_commit(session, lambda: self._bus.publish(Change(Topic.GENERATION, node_id)))
+    def desired_changed(self, session: Session, *node_ids: str) -> None:
+        """Must be called in the transaction that changes what the nodes should run."""
+        if not node_ids:
+            return
+        with as_system(session):  # nodes are the operator's, whoever's terminals they hold
+            repository.raise_generations(session, node_ids)
+        after_commit(session, lambda: self._announce_generations(node_ids))
+
+    def _announce_generations(self, node_ids: Sequence[str]) -> None:
+        for node_id in node_ids:
+            self._bus.publish(Change(Topic.GENERATION, node_id))
 
 
 def node_facts(node: Node, *, lost: bool, powered_off: bool = False) -> NodeFacts:

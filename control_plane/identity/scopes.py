@@ -30,6 +30,7 @@ _TO_CHANGE: Mapping[str, KeyScope] = {
     "bots": KeyScope.BOTS,
     "jobs": KeyScope.FLEET,
     "nodes": KeyScope.FLEET,
+    "placements": KeyScope.FLEET,
     "trading": KeyScope.TRADE,
 }
 _TO_READ: Mapping[str, KeyScope] = {
@@ -39,6 +40,7 @@ _TO_READ: Mapping[str, KeyScope] = {
     "brokers": KeyScope.READ,
     "jobs": KeyScope.FLEET,
     "nodes": KeyScope.FLEET,
+    "placements": KeyScope.FLEET,
     "stream": KeyScope.READ,
     "trading": KeyScope.READ,
     "me": KeyScope.READ,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from sqlalchemy import BigInteger, ForeignKey, Index, String
+from sqlalchemy import JSON, BigInteger, ForeignKey, Index, String
 from sqlalchemy.orm import Mapped, mapped_column
 
 from control_plane.assignments.relocation import LeasePolicy
@@ -35,6 +35,11 @@ class Terminal(TenantRow, Base):
     """The node that it was moved away from; another one is preferred for its next place."""
     preferred_node_id: Mapped[str | None] = mapped_column(String(40))
     """The node that an operator chose for its next place; taken when it can, forgotten once there is a place."""
+    wanted_pool: Mapped[str] = mapped_column(String(40), default="")
+    """Empty: the tenant's. This and what follows holds for its next place; it never moves a terminal."""
+    wanted_region: Mapped[str] = mapped_column(String(40), default="")
+    """Empty: any."""
+    wanted_labels: Mapped[dict[str, str]] = mapped_column(JSON, default=dict)
 
 
 class OneOffRequest(TenantRow, Base):

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
+from collections import defaultdict
 from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import delete, func, or_, select, update
+from sqlalchemy import Select, delete, func, or_, select, text, tuple_, update
 from sqlalchemy.orm import Session
 
 from control_plane.accounts.model import Account
@@ -20,11 +22,24 @@ from node_agent.protocol.messages import Reason
 
 @dataclass(frozen=True)
 class Waiting:
-    """A terminal that should run and has no place."""
+    """A terminal with what decides on its place; mostly one that should run and has none."""
 
     terminal: Terminal
     account: Account
     server: BrokerServer
+
+
+Position = tuple[datetime, str]
+"""In the order of waiting: since when, and the terminal's id."""
+
+
+@dataclass(frozen=True)
+class Claim:
+    """Some that wait."""
+
+    found: list[Waiting]
+    last: Position | None
+    """Where to go on; None when there was nobody."""
 
 
 def of_account(session: Session, tenant_id: str, account_id: str) -> Terminal:
@@ -169,7 +184,47 @@ def nodes_with_reasons(session: Session, reasons: Collection[Reason]) -> list[st
 
 def waiting(session: Session) -> list[Waiting]:
     """Of all tenants, the one that waits longest first."""
+    return [Waiting(*row) for row in session.execute(_waiting())]
+
+
+def with_account(session: Session, terminal_id: str) -> Waiting:
+    """Of any tenant, waiting or not."""
     query = (
+        select(Terminal, Account, BrokerServer)
+        .join(Account, Account.id == Terminal.account_id)
+        .join(BrokerServer, BrokerServer.name == Account.server)
+        .where(Terminal.id == terminal_id)
+    )
+    return Waiting(*session.execute(query).one())
+
+
+def anybody_waits(session: Session) -> bool:
+    return session.execute(_waiting().limit(1)).first() is not None
+
+
+def waiting_after(session: Session, after: Position | None, limit: int) -> list[Waiting]:
+    """The next of them after a position, to be looked at."""
+    return [Waiting(*row) for row in session.execute(_from(_waiting(), after).limit(limit))]
+
+
+def claim_waiting(session: Session, after: Position | None, limit: int) -> Claim:
+    """The next of them after a position, held until the transaction ends; those that others hold are passed over."""
+    query = _from(_waiting(), after).limit(limit).with_for_update(of=Terminal, skip_locked=True)
+    found = [Waiting(*row) for row in session.execute(query, execution_options={"populate_existing": True})]
+    last = (found[-1].terminal.changed_at, found[-1].terminal.id) if found else None
+    # What was given a place while this looked for them has none to be held for any more, but was found all the same.
+    placed = set(
+        session.scalars(
+            select(Assignment.terminal_id).where(
+                Assignment.terminal_id.in_([each.terminal.id for each in found]), Assignment.released_at.is_(None)
+            )
+        )
+    )
+    return Claim([each for each in found if each.terminal.id not in placed], last)
+
+
+def _waiting() -> Select[Terminal, Account, BrokerServer]:
+    return (
         select(Terminal, Account, BrokerServer)
         .join(Account, Account.id == Terminal.account_id)
         .join(BrokerServer, BrokerServer.name == Account.server)
@@ -177,31 +232,65 @@ def waiting(session: Session) -> list[Waiting]:
         .where(Terminal.intent == Intent.RUNNING, Terminal.hold == Hold.NONE, Assignment.id.is_(None))
         .order_by(Terminal.changed_at, Terminal.id)
     )
-    return [Waiting(*row) for row in session.execute(query)]
+
+
+def _from(
+    query: Select[Terminal, Account, BrokerServer], after: Position | None
+) -> Select[Terminal, Account, BrokerServer]:
+    if after is None:
+        return query
+    changed_at, terminal_id = after
+    later = (Terminal.changed_at == changed_at) & (Terminal.id > terminal_id)
+    return query.where((Terminal.changed_at > changed_at) | later)
+
+
+def hold_logins(session: Session, logins: Collection[tuple[str, int]]) -> None:
+    """Until the transaction ends nobody else gives a place to a terminal of these logins (server and number).
+
+    SQLite has one writer at a time anyway.
+    """
+    if session.get_bind().dialect.name != "postgresql":
+        return
+    # In one order, so that two of us never wait for each other.
+    keys = sorted(_login_key(server, login) for server, login in logins)
+    session.execute(
+        text("SELECT pg_advisory_xact_lock(key) FROM unnest(CAST(:keys AS bigint[])) AS key"), {"keys": keys}
+    )
+
+
+def _login_key(server: str, login: int) -> int:
+    """A number of 64 bits. Two logins that have the same only wait for each other."""
+    digest = hashlib.blake2b(f"{login}@{server}".encode(), digest_size=8).digest()
+    return int.from_bytes(digest, "big", signed=True)
 
 
 def runs_elsewhere(session: Session, account: Account) -> bool:
-    """Whether the same MT5 login has another terminal with a place that the broker let in or still may let in.
+    """Whether the same MT5 login has another terminal with a place; see `held_elsewhere`."""
+    return account.id in held_elsewhere(session, [account])
+
+
+def held_elsewhere(session: Session, accounts: Collection[Account]) -> set[str]:
+    """Ids of those accounts whose login has another terminal with a place that the broker let in or still may let in.
 
     Only one that the broker refused does not count: a stranger with a wrong password must not keep the owner out.
     """
     query = (
-        select(Terminal.id)
-        .join(Account, Account.id == Terminal.account_id)
+        select(Account.id, Account.server, Account.login)
+        .join(Terminal, Terminal.account_id == Account.id)
         .join(Assignment, (Assignment.terminal_id == Terminal.id) & Assignment.released_at.is_(None))
         .outerjoin(
             TerminalObservation,
             (TerminalObservation.terminal_id == Terminal.id) & (TerminalObservation.epoch == Assignment.epoch),
         )
         .where(
-            Account.server == account.server,
-            Account.login == account.login,
-            Account.id != account.id,
+            tuple_(Account.server, Account.login).in_([(each.server, each.login) for each in accounts]),
             or_(
                 TerminalObservation.last_answer_at.is_not(None),
                 func.coalesce(TerminalObservation.reason, "") != Reason.BAD_CREDENTIALS,
             ),
         )
-        .limit(1)
     )
-    return session.scalar(query) is not None
+    holders = defaultdict(set)
+    for account_id, server, login in session.execute(query):
+        holders[server, login].add(account_id)
+    return {each.id for each in accounts if holders[each.server, each.login] - {each.id}}

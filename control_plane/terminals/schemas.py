@@ -34,6 +34,10 @@ class TerminalOut(BaseModel):
     since: datetime
     last_answer_at: datetime | None
     """When it last answered a real call for the right account, by its node's clock."""
+    placement: str
+    """Why it runs where it runs, or why it waits."""
+    placement_warning: str
+    """What its owner should know of that place; mostly empty."""
     node_name: str | None
     epoch: int
     lease_policy: LeasePolicy

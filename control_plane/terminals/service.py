@@ -212,6 +212,8 @@ def present_terminal(
         status=status(facts, None if answered is None else now - answered),
         since=min(current.since if current else terminal.changed_at, now),
         last_answer_at=answered,
+        placement=terminal.placement_note,
+        placement_warning=((assignment.explanation if assignment else None) or {}).get("warning", ""),
         node_name=node.name if node else None,
         epoch=assignment.epoch if assignment else terminal.last_epoch,
         lease_policy=LeasePolicy(terminal.lease_policy),

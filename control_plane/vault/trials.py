@@ -56,21 +56,22 @@ class LoginTrials:
         )
         session.merge(refusal)
 
-    def objection(self, session: Session, account: Account) -> str:
-        """Why the account's terminal must not log in anywhere now, in words for its owner; empty when it may."""
-        known = repository.verdict(session, account.tenant_id, account.id)
-        if known is None or known[1] is Verdict.ACCEPTED:
-            return ""
-        if known[1] is Verdict.REFUSED:
-            return _REFUSED
+    def objections(self, session: Session, accounts: Sequence[Account]) -> dict[str, str]:
+        """Why terminals of these accounts must not log in anywhere now, in words for their owners, by account id."""
+        verdicts = repository.verdicts(session, [each.id for each in accounts])
+        known = {account_id: verdict for account_id, (_, verdict) in verdicts.items()}
+        untried = {each.server for each in accounts if known.get(each.id) is Verdict.UNTRIED}
         now = self._clock.now()
-        until = self._server_waits_until(session, account.server, now)
-        if until is None:
-            return ""
-        return (
-            f"Waiting: {account.server} has refused several logins of this farm lately and would lock us out; "
-            f"this one is tried at {until:%H:%M} UTC."
-        )
+        closed = {server: self._server_waits_until(session, server, now) for server in untried}
+        found = {account_id: _REFUSED for account_id, verdict in known.items() if verdict is Verdict.REFUSED}
+        for account in accounts:
+            until = closed.get(account.server) if known.get(account.id) is Verdict.UNTRIED else None
+            if until is not None:
+                found[account.id] = (
+                    f"Waiting: {account.server} has refused several logins of this farm lately and would lock us out; "
+                    f"this one is tried at {until:%H:%M} UTC."
+                )
+        return found
 
     def check_new_password(self, session: Session, account: Account) -> None:
         """Raises TooManyRequestsError when another wrong password could make the broker lock the account."""

@@ -45,6 +45,8 @@ def wish(line: Line, whose: Person, node_id: str) -> Wish:
         node_id=node_id,
         user_id=whose.user_id,
         terminal_id=whose.terminal_id,
+        pool_name="default",
+        tenant_id=new_id("ten"),
         ticket=1,
         job_id=new_id("job"),
         session_id=whose.session_id,
@@ -150,6 +152,11 @@ _BODIES: dict[str, Body] = {
     "PUT /api/v1/members/{user_id}/role": lambda whose: {**_WHY, "role": whose.role},
     "POST /api/v1/nodes/breaker/lift": _fixed(_WHY),
     "POST /api/v1/jobs/{job_id}/redrive": _fixed(_WHY),
+    "PUT /api/v1/pools/{pool_name}": _fixed(_WHY),
+    "POST /api/v1/pools/{pool_name}/remove": _fixed(_WHY),
+    f"PUT {_NODE}/placement": _fixed({**_WHY, "region": "london"}),
+    "PUT /api/v1/tenant-placements/{tenant_id}": _fixed(_WHY),
+    "PUT /api/v1/placements/{terminal_id}/demand": _fixed(_WHY),
     **{
         f"POST {_NODE}/{deed}": _fixed(_WHY)
         for deed in ("cordon", "uncordon", "drain", "cancel-drain", "confirm-dead", "unlock", "revoke")

@@ -37,8 +37,16 @@ _HIDDEN = {
     "session": "session_not_found",
     "test": "connection_test_not_found",
 }
-_OF_THE_FLEET = ("/api/v1/nodes", "/api/v1/jobs")
-_PAST_THE_DOOR = ('"bad_code"', '"bad_passkey"', '"job_not_found"', '"link_spent"', '"no_logs"')
+_OF_THE_FLEET = ("/api/v1/nodes", "/api/v1/jobs", "/api/v1/placements", "/api/v1/pools", "/api/v1/tenant-placements")
+_PAST_THE_DOOR = (
+    '"bad_code"',
+    '"bad_passkey"',
+    '"job_not_found"',
+    '"link_spent"',
+    '"no_logs"',
+    '"pool_not_found"',
+    '"tenant_not_found"',
+)
 """Answers of routes that ask for something that not even the right person has here."""
 
 

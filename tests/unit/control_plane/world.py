@@ -30,6 +30,7 @@ from control_plane.assignments.model import Assignment
 from control_plane.brokers.service import add_server
 from control_plane.config import Settings
 from control_plane.container import Farm, build_farm
+from control_plane.fleet.service import NodePlace
 from control_plane.identity.state import Role
 from control_plane.notifications.model import Mail
 from mt5_bridge.structs import RATES_DTYPE, OrderSendResult, SymbolInfo, Tick, TradePosition, TradeRequest
@@ -298,14 +299,21 @@ class NodePlayer:
     """A node agent played by a test: it signs, syncs and delivers over the real HTTP application."""
 
     def __init__(
-        self, farm: Farm, slots: int = 4, name: str = "node-1", runtimes: tuple[str, ...] = ("simulated",)
+        self,
+        farm: Farm,
+        slots: int = 4,
+        name: str = "node-1",
+        runtimes: tuple[str, ...] = ("simulated",),
+        place: Mapping[str, Any] | None = None,
     ) -> None:
         self.farm = farm
         self.http = httpx.Client(transport=InProcess(create_agent_app(farm)), base_url="https://testserver")
         self.identity = Ed25519PrivateKey.generate()
         self.sealing = X25519PrivateKey.generate()
         with farm.database.write_as_system() as session:
-            self.token = farm.fleet.issue_token(session, farm.identity.bootstrap(session).id, name)
+            self.token = farm.fleet.issue_token(
+                session, farm.identity.bootstrap(session).id, name, NodePlace(**(place or {}))
+            )
         self.enrolment = self.enroll_request(slots=slots, runtimes=list(runtimes))
         response = self.http.post(ENROLL_PATH, content=self.enrolment.model_dump_json(), headers=JSON)
         assert response.status_code == 201, response.text
@@ -406,8 +414,8 @@ def report(**changes: Any) -> NodeReport:
         "clock": START,
         "cpu_count": 2,
         "load_1m": 0.1,
-        "memory_total": 1,
-        "memory_available": 1,
+        "memory_total": 64 << 30,
+        "memory_available": 64 << 30,
         "disk_free": 1,
         "gateway_address": "127.0.0.1:4443",
         "gateway_up": True,

@@ -4,7 +4,7 @@ import { useInfiniteQuery, useQuery, type QueryClient, type UseQueryReturnType }
 import { computed, type Ref } from "vue"
 import { mergeBars } from "../lib/chartData"
 import { api, Problem, unwrap } from "./client"
-import type { Account, Bar, Bot, Deal, FleetNode, FleetNodeDetail, Order, Page, Position, Strategy, SymbolInfo, Transition, User } from "./types"
+import type { Account, Bar, Bot, Deal, FleetNode, FleetNodeDetail, Order, Page, Placement, Position, Strategy, SymbolInfo, Transition, User, WaitingTerminal } from "./types"
 
 export const keys = {
   farm: ["farm"] as const,
@@ -31,6 +31,10 @@ export const keys = {
   bots: (accountId: string) => ["bots", accountId] as const,
   nodes: ["nodes"] as const,
   node: (id: string) => ["node", id] as const,
+  waiting: ["waiting"] as const,
+  placement: (id: string) => ["placement", id] as const,
+  pools: ["pools"] as const,
+  tenantPlacements: ["tenant-placements"] as const,
   breaker: ["breaker"] as const,
   botLog: (id: string) => ["bot-log", id] as const,
 }
@@ -269,6 +273,31 @@ export function useNode(id: Ref<string>): UseQueryReturnType<FleetNodeDetail, Er
     queryFn: () => unwrap(api.GET("/api/v1/nodes/{node_id}", { params: { path: { node_id: id.value } } })),
     refetchInterval: FLEET_MS,
   })
+}
+
+/** Terminals that should run and have no place. */
+export function useWaiting(): UseQueryReturnType<WaitingTerminal[], Error> {
+  return useQuery({
+    queryKey: keys.waiting,
+    queryFn: async () => (await unwrap(api.GET("/api/v1/placements"))).items,
+    refetchInterval: FLEET_MS,
+  })
+}
+
+export function usePlacement(terminalId: Ref<string>, open: Ref<boolean>): UseQueryReturnType<Placement, Error> {
+  return useQuery({
+    queryKey: computed(() => keys.placement(terminalId.value)),
+    queryFn: () => unwrap(api.GET("/api/v1/placements/{terminal_id}", { params: { path: { terminal_id: terminalId.value } } })),
+    enabled: open,
+  })
+}
+
+export function usePools() {
+  return useQuery({ queryKey: keys.pools, queryFn: () => unwrap(api.GET("/api/v1/pools")) })
+}
+
+export function useTenantPlacements() {
+  return useQuery({ queryKey: keys.tenantPlacements, queryFn: () => unwrap(api.GET("/api/v1/tenant-placements")) })
 }
 
 /** Whether terminals of lost nodes may be moved at the moment. */

@@ -1585,6 +1585,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/nodes/{node_id}/placement": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        /**
+         * Set Node Placement
+         * @description Pool, region, labels, tenant and outgoing address of a node. What runs there stays.
+         */
+        put: operations["set_node_placement"];
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/nodes/{node_id}/revoke": {
         parameters: {
             query?: never;
@@ -1745,6 +1765,126 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/placements": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List Waiting
+         * @description Terminals that should run and have no place, the one that waits longest first, each with its reason.
+         */
+        get: operations["list_waiting"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/placements/{terminal_id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Get Placement
+         * @description Why a terminal is where it is: what was decided then, and what every node would say now.
+         */
+        get: operations["get_placement"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/placements/{terminal_id}/demand": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        /**
+         * Set Demand
+         * @description What a terminal asks of its next node. It is not moved for it.
+         */
+        put: operations["set_demand"];
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/pools": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List Pools
+         * @description Sets of nodes that are placed alike. Every node is in one, every terminal asks for one.
+         */
+        get: operations["list_pools"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/pools/{pool_name}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        /**
+         * Set Pool
+         * @description Make a pool, or change how its nodes are filled. What runs stays where it is.
+         */
+        put: operations["set_pool"];
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/pools/{pool_name}/remove": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Remove Pool
+         * @description Remove a pool that no node is in and nobody asks for.
+         */
+        post: operations["remove_pool"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/recorded-mails": {
         parameters: {
             query?: never;
@@ -1889,6 +2029,46 @@ export interface paths {
          */
         get: operations["stream_changes"];
         put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/tenant-placements": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List Tenant Placements
+         * @description All tenants with what holds for their terminals.
+         */
+        get: operations["list_tenant_placements"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/tenant-placements/{tenant_id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        /**
+         * Set Tenant Placement
+         * @description Which pool a tenant's terminals go to, and whether only to nodes that are kept for it.
+         */
+        put: operations["set_tenant_placement"];
         post?: never;
         delete?: never;
         options?: never;
@@ -2385,6 +2565,21 @@ export interface components {
             /** Reason */
             reason: string;
         };
+        /** Demand */
+        Demand: {
+            /** Labels */
+            labels: {
+                [key: string]: string;
+            };
+            /** Memory */
+            memory: number;
+            /** Only Dedicated */
+            only_dedicated: boolean;
+            /** Pool */
+            pool: string;
+            /** Region */
+            region: string;
+        };
         /** DescribeServer */
         DescribeServer: {
             /** Company */
@@ -2488,6 +2683,24 @@ export interface components {
             broker_time: number;
             /** Equity */
             equity: string;
+        };
+        /** Explanation */
+        Explanation: {
+            /** Fitting */
+            fitting: number;
+            /** Nodes */
+            nodes: components["schemas"]["NodeVerdict"][];
+            /** Pool */
+            pool: string;
+            /** Refused */
+            refused: {
+                [key: string]: number;
+            };
+            /** Sentence */
+            sentence: string;
+            strategy: components["schemas"]["Strategy"];
+            /** Warning */
+            warning: string;
         };
         /** ExportedDirectory */
         ExportedDirectory: {
@@ -2804,6 +3017,8 @@ export interface components {
             clock_offset_ms: number | null;
             /** Declared Dead At */
             declared_dead_at: string | null;
+            /** Dedicated Tenant Id */
+            dedicated_tenant_id: string | null;
             /** Disk Free */
             disk_free: number | null;
             drain: components["schemas"]["Drain"] | null;
@@ -2821,6 +3036,10 @@ export interface components {
             /** Identity Note */
             identity_note: string;
             identity_state: components["schemas"]["IdentityState"];
+            /** Labels */
+            labels: {
+                [key: string]: string;
+            };
             /**
              * Last Seen At
              * Format: date-time
@@ -2830,16 +3049,30 @@ export interface components {
             lease_granted_at: string | null;
             /** Memory Available */
             memory_available: number | null;
+            /** Memory Free */
+            memory_free: number | null;
+            /** Memory Reserved */
+            memory_reserved: number;
+            /** Memory Total */
+            memory_total: number | null;
             /** Name */
             name: string;
+            /** Outgoing Address */
+            outgoing_address: string;
             /** Platform */
             platform: string;
+            /** Pool */
+            pool: string;
             /** Pressure */
             pressure: string[];
             /** Problems */
             problems: string[];
+            /** Region */
+            region: string;
             /** Runtimes */
             runtimes: string[];
+            /** Seen From */
+            seen_from: string;
             /** Silent Since */
             silent_since: string | null;
             /** Slots */
@@ -2865,6 +3098,8 @@ export interface components {
             clock_offset_ms: number | null;
             /** Declared Dead At */
             declared_dead_at: string | null;
+            /** Dedicated Tenant Id */
+            dedicated_tenant_id: string | null;
             /** Deeds */
             deeds: components["schemas"]["Deed"][];
             /** Disk Free */
@@ -2884,6 +3119,10 @@ export interface components {
             /** Identity Note */
             identity_note: string;
             identity_state: components["schemas"]["IdentityState"];
+            /** Labels */
+            labels: {
+                [key: string]: string;
+            };
             /**
              * Last Seen At
              * Format: date-time
@@ -2893,16 +3132,30 @@ export interface components {
             lease_granted_at: string | null;
             /** Memory Available */
             memory_available: number | null;
+            /** Memory Free */
+            memory_free: number | null;
+            /** Memory Reserved */
+            memory_reserved: number;
+            /** Memory Total */
+            memory_total: number | null;
             /** Name */
             name: string;
+            /** Outgoing Address */
+            outgoing_address: string;
             /** Platform */
             platform: string;
+            /** Pool */
+            pool: string;
             /** Pressure */
             pressure: string[];
             /** Problems */
             problems: string[];
+            /** Region */
+            region: string;
             /** Runtimes */
             runtimes: string[];
+            /** Seen From */
+            seen_from: string;
             /** Silent Since */
             silent_since: string | null;
             /** Slots */
@@ -2948,6 +3201,8 @@ export interface components {
             lease_policy: components["schemas"]["LeasePolicy"];
             /** Login */
             login: number;
+            /** Memory Reserved */
+            memory_reserved: number;
             node_follows: components["schemas"]["LeasePolicy"];
             phase: components["schemas"]["Phase"];
             reason: components["schemas"]["Reason"] | null;
@@ -2957,8 +3212,21 @@ export interface components {
             stays_because: components["schemas"]["Unproven"] | null;
             /** Terminal Id */
             terminal_id: string;
+            /** Warning */
+            warning: string;
             /** Why Here */
             why_here: string;
+        };
+        /** NodeVerdict */
+        NodeVerdict: {
+            /** Free */
+            free: number;
+            /** Name */
+            name: string;
+            /** Node Id */
+            node_id: string;
+            /** Verdict */
+            verdict: string;
         };
         /** Order */
         Order: {
@@ -3085,6 +3353,50 @@ export interface components {
              */
             volume: number;
         };
+        /**
+         * Placement
+         * @description Why a terminal is where it is, or why it waits.
+         */
+        Placement: {
+            /** Account Id */
+            account_id: string;
+            assignment: components["schemas"]["AssignmentState"] | null;
+            demand: components["schemas"]["Demand"];
+            /** Login */
+            login: number;
+            /** Memory */
+            memory: number | null;
+            /** Node Id */
+            node_id: string | null;
+            /** Note */
+            note: string;
+            now: components["schemas"]["Explanation"] | null;
+            /** Reserved At */
+            reserved_at: string | null;
+            /** Server */
+            server: string;
+            /** Tenant Id */
+            tenant_id: string;
+            /** Terminal Id */
+            terminal_id: string;
+            then: components["schemas"]["Explanation"] | null;
+            /** Waiting Since */
+            waiting_since: string | null;
+        };
+        /** Pool */
+        Pool: {
+            /** Labels */
+            labels: {
+                [key: string]: string;
+            };
+            /** Name */
+            name: string;
+            /** Nodes */
+            nodes: number;
+            strategy: components["schemas"]["Strategy"];
+            /** Terminal Memory */
+            terminal_memory: number | null;
+        };
         /** Position */
         Position: {
             /** Bot Id */
@@ -3188,6 +3500,12 @@ export interface components {
             /** Codes */
             codes: string[];
         };
+        /**
+         * Refusal
+         * @description Why a node cannot take a terminal, from what never changes by itself to what changes every minute.
+         * @enum {string}
+         */
+        Refusal: "runtime" | "pool" | "region" | "labels" | "dedicated" | "shared" | "offline" | "identity" | "cordoned" | "draining" | "quarantined" | "pressure" | "full" | "memory";
         /** Released */
         Released: {
             /** Terminals */
@@ -3321,6 +3639,28 @@ export interface components {
             /** Items */
             items: components["schemas"]["Session"][];
         };
+        /**
+         * SetDemand
+         * @description What a terminal asks of its next node; it is not moved for it.
+         */
+        SetDemand: {
+            /** Labels */
+            labels?: {
+                [key: string]: string;
+            };
+            /**
+             * Pool
+             * @default
+             */
+            pool: string;
+            /** Reason */
+            reason: string;
+            /**
+             * Region
+             * @default
+             */
+            region: string;
+        };
         /** SetLeasePolicy */
         SetLeasePolicy: {
             policy: components["schemas"]["LeasePolicy"];
@@ -3330,6 +3670,54 @@ export interface components {
             /** Reason */
             reason: string;
             role: components["schemas"]["Role"];
+        };
+        /**
+         * SetNode
+         * @description What a node is for placement. What is left out stays as it is.
+         */
+        SetNode: {
+            /** Dedicated Tenant Id */
+            dedicated_tenant_id?: string | null;
+            /** Labels */
+            labels?: {
+                [key: string]: string;
+            } | null;
+            /** Outgoing Address */
+            outgoing_address?: string | null;
+            /** Pool */
+            pool?: string | null;
+            /** Reason */
+            reason: string;
+            /** Region */
+            region?: string | null;
+        };
+        /** SetPool */
+        SetPool: {
+            /** Labels */
+            labels?: {
+                [key: string]: string;
+            };
+            /** Reason */
+            reason: string;
+            /** @default spread */
+            strategy: components["schemas"]["Strategy"];
+            /** Terminal Memory */
+            terminal_memory?: number | null;
+        };
+        /** SetTenant */
+        SetTenant: {
+            /**
+             * Only Dedicated
+             * @default false
+             */
+            only_dedicated: boolean;
+            /**
+             * Pool
+             * @default
+             */
+            pool: string;
+            /** Reason */
+            reason: string;
         };
         /** SetTerminalLeasePolicy */
         SetTerminalLeasePolicy: {
@@ -3509,6 +3897,19 @@ export interface components {
             /** Items */
             items: components["schemas"]["Symbol"][];
         };
+        /** TenantPlacement */
+        TenantPlacement: {
+            /** Dedicated Nodes */
+            dedicated_nodes: number;
+            /** Name */
+            name: string;
+            /** Only Dedicated */
+            only_dedicated: boolean;
+            /** Pool */
+            pool: string;
+            /** Tenant Id */
+            tenant_id: string;
+        };
         /** Terminal */
         Terminal: {
             /** Detail */
@@ -3527,6 +3928,10 @@ export interface components {
             /** Node Name */
             node_name: string | null;
             phase: components["schemas"]["Phase"];
+            /** Placement */
+            placement: string;
+            /** Placement Warning */
+            placement_warning: string;
             reason: components["schemas"]["Reason"] | null;
             screen: components["schemas"]["Screen"];
             /** Short */
@@ -3693,6 +4098,33 @@ export interface components {
              * @description What follows the # in the link of the mail.
              */
             token: string;
+        };
+        /** Waiting */
+        Waiting: {
+            /** Account Id */
+            account_id: string;
+            /** Login */
+            login: number;
+            /** Note */
+            note: string;
+            /** Server */
+            server: string;
+            /**
+             * Since
+             * Format: date-time
+             */
+            since: string;
+            /** Tenant Id */
+            tenant_id: string;
+            /** Terminal Id */
+            terminal_id: string;
+        };
+        /** WaitingPage */
+        WaitingPage: {
+            /** Items */
+            items: components["schemas"]["Waiting"][];
+            /** Next Cursor */
+            next_cursor: string | null;
         };
         /** _Assertion */
         _Assertion: {
@@ -11986,6 +12418,113 @@ export interface operations {
             };
         };
     };
+    set_node_placement: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                node_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["SetNode"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["NodeDetail"];
+                };
+            };
+            /** @description Please sign in */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description This is not allowed */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description There is no such thing */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description This does not fit the present state */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The request is too large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The body must be JSON */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Some input is not valid */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too many attempts */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The farm cannot do this right now */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     revoke_node: {
         parameters: {
             query?: never;
@@ -12867,6 +13406,541 @@ export interface operations {
             };
         };
     };
+    list_waiting: {
+        parameters: {
+            query?: {
+                /** @description Opaque; `next_cursor` of the previous page. */
+                cursor?: string | null;
+                /** @description Most items in one page. */
+                limit?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["WaitingPage"];
+                };
+            };
+            /** @description Please sign in */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description This is not allowed */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Some input is not valid */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too many attempts */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The farm cannot do this right now */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    get_placement: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                terminal_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Placement"];
+                };
+            };
+            /** @description Please sign in */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description This is not allowed */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description There is no such thing */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Some input is not valid */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too many attempts */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The farm cannot do this right now */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    set_demand: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                terminal_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["SetDemand"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Placement"];
+                };
+            };
+            /** @description Please sign in */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description This is not allowed */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description There is no such thing */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description This does not fit the present state */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The request is too large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The body must be JSON */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Some input is not valid */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too many attempts */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The farm cannot do this right now */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    list_pools: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Pool"][];
+                };
+            };
+            /** @description Please sign in */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description This is not allowed */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Some input is not valid */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too many attempts */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The farm cannot do this right now */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    set_pool: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                pool_name: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["SetPool"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Pool"][];
+                };
+            };
+            /** @description Please sign in */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description This is not allowed */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description There is no such thing */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description This does not fit the present state */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The request is too large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The body must be JSON */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Some input is not valid */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too many attempts */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The farm cannot do this right now */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    remove_pool: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description Made by the client, new for each wish. For a day, the same key does nothing again and gives the answer of the first time. */
+                "Idempotency-Key"?: string;
+            };
+            path: {
+                pool_name: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["Because"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Pool"][];
+                };
+            };
+            /** @description Please sign in */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description This is not allowed */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description There is no such thing */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description This does not fit the present state */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The request is too large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The body must be JSON */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Some input is not valid */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too many attempts */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The farm cannot do this right now */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     list_recorded_mails: {
         parameters: {
             query?: never;
@@ -13573,6 +14647,178 @@ export interface operations {
             };
             /** @description This is not allowed */
             403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Some input is not valid */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too many attempts */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The farm cannot do this right now */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    list_tenant_placements: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["TenantPlacement"][];
+                };
+            };
+            /** @description Please sign in */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description This is not allowed */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Some input is not valid */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too many attempts */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The farm cannot do this right now */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    set_tenant_placement: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                tenant_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["SetTenant"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["TenantPlacement"][];
+                };
+            };
+            /** @description Please sign in */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description This is not allowed */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description There is no such thing */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description This does not fit the present state */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The request is too large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The body must be JSON */
+            415: {
                 headers: {
                     [name: string]: unknown;
                 };

@@ -38,6 +38,7 @@ def test_every_table_that_belongs_to_users_has_a_tenant() -> None:
         "broker_servers",
         "farm_keys",
         "jobs",
+        "pools",
         "relocation_breaker",
         "seen_requests",
         "template_pins",

@@ -54,7 +54,7 @@ def downgrade() -> None:
 
 def _columns() -> dict[str, list[sa.Column[object]]]:
     place = ["pool", "region", "labels", "dedicated_tenant_id"]
-    known = {
+    known: dict[str, tuple[str, sa.types.TypeEngine[Any], str | None]] = {
         "pool": ("pool", sa.String(length=40), "default"),
         "region": ("region", sa.String(length=40), ""),
         "labels": ("labels", sa.JSON(), "{}"),

@@ -91,16 +91,16 @@ class Executor:
         self._stopped.set()
         return not self._thread.is_alive()
 
-    def run(self, label: str, deadline: float, work: Callable[[], T]) -> T:
+    def run(self, label: str, deadline: float, work: Callable[..., T], *arguments: Any) -> T:
         """Run `work` on the thread and give its result or exception.
 
         `deadline` (seconds) bounds the wait in the queue and, separately, the run. Raises BusyError or DeadlineError
         when nothing was done.
         """
         if threading.get_ident() == self._ident:
-            return self.run_here(label, deadline, work)
+            return self.run_here(label, deadline, work, *arguments)
         future: Future[T] = Future()
-        job = _Job(work, deadline, label, future)
+        job = _Job(partial(work, *arguments), deadline, label, future)
         if self._stopping:
             raise BusyError(label)
         try:

@@ -7,7 +7,6 @@ import os
 import sqlite3
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from functools import partial
 from itertools import count
 from typing import Any, Final
 
@@ -104,7 +103,7 @@ class TradeDesk:
         if not new:
             return self._recorded(entry, request), SUCCESS
         try:
-            return self._executor.run("order_send", _DEADLINE, partial(self._execute, entry))
+            return self._executor.run("order_send", _DEADLINE, self._execute, entry)
         except (BusyError, DeadlineError) as error:
             code = "busy" if isinstance(error, BusyError) else "deadline"
             raise self._refuse(

@@ -25,7 +25,7 @@ from mt5_bridge.packing import PackingError, unpack_one
 from mt5_bridge.refusals import RETRYABLE
 from mt5_bridge.structs import Struct
 from mt5_bridge.tls import lean_read_and_write
-from mt5_bridge.transport import CALL, ONE, SUCCESS
+from mt5_bridge.transport import ONE, ORDER, SUCCESS
 
 CONNECT_SECONDS: Final = 10.0
 _GRACE_SECONDS: Final = 15.0
@@ -33,6 +33,8 @@ _FARM_DEADLINE: Final = 30.0
 _WATCH_SECONDS: Final = 1.0
 _REMEMBERED_ANSWERS: Final = 256
 _REMEMBERED_BYTES: Final = 100
+_KIND: Final = transport.FRAME.size - 1
+"""Where a frame says what it is."""
 _RAISED: Final[Mapping[str, type[Exception]]] = {
     cls.__name__: cls for cls in (TypeError, SystemError, ValueError, OverflowError, AttributeError)
 }
@@ -160,6 +162,8 @@ class Link:
         kind, body = self._exchange(frame, timeout)
         try:
             if kind == ONE:  # by far the commonest
+                if frame[_KIND] == ORDER:  # hardly ever answered with the same bytes twice
+                    return unpack_one(body), SUCCESS
                 known = self._known.get(frame)
                 if known is not None and known[0] == body:
                     return known[1], SUCCESS
@@ -213,8 +217,8 @@ class Link:
             socket.socket.shutdown(self._socket, socket.SHUT_RDWR)
 
     def _remember(self, call: bytes, body: bytes, value: Struct) -> None:
-        if call[transport.FRAME.size - 1] != CALL or len(call) > _REMEMBERED_BYTES:
-            return  # orders hardly ever have the same answer twice
+        if len(call) > _REMEMBERED_BYTES:
+            return
         if len(self._known) >= _REMEMBERED_ANSWERS and call not in self._known:
             self._known.clear()
         self._known[call] = body, value

@@ -31,7 +31,9 @@ def list_invitations(farm: FarmDep, manager: Manager) -> InvitationList:
 
 
 @router.post("", status_code=201, responses=problem_responses(401, 403, 409, 415, 422, 429))
-def invite(wish: Invite, farm: FarmDep, manager: Manager, caller: CallerDep, browser: BrowserDep) -> InvitationOut:
+def invite_member(
+    wish: Invite, farm: FarmDep, manager: Manager, caller: CallerDep, browser: BrowserDep
+) -> InvitationOut:
     """Send somebody a link to become one of one's own tenant's people. An earlier link to the same address ends."""
     lasts = timedelta(days=wish.expires_in_days)
     with farm.database.write(manager.tenant_id) as session:

@@ -43,6 +43,7 @@ SHOWN = [table for table in OWNED if table.name != "nodes"]
 """A node is seen by every tenant that has a terminal there, whoever's it is."""
 FARM_ONLY = [
     "attempt_lanes",
+    "passkey_challenges",
     "farm_keys",
     "relocation_breaker",
     "seen_requests",

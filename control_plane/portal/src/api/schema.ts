@@ -1335,10 +1335,10 @@ export interface paths {
         get: operations["list_invitations"];
         put?: never;
         /**
-         * Invite
+         * Invite Member
          * @description Send somebody a link to become one of one's own tenant's people. An earlier link to the same address ends.
          */
-        post: operations["invite"];
+        post: operations["invite_member"];
         delete?: never;
         options?: never;
         head?: never;
@@ -11156,7 +11156,7 @@ export interface operations {
             };
         };
     };
-    invite: {
+    invite_member: {
         parameters: {
             query?: never;
             header?: {

@@ -34,6 +34,7 @@ def test_migrations_make_exactly_the_tables_of_the_models(world: World) -> None:
 def test_every_table_that_belongs_to_users_has_a_tenant() -> None:
     shared = {
         "attempt_lanes",
+        "passkey_challenges",
         "tenants",
         "broker_servers",
         "farm_keys",

@@ -61,6 +61,12 @@ class LoginTrials:
         if known[1] is Verdict.REFUSED:
             return _REFUSED
         now = self._clock.now()
+        until = self._login_waits_until(session, account, now)
+        if until is not None:
+            return (
+                f"Waiting: {account.server} has refused several passwords for this login and might lock the account; "
+                f"this one is tried at {until:%H:%M} UTC."
+            )
         until = self._server_waits_until(session, account.server, now)
         if until is None:
             return ""
@@ -72,8 +78,7 @@ class LoginTrials:
     def check_new_password(self, session: Session, account: Account) -> None:
         """Raises TooManyRequestsError when another wrong password could make the broker lock the account."""
         now = self._clock.now()
-        refusals = repository.refusals_of_login(session, account.server, account.login, now - REFUSAL_WINDOW)
-        until = waits_until(refusals, self._of_account, now)
+        until = self._login_waits_until(session, account, now)
         if until is None:
             until = self._server_waits_until(session, account.server, now)
         if until is not None:
@@ -84,6 +89,10 @@ class LoginTrials:
                 retryable=True,
                 retry_after=int((until - now).total_seconds()) + 1,
             )
+
+    def _login_waits_until(self, session: Session, account: Account, now: datetime) -> datetime | None:
+        refusals = repository.refusals_of_login(session, account, now - REFUSAL_WINDOW)
+        return waits_until(refusals, self._of_account, now)
 
     def _server_waits_until(self, session: Session, server: str, now: datetime) -> datetime | None:
         with as_system(session):  # a server knows the farm's address, not which tenant a login belongs to

@@ -17,7 +17,7 @@ from control_plane.assignments import repository as assignments_repository
 from control_plane.assignments.relocation import LeasePolicy
 from control_plane.assignments.service import Assignments
 from control_plane.assignments.state import is_leaving
-from control_plane.audit.service import Audit, Deed
+from control_plane.audit.service import THE_FARM, Audit, Deed
 from control_plane.bots import repository as bots_repository
 from control_plane.brokers.service import require_server
 from control_plane.bus.port import Bus, Change, Topic
@@ -263,9 +263,12 @@ class Accounts:
         action: str,
         before: Mapping[str, object] | None = None,
         after: Mapping[str, object] | None = None,
+        *,
+        actor: Actor = Actor.USER,
     ) -> None:
-        """A deed of the account's owner."""
-        deed = Deed(account.user_id, action, account.id, "", before=before, after=after)
+        """A deed of the account's owner, or of the farm on the owner's behalf."""
+        who, on_behalf_of = (account.user_id, "") if actor is Actor.USER else (THE_FARM, account.user_id)
+        deed = Deed(who, action, account.id, "", on_behalf_of, before, after)
         self._audit.record(session, account.tenant_id, deed)
 
     def _end_access(self, session: Session, account: Account) -> None:
@@ -276,7 +279,8 @@ class Accounts:
         terminal = _terminal_of(session, account)
         changed = change_intent(Intent(terminal.intent), intent)
         if changed != terminal.intent:
-            self._record(session, account, "set_intent", {"intent": terminal.intent}, {"intent": changed})
+            facts = {"intent": terminal.intent}, {"intent": changed}
+            self._record(session, account, "set_intent", *facts, actor=actor)
             now = self._clock.now()
             record(session, terminal, Transition(TransitionKind.INTENT, terminal.intent, changed, actor), now)
             terminal.intent, terminal.changed_at = changed, now

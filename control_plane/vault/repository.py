@@ -211,12 +211,35 @@ def refusals_at_server(session: Session, server: str, since: datetime) -> Sequen
     return session.scalars(query).all()
 
 
-def refusals_of_login(session: Session, server: str, login: int, since: datetime) -> Sequence[datetime]:
-    """Within the tenant of the transaction, whichever of its accounts the login was tried for."""
+def refusals_by_login(
+    session: Session, servers: Collection[str], since: datetime
+) -> dict[tuple[str, str, int], list[datetime]]:
+    """By tenant, server and login, of all tenants; as `refusals_of_login` for one."""
+    query = (
+        select(Account.tenant_id, Account.server, Account.login, LoginRefusal.at)
+        .join(Account, Account.id == LoginRefusal.account_id)
+        .where(LoginRefusal.server.in_(servers), LoginRefusal.at > since)
+    )
+    found: dict[tuple[str, str, int], list[datetime]] = {}
+    for tenant_id, server, login, at in session.execute(query):
+        found.setdefault((tenant_id, server, login), []).append(at)
+    return found
+
+
+def refusals_of_login(session: Session, account: Account, since: datetime) -> Sequence[datetime]:
+    """Whichever of the tenant's accounts its login was tried for, those that were removed included.
+
+    Not those of other tenants: a stranger with wrong passwords must not keep the owner out.
+    """
     query = (
         select(LoginRefusal.at)
         .join(Account, Account.id == LoginRefusal.account_id)
-        .where(Account.server == server, Account.login == login, LoginRefusal.at > since)
+        .where(
+            Account.tenant_id == account.tenant_id,
+            Account.server == account.server,
+            Account.login == account.login,
+            LoginRefusal.at > since,
+        )
     )
     return session.scalars(query.order_by(LoginRefusal.at)).all()
 

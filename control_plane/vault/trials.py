@@ -63,10 +63,18 @@ class LoginTrials:
         untried = {each.server for each in accounts if known.get(each.id) is Verdict.UNTRIED}
         now = self._clock.now()
         closed = {server: self._server_waits_until(session, server, now) for server in untried}
+        refused = repository.refusals_by_login(session, untried, now - REFUSAL_WINDOW)
         found = {account_id: _REFUSED for account_id, verdict in known.items() if verdict is Verdict.REFUSED}
         for account in accounts:
-            until = closed.get(account.server) if known.get(account.id) is Verdict.UNTRIED else None
-            if until is not None:
+            if known.get(account.id) is not Verdict.UNTRIED:
+                continue
+            login = refused.get((account.tenant_id, account.server, account.login), [])
+            if (until := waits_until(login, self._of_account, now)) is not None:
+                found[account.id] = (
+                    f"Waiting: {account.server} has refused several passwords for this login and might lock the "
+                    f"account; this one is tried at {until:%H:%M} UTC."
+                )
+            elif (until := closed[account.server]) is not None:
                 found[account.id] = (
                     f"Waiting: {account.server} has refused several logins of this farm lately and would lock us out; "
                     f"this one is tried at {until:%H:%M} UTC."
@@ -76,8 +84,7 @@ class LoginTrials:
     def check_new_password(self, session: Session, account: Account) -> None:
         """Raises TooManyRequestsError when another wrong password could make the broker lock the account."""
         now = self._clock.now()
-        refusals = repository.refusals_of_login(session, account.server, account.login, now - REFUSAL_WINDOW)
-        until = waits_until(refusals, self._of_account, now)
+        until = self._login_waits_until(session, account, now)
         if until is None:
             until = self._server_waits_until(session, account.server, now)
         if until is not None:
@@ -88,6 +95,10 @@ class LoginTrials:
                 retryable=True,
                 retry_after=int((until - now).total_seconds()) + 1,
             )
+
+    def _login_waits_until(self, session: Session, account: Account, now: datetime) -> datetime | None:
+        refusals = repository.refusals_of_login(session, account, now - REFUSAL_WINDOW)
+        return waits_until(refusals, self._of_account, now)
 
     def _server_waits_until(self, session: Session, server: str, now: datetime) -> datetime | None:
         with as_system(session):  # a server knows the farm's address, not which tenant a login belongs to

@@ -5,8 +5,6 @@ Revision: 0009
 
 from __future__ import annotations
 
-from typing import Any
-
 import sqlalchemy as sa
 from alembic import op
 
@@ -53,29 +51,29 @@ def downgrade() -> None:
 
 
 def _columns() -> dict[str, list[sa.Column[object]]]:
-    place = ["pool", "region", "labels", "dedicated_tenant_id"]
-    known: dict[str, tuple[str, sa.types.TypeEngine[Any], str | None]] = {
-        "pool": ("pool", sa.String(length=40), "default"),
-        "region": ("region", sa.String(length=40), ""),
-        "labels": ("labels", sa.JSON(), "{}"),
-        "dedicated_tenant_id": ("dedicated_tenant_id", sa.String(length=40), None),
-    }
     return {
-        "nodes": [
-            *(_column(*known[name]) for name in place),
-            _column("outgoing_address", sa.String(length=45), ""),
-            _column("seen_from", sa.String(length=45), ""),
+        "nodes": [*_place_of_a_node(), _text("outgoing_address", 45), _text("seen_from", 45)],
+        "enrolment_tokens": _place_of_a_node(),
+        "terminals": [_text("wanted_pool", 40), _text("wanted_region", 40), _labels("wanted_labels")],
+        "assignments": [
+            sa.Column("memory", sa.BigInteger(), nullable=False, server_default="0"),
+            sa.Column("explanation", sa.JSON(), nullable=True),
         ],
-        "enrolment_tokens": [_column(*known[name]) for name in place],
-        "terminals": [
-            _column("wanted_pool", sa.String(length=40), ""),
-            _column("wanted_region", sa.String(length=40), ""),
-            _column("wanted_labels", sa.JSON(), "{}"),
-        ],
-        "assignments": [_column("memory", sa.BigInteger(), "0"), _column("explanation", sa.JSON(), None)],
     }
 
 
-def _column(name: str, kind: sa.types.TypeEngine[Any], present: str | None) -> sa.Column[object]:
-    """Rows that are there get `present`; None: nothing."""
-    return sa.Column(name, kind, nullable=present is None, server_default=present)
+def _place_of_a_node() -> list[sa.Column[object]]:
+    return [
+        _text("pool", 40, "default"),
+        _text("region", 40),
+        _labels("labels"),
+        sa.Column("dedicated_tenant_id", sa.String(length=40), nullable=True),
+    ]
+
+
+def _text(name: str, length: int, present: str = "") -> sa.Column[object]:
+    return sa.Column(name, sa.String(length=length), nullable=False, server_default=present)
+
+
+def _labels(name: str) -> sa.Column[object]:
+    return sa.Column(name, sa.JSON(), nullable=False, server_default="{}")

@@ -22,7 +22,8 @@ from control_plane.bus.port import Change, Topic
 
 _CHANNEL = "mt5farm.changes"
 _MOST_WAITING = 10_000
-_POLL_SECONDS = 0.5
+_POLL_SECONDS = 0.1
+"""How long closing may have to wait."""
 _PAUSE_SECONDS = 1.0
 _PATIENCE_SECONDS = 5.0
 _log = structlog.get_logger(__name__)

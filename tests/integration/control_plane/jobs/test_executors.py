@@ -31,6 +31,7 @@ from control_plane.jobs.state import ANNOUNCED_AGAIN_AFTER, CLAIM, MOST_ATTEMPTS
 from control_plane.loops import Loop
 from control_plane.vault.key_file import KeyFile
 from control_plane.vault.service import Vault
+from tests.deployments import Worker
 from tests.redis_server import RedisServer, wait_until
 
 # Machines that build and test run everything as root.
@@ -100,21 +101,6 @@ class Stage:
         wait_until(lambda: self.in_state(state) >= set(subjects))
 
 
-class Worker:
-    """A Celery worker in a thread of this process, as `mt5farm worker` runs one in its own."""
-
-    def __init__(self, app: Celery) -> None:
-        self._worker = app.Worker(
-            pool="threads", concurrency=4, loglevel="ERROR", without_gossip=True, without_mingle=True
-        )
-        self._thread = threading.Thread(target=self._worker.start, daemon=True)
-        self._thread.start()
-
-    def stop(self) -> None:
-        self._worker.stop()
-        self._thread.join(10)
-
-
 @pytest.fixture
 def stage(tmp_path: Path) -> Iterator[Stage]:
     database = open_database(Settings(data=tmp_path / "farm"))
@@ -131,7 +117,7 @@ def running(request: pytest.FixtureRequest, stage: Stage) -> Iterator[Stage]:
         yield stage
         return
     app = celery_app(request.getfixturevalue("redis_server").url)
-    serve_jobs(app, stage.runner)
+    serve_jobs(app, stage.runner.run)
     worker = Worker(app)
     stage.run(CeleryExecutor(app, stage.database, stage.clock))
     yield stage
@@ -220,7 +206,7 @@ class TestRedisIsNoTruth:
     @pytest.fixture
     def app(self, redis_server: RedisServer, stage: Stage) -> Iterator[Celery]:
         made = celery_app(redis_server.url)
-        serve_jobs(made, stage.runner)
+        serve_jobs(made, stage.runner.run)
         yield made
         stage.loop.stop(5)
         made.close()

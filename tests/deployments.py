@@ -1,8 +1,8 @@
 """The two sets of parts that a farm may run on, so that the same tests run on both.
 
 Embedded: SQLite, jobs and live updates in this process, files in a folder. Distributed: a real Postgres, a real Redis,
-a Celery worker that carries the jobs out, and a bucket. The servers run for the whole run; each test gets a database, an
-empty Redis and a folder of the bucket of its own. What the machine lacks is a reason to skip.
+a Celery worker that carries the jobs out, and a bucket. The servers run for the whole run; each test gets a database,
+an empty Redis and a folder of the bucket of its own. What the machine lacks is a reason to skip.
 """
 
 from __future__ import annotations
@@ -13,8 +13,9 @@ import tempfile
 import threading
 import warnings
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,7 @@ from control_plane.jobs.model import Job
 from control_plane.jobs.state import JobState
 from tests.postgres import APPLICATION, Server
 from tests.redis_server import RedisServer, redis_executable, wait_until
+from tests.unit.control_plane.world import World, build_world
 
 EMBEDDED, DISTRIBUTED = "embedded", "distributed"
 BOTH = (EMBEDDED, DISTRIBUTED)
@@ -40,6 +42,18 @@ class Deployment:
     """What a farm is told about the servers it uses; nothing when it is embedded."""
 
     settings: Mapping[str, str] = field(default_factory=dict)
+    crew: Crew | None = None
+
+    @contextmanager
+    def world(self, data: Path, **more: Any) -> Iterator[World]:
+        """A control plane, whose jobs are done when a round of its loops is."""
+        made = build_world(data, **self.settings, **more)
+        with ExitStack() as ends:
+            ends.callback(made.farm.stop)
+            if self.crew is not None:
+                ends.enter_context(self.crew.serving(made.farm))
+                made.carry_out_jobs = partial(self.crew.carry_out, made.farm)
+            yield made
 
     @property
     def distributed(self) -> bool:
@@ -144,7 +158,8 @@ class Servers:
                     "redis_url": self.redis.url,
                     "files_url": f"s3://{_BUCKET}/{next(self.folders)}",
                     "files_endpoint": self.bucket,
-                }
+                },
+                self.crew,
             )
         finally:
             self.postgres.drop(database)
@@ -158,7 +173,9 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """How many of the tests that run on both sets of parts passed on each."""
-    passed = [report.nodeid.partition("[")[2].rstrip("]").split("-") for report in terminalreporter.getreports("passed")]
+    passed = [
+        report.nodeid.partition("[")[2].rstrip("]").split("-") for report in terminalreporter.getreports("passed")
+    ]
     on = {kind: sum(kind in each for each in passed) for kind in BOTH}
     if any(on.values()):
         terminalreporter.write_line(

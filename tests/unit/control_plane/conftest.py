@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.deployments import EMBEDDED, Servers
+from tests.deployments import EMBEDDED, Deployment, Servers
 from tests.postgres import APPLICATION, Server
 from tests.unit.control_plane.world import NodePlayer, Trader, World, build_world
+
 
 @pytest.fixture(scope="session")
 def first_start(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -33,24 +34,15 @@ def first_start_on_postgres(tmp_path_factory: pytest.TempPathFactory, postgres_s
 def world(tmp_path: Path, deployment_kind: str, request: pytest.FixtureRequest) -> Iterator[World]:
     """On both sets of parts, if the module says so: each test is then two."""
     with ExitStack() as ends:
+        place = Deployment()
         if deployment_kind == EMBEDDED:
-            shutil.copytree(request.getfixturevalue("first_start"), tmp_path / "farm")
-            made = build_world(tmp_path / "farm", portal_dist=tmp_path / "dist")
+            started = request.getfixturevalue("first_start")
         else:
-            made = _on_servers(tmp_path, request, ends)
-        ends.callback(made.farm.stop)
-        yield made
-
-
-def _on_servers(folder: Path, request: pytest.FixtureRequest, ends: ExitStack) -> World:
-    servers: Servers = request.getfixturevalue("servers")
-    started, template = request.getfixturevalue("first_start_on_postgres")
-    place = ends.enter_context(servers.deployment(template))
-    shutil.copytree(started, folder / "farm")
-    made = build_world(folder / "farm", portal_dist=folder / "dist", **place.settings)
-    ends.enter_context(servers.crew.serving(made.farm))
-    made.carry_out_jobs = lambda: servers.crew.carry_out(made.farm)
-    return made
+            started, template = request.getfixturevalue("first_start_on_postgres")
+            servers: Servers = request.getfixturevalue("servers")
+            place = ends.enter_context(servers.deployment(template))
+        shutil.copytree(started, tmp_path / "farm")
+        yield ends.enter_context(place.world(tmp_path / "farm", portal_dist=tmp_path / "dist"))
 
 
 @pytest.fixture

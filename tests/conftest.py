@@ -6,7 +6,7 @@ import os
 
 import pytest
 
-pytest_plugins = ["tests.postgres", "tests.deployments"]
+pytest_plugins = ["tests.canaries.plugin", "tests.postgres", "tests.deployments"]
 
 
 @pytest.hookimpl(wrapper=True)

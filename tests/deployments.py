@@ -28,6 +28,8 @@ from control_plane.container import Farm
 from control_plane.jobs.celery import celery_app, serve_jobs
 from control_plane.jobs.model import Job
 from control_plane.jobs.state import JobState
+from tests.canaries.plugin import WATCH
+from tests.canaries.watch import RedisTap
 from tests.postgres import APPLICATION, Server
 from tests.redis_server import RedisServer, redis_executable, wait_until
 from tests.unit.control_plane.world import World, build_world
@@ -142,6 +144,7 @@ class Servers:
     postgres: Server
     redis: RedisServer
     crew: Crew
+    tap: RedisTap
     bucket: str
     """Address of the S3 server."""
     folders: Iterator[int] = field(default_factory=lambda: count(1))
@@ -162,6 +165,7 @@ class Servers:
                 self.crew,
             )
         finally:
+            self.tap.look()
             self.postgres.drop(database)
 
 
@@ -201,12 +205,13 @@ def deployment(deployment_kind: str, request: pytest.FixtureRequest) -> Iterator
 
 
 @pytest.fixture(scope="session")
-def servers(postgres_server: Server, bucket_server: str) -> Iterator[Servers]:
+def servers(postgres_server: Server, bucket_server: str, pytestconfig: pytest.Config) -> Iterator[Servers]:
     folder = tempfile.mkdtemp(prefix="m5", dir="/tmp")
     redis = RedisServer(redis_executable(), Path(folder))
     redis.start()
-    crew = Crew(redis.url)
-    yield Servers(postgres_server, redis, crew, bucket_server)
+    crew, tap = Crew(redis.url), RedisTap(redis.url, pytestconfig.stash[WATCH])
+    yield Servers(postgres_server, redis, crew, tap, bucket_server)
+    tap.close()
     crew.stop()
     redis.stop()
     shutil.rmtree(folder, ignore_errors=True)

@@ -115,10 +115,10 @@ def test_what_everybody_sees_of_a_process(watch: Watch) -> None:
     watch.process(["mt5farm", "--password", PASSWORD], {})
     watch.process("mt5farm", {"PASSWORD": PASSWORD})
     assert secrets_in(watch) == A_PASSWORD * 2
-    secret = base64.b64encode(new_key())
+    secret = base64.b64encode(new_key()).decode()
     # Not by way of what shows its arguments to the watch of this very run.
     child = os.posix_spawn(sys.executable, [sys.executable, "-c", "import time; time.sleep(60)", secret], {})
-    wait_until(lambda: secret in Path(f"/proc/{child}/cmdline").read_bytes())
+    wait_until(lambda: secret in Path(f"/proc/{child}/cmdline").read_text())
     fresh = Watch()
     fresh.children(os.getpid())
     os.kill(child, 9)
@@ -144,7 +144,12 @@ def test_what_redis_was_told_is_searched_although_it_has_forgotten(watch: Watch,
     tap = RedisTap(server.url, watch)
     server.publish("mt5farm.changes", base64.b64encode(b'["' + PASSWORD.encode() + b'"]'))
     server.flush()
-    wait_until(lambda: tap.look() or bool(watch.found))
+
+    def heard() -> bool:
+        tap.look()
+        return bool(watch.found)
+
+    wait_until(heard)
     assert set(secrets_in(watch)) == set(A_PASSWORD)
     tap.close()
     server.stop()

@@ -18,6 +18,7 @@ from typing import Any
 
 import httpx
 import pytest
+import structlog
 
 from tests.canaries.marks import planted
 from tests.canaries.watch import Watch
@@ -30,6 +31,7 @@ _REPORT = "canaries"
 def pytest_configure(config: pytest.Config) -> None:
     watch = config.stash[WATCH] = Watch()
     config.stash[_FOLDERS] = set()
+    _log_as_in_life()
     patch = pytest.MonkeyPatch()
     _show_answers(watch, patch)
     _show_processes(watch, patch)
@@ -39,6 +41,13 @@ def pytest_configure(config: pytest.Config) -> None:
     config.add_cleanup(ends.close)
     if not hasattr(config, "workerinput"):
         config.pluginmanager.register(_Workers(watch))
+
+
+def _log_as_in_life() -> None:
+    """The library's own way to show errors, which the farm does not use, adds the variables of each function."""
+    *before, _ = structlog.get_config()["processors"]
+    renderer = structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
+    structlog.configure(processors=[*before, renderer])
 
 
 def _show_answers(watch: Watch, patch: pytest.MonkeyPatch) -> None:

@@ -11,6 +11,8 @@ from control_plane.jobs.model import Job
 from control_plane.jobs.state import JobState
 from tests.unit.control_plane.world import Trader, World
 
+pytestmark = pytest.mark.both_databases
+
 
 @pytest.fixture
 def dead(world: World, trader: Trader) -> str:

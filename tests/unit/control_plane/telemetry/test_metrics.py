@@ -12,6 +12,8 @@ from sqlalchemy import text
 from control_plane.app import create_operations_app
 from tests.unit.control_plane.world import InProcess, World, browser
 
+pytestmark = pytest.mark.both_databases
+
 ALLOWED_LABELS = {"app", "method", "route", "status", "le", "check", "loop", "kind", "state", "availability"} | {
     "identity",
     "phase",

@@ -78,7 +78,7 @@ class Watch:
             if path.is_symlink() or not path.is_file() or path.stat().st_size > _MOST_BYTES:
                 continue
             inside = path.relative_to(root)
-            if _HOLDERS.isdisjoint(inside.parts) and path.suffix not in _OWN_SECRETS and path.name not in _OWN_NAMES:
+            if not _keeps_secrets(inside):
                 kinds = (TYPED,) if path.suffix == ".eml" else (TYPED, MADE)
                 self.text(f"files: {inside}", _content(path), *kinds)
 
@@ -118,6 +118,11 @@ class RedisTap:
 
     def close(self) -> None:
         self._socket.close()
+
+
+def _keeps_secrets(inside: Path) -> bool:
+    by_name = inside.name in _OWN_NAMES or not _OWN_SECRETS.isdisjoint(inside.suffixes)
+    return by_name or not _HOLDERS.isdisjoint(inside.parts)
 
 
 def _content(path: Path) -> bytes:

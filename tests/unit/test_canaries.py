@@ -94,6 +94,7 @@ def test_an_answer_shows_at_most_what_was_made_just_then(
         ("bundles/req_1.tar.gz", True),
         ("farm/mail/mai_1.eml", True),
         ("farm/keys/master.key", False),
+        ("farm/master.key.retired-1d3e", False),
     ],
 )
 def test_a_file_holds_none_but_where_they_are_kept(watch: Watch, folder: Path, name: str, found: bool) -> None:

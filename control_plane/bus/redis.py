@@ -24,7 +24,8 @@ STREAM = "mt5farm.changes"
 _CHANGE, _LOST = "change", "lost"
 _MOST_WAITING = 10_000
 _AT_ONCE = 500
-_POLL_SECONDS = 0.5
+_POLL_SECONDS = 0.1
+"""How long closing may have to wait."""
 _PAUSE_SECONDS = 1.0
 _PATIENCE_SECONDS = 5.0
 _log = structlog.get_logger(__name__)

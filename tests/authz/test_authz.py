@@ -1,8 +1,9 @@
-"""Nobody gets at what the matrix does not give them, on either database."""
+"""Nobody gets at what the matrix does not give them, on either set of parts."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import ExitStack
 
 import httpx
 import pytest
@@ -12,19 +13,19 @@ from tests.authz.matrix import Verdict, read
 from tests.authz.routes import all_calls
 from tests.authz.stage import Stage, raised
 from tests.authz.walk import Walk, judge
+from tests.deployments import BOTH, DISTRIBUTED, Deployment
 
 LINES = read()
 pytestmark = pytest.mark.timeout(300)
 
 
-@pytest.fixture(scope="module", params=["sqlite", "postgres"])
+@pytest.fixture(scope="module", params=BOTH)
 def stage(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
-    settings = {}
-    if request.param == "postgres":
-        server = request.getfixturevalue("postgres_server")
-        settings["database_url"] = server.url("farm_app", server.migrated_database())
-    with raised(tmp_path_factory.mktemp("authz") / "farm", **settings) as made:
-        yield made
+    with ExitStack() as ends:
+        place = Deployment()
+        if request.param == DISTRIBUTED:
+            place = ends.enter_context(request.getfixturevalue("servers").deployment())
+        yield ends.enter_context(raised(tmp_path_factory.mktemp("authz") / "farm", **place.settings))
 
 
 def test_every_route_is_in_the_matrix_and_every_line_is_a_route(stage: Stage) -> None:

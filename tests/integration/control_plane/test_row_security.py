@@ -25,7 +25,7 @@ from sqlalchemy import (
     select,
     text,
 )
-from sqlalchemy.exc import ProgrammingError
+from sqlalchemy.exc import DBAPIError, ProgrammingError
 
 from control_plane.config import Settings
 from control_plane.container import open_database
@@ -154,6 +154,14 @@ def test_the_trade_log_and_the_audit_trail_only_grow(filled: Filled, table: str,
         connection.execute(SET_SCOPE, {"tenant": "", "system": "on"})
         with pytest.raises(ProgrammingError, match="permission denied"):
             connection.execute(text(statement.format(table)))
+
+
+def test_not_even_the_owner_of_the_tables_changes_the_trail(filled: Filled) -> None:
+    world, _ = filled
+    owner = Database(world.farm.database.url.replace(APPLICATION, OWNER))
+    with owner.write_as_system() as session, pytest.raises(DBAPIError, match="only ever added"):
+        session.execute(text("UPDATE audit_entries SET reason = 'x'"))
+    owner.close()
 
 
 def test_who_says_for_nobody_sees_nothing(filled: Filled) -> None:

@@ -13,8 +13,10 @@ from hypothesis import strategies as st
 from control_plane.bus.memory import MemoryBus
 from control_plane.bus.port import Batch, Bus, Change, Subscription, Topic
 from control_plane.bus.redis import STREAM, RedisBus
+from tests.deployments import EMBEDDED
 from tests.redis_server import RedisServer, wait_until
 
+pytestmark = pytest.mark.both_databases
 PATIENCE = 10.0
 
 
@@ -22,10 +24,10 @@ def change(subject: str, user: str = "u1") -> Change:
     return Change(Topic.ACCOUNT, subject, user, "acc")
 
 
-@pytest.fixture(params=["memory", "redis"])
-def buses(request: pytest.FixtureRequest) -> Iterator[tuple[Bus, Bus]]:
+@pytest.fixture
+def buses(deployment_kind: str, request: pytest.FixtureRequest) -> Iterator[tuple[Bus, Bus]]:
     """What one process publishes on, and what another one listens to; in memory they are the same."""
-    if request.param == "memory":
+    if deployment_kind == EMBEDDED:
         bus = MemoryBus()
         yield bus, bus
         bus.close()

@@ -19,6 +19,8 @@ from control_plane.identity.sessions import Browser
 from control_plane.identity.state import CODE_PACE, MAIL_PACE, PASSWORD_PACE, Pace, counted, wait_after
 from tests.unit.control_plane.world import PASSWORD, START, Trader, World, browser
 
+pytestmark = pytest.mark.both_databases
+
 SIGN_IN = "/api/v1/auth/sign-in"
 RIGHT = {"email": "trader@example.com", "password": PASSWORD}
 WRONG = {"email": "trader@example.com", "password": "guess"}

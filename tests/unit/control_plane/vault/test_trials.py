@@ -17,6 +17,8 @@ from node_agent.protocol.messages import DesiredTerminal, Phase, Reason
 from tests.tenants import add_tenant, move_user
 from tests.unit.control_plane.world import START, NodePlayer, Trader, World, build_world, observed
 
+pytestmark = pytest.mark.both_databases
+
 moments = st.lists(st.integers(0, 7200).map(lambda second: START - timedelta(seconds=second)), max_size=30)
 
 

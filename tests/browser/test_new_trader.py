@@ -12,7 +12,7 @@ from collections.abc import Iterator
 
 import pyotp
 import pytest
-from playwright.sync_api import Browser, ConsoleMessage, Page, expect, sync_playwright
+from playwright.sync_api import Browser, ConsoleMessage, Page, expect, sync_playwright, ViewportSize
 
 from tests.demo_farm import ROOT, DemoFarm
 
@@ -27,8 +27,8 @@ FLAGS = [
     "--no-first-run",
 ]
 SHOTS = ROOT / "test-results" / "browser"
-DESKTOP = {"width": 1440, "height": 900}
-PHONE = {"width": 360, "height": 740}
+DESKTOP: ViewportSize = {"width": 1440, "height": 900}
+PHONE: ViewportSize = {"width": 360, "height": 740}
 
 pytestmark = [
     pytest.mark.browser,
@@ -63,7 +63,7 @@ def complaints() -> list[str]:
 
 @pytest.fixture
 def page(browser: Browser, complaints: list[str]) -> Iterator[Page]:
-    context = browser.new_context(viewport=DESKTOP, color_scheme="dark")  # type: ignore[arg-type]
+    context = browser.new_context(viewport=DESKTOP, color_scheme="dark")
     page = context.new_page()
 
     def listen(message: ConsoleMessage) -> None:

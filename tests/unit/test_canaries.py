@@ -143,7 +143,7 @@ def test_what_redis_was_told_is_searched_although_it_has_forgotten(watch: Watch,
     server = RedisServer(redis_executable(), folder)
     server.start()
     tap = RedisTap(server.url, watch)
-    server.publish("mt5farm.changes", base64.b64encode(b'["' + PASSWORD.encode() + b'"]'))
+    server.add_to_stream("mt5farm.changes", {"change": base64.b64encode(b'["' + PASSWORD.encode() + b'"]')})
     server.flush()
 
     def heard() -> bool:

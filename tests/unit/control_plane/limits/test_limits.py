@@ -206,7 +206,7 @@ class TestAddresses:
         world = build(requests_of_address="1/99999")
         http = browser(world.farm)
         spend(lambda: http.get("/api/v1/farm"))
-        served = [line for line in read() if not line.is_agents and line.path.startswith("/api/v1/")]
+        served = [line for line in read() if line.application == "portal" and line.path.startswith("/api/v1/")]
         served = [line for line in served if "openapi" not in line.path]
         for line in (each for each in served if Verdict.MAY in each.cells["nobody"]):
             assert http.request(line.method, line.path).status_code == 429, line.call

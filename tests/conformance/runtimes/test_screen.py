@@ -147,7 +147,7 @@ def test_one_client_cannot_take_all_views(farm: ScreenFarm) -> None:
 def test_the_portal_shows_it_on_phone_and_laptop(farm: ScreenFarm) -> None:
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-        page = browser.new_page(viewport=PHONE)  # type: ignore[arg-type]
+        page = browser.new_page(viewport=PHONE)
         complaints: list[str] = []
         page.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
         page.context.add_cookies([{"name": n, "value": v, "url": farm.url} for n, v in farm.http.cookies.items()])
@@ -155,7 +155,7 @@ def test_the_portal_shows_it_on_phone_and_laptop(farm: ScreenFarm) -> None:
         page.get_by_test_id("account-menu").click()
         page.get_by_test_id("account-screen").click()
         for name, viewport in (("phone", PHONE), ("laptop", DESKTOP)):
-            page.set_viewport_size(viewport)  # type: ignore[arg-type]
+            page.set_viewport_size(viewport)
             for _ in ("in whole", "in its own size"):
                 expect(page.get_by_test_id("screen")).to_have_attribute("data-state", "shown", timeout=30_000)
                 page.wait_for_function(SEES_GREEN, arg=list(GREEN), timeout=30_000)

@@ -46,7 +46,7 @@ CONTRACT = {
 def judged(
     status: int, body: Any, media_type: str = "application/json", *, nobody: bool = False, whole: bool = True
 ) -> list[str]:
-    operation = next(iter(schemathesis.openapi.from_dict(CONTRACT).get_all_operations())).ok()
+    operation = schemathesis.openapi.from_dict(CONTRACT)["/bots"]["get"]
     content = b"" if body is None else json.dumps(body).encode()
     response = schemathesis.Response(
         status_code=status,

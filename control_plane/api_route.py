@@ -19,17 +19,18 @@ from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 
 from control_plane.container import Farm
+from control_plane.db.races import is_lost_race
 from control_plane.errors import FarmError, InvalidInputError, invalid_field
 from control_plane.http import IDEMPOTENCY_KEY, KEY_LENGTH, asks_who, get_caller
 from control_plane.idempotency.schemas import ShownOnce
 from control_plane.idempotency.service import Answer, Asked
+from control_plane.identity.scopes import needed_scope
 from control_plane.identity.sessions import Caller
 
 _HALF_A_CHARACTER = re.compile("[\ud800-\udfff]")
 REPLAYED = "Idempotency-Replayed"
 _KEPT_HEADERS = ("content-type", "etag", "location", "retry-after")
-_NOTHING_WAS_DONE = (FarmError, RequestValidationError, HTTPException, DBAPIError)
-_SECURITY: list[dict[str, list[str]]] = [{"session": []}, {"key": []}]
+_REFUSALS = (FarmError, RequestValidationError, HTTPException)
 _Handler = Callable[[Request], Awaitable[Response]]
 
 
@@ -45,7 +46,9 @@ class ApiRoute(APIRoute):
         self._shown_once = isinstance(self.response_model, type) and issubclass(self.response_model, ShownOnce)
         extra: dict[str, Any] = dict(self.openapi_extra or {})
         if self._knows_caller:
-            extra["security"] = _SECURITY
+            tags = [str(tag) for tag in self.tags]
+            by_key = any(needed_scope(method, tags) for method in self.methods or ())
+            extra["security"] = [{"session": []}, {"key": []}] if by_key else [{"session": []}]
         if self.is_repeatable:
             extra["parameters"] = [*extra.get("parameters", []), _KEY_PARAMETER]
         self.openapi_extra = extra
@@ -75,8 +78,10 @@ class ApiRoute(APIRoute):
             return Response(earlier.body, earlier.status, {**earlier.headers, REPLAYED: "true"})
         try:
             response = await handler(request)
-        except _NOTHING_WAS_DONE:
-            await run_in_threadpool(farm.repetitions.undone, asked)
+        except (*_REFUSALS, DBAPIError) as error:
+            # Of another error of the database nobody knows whether it came before or after the commit.
+            if not isinstance(error, DBAPIError) or is_lost_race(error):
+                await run_in_threadpool(farm.repetitions.undone, asked)
             raise
         headers = {name: response.headers[name] for name in _KEPT_HEADERS if name in response.headers}
         body = None if self._shown_once else bytes(response.body).decode()

@@ -83,8 +83,10 @@ class _Door:
 class Fuzz:
     """The same seed sends the same cases, as far as the farm's own ids allow."""
 
-    def __init__(self, stage: Stage, seed_number: int) -> None:
+    def __init__(self, stage: Stage, seed_number: int, tell: Callable[[Report], None] = lambda _: None) -> None:
+        """`tell` is called after each case."""
         self._stage = stage
+        self._tell = tell
         self._askers = askers(stage)
         self._random = Random(seed_number)
         self._adapter = HTTPAdapter(pool_maxsize=1)
@@ -172,6 +174,7 @@ class Fuzz:
         report.cases[asker.name] += 1
         report.statuses[response.status_code] += 1
         report.calls.add(call)
+        self._tell(report)
         needs_somebody = door.protected and not asker.is_somebody
         for kind in broken_promises(door.operation, response, needs_somebody=needs_somebody, is_whole=is_whole):
             said = f"{response.status_code} {response.text[:200]} to {_shown(response.request)}"

@@ -64,6 +64,7 @@ from control_plane.notifications.service import Mails
 from control_plane.notifications.smtp import SmtpPost, SmtpServer
 from control_plane.placement.operations import PlacementOperations
 from control_plane.placement.service import Placing
+from control_plane.reconcile.connection_tests import FinishedTests
 from control_plane.reconcile.drains import Drains
 from control_plane.reconcile.node_leases import NodeLeases
 from control_plane.reconcile.outdated import AfterRestore
@@ -214,7 +215,7 @@ def build_farm(settings: Settings, *, clock: Clock | None = None, door: Terminal
     market, bundles = Market(used_door), Bundles(files)
     settlement = UnsettledOrders(database, used_door, trade_log, clock)
     accounts = Accounts(keys.vault, trials, fleet, assignments, outbox, audit, bus, clock)
-    connection_tests = ConnectionTests(database, accounts, trials, clock)
+    connection_tests = ConnectionTests(accounts, trials, clock)
     loops = (
         jobs,
         Loop("placement", 5.0, placement.run_once),
@@ -222,7 +223,7 @@ def build_farm(settings: Settings, *, clock: Clock | None = None, door: Terminal
         Loop("relocation", 5.0, relocation.run_once),
         Loop("drains", 5.0, Drains(database, assignments, clock).run_once),
         Loop("after-restore", 5.0, AfterRestore(database, fleet).run_once),
-        Loop("connection-tests", 1.0, connection_tests.run_once),
+        Loop("connection-tests", 1.0, FinishedTests(database, connection_tests).run_once),
         Loop("quarantine", 30.0, Quarantine(database, operations).run_once),
         # It asks many terminals in turn, and those that cannot be reached answer slowly.
         Loop("unsettled-orders", settings.order_settle_seconds, settlement.run_once, patience_seconds=600.0),

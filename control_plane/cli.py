@@ -17,7 +17,6 @@ from control_plane.audit.service import Deed
 from control_plane.backup.cli import backup, restore_farm
 from control_plane.brokers.cli import broker_servers
 from control_plane.config import Settings
-from control_plane.container import open_database
 from control_plane.db.roles import make_database
 from control_plane.errors import ConfigurationError, FarmError
 from control_plane.fleet.commands import nodes, this_person
@@ -30,6 +29,7 @@ from control_plane.opening import Data, open_farm
 from control_plane.placement.commands import LabelOptions, parse_labels, placements, pools
 from control_plane.placement.schemas import SetNode
 from control_plane.releases.cli import templates
+from control_plane.resources import open_database
 from control_plane.secrecy import read_secret
 from control_plane.service_secrets import make_service_secrets
 from control_plane.settings_page import settings_page

@@ -28,12 +28,12 @@ from sqlalchemy import (
 from sqlalchemy.exc import DBAPIError, ProgrammingError
 
 from control_plane.config import Settings
-from control_plane.container import open_database
 from control_plane.db import row_security
 from control_plane.db.engine import Database
 from control_plane.db.tables import METADATA
 from control_plane.db.tenancy import SET_SCOPE
 from control_plane.errors import ConfigurationError
+from control_plane.resources import open_database
 from tests.postgres import APPLICATION, OWNER, Server
 from tests.tenants import Member, two_tenants
 from tests.unit.control_plane.world import World, build_world

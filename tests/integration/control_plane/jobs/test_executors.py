@@ -20,7 +20,6 @@ from control_plane.audit.service import Audit
 from control_plane.audit.signing import HeadSigner
 from control_plane.clock import SystemClock
 from control_plane.config import Settings
-from control_plane.container import open_database
 from control_plane.db.engine import Database
 from control_plane.identity.model import Tenant
 from control_plane.jobs import repository
@@ -32,6 +31,7 @@ from control_plane.jobs.runner import JobRunner
 from control_plane.jobs.service import Outbox
 from control_plane.jobs.state import ANNOUNCED_AGAIN_AFTER, CLAIM, MOST_ATTEMPTS, JobKind, JobState
 from control_plane.loops import Loop
+from control_plane.resources import open_database
 from control_plane.vault.key_file import KeyFile
 from control_plane.vault.service import Vault
 from tests.deployments import Deployment, Worker

@@ -108,8 +108,8 @@ _API_ROUTERS = (
     fleet_router,
     placement_router,
     terminals_router,
+    invitations_router,  # before its folder, whose ids would take its name for one of theirs
     members_router,
-    invitations_router,
     service_accounts_router,
     jobs_router,
 )

@@ -3,10 +3,25 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 import pytest
 
 pytest_plugins = ["tests.canaries.plugin", "tests.postgres", "tests.deployments"]
+
+
+_TOGETHER = {"conformance/native": "wine", "conformance/windows": "wine", "conformance/runtimes": "docker"}
+"""Folders whose tests share a Wine prefix, or the containers of a Docker daemon: they run one after another."""
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Where tests run side by side, those of one file stay together, and so do those of some folders."""
+    here = Path(__file__).parent
+    for item in items:
+        file = item.path.relative_to(here).as_posix()
+        group = next((name for folder, name in _TOGETHER.items() if file.startswith(folder)), file)
+        item.add_marker(pytest.mark.xdist_group(group))
 
 
 @pytest.hookimpl(wrapper=True)

@@ -181,7 +181,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """How many of the tests that run on both sets of parts passed on each."""
     passed = [
-        report.nodeid.partition("[")[2].rstrip("]").split("-") for report in terminalreporter.getreports("passed")
+        report.nodeid.partition("[")[2].partition("]")[0].split("-") for report in terminalreporter.getreports("passed")
     ]
     on = {kind: sum(kind in each for each in passed) for kind in BOTH}
     if any(on.values()):

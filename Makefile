@@ -24,7 +24,7 @@ IMAGE ?=
 IMAGE_WHERE_POSSIBLE = if docker version >/dev/null 2>&1 && command -v x86_64-w64-mingw32-gcc >/dev/null; then $(MAKE) --no-print-directory image; fi
 
 .DEFAULT_GOAL := help
-.PHONY: help setup portal demo test test-fast orders-test lint types format openapi lock wine clean conformance golden bench-replay bench-bridge bench-engine conformance-runtimes image bench-node bench-relocation rotate-keys-test audit-test simulate simulate-mutants chaos authz backup restore-drill settings api-baseline fuzz-api
+.PHONY: help setup portal demo test test-fast orders-test lint types format openapi lock wine clean conformance golden bench-replay bench-bridge bench-engine conformance-runtimes image bench-node bench-relocation rotate-keys-test audit-test simulate simulate-mutants chaos authz backup restore-drill settings api-baseline fuzz-api bench-placement load
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-21s %s\n", $$1, $$2}'
@@ -104,12 +104,18 @@ bench-node: setup ## Measure how fast a node mends itself and what its agent cos
 bench-relocation: setup ## Measure how long a terminal is nowhere once its node has fenced it
 	@$(BIN)/python -m tests.benchmarks.relocation $(BENCH)
 
+bench-placement: setup ## Place 10,000 terminals on 1,000 nodes by 8 control planes at once, on both databases, and count
+	@$(BIN)/python -m tests.benchmarks.placement $(BENCH)
+
 backup: setup ## Save the farm in FARM=folder (the demo unless said) into TO=new folder
 	@if [ -z "$(FARM)" ] && [ ! -d $(DEMO_FARM) ]; then echo "No demo has run here yet; FARM=folder saves another farm."; \
 		else mkdir -p $(dir $(TO)) && $(BIN)/mt5farm backup --data $(or $(FARM),$(DEMO_FARM)) --to $(TO); fi
 
 restore-drill: setup ## Save a farm while it is written to, restore it elsewhere, compare every row (SQLite, Postgres)
 	@$(BIN)/python -m tests.restore_drill.run $(DRILL)
+
+load: setup ## Put 2,500 nodes with 50,000 terminals on one control plane for 15 minutes (LOAD="--nodes 500")
+	@$(BIN)/python -m tests.load.run $(LOAD)
 
 chaos: setup ## Kill, stop and cut off real processes, and compare the books in the end (TIMES=3)
 	@$(BIN)/python -m tests.chaos.run --times $(TIMES)

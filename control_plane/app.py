@@ -6,7 +6,7 @@ from importlib.metadata import version
 from typing import Any
 
 from anyio import CapacityLimiter
-from fastapi import APIRouter, FastAPI
+from fastapi import APIRouter, Depends, FastAPI
 from fastapi.openapi.utils import get_openapi
 from fastapi.responses import JSONResponse
 from fastapi.routing import APIRoute
@@ -14,29 +14,39 @@ from pydantic import BaseModel
 
 from control_plane import problems
 from control_plane.access.routes import router as access_router
+from control_plane.access.screen_routes import router as screen_router
 from control_plane.accounts.routes import router as accounts_router
 from control_plane.agent_api.routes import router as agent_router
 from control_plane.api_route import ApiRoute
 from control_plane.bots.routes import router as bots_router
 from control_plane.brokers import repository as brokers_repository
+from control_plane.brokers.routes import keeper_router
 from control_plane.brokers.routes import router as brokers_router
 from control_plane.container import Farm
 from control_plane.contract import completed
 from control_plane.fleet.routes import router as fleet_router
-from control_plane.http import FarmDep
+from control_plane.http import FarmDep, bound_strangers
 from control_plane.identity.api_key_routes import router as api_key_router
+from control_plane.identity.email_routes import router as email_router
+from control_plane.identity.passkey_routes import router as passkey_router
 from control_plane.identity.routes import me_router
 from control_plane.identity.routes import router as identity_router
 from control_plane.identity.second_factor_routes import router as second_factor_router
 from control_plane.identity.session_routes import router as session_router
+from control_plane.invitations.routes import accept_router
+from control_plane.invitations.routes import router as invitations_router
 from control_plane.jobs.routes import router as jobs_router
+from control_plane.limits.headers import RateLimitHeaders
 from control_plane.members.routes import router as members_router
 from control_plane.middleware import BodyLimit, BrowserSecurity, ForgeryGuard, RequestLog
 from control_plane.notifications.routes import router as recorded_mail_router
+from control_plane.placement.routes import router as placement_router
+from control_plane.service_accounts.routes import router as service_accounts_router
 from control_plane.spa import portal_router
 from control_plane.stream.routes import router as stream_router
 from control_plane.telemetry.counting import RequestCount
 from control_plane.telemetry.routes import health_router, operations_router
+from control_plane.terminals.routes import router as terminals_router
 from control_plane.trading.routes import router as trading_router
 from node_agent.protocol.messages import BUNDLE_BYTES
 
@@ -55,6 +65,8 @@ class FarmOut(BaseModel):
     """True when no real broker can be reached: all servers of the directory are simulated."""
     shows_mail: bool
     """True when mail is not sent but shown in the portal: the farm is being tried out on one machine."""
+    passkey_domain: str | None
+    """Passkeys work where the portal's host is this or ends with a dot and this; None when they do nowhere."""
 
 
 farm_router = APIRouter(tags=["farm"], route_class=ApiRoute)
@@ -67,7 +79,11 @@ def get_farm(farm: FarmDep) -> FarmOut:
         servers = brokers_repository.search(session, "", 1000)
     simulated = bool(servers) and all(each.simulated_address is not None for each in servers)
     return FarmOut(
-        name=farm.settings.farm_name, version=VERSION, simulated=simulated, shows_mail=farm.settings.show_mail
+        name=farm.settings.farm_name,
+        version=VERSION,
+        simulated=simulated,
+        shows_mail=farm.settings.show_mail,
+        passkey_domain=farm.passkeys.domain,
     )
 
 
@@ -77,16 +93,24 @@ _API_ROUTERS = (
     me_router,
     session_router,
     second_factor_router,
+    passkey_router,
+    email_router,
+    accept_router,
     api_key_router,
     recorded_mail_router,
     brokers_router,
+    keeper_router,
     accounts_router,
     access_router,
     trading_router,
     bots_router,
     stream_router,
     fleet_router,
+    placement_router,
+    terminals_router,
+    invitations_router,  # before its folder, whose ids would take its name for one of theirs
     members_router,
+    service_accounts_router,
     jobs_router,
 )
 
@@ -96,8 +120,10 @@ def create_app(farm: Farm) -> FastAPI:
     app = _application("MT5 Farm", openapi_url=f"{API}/openapi.json")
     app.state.farm = farm
     _include_api(app)
+    app.include_router(screen_router, prefix=API)
     app.include_router(health_router)
     app.include_router(portal_router(farm.settings.portal_dist))
+    app.add_middleware(RateLimitHeaders)
     app.add_middleware(BodyLimit, most_bytes=_MOST_BYTES)
     app.add_middleware(ForgeryGuard)
     app.add_middleware(BrowserSecurity)
@@ -140,7 +166,7 @@ def _include_api(app: FastAPI) -> None:
         for route in router.routes:
             if not isinstance(route, ApiRoute):
                 raise TypeError(f"{route}: routers of the contract are made with route_class=ApiRoute")
-        app.include_router(router, prefix=API)
+        app.include_router(router, prefix=API, dependencies=[Depends(bound_strangers)])
 
 
 def _application(title: str, openapi_url: str | None) -> FastAPI:

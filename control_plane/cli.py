@@ -15,33 +15,37 @@ from control_plane.audit.cli import audit
 from control_plane.audit.origin import coming_from
 from control_plane.audit.service import Deed
 from control_plane.backup.cli import backup, restore_farm
-from control_plane.brokers.service import add_server
+from control_plane.brokers.cli import broker_servers
 from control_plane.config import Settings
-from control_plane.container import open_database
 from control_plane.db.roles import make_database
 from control_plane.errors import ConfigurationError, FarmError
-from control_plane.fleet import repository as fleet_repository
 from control_plane.fleet.commands import nodes, this_person
 from control_plane.identity.cli import users
 from control_plane.identity.state import Role
 from control_plane.jobs.cli import jobs, work
+from control_plane.limits.cli import limits
 from control_plane.logs import configure_logs
 from control_plane.opening import Data, open_farm
+from control_plane.placement.commands import LabelOptions, parse_labels, placements, pools
+from control_plane.placement.schemas import SetNode
 from control_plane.releases.cli import templates
+from control_plane.resources import open_database
 from control_plane.secrecy import read_secret
 from control_plane.service_secrets import make_service_secrets
 from control_plane.settings_page import settings_page
 from control_plane.vault.cli import vault
 
 app = typer.Typer(name="mt5farm", help="The control plane of a farm of MetaTrader 5 terminals.", no_args_is_help=True)
-broker_servers = typer.Typer(help="The directory of broker servers.", no_args_is_help=True)
 app.add_typer(broker_servers, name="broker-server")
 app.add_typer(nodes, name="nodes")
+app.add_typer(pools, name="pools")
+app.add_typer(placements, name="placements")
 app.add_typer(users, name="users")
 app.add_typer(jobs, name="jobs")
 app.command("worker")(work)
 app.add_typer(vault, name="vault")
 app.add_typer(audit, name="audit")
+app.add_typer(limits, name="limits")
 app.command("backup")(backup)
 app.command("restore")(restore_farm)
 
@@ -54,6 +58,9 @@ def serve(
     agent_port: Annotated[int | None, typer.Option(help="Port of the agent API (TLS); 8443 unless said.")] = None,
     agent_host: Annotated[str | None, typer.Option(help="Name under which nodes reach the agent API.")] = None,
     sync_seconds: Annotated[float | None, typer.Option(help="How often nodes report; 10 unless said.")] = None,
+    equity_seconds: Annotated[
+        float | None, typer.Option(help="Between points of equity curves; 60 unless said.")
+    ] = None,
     show_mail: Annotated[
         bool | None, typer.Option("--show-mail", help="Show recorded mail to everybody on this machine: to try out.")
     ] = None,
@@ -64,7 +71,8 @@ def serve(
 
     configure_logs()
     listen = {"port": port, "host": host, "agent_port": agent_port, "agent_host": agent_host}
-    serve_farm(open_farm(data, **listen, sync_seconds=sync_seconds, show_mail=show_mail, remember=True))
+    pace = {"sync_seconds": sync_seconds, "equity_seconds": equity_seconds}
+    serve_farm(open_farm(data, **listen, **pace, show_mail=show_mail, remember=True))
 
 
 @app.command()
@@ -110,34 +118,22 @@ def enroll_token(
     data: Data,
     name: Annotated[str, typer.Option(help="Name of the node.")],
     url: Annotated[str | None, typer.Option(help="Address of the agent API, if not the one last served.")] = None,
+    pool: Annotated[str | None, typer.Option(help="The pool it will be in.")] = None,
+    region: Annotated[str | None, typer.Option(help="Where it stands.")] = None,
+    label: LabelOptions = None,
+    dedicated_to: Annotated[str | None, typer.Option(help="Id of the only tenant whose terminals it takes.")] = None,
 ) -> None:
     """Print a one-time token that lets one node enrol within 15 minutes, as JSON for `mt5farm-agent enroll`."""
     farm = open_farm(data)
     with farm.database.write_as_system() as session:
         tenant = farm.identity.bootstrap(session)
-        token = farm.fleet.issue_token(session, tenant.id, name)
+        wish = SetNode(
+            reason="enrolment", pool=pool, region=region, labels=parse_labels(label), dedicated_tenant_id=dedicated_to
+        )
+        token = farm.fleet.issue_token(session, tenant.id, name, farm.placement.of_new_node(session, wish))
         farm.audit.record(session, tenant.id, Deed(this_person(), "invite_node", name[:40], ""))
     farm.stop()
     print(json.dumps({"token": token, "url": url or farm.settings.agent_url, "ca_pem": farm.authority.pem}))
-
-
-@broker_servers.command("add")
-def add_broker_server(
-    data: Data,
-    name: Annotated[str, typer.Option(help="Name of the trade server, as MT5 shows it.")],
-    company: Annotated[str, typer.Option(help="Company that runs it.")],
-    simulated_address: Annotated[str | None, typer.Option(help="host:port of a simulated broker.")] = None,
-) -> None:
-    """Add a broker server to the directory, or correct it."""
-    farm = open_farm(data)
-    with farm.database.write_as_system() as session:
-        add_server(session, farm.clock, name, company, simulated_address)
-        facts = {"company": company, "simulated_address": simulated_address}
-        deed = Deed(this_person(), "set_broker_server", name[:40], "", after=facts)
-        farm.audit.record(session, farm.identity.bootstrap(session).id, deed)
-        # Terminals of this server may have to log in elsewhere, so every node looks again.
-        fleet_repository.raise_all_generations(session)
-    farm.stop()
 
 
 @app.command("set-role")

@@ -9,6 +9,7 @@ from pydantic import Field, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from control_plane.errors import ConfigurationError
+from control_plane.limits.rate import PATTERN as RATE
 from control_plane.notifications.smtp import SmtpSecurity
 from control_plane.secrecy import check_address, read_secret
 
@@ -61,6 +62,14 @@ class Settings(BaseSettings):
     all who come through a proxy count as one address, and their failed sign-ins together."""
     public_url: str | None = None
     """Under which browsers reach the portal, for links in mails; None means `http://host:port`."""
+    session_idle_hours: float = Field(default=72.0, ge=0.25)
+    """A browser that has not been used for so long is signed out. An open page of the portal counts as use. After two
+    weeks a session ends in any case."""
+    passkey_domain: str | None = None
+    """Host that passkeys are made for: the portal's or a parent of it. None means the host of `public_url`. Passkeys of
+    another domain are of no use any more."""
+    passkey_origins: str | None = None
+    """Addresses of the portal, with commas between them, where passkeys may be used; None means `public_url`."""
     show_mail: bool = False
     """Recorded mail is shown to everybody on this machine, so that a farm can be tried out without a mail server."""
     smtp_host: str | None = None
@@ -91,6 +100,23 @@ class Settings(BaseSettings):
     """How many wrong passwords the farm shows one broker server within an hour before it holds back untried ones."""
     refused_logins_of_account: int = Field(default=3, ge=1)
     """How many wrong passwords for one account are taken within an hour."""
+    requests_of_key: str = Field(default="1800/60", pattern=RATE)
+    """How many requests one key for programs may make: requests / seconds."""
+    requests_of_user: str = Field(default="3000/60", pattern=RATE)
+    """The same for one user, in all browsers and with all keys together."""
+    requests_of_tenant: str = Field(default="60000/60", pattern=RATE)
+    """The same for all users of one tenant together. `mt5farm limits` gives one tenant other limits than these."""
+    requests_to_exit: str = Field(default="600/60", pattern=RATE)
+    """A budget of its own, for each user and each key, for closing positions, stopping bots and terminals, and ending
+    sessions and keys: no other request can use it up."""
+    requests_of_address: str = Field(default="300/60", pattern=RATE)
+    """How many requests one network address may make without proving, or with a wrong proof of, who asks."""
+    requests_of_node: str = Field(default="1800/60", pattern=RATE)
+    """How many requests one node may make; one that works needs less than a tenth of it."""
+    streams_of_user: int = Field(default=20, ge=1)
+    """How many streams of live updates one user may have open with one process."""
+    streams_of_tenant: int = Field(default=2000, ge=1)
+    """The same for all users of one tenant together."""
     master_key_file: Path | None = None
     """File of the master keys, for one that is mounted from elsewhere; None means `keys/master.key` in `data`."""
     kms_url: str | None = None
@@ -109,6 +135,9 @@ class Settings(BaseSettings):
     """Address of an S3 server other than Amazon's."""
     order_settle_seconds: float = Field(default=2.0, gt=0)
     """How often orders with an unknown outcome are looked at again."""
+
+    equity_seconds: float = Field(default=60.0, ge=1)
+    """How far apart the points of equity curves are, while an account changes."""
 
     @model_validator(mode="after")
     def _read_secrets(self) -> Self:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from control_plane.http import IDEMPOTENCY_KEY, SESSION_COOKIE
+from control_plane.http import IDEMPOTENCY_KEY
+from control_plane.identity.cookies import SESSION_COOKIE
 from control_plane.problems import Problem, problem_responses
 
 _SESSION = {"type": "apiKey", "in": "cookie", "name": SESSION_COOKIE, "description": "Of a browser that is signed in."}

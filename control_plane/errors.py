@@ -113,6 +113,11 @@ class TooManyRequestsError(FarmError):
     default_code = "too_many_attempts"
 
 
+class RateLimitedError(TooManyRequestsError):
+    title = "Too many requests"
+    default_code = "rate_limited"
+
+
 class UnavailableError(FarmError):
     status = 503
     title = "The farm cannot do this right now"

@@ -4,19 +4,22 @@ from __future__ import annotations
 
 from typing import Annotated
 
+from anyio import to_thread
 from fastapi import Depends, Header, Request
 from fastapi.dependencies.models import Dependant
 
 from control_plane.container import Farm
-from control_plane.errors import ForbiddenError
+from control_plane.errors import ForbiddenError, UnauthorisedError
+from control_plane.identity.cookies import DEVICE_COOKIE, SESSION_COOKIE
 from control_plane.identity.model import User
 from control_plane.identity.owner import Owner
 from control_plane.identity.scopes import needed_scope
 from control_plane.identity.service import owner_of
 from control_plane.identity.sessions import Browser, Caller
-
-SESSION_COOKIE = "mt5farm_session"
-DEVICE_COOKIE = "mt5farm_device"
+from control_plane.limits.headers import note_standing
+from control_plane.limits.lanes import lane_of
+from control_plane.limits.rate import Standing
+from control_plane.limits.service import require
 
 IDEMPOTENCY_KEY = "Idempotency-Key"
 KEY_LENGTH = 200
@@ -44,7 +47,7 @@ FarmDep = Annotated[Farm, Depends(get_farm)]
 def get_browser(request: Request) -> Browser:
     """From where the request comes."""
     return Browser(
-        address=request.client.host if request.client else "",
+        address=_address(request),
         user_agent=request.headers.get("user-agent", ""),
         device_secret=request.cookies.get(DEVICE_COOKIE),
     )
@@ -62,18 +65,41 @@ def authenticate(request: Request, farm: Farm) -> Caller:
 
 
 def get_caller(request: Request, farm: FarmDep) -> Caller:
-    """Who asks, found out once for each request. Raises UnauthorisedError, ForbiddenError."""
+    """Who asks, within their limits; found out once for each request.
+
+    Raises UnauthorisedError, ForbiddenError, RateLimitedError.
+    """
     known: Caller | None = getattr(request.state, "caller", None)
     if known is not None:
         return known
-    caller = authenticate(request, farm)
+    try:
+        caller = authenticate(request, farm)
+    except (UnauthorisedError, ForbiddenError):
+        _bound(request, farm.limits.stranger(_address(request)))
+        raise
+    _bound(request, farm.limits.caller(caller, lane_of(request.method, request.scope["route"].path)))
     request.state.caller = caller
     return caller
+
+
+async def bound_strangers(request: Request, farm: FarmDep) -> None:
+    """For every route: where nobody is asked who they are, their address counts. Raises RateLimitedError."""
+    if not asks_who(request.scope["route"].dependant):
+        _bound(request, await to_thread.run_sync(farm.limits.stranger, _address(request)))
 
 
 def asks_who(dependant: Dependant) -> bool:
     """Whether a route wants to know its caller."""
     return dependant.call is get_caller or any(asks_who(each) for each in dependant.dependencies)
+
+
+def _bound(request: Request, standing: Standing) -> None:
+    note_standing(request.scope, standing)
+    require(standing)
+
+
+def _address(request: Request) -> str:
+    return request.client.host if request.client else ""
 
 
 CallerDep = Annotated[Caller, Depends(get_caller)]

@@ -9,6 +9,11 @@ from typing import TextIO
 import structlog
 
 
+def present_request() -> str:
+    """Id of the request that is being answered, also by the job that it has set off; empty where there is none."""
+    return str(structlog.contextvars.get_contextvars().get("request_id", ""))
+
+
 def configure_logs(stream: TextIO | None = None) -> None:
     """Before anything logs; to stdout unless said."""
     structlog.configure(
@@ -21,6 +26,5 @@ def configure_logs(stream: TextIO | None = None) -> None:
         ],
         wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
         logger_factory=structlog.PrintLoggerFactory(stream or sys.stdout),
-        cache_logger_on_first_use=True,
     )
     logging.basicConfig(level=logging.WARNING, stream=sys.stderr, format="%(levelname)s %(name)s %(message)s")

@@ -23,6 +23,8 @@ from control_plane.errors import ConfigurationError
 
 _GRACE_SECONDS = 3
 _THREADS = 100
+_MOST_SAID = 64 * 1024
+"""Bytes in one message of a browser."""
 _log = structlog.get_logger(__name__)
 
 
@@ -47,7 +49,10 @@ def serve(farm: Farm) -> None:
             _listen(settings.agent_bind or settings.agent_host, settings.agent_port, "agent API")
         )
         servers: _Servers = {
-            "portal": (_Server(_config(create_app(farm), trusted_proxies=settings.trusted_proxies)), portal),
+            "portal": (
+                _Server(_config(create_app(farm), trusted_proxies=settings.trusted_proxies, websockets=True)),
+                portal,
+            ),
             "agent_api": (_Server(_config(create_agent_app(farm), _agent_certificate(farm))), agents),
         }
         _run_with_operations(farm, servers, sockets, loops=settings.loops)
@@ -98,7 +103,11 @@ def _address(sock: socket.socket) -> str:
 
 
 def _config(
-    app: FastAPI, certificate: tuple[Path, Path] | None = None, trusted_proxies: str | None = None
+    app: FastAPI,
+    certificate: tuple[Path, Path] | None = None,
+    trusted_proxies: str | None = None,
+    *,
+    websockets: bool = False,
 ) -> uvicorn.Config:
     key, chain = certificate or (None, None)
     config = uvicorn.Config(
@@ -109,7 +118,11 @@ def _config(
         server_header=False,
         proxy_headers=trusted_proxies is not None,
         forwarded_allow_ips=trusted_proxies or "",
-        ws="none",
+        ws="auto" if websockets else "none",
+        # Browsers say little, and what they are shown is compressed already.
+        ws_max_size=_MOST_SAID,
+        ws_max_queue=4,
+        ws_per_message_deflate=False,
         timeout_graceful_shutdown=_GRACE_SECONDS,
         ssl_keyfile=key,
         ssl_certfile=chain,

@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final, TypeVar
 
+from mt5_bridge.call_times import CallTimes
 from mt5_bridge.sessions import SessionLoop
 
 log = logging.getLogger(__name__)
@@ -71,6 +72,7 @@ class Executor:
         self._thread = threading.Thread(target=self._work, name="terminal-api", daemon=True)
         self._watchdog = threading.Thread(target=self._watch, name="watchdog", daemon=True)
         self.calls = 0
+        self.times = CallTimes()
 
     def start(self) -> None:
         """Start both threads."""
@@ -89,20 +91,16 @@ class Executor:
         self._stopped.set()
         return not self._thread.is_alive()
 
-    def run(self, label: str, deadline: float, work: Callable[[], T]) -> T:
+    def run(self, label: str, deadline: float, work: Callable[..., T], *arguments: Any) -> T:
         """Run `work` on the thread and give its result or exception.
 
         `deadline` (seconds) bounds the wait in the queue and, separately, the run. Raises BusyError or DeadlineError
         when nothing was done.
         """
         if threading.get_ident() == self._ident:
-            self.begin(label, deadline)
-            try:
-                return work()
-            finally:
-                self.end()
+            return self.run_here(label, deadline, work, *arguments)
         future: Future[T] = Future()
-        job = _Job(work, deadline, label, future)
+        job = _Job(partial(work, *arguments), deadline, label, future)
         if self._stopping:
             raise BusyError(label)
         try:
@@ -120,18 +118,21 @@ class Executor:
         # It is running: it ends, or the watchdog ends the process.
         return future.result()
 
-    def begin(self, label: str, deadline: float) -> None:
-        """This thread, which is the one, begins a job; meanwhile others may serve the sessions. `end` must follow."""
+    def run_here(self, label: str, deadline: float, work: Callable[..., T], *arguments: Any) -> T:
+        """Run `work` on this thread, which is the one; meanwhile others may serve the sessions."""
+        loop = self._loop
         self._running = (label, deadline, self._clock())
         self.calls += 1
-        if self._loop is not None:
-            self._loop.leave()
-
-    def end(self) -> None:
-        """The job that was begun is over."""
-        self._running = None
-        if self._loop is not None:
-            self._loop.enter()
+        if loop is not None:
+            loop.leave()
+        try:
+            return work(*arguments)
+        finally:
+            running, self._running = self._running, None
+            if running is not None:
+                self.times.add(self._clock() - running[2])
+            if loop is not None:
+                loop.enter()
 
     def _wake(self) -> None:
         if self._loop is not None:

@@ -29,31 +29,35 @@ class _Shape:
     """How requests with certain fields are packed; fields are in the order of the package."""
 
     def __init__(self, parameters: Sequence[Parameter]) -> None:
-        numbers = [place for place, parameter in enumerate(parameters) if not parameter.is_text]
-        texts = [place for place, parameter in enumerate(parameters) if parameter.is_text]
-        packed = numbers + texts
+        numbers = [parameter for parameter in parameters if not parameter.is_text]
+        texts = [parameter for parameter in parameters if parameter.is_text]
+        packed = [*numbers, *texts]
+        codes = "".join(map(_code, numbers))
         self.names = tuple(parameter.name for parameter in parameters)
-        self.kinds = tuple(_kind(parameter) for parameter in parameters)
-        self.numbers = struct.Struct("<" + "".join(_code(parameters[place]) for place in numbers))
+        self.kinds = {parameter.name: _kind(parameter) for parameter in parameters}
+        self.packed = struct.Struct(f"<{_FIELDS.size}s{codes}")
+        self.numbers = struct.Struct(f"<{_FIELDS.size}x{codes}")
         self.texts = len(texts)
-        self.end = _FIELDS.size + self.numbers.size
         self.head = _FIELDS.pack(sum(1 << _NAMES[name] for name in self.names))
-        self.restore = _picker([packed.index(place) for place in range(len(packed))])
+        self.pick_numbers = _picker([parameter.name for parameter in numbers])
+        self.pick_texts = _picker([parameter.name for parameter in texts])
+        self.restore = _picker([packed.index(parameter) for parameter in parameters])
 
 
 def pack_order(request: dict[Any, Any], order_id: str) -> bytes | None:
     """The request and the caller's id ('' for none); None for what has to go the general way."""
-    values = tuple(request.values())
-    plan = _plan(tuple(request), tuple(map(type, values)))
-    if plan is None:
+    plan = _plan(tuple(request))
+    if plan is None or tuple(map(type, request.values())) != plan[1]:
         return None
-    shape, pick_numbers, pick_texts = plan
-    texts = pick_texts(values)
+    shape = plan[0]
+    texts = shape.pick_texts(request)
     joined = "\0".join((*texts, order_id))
-    if joined.count("\0") != shape.texts or not _are_short(texts):
+    if joined.count("\0") != shape.texts:
+        return None
+    if not (len(joined) <= MAX_SYMBOL and joined.isascii()) and not _are_short(texts):
         return None
     try:
-        return shape.head + shape.numbers.pack(*pick_numbers(values)) + joined.encode()
+        return shape.packed.pack(shape.head, *shape.pick_numbers(request)) + joined.encode()
     except (struct.error, UnicodeError):
         return None
 
@@ -62,18 +66,22 @@ def unpack_order(body: bytes) -> tuple[dict[str, Any], str]:
     """The request, as `arguments.parse` gives it, and the caller's id, '' for none. Raises CodecError."""
     try:
         shape = _shape(_FIELDS.unpack_from(body)[0])
-        numbers = shape.numbers.unpack_from(body, _FIELDS.size)
-        *texts, order_id = str(body[shape.end :], "utf-8").split("\0")
+        numbers = shape.numbers.unpack_from(body)
+        joined = str(body[shape.numbers.size :], "utf-8")
     except (struct.error, ValueError) as error:
         raise CodecError("not an order") from error
-    if len(texts) != shape.texts or not _are_short(texts):
+    texts = joined.split("\0")
+    order_id = texts.pop()
+    if len(texts) != shape.texts:
         raise CodecError("not an order")
-    return dict(zip(shape.names, shape.restore((*numbers, *texts)), strict=True)), order_id
+    if not (len(joined) <= MAX_SYMBOL and joined.isascii()) and not _are_short(texts):
+        raise CodecError("not an order")
+    return dict(zip(shape.names, shape.restore((*numbers, *texts)))), order_id  # noqa: B905 - both have all fields
 
 
 def _are_short(texts: Sequence[str]) -> bool:
-    joined = "".join(texts)
-    return joined.isascii() and (len(joined) <= MAX_SYMBOL or max(map(len, texts)) <= MAX_SYMBOL)
+    """Whether the package takes texts of this length, which for ASCII is their length in UTF-16."""
+    return all(len(text) <= MAX_SYMBOL and text.isascii() for text in texts)
 
 
 @lru_cache(_REMEMBERED_SHAPES)
@@ -84,17 +92,12 @@ def _shape(fields: int) -> _Shape:
 
 
 @lru_cache(_REMEMBERED_SHAPES)
-def _plan(names: tuple[Any, ...], kinds: tuple[type, ...]) -> tuple[_Shape, _Picker, _Picker] | None:
-    """How a request with these fields in this order is packed; None when one is unknown or not exactly of its type."""
+def _plan(names: tuple[Any, ...]) -> tuple[_Shape, tuple[type, ...]] | None:
+    """How a request with these fields is packed, and their types in this order; None when one is unknown."""
     if not names or any(name not in _NAMES for name in names):
         return None
     shape = _shape(sum(1 << _NAMES[name] for name in names))
-    places = [names.index(name) for name in shape.names]
-    if tuple(kinds[place] for place in places) != shape.kinds:
-        return None
-    numbers = [place for place, kind in zip(places, shape.kinds, strict=True) if kind is not str]
-    texts = [place for place, kind in zip(places, shape.kinds, strict=True) if kind is str]
-    return shape, _picker(numbers), _picker(texts)
+    return shape, tuple(shape.kinds[name] for name in names)
 
 
 def _kind(parameter: Parameter) -> type:
@@ -110,7 +113,7 @@ def _code(parameter: Parameter) -> str:
     return code.lower() if parameter.signed else code
 
 
-def _picker(places: list[int]) -> _Picker:
-    if len(places) > 1:
-        return itemgetter(*places)
-    return lambda row: tuple([row[place] for place in places])
+def _picker(keys: Sequence[Any]) -> _Picker:
+    if len(keys) > 1:
+        return itemgetter(*keys)
+    return lambda row: tuple([row[key] for key in keys])

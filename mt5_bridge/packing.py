@@ -9,8 +9,8 @@ Columns instead of rows let `struct` and `zip` do the work for a hundred positio
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Iterable, Sequence
-from functools import partial
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import lru_cache, partial
 from itertools import chain
 from operator import itemgetter
 from typing import Any, Final
@@ -23,6 +23,8 @@ _CODES: Final = {int: "q", float: "d", bool: "?"}
 _NESTED: Final = "TradeRequest"
 _REQUEST: Final = STRUCT_CLASSES[_NESTED]
 MAX_STRUCTS: Final = 1 << 20
+_REMEMBERED_TEXTS: Final = 256
+_LONG_TEXTS: Final = 1024
 _new: Final[Callable[..., Any]] = tuple.__new__  # the rows have the right length already
 
 
@@ -48,12 +50,14 @@ class Layout:
         self._pick_numbers, self._pick_texts = _picker(self._numbers), _picker(self._texts)
         packed = self._numbers + self._texts
         places = [packed.index(index) for index in range(len(fields))]
+        self._in_order = places == packed  # as in all but those with texts between their numbers
         self._restore = _picker(places[: self.own])
         self._restore_request = _picker(places[self.own :])
         self._packed = packed
         self._made: Callable[[Any], Struct] = partial(_new, self.cls)
         self._one_header = HEADER.pack(number, 1)
-        self._one_size = HEADER.size + self._one.size
+        self._one_body = struct.Struct(f"<{HEADER.size}s" + "".join(self._codes))
+        self._one_numbers = struct.Struct(f"<{HEADER.size}x" + "".join(self._codes))
 
     def pack(self, rows: Sequence[tuple[Any, ...]]) -> bytes | None:
         """The structs as bytes; None when one of their values does not fit."""
@@ -77,28 +81,28 @@ class Layout:
     def pack_one(self, row: tuple[Any, ...]) -> bytes | None:
         """One struct as bytes; None when one of its values does not fit."""
         try:
+            if not self._texts:
+                return self._one_body.pack(self._one_header, *row)
             if self.nested:
                 row = (*row[:-1], *row[-1])
-            if not self._texts:
-                return self._one_header + self._one.pack(*row)
             joined = "\0".join(self._pick_texts(row))
             if len(row) != len(self._packed) or joined.count("\0") >= len(self._texts):
                 return None
-            return self._one_header + self._one.pack(*self._pick_numbers(row)) + joined.encode()
+            return self._one_body.pack(self._one_header, *self._pick_numbers(row)) + joined.encode()
         except (struct.error, TypeError, ValueError, IndexError):
             return None
 
     def unpack_one(self, data: bytes) -> Struct:
         """The struct that `pack_one` packed. Raises PackingError, struct.error, UnicodeError."""
-        numbers = self._one.unpack_from(data, HEADER.size)
         if not self._texts:
-            if len(data) != self._one_size:
-                raise PackingError("not a packed struct")
-            return self._made(numbers)
-        texts = str(data[self._one_size :], "utf-8").split("\0")
+            return self._made(self._one_numbers.unpack(data))
+        joined = data[self._one_numbers.size :]
+        texts = _texts(joined) if len(joined) <= _LONG_TEXTS else _texts.__wrapped__(joined)
         if len(texts) != len(self._texts):
             raise PackingError("not a packed struct")
-        values = (*numbers, *texts)
+        values = self._one_numbers.unpack_from(data) + texts
+        if self._in_order:
+            return self._made(values)
         row = self._restore(values)
         return self._made((*row, _new(_REQUEST, self._restore_request(values))) if self.nested else row)
 
@@ -130,20 +134,31 @@ class Layout:
 
 
 def _picker(indexes: list[int]) -> Callable[[Any], tuple[Any, ...]]:
-    if len(indexes) > 1:
-        return itemgetter(*indexes)
-    return lambda row: tuple(row[index] for index in indexes)
+    """Picks the items at `indexes`; by a slice where they follow each other, as in all structs without a request."""
+    start = indexes[0] if indexes else 0
+    following = slice(start, start + len(indexes))
+    if indexes == list(range(following.start, following.stop)):
+        return itemgetter(following)
+    return itemgetter(*indexes)
+
+
+@lru_cache(_REMEMBERED_TEXTS)
+def _texts(joined: bytes) -> tuple[str, ...]:
+    """The texts of one struct. A symbol's or an account's are the same in every answer, so the commonest are kept."""
+    return tuple(str(joined, "utf-8").split("\0"))
 
 
 _LAYOUTS: Final[tuple[Layout, ...]] = tuple(Layout(number, name) for number, name in enumerate(STRUCTS))
-_BY_CLASS: Final[dict[type, Layout]] = {layout.cls: layout for layout in _LAYOUTS}
+LAYOUTS: Final[Mapping[type, Layout]] = {layout.cls: layout for layout in _LAYOUTS}
+"""By our own classes."""
+_UNPACK_ONE: Final = tuple(layout.unpack_one for layout in _LAYOUTS)
 _BY_NAME: Final = dict(zip(STRUCTS, _LAYOUTS, strict=True))
 
 
 def layout_of(value: Any) -> Layout | None:
     """How a value is packed if it is a result struct, of ours or of the official package."""
     kind = type(value)
-    layout = _BY_CLASS.get(kind)
+    layout = LAYOUTS.get(kind)
     if layout is not None:
         return layout
     return _BY_NAME.get(kind.__name__) if kind is not tuple and isinstance(value, tuple) else None
@@ -152,7 +167,7 @@ def layout_of(value: Any) -> Layout | None:
 def unpack_one(data: bytes) -> Struct:
     """The struct in bytes that `Layout.pack_one` made. Raises PackingError."""
     try:
-        return _LAYOUTS[data[0]].unpack_one(data)
+        return _UNPACK_ONE[data[0]](data)
     except (struct.error, IndexError, ValueError) as error:
         raise PackingError("not a packed struct") from error
 

@@ -119,12 +119,14 @@ class BridgeService(Service):  # type: ignore[misc]  # rpyc has no types
         function = "?"
         try:
             call = self._calls.get(body)
-            if call is not None:
+            if call is None:
+                function, args, kwargs, options = transport.unpack_call(body)
+                value, error = self._answer(function, args, kwargs, options, body)
+            else:
                 function = call[0]
-                self._check_epoch()
-                return transport.pack_value(*self._ask(*call))
-            function, args, kwargs, options = transport.unpack_call(body)
-            value, error = self._answer(function, args, kwargs, options, body)
+                if self._session.epoch < self._terminal.desk.mandate.epoch:
+                    raise _stale()  # noqa: TRY301 - told as all others
+                value, error = self._ask(*call)
             return transport.pack_value(value, error)
         except Exception as error:  # noqa: BLE001 - told to the client, or logged
             return (transport.pack_answer(self._failure(function, error)),)
@@ -132,7 +134,8 @@ class BridgeService(Service):  # type: ignore[misc]  # rpyc has no types
     def order(self, body: bytes) -> Iterable[transport.Buffer]:
         """Answer a call of order_send whose request is packed."""
         try:
-            self._check_epoch()
+            if self._session.epoch < self._terminal.desk.mandate.epoch:
+                raise _stale()  # noqa: TRY301 - told as all others
             if self._session.scope is not Scope.TRADE:
                 raise _read_only()  # noqa: TRY301 - told as all others
             request, order_id = unpack_order(body)
@@ -191,12 +194,22 @@ class BridgeService(Service):  # type: ignore[misc]  # rpyc has no types
             return own(*args, **kwargs), SUCCESS
         args, kwargs = parse(function, args, kwargs)
         if function == "order_send":
-            return self._terminal.desk.send(self._sender, args[0], _order_id(options))
+            return self._send(args[0], options)
         if body is not None and len(body) <= _REMEMBERED_BYTES:
             if len(self._calls) >= _REMEMBERED_CALLS:
                 self._calls.clear()
             self._calls[body] = function, args, kwargs
         return self._ask(function, args, kwargs)
+
+    def _send(self, request: Any, options: dict[str, Any]) -> tuple[Any, tuple[int, str]]:
+        order_id, trace = _order_id(options), _trace(options)
+        if not trace:
+            return self._terminal.desk.send(self._sender, request, order_id)
+        log.info("order %s of %s, request %s", order_id, self._sender.principal, trace)
+        value, error = self._terminal.desk.send(self._sender, request, order_id)
+        told = (getattr(value, name, None) for name in ("retcode", "order", "deal"))
+        log.info("order %s, request %s: retcode %s, order ticket %s, deal ticket %s", order_id, trace, *told)
+        return value, error
 
     def _permit(self, function: str) -> None:
         """Whether this session may call the function. Raises RefusedError."""
@@ -213,24 +226,20 @@ class BridgeService(Service):  # type: ignore[misc]  # rpyc has no types
 
     def _check_epoch(self) -> None:
         if self._session.epoch < self._terminal.desk.mandate.epoch:
-            raise RefusedError("stale_epoch", "the terminal has been assigned anew since this session began")
+            raise _stale()
 
     def _ask(self, function: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, tuple[int, str]]:
         """Ask the terminal. On its thread, as all sessions are served there."""
         terminal = self._terminal
-        link, executor = terminal.link, terminal.executor
+        link = terminal.link
         if not link.linked:
             if link.wrong_account:
                 raise RefusedError("wrong_account", "another account is signed in to the terminal")
             raise terminal_lost()
-        executor.begin(function, _DEADLINES[function])
-        try:
-            value, error = link.ask(function, args, kwargs)
-        finally:
-            executor.end()
-        if type(value) is tuple:
-            terminal.desk.observe(value)
-        return value, error
+        answer = terminal.executor.run_here(function, _DEADLINES[function], link.ask, function, args, kwargs)
+        if type(answer[0]) is tuple:
+            terminal.desk.observe(answer[0])
+        return answer
 
     def _subscribe(self, symbol: Any, msc: Any = None, count: Any = 0) -> Any:
         if self._wire is None or (msc is not None and type(msc) is not int) or type(count) is not int:
@@ -275,6 +284,7 @@ class BridgeService(Service):  # type: ignore[misc]  # rpyc has no types
             "wrong_account": terminal.link.wrong_account,
             "error_code": terminal.link.error[0],
             "journal_sequence": terminal.journal.sequence(),
+            "calls": {"counts": terminal.executor.times.counts, "seconds": terminal.executor.times.seconds},
         }
         if terminal.link.linked and not terminal.link.wrong_account:
             facts |= terminal.pulse.take(lambda function, *args: self._ask(function, args, {})[0], deals_from)
@@ -344,6 +354,10 @@ def _waited_too_long() -> RefusedError:
     return RefusedError("deadline", "the call waited too long for its turn; nothing was done")
 
 
+def _stale() -> RefusedError:
+    return RefusedError("stale_epoch", "the terminal has been assigned anew since this session began")
+
+
 def _text(value: Any) -> str:
     if type(value) is not str:
         raise CodecError("expected a text")
@@ -371,6 +385,13 @@ def _pairs(value: Any) -> dict[str, Any]:
 def _order_id(options: dict[str, Any]) -> str | None:
     order_id = options.get("client_order_id")
     return None if order_id is None else _checked_id(order_id)
+
+
+def _trace(options: dict[str, Any]) -> str:
+    trace = options.get("trace", "")
+    if not isinstance(trace, str) or len(trace) > MAX_ORDER_ID or not trace.isprintable():
+        raise CodecError(f"trace must be at most {MAX_ORDER_ID} printable characters")
+    return trace
 
 
 def _checked_id(order_id: Any) -> str:

@@ -151,7 +151,7 @@ class Session:
         following = end + len(FLUSHER) if kind == RPYC else end
         if len(data) < following:
             return None
-        self.inbox = data[following:] if len(data) > following else b""
+        self.inbox = data[following:]
         return kind, data[FRAME.size : end]
 
     def close(self) -> None:
@@ -167,14 +167,17 @@ class SessionLoop:
         self._waking.setblocking(False)
         self._wake.setblocking(False)
         self._readiness = Readiness()
+        self._poll = self._readiness.poll
         self._readiness.register(self._waking.fileno(), READ)
         self._sessions: dict[int, Session] = {}
         self._ready: set[Session] = set()
         self._unsent: set[Session] = set()
         self._returned: deque[Session] = deque()
-        self._serving = threading.Lock()
-        self.leave: Final = self._serving.release
-        """The terminal's thread goes off to call the terminal."""
+        self._away = True
+        """Whether the terminal's thread is away from serving, for it calls the terminal."""
+        self._stood_in = False
+        self._standing_in = threading.Lock()
+        """Held while `_stood_in` is set, so that the terminal's thread can wait for its end."""
         self._swept = time.monotonic()
         self._left = False
         self._answered = 0
@@ -200,18 +203,33 @@ class SessionLoop:
             self._wake.send(b"\0")
 
     def enter(self) -> None:
-        """The terminal's thread begins to serve, or takes over again from the one that stands in."""
-        if not self._serving.acquire(blocking=False):
+        """The terminal's thread begins to serve, or takes over again from the one that stands in.
+
+        Each side first says what it does and then looks what the other does, so at least one of them sees the other:
+        no lock is needed twice in each call for what happens once in a million calls.
+        """
+        self._away = False
+        if self._stood_in:
             self.wake()
-            self._serving.acquire()
+            with self._standing_in:
+                pass
+
+    def leave(self) -> None:
+        """The terminal's thread goes off to call the terminal."""
+        self._away = True
 
     def serve(self) -> None:
         """Wait for something to do and do it, one frame of each session at most. Between `enter` and `leave`."""
         try:
             if self._left:
                 self._resume()
-            idle = not (self._ready or self._unsent or self.timer)
-            for session in self._wait(None if idle else self._timeout()):
+            if self._ready or self._unsent or self.timer:
+                sessions = self._wait(self._timeout())
+            else:
+                events = self._poll(None, _MOST_EVENTS)
+                session = self._sessions.get(events[0][0]) if len(events) == 1 else None
+                sessions = self._found(events) if session is None else [session]
+            for session in sessions:
                 self._advance(session, self._answer)
         except Exception:
             log.exception("serving the sessions failed; it goes on")
@@ -219,15 +237,15 @@ class SessionLoop:
 
     def stand_in(self, done: Callable[[], bool]) -> None:
         """Serve what needs no terminal until `done`. From the watchdog's thread, while the terminal's is away."""
-        if not self._serving.acquire(blocking=False):
-            return
-        try:
-            while not done():
-                for session in self._wait(_STAND_IN_SECONDS):
-                    self._advance(session, self._answer_or_park)
-                self._expire()
-        finally:
-            self._serving.release()
+        with self._standing_in:
+            self._stood_in = True
+            try:
+                while self._away and not done():
+                    for session in self._wait(_STAND_IN_SECONDS):
+                        self._advance(session, self._answer_or_park)
+                    self._expire()
+            finally:
+                self._stood_in = False
 
     def close(self) -> None:
         """End all sessions; answers that are on their way get a moment to go out."""
@@ -333,9 +351,9 @@ class SessionLoop:
         return min(_SWEEP_SECONDS, _SWEEP_SECONDS if wait is None else wait)
 
     def _wait(self, timeout: float | None) -> list[Session]:
-        events = self._readiness.poll(timeout, _MOST_EVENTS)
-        if len(events) == 1 and not self._ready and (session := self._sessions.get(events[0][0])) is not None:
-            return [session]
+        return self._found(self._poll(timeout, _MOST_EVENTS))
+
+    def _found(self, events: Iterable[tuple[int, int]]) -> list[Session]:
         sessions = list(self._ready)
         self._ready.clear()
         for descriptor, _ in events:

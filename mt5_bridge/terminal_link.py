@@ -79,13 +79,23 @@ class TerminalLink:
         try:
             value = backend.call(function, args, kwargs)
         except BaseException:
-            if backend.last_error()[0] in LINK_ERRORS:
-                self._lose(backend.last_error())
+            self._see(backend.last_error())
             raise
         error = backend.last_error()
         if error[0] in LINK_ERRORS:
             self._lose(error)
         return value, error
+
+    def struct(self, function: str, *args: Any) -> Any:
+        """A struct of the terminal or None, after which its last_error() is looked at. On the executor's thread."""
+        try:
+            value = self._backend.call(function, args, {})
+        except BaseException:
+            self._see(self._backend.last_error())
+            raise
+        if value is None:
+            self._see(self._backend.last_error())
+        return value
 
     def check(self) -> None:
         """Make the link if there is none, else see whether it is sound. From the housekeeping thread."""
@@ -120,6 +130,10 @@ class TerminalLink:
             self._connected_since = None
         elif self._connected_since is None:
             self._connected_since = self._clock()
+
+    def _see(self, error: tuple[int, str]) -> None:
+        if error[0] in LINK_ERRORS:
+            self._lose(error)
 
     def _lose(self, error: tuple[int, str]) -> None:
         if self._linked:

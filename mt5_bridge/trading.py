@@ -7,7 +7,6 @@ import os
 import sqlite3
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from functools import partial
 from itertools import count
 from typing import Any, Final
 
@@ -104,7 +103,7 @@ class TradeDesk:
         if not new:
             return self._recorded(entry, request), SUCCESS
         try:
-            return self._executor.run("order_send", _DEADLINE, partial(self._execute, entry))
+            return self._executor.run("order_send", _DEADLINE, self._execute, entry)
         except (BusyError, DeadlineError) as error:
             code = "busy" if isinstance(error, BusyError) else "deadline"
             raise self._refuse(
@@ -147,7 +146,7 @@ class TradeDesk:
         symbol = request.get("symbol")
         if not link.connected and self._has_no_broker():
             return self._answer_without_broker(entry)
-        tick = link.ask("symbol_info_tick", (symbol,), {})[0] if symbol else None
+        tick = link.struct("symbol_info_tick", symbol) if symbol else None
         # Not the highest time seen: a broker's clock may go back, in autumn or after a crash.
         self._broker_time = self._broker_time if tick is None else tick.time
         if not link.linked:
@@ -184,7 +183,7 @@ class TradeDesk:
         link = self._link
         if not link.linked and not link.wrong_account:
             raise self._refuse(entry, State.NOT_EXECUTED, *_reason(terminal_lost()))
-        account = link.ask("account_info", (), {})[0]
+        account = link.struct("account_info")
         if account is None:
             raise self._refuse(entry, State.NOT_EXECUTED, *_reason(terminal_lost()))
         if not self._account.matches(account):

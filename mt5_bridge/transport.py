@@ -38,8 +38,9 @@ from rpyc.core.service import Service
 from rpyc.core.stream import SocketStream
 
 from mt5_bridge.codec import CodecError, decode, encode
-from mt5_bridge.packing import PackingError, layout_of, unpack, unpack_one
+from mt5_bridge.packing import LAYOUTS, PackingError, layout_of, unpack, unpack_one
 from mt5_bridge.structs import RATES_DTYPE, TICKS_DTYPE
+from mt5_bridge.tls import lean_read_and_write
 
 RPYC, CALL, VALUE, ONE, MANY, ROWS, TICKS, ORDER = 0, 2, 3, 4, 5, 6, 7, 8
 FRAME: Final = struct.Struct("!LB")
@@ -58,6 +59,8 @@ _DTYPES: Final[tuple[np.dtype[Any], ...]] = (np.dtype(RATES_DTYPE), np.dtype(TIC
 
 Buffer = bytes | memoryview
 Body = bytes | npt.NDArray[Any]
+Frame = tuple[int, Any]
+"""Kind and Body: an array for ROWS, else bytes."""
 
 RESTRICTED: Final[dict[str, Any]] = {
     "allow_safe_attrs": False,
@@ -261,7 +264,7 @@ def unpack_call(body: bytes) -> tuple[str, tuple[Any, ...], dict[str, Any], dict
 def pack_value(value: Any, error: tuple[int, str]) -> list[Buffer]:
     """The frame that answers a call with a value. Raises CodecError for values that the API does not use."""
     if error == SUCCESS:
-        layout = layout_of(value)
+        layout = LAYOUTS.get(type(value)) or layout_of(value)
         if layout is not None and (packed := layout.pack_one(value)) is not None:
             return [FRAME.pack(len(packed), ONE) + packed]
         if type(value) is tuple and value and (packed := _pack_many(value)) is not None:
@@ -335,8 +338,7 @@ class FrameReader:
 
     def __init__(self, sock: socket.socket) -> None:
         self._socket = sock
-        # Of TLS the layer below recv, which costs more than to decrypt a small frame.
-        self._take: Callable[[int], bytes] = sock.read if isinstance(sock, ssl.SSLSocket) else sock.recv
+        self._take = lean_read_and_write(sock)[0] if isinstance(sock, ssl.SSLSocket) else sock.recv
         self._data = b""
 
     @property
@@ -344,7 +346,7 @@ class FrameReader:
         """Whether bytes have been read ahead."""
         return bool(self._data)
 
-    def read(self) -> tuple[int, Body]:
+    def read(self) -> Frame:
         """Kind and body of the next frame. Raises FrameError, EOFError, OSError."""
         data = self._data or self._take(_READ_SIZE)
         while len(data) < _LEAST:

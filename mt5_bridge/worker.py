@@ -175,11 +175,7 @@ def _ask_for_ticks(executor: Executor, link: TerminalLink, function: str, args: 
     """What the terminal says, None while it is not there. On its thread."""
     if not link.linked:
         return None
-    executor.begin(function, FUNCTIONS[function].deadline)
-    try:
-        return link.call(function, args)
-    finally:
-        executor.end()
+    return executor.run_here(function, FUNCTIONS[function].deadline, link.call, function, args)
 
 
 def _refuse(sock: socket.socket, error: auth.HelloError) -> None:

@@ -7,6 +7,7 @@ import signal
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import structlog
 
@@ -19,8 +20,9 @@ from node_agent.config import AgentConfig
 from node_agent.continuity import read_continuity, write_continuity
 from node_agent.control_link import ControlLink, farm_client, farm_context
 from node_agent.database import Database
-from node_agent.errors import StorageError
+from node_agent.errors import ConfigurationError, StorageError
 from node_agent.executor import ExecutorParts
+from node_agent.figures import NodeFigures, by_phase
 from node_agent.gateway.certificate import install_certificate, renewal_request
 from node_agent.gateway.keeper import SLOT as GATEWAY_SLOT
 from node_agent.gateway.keeper import GatewayKeeper
@@ -50,10 +52,14 @@ from node_agent.watchdog.keeper import WatchdogKeeper
 from node_agent.watchdog.lifeline import Lifeline
 from node_agent.worker import Modules
 
+if TYPE_CHECKING:
+    from node_agent.metrics import OperationsPort
+
 _log = structlog.get_logger(__name__)
 _FIRST_LOOK_SECONDS = 3.0
 _HEADROOM_SECONDS = 2.0
 _OUTPUTS_SECONDS = 60.0
+_FIGURES_SECONDS = 5.0
 
 
 @dataclass(frozen=True)
@@ -107,6 +113,8 @@ class Agent:
             may_start=self._lifeline.may_start,
         )
         monitors = MonitorParts(connect_worker, collector, steady, steady.dated, config.timing.probe)
+        self._calls = monitors.calls
+        self._started = settings.clocks().elapsed
         surroundings = Surroundings(
             keepers={GATEWAY_SLOT: self._gateway, WATCHDOG_SLOT: self._watchdog},
             clock=steady,
@@ -147,6 +155,7 @@ class Agent:
         if self._snapshot is not None:
             self._lifeline.protect(self._snapshot.terminals)
             self._supervisor.wish(self._snapshot)
+        operations = self._open_operations(loop)
         loops = [
             asyncio.create_task(self._supervisor.run()),
             asyncio.create_task(self._talk(config)),
@@ -158,6 +167,8 @@ class Agent:
                 if task.done():
                     task.result()
         finally:
+            if operations is not None:
+                operations.close()
             await self._close([*loops, stopping])
 
     async def _talk(self, config: AgentConfig) -> None:
@@ -243,6 +254,51 @@ class Agent:
             if self._known_headroom.short_of != before:
                 _log.warning("pressure", short_of=sorted(self._known_headroom.short_of))
         return self._known_headroom
+
+    def _open_operations(self, loop: asyncio.AbstractEventLoop) -> OperationsPort | None:
+        """A node whose port is taken does its work all the same."""
+        config = self._settings.config
+        if config.operations_port is None:
+            return None
+        # Only where it is wanted: nodes need no library for it otherwise.
+        from node_agent.metrics import OperationsPort
+
+        async def figures() -> NodeFigures:
+            return self._figures()
+
+        def ask() -> NodeFigures:
+            return asyncio.run_coroutine_threadsafe(figures(), loop).result(_FIGURES_SECONDS)
+
+        try:
+            return OperationsPort(config.operations_host, config.operations_port, ask)
+        except ConfigurationError as error:
+            _log.error("no_operations_port", error=str(error))
+            return None
+
+    def _figures(self) -> NodeFigures:
+        headroom, spooled, spool_age = self._headroom(), None, None
+        with suppress(StorageError):
+            spooled, oldest = len(self._spool), self._spool.oldest_at()
+            now = as_datetime(self._settings.clocks().wall)
+            spool_age = 0.0 if oldest is None else max(0.0, (now - oldest).total_seconds())
+        resources = headroom.resources
+        return NodeFigures(
+            phases=by_phase(self._supervisor.phases()),
+            exits=self._supervisor.exits,
+            spooled=spooled,
+            spool_age=spool_age,
+            sync_age=self._settings.clocks().elapsed - (self._sync.answered_at or self._started),
+            lease_left=self._sync.lease_left,
+            gateway_up=self._gateway.is_up(),
+            watchdog_up=self._watchdog.is_up(),
+            short_of=headroom.short_of,
+            memory_available=resources.memory_available,
+            disk_free=resources.disk_free,
+            load=resources.load_1m / max(1, resources.cpu_count),
+            clock_offset=self._clock_offset,
+            calls=self._calls.total,
+            gateway=self._gateway.figures(),
+        )
 
     def _describe(self) -> Description:
         files, now = self._settings.layout.gateway_files, as_datetime(self._settings.clocks().wall)

@@ -69,14 +69,23 @@ def enroll(
 
 
 @app.command()
-def run(context: typer.Context, data: Data) -> None:
+def run(
+    context: typer.Context,
+    data: Data,
+    operations_port: Annotated[
+        int | None, typer.Option(min=0, max=65535, help="Port of /metrics; the node's setting unless said.")
+    ] = None,
+    operations_host: Annotated[str | None, typer.Option(help="Its address; 127.0.0.1 unless said.")] = None,
+) -> None:
     """Run the agent until it is asked to end. The terminals keep running without it."""
     configure_logs(sys.stdout)
     layout = DataLayout.open(data)
     with layout.acquire_lock():
         layout.open_run_folder()
+        said = {"operations_port": operations_port, "operations_host": operations_host}
+        changes = {name: value for name, value in said.items() if value is not None}
         settings = AgentSettings(
-            config=load_config(layout.config),
+            config=load_config(layout.config).model_copy(update=changes),
             layout=layout,
             keys=load_keys(layout.identity),
             ca_pem=_read_ca(layout),

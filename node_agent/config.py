@@ -94,6 +94,8 @@ class WineContainerSettings(BaseModel):
     """False: the networks lead nowhere. For tests."""
     outgoing_addresses: tuple[IPv4Address, ...] = ()
     """Addresses of this machine that terminals appear under, given in turn. Empty: the machine's usual one."""
+    screen: bool = False
+    """Let people with a ticket look at the terminals' screens. A change counts for terminals started after it."""
     stop_grace: float = 15.0
     """Seconds that a terminal has for saving its state when it is asked to end."""
 
@@ -112,6 +114,10 @@ class AgentConfig(BaseModel):
     """`host:port` under which clients reach it."""
     slots: int = Field(ge=1)
     sync_seconds: float = 10.0
+    operations_host: str = "127.0.0.1"
+    """Address of the node's /metrics; not for the open network, it asks nobody who they are."""
+    operations_port: int | None = Field(default=None, ge=0, le=65535)
+    """None: the node serves none."""
     timing: Timing = Timing()
     bounds: Bounds = Bounds()
     wine_container: WineContainerSettings | None = None

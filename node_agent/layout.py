@@ -88,6 +88,11 @@ class TerminalLayout:
         return self.sockets / f"{self._short}.w"
 
     @property
+    def screen_socket(self) -> Path:
+        """Where the terminal's screen is shown; there only if it is."""
+        return self.sockets / f"{self._short}.s"
+
+    @property
     def run(self) -> Path:
         """What of the run folder the terminal's container may write to."""
         return self.sockets / f"{self._short}.d"
@@ -158,6 +163,11 @@ class GatewayLayout:
     def ready(self) -> Path:
         """Written by the gateway once it listens."""
         return self.root / "ready.json"
+
+    @property
+    def figures(self) -> Path:
+        """Written by the gateway while it runs."""
+        return self.root / "figures.json"
 
     @property
     def output(self) -> Path:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
@@ -15,6 +15,7 @@ import structlog
 
 from mt5_bridge.client import BridgeError
 from node_agent.bridge import Bridge, Connect, Target
+from node_agent.call_times import NodeCallTimes
 from node_agent.clock import Clock
 from node_agent.collector import Collector
 from node_agent.errors import StorageError
@@ -105,6 +106,7 @@ class MonitorParts:
     """From that clock to what people read."""
     interval: float
     """Seconds between two rounds."""
+    calls: NodeCallTimes = field(default_factory=NodeCallTimes)
 
 
 @dataclass
@@ -224,6 +226,7 @@ class Monitor:
         now = self._parts.clock()
         probe = judge_pulse(pulse, self.target, self._quotes, now, self._parts.dated)
         self._publish(probe)
+        self._parts.calls.tell(self.target.terminal_id, pulse.get("calls"))
         self._last_failure = ""
         # Whatever is not new costs neither a question nor a look into the database.
         sequence = int(pulse["journal_sequence"])

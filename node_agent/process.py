@@ -61,6 +61,8 @@ class Slot:
 
 PROCESS = "process"
 """Kind of a handle that names a process of this machine and nothing else."""
+SHOWS_SCREEN = "screen"
+"""Among the facts of a terminal's handle if people may look at its screen."""
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import datetime
 
-from node_agent.process import Role, Slot
+from node_agent.process import SHOWS_SCREEN, Role, Slot
 from node_agent.protocol.messages import DesiredTerminal, ObservedBot, ObservedTerminal, Phase
 from node_agent.record import BotRecord, TerminalRecord
 from node_agent.roster import Roster
@@ -42,6 +42,7 @@ def observed_terminal(
         finished_requests=list(record.memory.finished_requests),
         memory=record.growth.now if record.growth and terminal and record.growth.pid == terminal.pid else None,
         flat=record.probe.flat if account is not None and record.probe else None,
+        screen=terminal is not None and SHOWS_SCREEN in terminal.facts,
         build=record.probe.build if account is not None and record.probe else None,
     )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from datetime import datetime
 
 import structlog
 from pydantic import ValidationError
@@ -71,6 +72,15 @@ class Spool:
         """Only after the control plane has acknowledged them."""
         with self._database.transaction() as sql:
             sql.executemany("DELETE FROM spool WHERE event_id = ?", ((event_id,) for event_id in event_ids))
+
+    def oldest_at(self) -> datetime | None:
+        """When the event happened that waits longest; None when none does, or when it cannot be read."""
+        with self._database.transaction() as sql:
+            row = sql.execute("SELECT body FROM spool ORDER BY sequence LIMIT 1").fetchone()
+        try:
+            return None if row is None else Event.model_validate_json(row[0]).occurred_at
+        except ValidationError:
+            return None
 
     def __len__(self) -> int:
         """Exact while few wait. A long queue is not counted but measured from end to end, which may be a few more."""

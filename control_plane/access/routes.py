@@ -7,14 +7,15 @@ from typing import Annotated
 from fastapi import APIRouter, Path, Query
 
 from control_plane.access.port import Target
-from control_plane.access.schemas import BarList, IssueTicket, SymbolList, TicketOut
-from control_plane.access.service import answering_target, assigned_target
+from control_plane.access.schemas import BarList, IssueTicket, SymbolList, TicketOut, present_ticket
+from control_plane.access.service import answering_target, assigned_target, visible_target
 from control_plane.accounts.service import require_view
 from control_plane.api_route import ApiRoute
 from control_plane.audit.service import Deed
 from control_plane.http import FarmDep, OwnerDep
 from control_plane.identity.owner import Owner
 from control_plane.problems import problem_responses
+from node_agent.protocol.tickets import Scope
 
 router = APIRouter(tags=["access"], route_class=ApiRoute)
 
@@ -23,22 +24,15 @@ router = APIRouter(tags=["access"], route_class=ApiRoute)
     "/accounts/{account_id}/tickets", status_code=201, responses=problem_responses(401, 403, 404, 409, 415, 422)
 )
 def issue_ticket(account_id: str, wish: IssueTicket, farm: FarmDep, owner: OwnerDep) -> TicketOut:
-    """A permission to open one session with the terminal; valid once and for 60 s."""
+    """A permission to open one session with the terminal, or to look at its screen; valid once and for 60 s."""
     with farm.database.read(owner.tenant_id) as session:
-        target = assigned_target(require_view(session, owner, account_id))
+        view = require_view(session, owner, account_id)
+        target = visible_target(view) if wish.scope is Scope.VIEW else assigned_target(view)
     issued = farm.tickets.issue(target, wish.scope, f"user:{owner.user_id}")
     with farm.database.write(owner.tenant_id) as session:
         facts = {"ticket": issued.ticket_id, "scope": wish.scope, "terminal": target.terminal_id}
         farm.audit.record(session, owner.tenant_id, Deed(owner.user_id, "issue_ticket", account_id, "", after=facts))
-    return TicketOut(
-        ticket_id=issued.ticket_id,
-        ticket=issued.text,
-        expires_at=issued.expires_at,
-        gateway=target.gateway_address,
-        server_name=target.node_id,
-        ca_pem=farm.authority.pem,
-        terminal_id=target.terminal_id,
-    )
+    return present_ticket(issued, target, farm.authority)
 
 
 @router.delete(

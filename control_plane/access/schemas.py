@@ -6,6 +6,9 @@ from datetime import datetime
 
 from pydantic import BaseModel
 
+from control_plane.access.port import Target
+from control_plane.access.tickets import IssuedTicket
+from control_plane.certificates.service import Authority
 from control_plane.idempotency.schemas import ShownOnce
 from node_agent.protocol.tickets import Scope
 
@@ -27,6 +30,18 @@ class TicketOut(ShownOnce):
     """Name in the gateway's certificate."""
     ca_pem: str
     terminal_id: str
+
+
+def present_ticket(issued: IssuedTicket, target: Target, authority: Authority) -> TicketOut:
+    return TicketOut(
+        ticket_id=issued.ticket_id,
+        ticket=issued.text,
+        expires_at=issued.expires_at,
+        gateway=target.gateway_address,
+        server_name=target.node_id,
+        ca_pem=authority.pem,
+        terminal_id=target.terminal_id,
+    )
 
 
 class SymbolOut(BaseModel):

@@ -25,6 +25,8 @@ from control_plane.fleet.model import Node
 from control_plane.fleet.state import IdentityState
 from control_plane.identity.owner import Owner
 from control_plane.terminals.model import Terminal
+from control_plane.terminals.schemas import ScreenOut
+from control_plane.terminals.screen import screen_of
 from control_plane.terminals.service import present_terminal
 from control_plane.terminals.state import ANSWERING_PHASES
 from node_agent.protocol.tickets import Scope
@@ -46,6 +48,20 @@ def assigned_target(view: AccountView) -> Target:
     if view.node.identity_state != IdentityState.TRUSTED:
         raise not_ready("The terminal's node is not trusted at the moment.")
     return target_of(view.terminal, view.assignment, view.node)
+
+
+def visible_target(view: AccountView) -> Target:
+    """How to reach the terminal's screen. Raises ConflictError with the reason in plain words while nobody can."""
+    target = assigned_target(view)
+    current = view.observation if view.observation and view.observation.epoch == target.epoch else None
+    require_screen(screen_of(view.assignment, current))
+    return target
+
+
+def require_screen(screen: ScreenOut) -> None:
+    """Raises ConflictError."""
+    if not screen.available:
+        raise ConflictError(screen.note, code="no_screen")
 
 
 def target_of(terminal: Terminal, assignment: Assignment, node: Node) -> Target:

@@ -49,6 +49,10 @@ class TicketIssuer:
         """What gateways verify tickets with."""
         return [TicketKey(kid=_KEY_NAME, key=_public_text(self._key))]
 
+    def read(self, text: str) -> Ticket:
+        """A ticket that was issued here a moment ago. Raises TicketError."""
+        return tickets.verify(text, {_KEY_NAME: self._key.public_key()}, tickets.node_of(text))
+
     def issue(self, target: Target, scope: Scope, principal: str) -> IssuedTicket:
         now = self._clock.now()
         ticket = Ticket(

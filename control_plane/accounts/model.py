@@ -54,3 +54,23 @@ class AccountSnapshotRow(TenantRow, Base):
     positions: Mapped[int]
     broker_time: Mapped[int] = mapped_column(BigInteger)
     taken_at: Mapped[datetime] = mapped_column(UtcDateTime)
+
+
+class ConnectionTest(TenantRow, Base):
+    """One attempt to log in with credentials that are not connected. Kept for a day.
+
+    Its account is a real one to nodes, vault and broker. To its owner it counts as removed from the start, so nobody
+    sees it, trades with it or connects it twice.
+    """
+
+    __tablename__ = "connection_tests"
+    __table_args__ = (Index(None, "finished_at"),)
+
+    id: Mapped[str] = mapped_column(String(40), primary_key=True)
+    user_id: Mapped[str] = mapped_column(ForeignKey("users.id"))
+    account_id: Mapped[str] = mapped_column(ForeignKey("accounts.id"), unique=True)
+    outcome: Mapped[str] = mapped_column(String(16))
+    words: Mapped[str] = mapped_column(String(400))
+    started_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    deadline: Mapped[datetime] = mapped_column(UtcDateTime)
+    finished_at: Mapped[datetime | None] = mapped_column(UtcDateTime)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Collection
+from dataclasses import dataclass, field
+from datetime import datetime
+from decimal import Decimal
 
-from sqlalchemy import Select, select
+from sqlalchemy import Select, delete, func, select
 from sqlalchemy.orm import Session
 
-from control_plane.accounts.model import Account, AccountSnapshotRow
+from control_plane.accounts.model import Account, AccountSnapshotRow, ConnectionTest
 from control_plane.assignments.model import Assignment
 from control_plane.fleet.model import Node
 from control_plane.identity.owner import Owner
@@ -98,7 +101,79 @@ def snapshot(session: Session, tenant_id: str, account_id: str) -> AccountSnapsh
     return session.scalars(query).one_or_none()
 
 
+@dataclass(frozen=True)
+class Figures:
+    """What the owner of an account is shown of its newest snapshot."""
+
+    taken_at: datetime = field(compare=False)
+    balance: Decimal
+    equity: Decimal
+    profit: Decimal
+    positions: int
+
+
+def figures(session: Session, account_ids: Collection[str]) -> dict[str, Figures]:
+    """By account id, of all tenants."""
+    row = AccountSnapshotRow
+    query = select(row.account_id, row.taken_at, row.balance, row.equity, row.profit, row.positions)
+    rows = session.execute(query.where(row.account_id.in_(account_ids)))
+    return {each.account_id: Figures(each.taken_at, *each[2:]) for each in rows}
+
+
+def owned_test(session: Session, owner: Owner, test_id: str) -> ConnectionTest | None:
+    query = select(ConnectionTest).where(
+        ConnectionTest.id == test_id,
+        ConnectionTest.tenant_id == owner.tenant_id,
+        ConnectionTest.user_id == owner.user_id,
+    )
+    return session.scalars(query).one_or_none()
+
+
+def count_open_tests(session: Session, owner: Owner) -> int:
+    query = select(func.count()).where(
+        ConnectionTest.tenant_id == owner.tenant_id,
+        ConnectionTest.user_id == owner.user_id,
+        ConnectionTest.finished_at.is_(None),
+    )
+    return session.scalar(query) or 0
+
+
+def open_tests(session: Session) -> list[ConnectionTest]:
+    """Of all tenants, the oldest first."""
+    query = select(ConnectionTest).where(ConnectionTest.finished_at.is_(None))
+    return list(session.scalars(query.order_by(ConnectionTest.started_at, ConnectionTest.id)))
+
+
+def held_test(session: Session, test_id: str) -> ConnectionTest | None:
+    """Of any tenant, as it is now, held until the transaction ends where the database can."""
+    query = select(ConnectionTest).where(ConnectionTest.id == test_id).with_for_update()
+    return session.scalars(query, execution_options={"populate_existing": True}).one_or_none()
+
+
+def is_test(session: Session, account: Account) -> bool:
+    """Whether an account exists for a test of a connection alone."""
+    query = select(ConnectionTest.id).where(ConnectionTest.account_id == account.id)
+    return account.deleted_at is not None and session.scalar(query) is not None
+
+
+def delete_old_tests(session: Session, before: datetime) -> None:
+    session.execute(delete(ConnectionTest).where(ConnectionTest.finished_at < before))
+
+
+def test_view(session: Session, test: ConnectionTest) -> AccountView:
+    query = _with_terminal().where(Account.id == test.account_id)
+    return AccountView(*session.execute(query).one())
+
+
 def _views(owner: Owner) -> Select[Account, Terminal, TerminalObservation, Assignment, Node, AccountSnapshotRow]:
+    return _with_terminal().where(
+        Account.tenant_id == owner.tenant_id,
+        Account.user_id == owner.user_id,
+        Account.deleted_at.is_(None),
+    )
+
+
+def _with_terminal() -> Select[Account, Terminal, TerminalObservation, Assignment, Node, AccountSnapshotRow]:
     return (
         select(Account, Terminal, TerminalObservation, Assignment, Node, AccountSnapshotRow)
         .join(Terminal, Terminal.account_id == Account.id)
@@ -106,9 +181,4 @@ def _views(owner: Owner) -> Select[Account, Terminal, TerminalObservation, Assig
         .outerjoin(Assignment, (Assignment.terminal_id == Terminal.id) & Assignment.released_at.is_(None))
         .outerjoin(Node, Node.id == Assignment.node_id)
         .outerjoin(AccountSnapshotRow, AccountSnapshotRow.account_id == Account.id)
-        .where(
-            Account.tenant_id == owner.tenant_id,
-            Account.user_id == owner.user_id,
-            Account.deleted_at.is_(None),
-        )
     )

@@ -7,6 +7,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, Field, SecretStr, StringConstraints
 
+from control_plane.accounts.trial import Outcome
 from control_plane.assignments.relocation import LeasePolicy
 from control_plane.terminals.schemas import TerminalOut
 
@@ -14,11 +15,29 @@ Label = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, ma
 BrokerPassword = Annotated[SecretStr, Field(min_length=1, max_length=128)]
 
 
-class ConnectAccount(BaseModel):
-    label: Label
+class BrokerLogin(BaseModel):
     login: Annotated[int, Field(gt=0, lt=2**53)]
     password: BrokerPassword
     server: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=64)]
+
+
+class ConnectAccount(BrokerLogin):
+    label: Label
+
+
+class ConnectionTestOut(BaseModel):
+    """One attempt to log in. Kept for a day after its end."""
+
+    id: str
+    server: str
+    login: int
+    outcome: Outcome
+    words: str
+    """The result, or how far it is, in a trader's words."""
+    started_at: datetime
+    deadline: datetime
+    """When it ends at the latest."""
+    finished_at: datetime | None
 
 
 class ChangeCredentials(BaseModel):
@@ -27,6 +46,11 @@ class ChangeCredentials(BaseModel):
 
 class SetLeasePolicy(BaseModel):
     policy: LeasePolicy
+
+
+class MoveAccount(BaseModel):
+    with_positions: bool = False
+    """Move it even though nobody looks after its open positions and orders for some ten seconds."""
 
 
 class SnapshotOut(BaseModel):

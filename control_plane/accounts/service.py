@@ -16,7 +16,8 @@ from control_plane.accounts.schemas import AccountOut, ConnectAccount, SnapshotO
 from control_plane.assignments import repository as assignments_repository
 from control_plane.assignments.relocation import LeasePolicy
 from control_plane.assignments.service import Assignments
-from control_plane.audit.service import Audit, Deed
+from control_plane.assignments.state import is_leaving
+from control_plane.audit.service import THE_FARM, Audit, Deed
 from control_plane.bots import repository as bots_repository
 from control_plane.brokers.service import require_server
 from control_plane.bus.port import Bus, Change, Topic
@@ -24,6 +25,8 @@ from control_plane.clock import Clock
 from control_plane.db.engine import after_commit
 from control_plane.db.tenancy import as_system
 from control_plane.errors import ConflictError, NotFoundError, TooManyRequestsError
+from control_plane.fleet import repository as fleet_repository
+from control_plane.fleet.moves import check_move
 from control_plane.fleet.service import Fleet
 from control_plane.identity.owner import Owner
 from control_plane.ids import new_id
@@ -33,12 +36,24 @@ from control_plane.money import money_text
 from control_plane.preconditions import entity_tag, require_match
 from control_plane.terminals import repository as terminals_repository
 from control_plane.terminals.model import Terminal
-from control_plane.terminals.service import forget_refusal, present_terminal
-from control_plane.terminals.state import Hold, Intent, change_intent
+from control_plane.terminals.service import forget_refusal, present_terminal, request
+from control_plane.terminals.state import (
+    Actor,
+    Hold,
+    Intent,
+    RequestKind,
+    Standing,
+    TransitionKind,
+    Verb,
+    change_intent,
+    check_verb,
+)
+from control_plane.terminals.transitions import Transition, record
 from control_plane.vault.service import Vault
 from control_plane.vault.trials import LoginTrials
 
 _MOST_REVOKED = 100
+_MOVED_BY_OWNER = "Moving to another node, as you asked."
 
 
 class Accounts:
@@ -72,7 +87,6 @@ class Accounts:
             raise ConflictError(
                 f"You have already connected login {wish.login} at {server.name}.", code="account_already_connected"
             )
-        now = self._clock.now()
         account = Account(
             id=new_id("acc"),
             tenant_id=owner.tenant_id,
@@ -80,14 +94,32 @@ class Accounts:
             label=wish.label,
             login=wish.login,
             server=server.name,
-            created_at=now,
+            created_at=self._clock.now(),
         )
+        self.add(session, account, wish.password.get_secret_value(), "connect_account")
+        self._announce(session, account)
+        return account.id
+
+    def add(self, session: Session, account: Account, password: str, action: str) -> None:
+        """Write down a new account with its sealed password, and a terminal that shall run."""
         session.add(account)
         session.flush()
-        self._vault.put_credentials(session, owner.tenant_id, account.id, wish.password.get_secret_value())
+        self._vault.put_credentials(session, account.tenant_id, account.id, password)
+        self._add_terminal(session, account)
+        self._record(session, account, action, after={"login": account.login, "server": account.server})
+
+    def end(self, session: Session, account: Account, actor: Actor) -> None:
+        """Stop the terminal for good; the password goes once it is known not to run."""
+        terminal = self._set_intent(session, account, Intent.DELETED, actor)
+        if assignments_repository.alive(session, account.tenant_id, terminal.id) is None:
+            self._vault.erase_credentials(session, account.tenant_id, account.id)
+
+    def _add_terminal(self, session: Session, account: Account) -> None:
+        """One that shall run, and the job that finds a place for it."""
+        now = self._clock.now()
         terminal = Terminal(
             id=new_id("ter"),
-            tenant_id=owner.tenant_id,
+            tenant_id=account.tenant_id,
             account_id=account.id,
             intent=Intent.RUNNING,
             hold=Hold.NONE,
@@ -98,10 +130,8 @@ class Accounts:
         )
         session.add(terminal)
         session.flush()
+        record(session, terminal, Transition(TransitionKind.INTENT, "", Intent.RUNNING, Actor.USER), now)
         self._outbox.put(session, JobKind.PLACE_TERMINAL, terminal.id)
-        self._record(session, account, "connect_account", after={"login": account.login, "server": account.server})
-        self._announce(session, account)
-        return account.id
 
     def change_password(self, session: Session, owner: Owner, account_id: str, password: str) -> None:
         """Raises ConflictError while the same login runs in another terminal: this one would join it.
@@ -176,15 +206,55 @@ class Accounts:
         account = require_account(session, owner, account_id)
         self._set_intent(session, account, Intent.STOPPED)
 
+    def restart(self, session: Session, owner: Owner, account_id: str) -> None:
+        """Have the node end the terminal and start it again, once. It is away for some ten seconds.
+
+        Raises ConflictError for a terminal that does not run anywhere.
+        """
+        account = require_account(session, owner, account_id)
+        terminal = _terminal_of(session, account)
+        self._check(session, terminal, Verb.RESTART)
+        request(session, terminal, RequestKind.RESTART, self._clock.now(), Actor.USER)
+        self._record(session, account, "restart")
+        self._desired_changed(session, account)
+
+    def move(self, session: Session, owner: Owner, account_id: str, *, with_positions: bool) -> None:
+        """Have the terminal stopped where it is and started on another node. It is away for some ten seconds.
+
+        Raises ConflictError for a terminal that does not run anywhere, for an account that may have positions unless
+        `with_positions`, and when no other node can take it.
+        """
+        account = require_account(session, owner, account_id)
+        terminal = _terminal_of(session, account)
+        self._check(session, terminal, Verb.MOVE)
+        with as_system(session):  # nodes and the terminals on them are the operator's to see
+            placement = assignments_repository.of_terminal(session, terminal.id)
+            if placement is None or is_leaving(placement.assignment.state):
+                return
+            node = fleet_repository.lock_node(session, placement.assignment.node_id)
+            if node is None:
+                return
+            check_move(session, node, placement, with_positions=with_positions)
+            self._assignments.revoke(session, placement, _MOVED_BY_OWNER, Actor.USER)
+        self._record(session, account, "move", after={"with_positions": with_positions})
+
+    def _check(self, session: Session, terminal: Terminal, verb: Verb) -> None:
+        assignment = assignments_repository.alive(session, terminal.tenant_id, terminal.id)
+        standing = Standing(
+            Intent(terminal.intent),
+            Hold(terminal.hold),
+            placed=assignment is not None,
+            leaving=assignment is not None and is_leaving(assignment.state),
+        )
+        check_verb(verb, standing)
+
     def remove(self, session: Session, owner: Owner, account_id: str) -> None:
         """Stop the terminal for good. The rows stay, so that the trade log stays; the password goes."""
         account = require_account(session, owner, account_id)
         account.deleted_at = self._clock.now()
         self._record(session, account, "remove_account")
         bots_repository.delete_of_account(session, owner.tenant_id, account.id, self._clock.now())
-        terminal = self._set_intent(session, account, Intent.DELETED)
-        if assignments_repository.alive(session, owner.tenant_id, terminal.id) is None:
-            self._vault.erase_credentials(session, owner.tenant_id, account.id)
+        self.end(session, account, Actor.USER)
 
     def _record(
         self,
@@ -193,21 +263,27 @@ class Accounts:
         action: str,
         before: Mapping[str, object] | None = None,
         after: Mapping[str, object] | None = None,
+        *,
+        actor: Actor = Actor.USER,
     ) -> None:
-        """A deed of the account's owner."""
-        deed = Deed(account.user_id, action, account.id, "", before=before, after=after)
+        """A deed of the account's owner, or of the farm on the owner's behalf."""
+        who, on_behalf_of = (account.user_id, "") if actor is Actor.USER else (THE_FARM, account.user_id)
+        deed = Deed(who, action, account.id, "", on_behalf_of, before, after)
         self._audit.record(session, account.tenant_id, deed)
 
     def _end_access(self, session: Session, account: Account) -> None:
         _terminal_of(session, account).access_epoch += 1
         self._desired_changed(session, account)
 
-    def _set_intent(self, session: Session, account: Account, intent: Intent) -> Terminal:
+    def _set_intent(self, session: Session, account: Account, intent: Intent, actor: Actor = Actor.USER) -> Terminal:
         terminal = _terminal_of(session, account)
         changed = change_intent(Intent(terminal.intent), intent)
         if changed != terminal.intent:
-            self._record(session, account, "set_intent", {"intent": terminal.intent}, {"intent": changed})
-            terminal.intent, terminal.changed_at = changed, self._clock.now()
+            facts = {"intent": terminal.intent}, {"intent": changed}
+            self._record(session, account, "set_intent", *facts, actor=actor)
+            now = self._clock.now()
+            record(session, terminal, Transition(TransitionKind.INTENT, terminal.intent, changed, actor), now)
+            terminal.intent, terminal.changed_at = changed, now
             self._outbox.put(session, JobKind.PLACE_TERMINAL, terminal.id)
             self._desired_changed(session, account)
         return terminal

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import math
+from datetime import timedelta
 
 import structlog
 from sqlalchemy.orm import Session
 
+from control_plane.accounts import repository as accounts_repository
 from control_plane.accounts.model import Account
 from control_plane.assignments import repository as assignments_repository
 from control_plane.assignments.repository import Placement
-from control_plane.assignments.service import Assignments
+from control_plane.assignments.service import Assignments, enter
 from control_plane.assignments.state import AssignmentState, is_leaving, may_become
 from control_plane.audit.service import THE_FARM, Audit, Deed
 from control_plane.bots.service import Bots
@@ -21,11 +23,12 @@ from control_plane.fleet import outdated
 from control_plane.fleet.model import Node
 from control_plane.fleet.service import Fleet
 from control_plane.terminals import repository as terminals_repository
-from control_plane.terminals.service import finish_requests, observe, without_refusal
-from control_plane.terminals.state import GONE_PHASES, Hold, Intent, should_run
+from control_plane.terminals.service import Sighting, finish_requests, observe, without_refusal
+from control_plane.terminals.state import GONE_PHASES, Actor, Hold, Intent, should_run
 from control_plane.trading.service import TradeLog
 from control_plane.vault.trials import LoginTrials
 from node_agent.protocol.messages import (
+    AccountSnapshot,
     BotLogBody,
     DealBody,
     Event,
@@ -51,6 +54,7 @@ class Intake:
         trade_log: TradeLog,
         bus: Bus,
         clock: Clock,
+        believed_for: timedelta,
     ) -> None:
         self._fleet = fleet
         self._assignments = assignments
@@ -60,6 +64,7 @@ class Intake:
         self._trade_log = trade_log
         self._bus = bus
         self._clock = clock
+        self._believed_for = believed_for
 
     def take_observations(self, session: Session, node: Node, sync: SyncRequest) -> None:
         reported = {each.terminal_id: each for each in sync.terminals}
@@ -68,6 +73,8 @@ class Intake:
         knows_all = sync.known_generation == node.generation
         held = {placement.terminal.id for placement in placements}
         node.strays = sum(each.terminal_id not in held and each.phase not in GONE_PHASES for each in sync.terminals)
+        current: list[tuple[Placement, ObservedTerminal]] = []
+        sighting = Sighting(node.id, self._clock.now(), sync.report.clock, self._believed_for)
         for placement in placements:
             if knows_all:
                 # Whichever snapshot the node acts on, it is this one or a later one.
@@ -76,12 +83,10 @@ class Intake:
             if placement.assignment.unproven and seen is not None and seen.phase not in GONE_PHASES:
                 _believe(placement, seen)
             if seen is not None and seen.epoch == placement.assignment.epoch:
-                changed = self._observe(session, placement, seen if knows_all else without_refusal(seen))
-                if changed and knows_all:
-                    self._trials.observe(session, placement.account, seen)
-            if knows_all and _is_gone(placement, seen):
-                self._bots.observe(session, placement.account, [])
-                self._assignments.release(session, placement)
+                current.append((placement, seen if knows_all else without_refusal(seen)))
+        self._observe(session, current, sighting, knows_all=knows_all)
+        if knows_all:
+            self._release(session, [each for each in placements if _is_gone(each, reported.get(each.terminal.id))])
         if node.awaited and knows_all and node.strays == 0:
             node.awaited = False
             _log.info("awaited_node_settled", node=node.id)
@@ -128,7 +133,9 @@ class Intake:
             account = known.get((event.account_id, event.terminal_id, event.epoch))
             problem = "this node never held this terminal under this epoch"
             if account is not None:
-                problem = self._take_event(session, account, event)
+                # The books of an account that is only tried are nobody's to keep.
+                trial = accounts_repository.is_test(session, account)
+                problem = "" if trial else self._take_event(session, account, event)
             if problem:
                 rejected[event.event_id] = problem
             else:
@@ -137,23 +144,45 @@ class Intake:
             _log.warning("events_rejected", node=node.id, count=len(rejected))
         return EventAck(accepted=accepted, rejected=rejected)
 
-    def _observe(self, session: Session, placement: Placement, seen: ObservedTerminal) -> bool:
-        """Whether the terminal's owner would see a difference."""
-        assignment, account = placement.assignment, placement.account
-        if may_become(AssignmentState(assignment.state), AssignmentState.ACTIVE):
-            assignment.state = AssignmentState.ACTIVE
-        changed = observe(session, placement.terminal, seen, self._clock.now())
-        if finish_requests(session, placement.terminal, seen.finished_requests, self._clock.now()):
-            self._fleet.desired_changed(session, assignment.node_id)
-        if seen.account is not None and (seen.account.login, seen.account.server) == (account.login, account.server):
-            try:
-                changed |= self._trade_log.record_snapshot(session, account, seen.account)
-            except ValueError as error:
-                _log.warning("snapshot_unusable", account=account.id, error=str(error))
-        self._bots.observe(session, account, seen.bots)
-        if changed:
-            self._announce(session, account)
-        return changed
+    def _observe(
+        self,
+        session: Session,
+        current: list[tuple[Placement, ObservedTerminal]],
+        sighting: Sighting,
+        *,
+        knows_all: bool,
+    ) -> None:
+        """All at once: a node reports every few seconds, and a query for each of its terminals would be too many."""
+        for placement, seen in current:
+            if may_become(AssignmentState(placement.assignment.state), AssignmentState.ACTIVE):
+                enter(session, placement, AssignmentState.ACTIVE, sighting.at, actor=Actor.NODE)
+            if finish_requests(session, placement.terminal, seen.finished_requests, sighting.at):
+                self._fleet.desired_changed(session, placement.assignment.node_id)
+        terminals = observe(session, [(placement.terminal, seen) for placement, seen in current], sighting)
+        accounts = self._trade_log.record_snapshots(
+            session,
+            [
+                (placement.account, seen.account)
+                for placement, seen in current
+                if seen.account is not None and _is_of(seen.account, placement.account)
+            ],
+        )
+        self._bots.observe(session, {placement.account.id: seen.bots for placement, seen in current})
+        changed = [
+            (placement, seen)
+            for placement, seen in current
+            if placement.terminal.id in terminals or placement.account.id in accounts
+        ]
+        if knows_all:
+            self._trials.observe(session, [(placement.account, seen) for placement, seen in changed])
+        for placement, _ in changed:
+            self._announce(session, placement.account)
+
+    def _release(self, session: Session, gone: list[Placement]) -> None:
+        if gone:
+            self._bots.observe(session, {placement.account.id: () for placement in gone})
+        for placement in gone:
+            self._assignments.release(session, placement)
 
     def _announce(self, session: Session, account: Account) -> None:
         change = Change(Topic.ACCOUNT, account.id, account.user_id, account.id)
@@ -177,6 +206,10 @@ class Intake:
                 if not self._bots.record_log(session, account, event, body):
                     return "the account has no such bot"
         return ""
+
+
+def _is_of(snapshot: AccountSnapshot, account: Account) -> bool:
+    return (snapshot.login, snapshot.server) == (account.login, account.server)
 
 
 def _believe(placement: Placement, seen: ObservedTerminal) -> None:

@@ -10,8 +10,11 @@ from fastapi import APIRouter, Header, Path, Query, Request
 from fastapi.responses import FileResponse
 from pydantic import ValidationError
 
-from control_plane.errors import InvalidInputError
+from control_plane.container import Farm
+from control_plane.errors import InvalidInputError, UnauthorisedError
 from control_plane.http import FarmDep
+from control_plane.limits.service import require
+from node_agent.protocol import identity
 from node_agent.protocol.messages import (
     BUNDLES_PATH,
     ENROLL_PATH,
@@ -32,23 +35,29 @@ Signature = Annotated[str, Header(alias="Authorization", max_length=2000)]
 
 
 @router.post(ENROLL_PATH, status_code=201)
-def enroll_node(request: EnrollRequest, farm: FarmDep) -> EnrollResponse:
+def enroll_node(wish: EnrollRequest, request: Request, farm: FarmDep) -> EnrollResponse:
     """Trade a one-time token for an identity and a gateway certificate."""
-    return farm.agent_api.enroll(request)
+    address = _address(request)
+    require(farm.limits.enrolment(address))
+    try:
+        return farm.agent_api.enroll(wish, address)
+    except UnauthorisedError:
+        farm.limits.enrolment_refused(address)
+        raise
 
 
 @router.post(SYNC_PATH)
 async def sync_node(request: Request, farm: FarmDep, authorization: Signature) -> SyncResponse:
     """The node's whole view up, the whole desired snapshot down."""
     body = await _signed_body(request)
-    return await _answer(request, farm.agent_api.sync, authorization, SYNC_PATH, body)
+    return await _answer(request, farm, farm.agent_api.sync, authorization, SYNC_PATH, body, _address(request))
 
 
 @router.post(EVENTS_PATH)
 async def deliver_events(request: Request, farm: FarmDep, authorization: Signature) -> EventAck:
     """Events from the node's spool; delivering one again changes nothing."""
     body = await _signed_body(request)
-    return await _answer(request, farm.agent_api.events, authorization, EVENTS_PATH, body)
+    return await _answer(request, farm, farm.agent_api.events, authorization, EVENTS_PATH, body)
 
 
 @router.put(BUNDLES_PATH + "/{terminal_id}/{request_id}", status_code=204)
@@ -58,7 +67,7 @@ async def take_bundle(
     """Collected logs as tar.gz; handing them over again changes nothing."""
     body = await _signed_body(request)
     path = f"{BUNDLES_PATH}/{terminal_id}/{request_id}"
-    await _answer(request, farm.agent_api.take_bundle, authorization, path, terminal_id, request_id, body)
+    await _answer(request, farm, farm.agent_api.take_bundle, authorization, path, terminal_id, request_id, body)
 
 
 @router.get(WATCH_PATH)
@@ -66,7 +75,7 @@ async def watch_generation(
     request: Request, farm: FarmDep, authorization: Signature, generation: Annotated[int, Query(ge=0)] = 0
 ) -> WatchResponse:
     """Answers as soon as there is a newer generation, at the latest after 25 s."""
-    node = await _answer(request, farm.agent_api.authenticate_watch, authorization, WATCH_PATH)
+    node = await _answer(request, farm, farm.agent_api.authenticate_watch, authorization, WATCH_PATH)
     return await farm.agent_api.watch(node, generation)
 
 
@@ -75,10 +84,18 @@ def send_template(
     farm: FarmDep, authorization: Signature, sha256: Annotated[str, Path(pattern=r"^[0-9a-f]{64}$")]
 ) -> FileResponse:
     """The bytes of a terminal template. Ranges are served, so that what was cut off is resumed."""
+    node_id = _claimed_node(authorization)
+    require(farm.limits.node(node_id))
     with farm.database.write_as_system() as session:
         farm.fleet.authenticate(session, authorization, "GET", f"{TEMPLATES_PATH}/{sha256}", b"")
         archive = farm.releases.archive_for_nodes(session, sha256)
+    farm.limits.node_answered(node_id)
     return FileResponse(archive, media_type="application/gzip")
+
+
+def _address(request: Request) -> str:
+    """Where the node calls from."""
+    return request.client.host if request.client else ""
 
 
 async def _signed_body(request: Request) -> bytes:
@@ -86,10 +103,24 @@ async def _signed_body(request: Request) -> bytes:
     return await request.body()
 
 
-async def _answer(request: Request, exchange: Callable[..., _Answer], *arguments: object) -> _Answer:
+async def _answer(
+    request: Request, farm: Farm, exchange: Callable[..., _Answer], authorization: str, *arguments: object
+) -> _Answer:
     """What `exchange` answers, in a thread that no request of the portal can take away from the nodes."""
     threads: CapacityLimiter = request.app.state.threads
+    node_id = _claimed_node(authorization)
+    require(farm.limits.node(node_id))
     try:
-        return await to_thread.run_sync(exchange, *arguments, limiter=threads)
+        answer = await to_thread.run_sync(exchange, authorization, *arguments, limiter=threads)
     except ValidationError as error:
         raise InvalidInputError(f"The body is not what this exchange takes ({error.error_count()} errors).") from error
+    farm.limits.node_answered(node_id)
+    return answer
+
+
+def _claimed_node(authorization: str) -> str:
+    """Empty when the header names none; such a request is refused for its signature."""
+    try:
+        return identity.claimed_node(authorization)
+    except identity.IdentityError:
+        return ""

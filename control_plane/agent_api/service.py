@@ -17,7 +17,7 @@ from control_plane.agent_api.snapshot import build_snapshot
 from control_plane.assignments import repository as assignments_repository
 from control_plane.assignments.relocation import LeasePolicy
 from control_plane.audit.service import Audit, Deed
-from control_plane.bus.port import Bus, Change, Topic
+from control_plane.bus.port import Bus
 from control_plane.certificates.service import Authority
 from control_plane.clock import Clock
 from control_plane.config import Settings
@@ -78,8 +78,8 @@ class AgentApi:
         self._bus = bus
         self._clock = clock
 
-    def enroll(self, request: EnrollRequest) -> EnrollResponse:
-        """Let a node in. The token is used up only when everything else is right."""
+    def enroll(self, request: EnrollRequest, address: str = "") -> EnrollResponse:
+        """Let a node in that calls from this address. The token is used up only when everything else is right."""
         _check_keys(request)
         _check_address(request.gateway_address)
         node_id = new_id("nod")
@@ -108,6 +108,11 @@ class AgentApi:
                 generation=1,
                 report={},
                 protocol=request.protocol[:8],
+                pool=token.pool,
+                region=token.region,
+                labels=token.labels,
+                dedicated_tenant_id=token.dedicated_tenant_id,
+                seen_from=address[:45],
             )
             session.add(node)
             session.flush()
@@ -124,14 +129,15 @@ class AgentApi:
             sync_seconds=self._settings.sync_seconds,
         )
 
-    def sync(self, header: str, path: str, body: bytes) -> SyncResponse:
-        """Observations in, desired snapshot out, in one transaction."""
+    def sync(self, header: str, path: str, body: bytes, address: str = "") -> SyncResponse:
+        """Observations in, desired snapshot out, in one transaction, with a node that calls from this address."""
         with self._database.write_as_system() as session:
             caller = self._fleet.authenticate(session, header, "POST", path, body, hold=True)
             request = SyncRequest.model_validate_json(body)
             before = NodeState(caller.node.state)
             if self._fleet.hear(caller, request):
                 self._take(session, caller.node, request, before)
+                caller.node.seen_from = address[:45] or caller.node.seen_from
                 return self._answer(session, caller.node, request)
             self._fleet.lock(session, caller.node, _SECOND_LIFE)
         _log.error("identity_locked", node=caller.node.id, boot=request.boot_id)
@@ -146,8 +152,8 @@ class AgentApi:
         if node.protocol != request.protocol:
             self._speak_anew(session, node, request.protocol)
         self._intake.take_observations(session, node, request)
-        session.flush()
-        session.refresh(node, ["generation"])
+        with session.no_autoflush:  # one statement writes the node, at the end
+            session.refresh(node, ["generation"])
 
     def _speak_anew(self, session: Session, node: Node, protocol: str) -> None:
         """Another version of the agent works from the snapshot that its predecessor kept, less what that did not know.
@@ -219,11 +225,7 @@ class AgentApi:
 
     async def watch(self, node: Node, known_generation: int) -> WatchResponse:
         """Waits until the node's generation is above `known_generation`, at most 25 s."""
-
-        def concerns(change: Change) -> bool:
-            return change.topic is Topic.GENERATION and change.subject_id == node.id
-
-        subscription = self._bus.subscribe(concerns)
+        subscription = self._bus.subscribe(node.id)
         try:
             # Read after subscribing, so that a change in between is not missed.
             generation = await to_thread.run_sync(self._generation, node.id)

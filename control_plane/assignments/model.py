@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Any
 
-from sqlalchemy import ForeignKey, Index, String, UniqueConstraint, text
+from sqlalchemy import JSON, BigInteger, ForeignKey, Index, String, UniqueConstraint, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from control_plane.assignments.relocation import LeasePolicy
@@ -43,3 +44,7 @@ class Assignment(TenantRow, Base):
     """True while the terminal may run elsewhere, of which an outdated database knows nothing: it is not started."""
     ended_by: Mapped[str] = mapped_column(String(16), default="")
     """The proof on which it was released; empty while it lives."""
+    memory: Mapped[int] = mapped_column(BigInteger, default=0)
+    """Bytes that are reserved for it; 0 with places that were given before memory was counted."""
+    explanation: Mapped[dict[str, Any] | None] = mapped_column(JSON)
+    """Why it is there (`placement.explanation.Explanation`); None with older places."""

@@ -11,9 +11,9 @@ from control_plane.backup.aftermath import make_safe
 from control_plane.backup.service import make_backup, restore
 from control_plane.clock import SystemClock
 from control_plane.config import Settings
-from control_plane.container import master_key_path, open_master_keys
 from control_plane.fleet.commands import this_person
 from control_plane.opening import Data, open_farm
+from control_plane.resources import master_key_path, open_master_keys
 
 
 def backup(data: Data, to: Annotated[Path, typer.Option(help="New folder to save into.")]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -23,6 +24,13 @@ _OPENING_ENTRIES = (0, 2)
 class BotView:
     bot: Bot
     observation: BotObservation | None
+
+
+@dataclass(frozen=True)
+class ObservedBotRow:
+    bot: Bot
+    observation: BotObservation | None
+    user_id: str
 
 
 @dataclass(frozen=True)
@@ -112,9 +120,15 @@ def of_account(session: Session, tenant_id: str, account_id: str, bot_id: str) -
     return session.scalars(query).one_or_none()
 
 
-def of_account_all(session: Session, tenant_id: str, account_id: str) -> list[Bot]:
-    query = select(Bot).where(Bot.tenant_id == tenant_id, Bot.account_id == account_id, Bot.deleted_at.is_(None))
-    return list(session.scalars(query))
+def observed(session: Session, account_ids: Collection[str]) -> list[ObservedBotRow]:
+    """All bots of these accounts with what was last observed of them, of all tenants."""
+    query = (
+        select(Bot, BotObservation, Account.user_id)
+        .join(Account, Account.id == Bot.account_id)
+        .outerjoin(BotObservation, BotObservation.bot_id == Bot.id)
+        .where(Bot.account_id.in_(account_ids), Bot.deleted_at.is_(None))
+    )
+    return [ObservedBotRow(*row) for row in session.execute(query)]
 
 
 def by_magic(session: Session, tenant_id: str, account_id: str, magic: int) -> Bot | None:
@@ -128,11 +142,6 @@ def delete_of_account(session: Session, tenant_id: str, account_id: str, now: da
         .where(Bot.tenant_id == tenant_id, Bot.account_id == account_id, Bot.deleted_at.is_(None))
         .values(deleted_at=now, intent=BotIntent.STOPPED)
     )
-
-
-def observation(session: Session, tenant_id: str, bot_id: str) -> BotObservation | None:
-    query = select(BotObservation).where(BotObservation.tenant_id == tenant_id, BotObservation.bot_id == bot_id)
-    return session.scalars(query).one_or_none()
 
 
 def known_log_events(session: Session, bot_id: str, event_ids: list[str]) -> set[str]:

@@ -96,13 +96,13 @@ class Bots:
         view.bot.deleted_at = self._clock.now()
         self._record(session, owner, view.bot, "delete_bot")
 
-    def observe(self, session: Session, account: Account, seen: Iterable[ObservedBot]) -> None:
-        """Take in the whole of what runs for an account: a bot that is not mentioned does not run."""
-        reported = {each.bot_id: each for each in seen}
-        for bot in repository.of_account_all(session, account.tenant_id, account.id):
-            row = repository.observation(session, account.tenant_id, bot.id)
-            if self._write_observation(session, bot, row, reported.get(bot.id)):
-                self._announce(session, bot.id, account.id, account.user_id)
+    def observe(self, session: Session, seen: Mapping[str, Iterable[ObservedBot]]) -> None:
+        """Take in the whole of what runs for accounts, by their ids: a bot that is not mentioned does not run."""
+        reported = {(account_id, each.bot_id): each for account_id, bots in seen.items() for each in bots}
+        for known in repository.observed(session, seen.keys()):
+            bot = known.bot
+            if self._write_observation(session, bot, known.observation, reported.get((bot.account_id, bot.id))):
+                self._announce(session, bot.id, bot.account_id, known.user_id)
 
     def record_log(self, session: Session, account: Account, event: Event, body: BotLogBody) -> bool:
         """Write a log line down once. Returns False when the account has no such bot."""

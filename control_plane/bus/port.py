@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
@@ -26,25 +25,48 @@ class Change:
     user_id: str = ""
     account_id: str = ""
 
+    @property
+    def audience(self) -> str:
+        """Id of the user that it concerns, or of the node."""
+        return self.user_id or self.subject_id
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What a listener has not been told yet."""
+
+    changes: tuple[tuple[str, Change], ...]
+    """In the order of their positions, which come first; of equal changes only the last."""
+    position: str
+    """Up to here everything has been told. Opaque; the same in all processes of a farm."""
+    gap: bool
+    """Something before was missed: everything has to be read anew."""
+
 
 class Subscription(Protocol):
-    async def next(self, timeout_seconds: float) -> list[Change] | None:
-        """Changes since the last call, equal ones once; empty after the time-out.
-
-        None once it is over: the bus is closed, or changes were missed and everything has to be read anew.
-        """
+    async def next(self, timeout_seconds: float) -> Batch | None:
+        """What is new since the last call; after the time-out, a batch without changes. None once the bus is closed."""
         ...
 
     def close(self) -> None: ...
 
 
 class Bus(Protocol):
+    @property
+    def problem(self) -> str:
+        """Why changes of other processes are not heard at the moment; empty while they are."""
+        ...
+
     def publish(self, change: Change) -> None:
         """Tell whoever listens. Callable from any thread; never blocks and never fails."""
         ...
 
-    def subscribe(self, accepts: Callable[[Change], bool]) -> Subscription:
-        """Listen from now on. Call it inside the event loop that will wait."""
+    def subscribe(self, audience: str, after: str | None = None) -> Subscription:
+        """Listen for what concerns this user or node. Call it inside the event loop that will wait.
+
+        From now on or, with the position of an earlier batch, from there without a gap; the first batch says when that
+        position is too old or of another life of the bus.
+        """
         ...
 
     def close(self) -> None:

@@ -1,14 +1,14 @@
-"""The bus of a farm that runs in several processes, over Redis' publish and subscribe.
+"""The bus of a farm that runs in several processes, over a stream in Redis.
 
-Redis keeps nothing of it. Who listened while the link was down has missed something and cannot know what, so that all
-listening of this process ends then: a stream is opened anew by its browser, which reads everything again.
+Every process reads the whole stream once and tells its own listeners, so that a position means the same in all of them
+and a browser may come back to another one. Redis keeps nothing that matters: where the entry that was read last is no
+longer there, because Redis was wiped or somebody was away for too long, all listeners are told to read everything anew.
 """
 
 from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Callable
 from queue import Empty, Full, Queue
 from typing import Any
 
@@ -17,15 +17,19 @@ from redis import Redis, RedisError
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from control_plane.bus.memory import MemoryBus, MemorySubscription
+from control_plane.bus.memory import MOST_KEPT, MemoryBus, MemorySubscription
 from control_plane.bus.port import Change, Topic
 
-_CHANNEL = "mt5farm.changes"
+STREAM = "mt5farm.changes"
+_CHANGE, _LOST = "change", "lost"
 _MOST_WAITING = 10_000
-_POLL_SECONDS = 0.5
+_AT_ONCE = 500
+_POLL_SECONDS = 0.1
+"""How long closing may have to wait."""
 _PAUSE_SECONDS = 1.0
 _PATIENCE_SECONDS = 5.0
 _log = structlog.get_logger(__name__)
+_Entry = tuple[bytes, dict[bytes, bytes]]
 
 
 class RedisBus:
@@ -38,15 +42,20 @@ class RedisBus:
             health_check_interval=10,
             retry=Retry(NoBackoff(), 0),
         )
-        self._open_channel: Callable[[], Any] = self._redis.pubsub
         self._outgoing: Queue[Change] = Queue(_MOST_WAITING)
+        self._dropped = threading.Event()
         self._closing = threading.Event()
+        self._problem = "live updates of other processes are not read yet"
         self._threads = [
             threading.Thread(target=self._speak, name="bus-speaker", daemon=True),
             threading.Thread(target=self._listen, name="bus-listener", daemon=True),
         ]
         for thread in self._threads:
             thread.start()
+
+    @property
+    def problem(self) -> str:
+        return self._problem
 
     def publish(self, change: Change) -> None:
         while not self._closing.is_set():
@@ -57,8 +66,8 @@ class RedisBus:
             else:
                 return
 
-    def subscribe(self, accepts: Callable[[Change], bool]) -> MemorySubscription:
-        return self._local.subscribe(accepts)
+    def subscribe(self, audience: str, after: str | None = None) -> MemorySubscription:
+        return self._local.subscribe(audience, after)
 
     def close(self) -> None:
         self._closing.set()
@@ -72,6 +81,7 @@ class RedisBus:
             self._outgoing.get_nowait()
         except Empty:
             return
+        self._dropped.set()
 
     def _speak(self) -> None:
         while not self._closing.is_set():
@@ -84,41 +94,73 @@ class RedisBus:
 
     def _sent(self, change: Change) -> bool:
         try:
-            self._redis.publish(_CHANNEL, json.dumps(vars(change)))
+            if self._dropped.is_set():
+                self._add(_LOST, "1")
+                self._dropped.clear()
+            self._add(_CHANGE, json.dumps(vars(change)))
         except RedisError as error:
             _log.warning("bus_cannot_speak", error=type(error).__name__)
             return False
         return True
 
+    def _add(self, name: str, text: str) -> None:
+        self._redis.xadd(STREAM, {name: text}, maxlen=MOST_KEPT)
+
+    def _all(self) -> list[_Entry]:
+        found: Any = self._redis.xrange(STREAM)
+        return list(found)
+
     def _listen(self) -> None:
+        last = b""
         while not self._closing.is_set():
             try:
-                with self._open_channel() as channel:
-                    channel.subscribe(_CHANNEL)
-                    while not self._closing.is_set():
-                        self._take(channel.get_message(timeout=_POLL_SECONDS))
+                last = self._continue(last)
+                self._problem = ""
+                while not self._closing.is_set():
+                    last = self._read_on(last)
             except RedisError as error:
                 _log.warning("bus_cannot_listen", error=type(error).__name__)
+                self._problem = f"live updates of other processes are not heard: {type(error).__name__}"
                 self._closing.wait(_PAUSE_SECONDS)
 
-    def _take(self, message: dict[str, object] | None) -> None:
-        if message is None:
-            return
-        if message["type"] == "subscribe":
-            self._local.end_present()  # what was said before this moment has passed them by
-        elif message["type"] == "message":
-            change = _change(message["data"])
-            if change is not None:
-                self._local.publish(change)
+    def _continue(self, last: bytes) -> bytes:
+        """From where to read. What is there from before this process can be told to those who come back."""
+        if last and self._is_there(last):
+            return last
+        entries = self._all()
+        if not entries:
+            self._add(_LOST, "1")  # there must be one that positions can begin at
+            entries = self._all()
+        first, *others = entries
+        self._local.restart(first[0].decode(), [(entry.decode(), _change(fields)) for entry, fields in others])
+        return entries[-1][0]
+
+    def _read_on(self, last: bytes) -> bytes:
+        answer: Any = self._redis.xread({STREAM: last}, count=_AT_ONCE, block=round(_POLL_SECONDS * 1000))
+        if not answer:
+            return last
+        entries: list[_Entry] = answer[0][1]
+        if not self._is_there(last):
+            return self._continue(b"")  # a wiped Redis goes on with later entries as if nothing had been
+        for entry, fields in entries:
+            if _LOST.encode() in fields:
+                self._local.restart(entry.decode())
+            else:
+                self._local.tell(entry.decode(), _change(fields))
+        return entries[-1][0]
+
+    def _is_there(self, entry: bytes) -> bool:
+        return bool(self._redis.xrange(STREAM, entry, entry))
 
 
-def _change(data: object) -> Change | None:
+def _change(fields: dict[bytes, bytes]) -> Change | None:
     """None for what no version of the farm has sent that this one understands."""
+    if _LOST.encode() in fields:
+        return None
     try:
-        assert isinstance(data, bytes)
-        fields = json.loads(data)
-        texts = {name: str(fields[name]) for name in ("subject_id", "user_id", "account_id")}
-        return Change(Topic(fields["topic"]), **texts)
-    except (AssertionError, ValueError, KeyError, TypeError):
+        told = json.loads(fields[_CHANGE.encode()])
+        texts = {name: str(told[name]) for name in ("subject_id", "user_id", "account_id")}
+        return Change(Topic(told["topic"]), **texts)
+    except (ValueError, KeyError, TypeError):
         _log.warning("bus_message_not_understood")
         return None

@@ -12,8 +12,11 @@ from control_plane.db.base import Base
 from control_plane.fleet import model as fleet
 from control_plane.idempotency import model as idempotency
 from control_plane.identity import model as identity
+from control_plane.invitations import model as invitations
 from control_plane.jobs import model as jobs
+from control_plane.limits import model as limits
 from control_plane.notifications import model as notifications
+from control_plane.placement import model as placement
 from control_plane.releases import model as releases
 from control_plane.terminals import model as terminals
 from control_plane.trading import model as trading
@@ -29,8 +32,11 @@ MODULES = (
     fleet,
     idempotency,
     identity,
+    invitations,
     jobs,
+    limits,
     notifications,
+    placement,
     releases,
     terminals,
     trading,

@@ -5,7 +5,7 @@ Held twice: here, in every query that goes through the models, and by Postgres (
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
@@ -89,6 +89,13 @@ def _write_only_own_rows(session: Session, _context: Any, _instances: Any) -> No
     for row in (*session.new, *session.dirty, *session.deleted):
         if isinstance(row, TenantRow) and row.tenant_id != tenant_id:
             raise ForeignRowError(f"{type(row).__name__} of another tenant")
+
+
+def check_own(session: Session, model: type[object], tenant_ids: Collection[str]) -> None:
+    """For rows that are written past the unit of work. Raises ForeignRowError."""
+    tenant_id = session.info[_TENANT]
+    if tenant_id is not None and any(each != tenant_id for each in tenant_ids):
+        raise ForeignRowError(f"{model.__name__} of another tenant")
 
 
 def _criteria(tenant_id: str) -> tuple[ExecutableOption, ...]:

@@ -164,7 +164,7 @@ class Demo:
         server = ["--name", SERVER_NAME, "--company", "MT5 Farm simulated broker"]
         self._control("broker-server", "add", *server, "--simulated-address", settings.broker_address)
         serve = ["--data", str(settings.control_data), "--port", str(settings.port)]
-        serve += ["--sync-seconds", "2", "--show-mail"]
+        serve += ["--sync-seconds", "2", "--equity-seconds", "2", "--show-mail"]
         control_plane = Child(
             role="control plane",
             argv=module("control_plane.cli", "serve", *serve, "--agent-port", str(settings.agent_port)),

@@ -25,6 +25,7 @@ from control_plane.fleet.presentation import present_breaker, present_node, pres
 from control_plane.fleet.schemas import DrainOut, NodeDetailOut, NodeOut
 from control_plane.fleet.state import BreakerState, NodeState
 from control_plane.opening import Data, open_farm
+from control_plane.placement.repository import NOTHING, loads
 from control_plane.terminals.state import RequestKind
 
 nodes = typer.Typer(help="The machines that host terminals.", no_args_is_help=True)
@@ -35,9 +36,9 @@ Reason = Annotated[str, typer.Option("--reason", help="Kept in the audit trail."
 @nodes.command("list")
 def list_nodes(data: Data) -> None:
     """All nodes: what is seen of them, what is wished of them, and how full they are."""
-    with _farm(data) as (farm, session):
-        used, now = repository.used_slots(session), farm.clock.now()
-        shown = [present_node(session, node, used.get(node.id, 0), now) for node in repository.nodes(session)]
+    with farm_of(data) as (farm, session):
+        held, now = loads(session), farm.clock.now()
+        shown = [present_node(session, node, held.get(node.id, NOTHING), now) for node in repository.nodes(session)]
         breaker = present_breaker(session, farm.mass_loss)
     table = _table("node", "seen", "wish", "identity", "slots", "last heard", "watchdog", "short of", "drain")
     for node in shown:
@@ -64,8 +65,8 @@ def list_nodes(data: Data) -> None:
 @nodes.command("show")
 def show_node(data: Data, node: NodeArgument) -> None:
     """One node, its terminals, why each of them is there, and what was done to the node lately."""
-    with _farm(data) as (farm, session):
-        found = require_node(session, _node_id(session, node), hold=False)
+    with farm_of(data) as (farm, session):
+        found = require_node(session, node_id_of(session, node), hold=False)
         now = farm.clock.now()
         shown = present_node_detail(session, found, farm.mass_loss, now)
     _print_node(shown, now)
@@ -74,13 +75,13 @@ def show_node(data: Data, node: NodeArgument) -> None:
 @nodes.command("cordon")
 def cordon_node(data: Data, node: NodeArgument, reason: Reason) -> None:
     """Place nothing new there."""
-    _do(data, node, lambda operations, session, node_id: operations.cordon(session, node_id, _by(reason)))
+    _do(data, node, lambda operations, session, node_id: operations.cordon(session, node_id, by_this_person(reason)))
 
 
 @nodes.command("uncordon")
 def uncordon_node(data: Data, node: NodeArgument, reason: Reason) -> None:
     """Place terminals there again; ends a drain or a quarantine, too."""
-    _do(data, node, lambda operations, session, node_id: operations.uncordon(session, node_id, _by(reason)))
+    _do(data, node, lambda operations, session, node_id: operations.uncordon(session, node_id, by_this_person(reason)))
 
 
 @nodes.command("drain")
@@ -92,31 +93,47 @@ def drain_node(
 ) -> None:
     """Move everything away, flat terminals first. `show` tells how far it has come."""
     within = timedelta(minutes=minutes)
-    _do(data, node, lambda operations, session, node_id: operations.drain(session, node_id, within, _by(reason)))
+    _do(
+        data,
+        node,
+        lambda operations, session, node_id: operations.drain(session, node_id, within, by_this_person(reason)),
+    )
 
 
 @nodes.command("cancel-drain")
 def cancel_drain(data: Data, node: NodeArgument, reason: Reason) -> None:
     """Leave there what is still there. The node stays cordoned."""
-    _do(data, node, lambda operations, session, node_id: operations.cancel_drain(session, node_id, _by(reason)))
+    _do(
+        data,
+        node,
+        lambda operations, session, node_id: operations.cancel_drain(session, node_id, by_this_person(reason)),
+    )
 
 
 @nodes.command("confirm-dead")
 def confirm_node_dead(data: Data, node: NodeArgument, reason: Reason) -> None:
     """Vouch that nothing runs there any more. If one terminal still does, its account trades from two places."""
-    _do(data, node, lambda operations, session, node_id: operations.confirm_dead(session, node_id, _by(reason)))
+    _do(
+        data,
+        node,
+        lambda operations, session, node_id: operations.confirm_dead(session, node_id, by_this_person(reason)),
+    )
 
 
 @nodes.command("unlock")
 def unlock_node(data: Data, node: NodeArgument, reason: Reason) -> None:
     """Believe the identity again, since only one machine has it now."""
-    _do(data, node, lambda operations, session, node_id: operations.unlock(session, node_id, _by(reason)))
+    _do(data, node, lambda operations, session, node_id: operations.unlock(session, node_id, by_this_person(reason)))
 
 
 @nodes.command("revoke")
 def revoke_node(data: Data, node: NodeArgument, reason: Reason) -> None:
     """Never believe the node's identity again."""
-    _do(data, node, lambda operations, session, node_id: operations.revoke_identity(session, node_id, _by(reason)))
+    _do(
+        data,
+        node,
+        lambda operations, session, node_id: operations.revoke_identity(session, node_id, by_this_person(reason)),
+    )
 
 
 @nodes.command("move")
@@ -132,7 +149,7 @@ def move_terminal(
         data,
         node,
         lambda operations, session, node_id: operations.move(
-            session, node_id, terminal, _by(reason), with_positions=with_positions
+            session, node_id, terminal, by_this_person(reason), with_positions=with_positions
         ),
     )
 
@@ -150,7 +167,7 @@ def set_lease_policy(
         data,
         node,
         lambda operations, session, node_id: operations.set_lease_policy(
-            session, node_id, terminal, policy, _by(reason)
+            session, node_id, terminal, policy, by_this_person(reason)
         ),
     )
 
@@ -167,14 +184,16 @@ def request_of_terminal(
     _do(
         data,
         node,
-        lambda operations, session, node_id: operations.request(session, node_id, terminal, kind, _by(reason)),
+        lambda operations, session, node_id: operations.request(
+            session, node_id, terminal, kind, by_this_person(reason)
+        ),
     )
 
 
 @nodes.command("lift-breaker")
 def lift_breaker(data: Data, reason: Reason) -> None:
     """The nodes that are silent now are really gone: their terminals may be moved once they are proven dead."""
-    with _farm(data, write=True) as (farm, session):
+    with farm_of(data, write=True) as (farm, session):
         farm.mass_loss.lift(session, this_person(), reason)
     Console().print("Relocation is no longer frozen.")
 
@@ -184,15 +203,16 @@ def this_person() -> str:
     return f"local:{getpass.getuser()}"
 
 
-def _by(reason: str) -> By:
+def by_this_person(reason: str) -> By:
+    """Raises BadParameter when no reason is given."""
     if len(reason.strip()) < 3:
         raise typer.BadParameter("say why, in a few words", param_hint="--reason")
     return By(this_person(), reason.strip())
 
 
 def _do(data: Path, node: str, deed: Callable[[Operations, Session, str], object]) -> None:
-    with _farm(data, write=True) as (farm, session):
-        node_id = _node_id(session, node)
+    with farm_of(data, write=True) as (farm, session):
+        node_id = node_id_of(session, node)
         deed(farm.operations, session, node_id)
         session.flush()
         now = farm.clock.now()
@@ -201,7 +221,8 @@ def _do(data: Path, node: str, deed: Callable[[Operations, Session, str], object
 
 
 @contextmanager
-def _farm(data: Path, *, write: bool = False) -> Iterator[tuple[Farm, Session]]:
+def farm_of(data: Path, *, write: bool = False) -> Iterator[tuple[Farm, Session]]:
+    """The farm of a data folder, with a transaction over all tenants."""
     farm = open_farm(data)
     try:
         with farm.database.write_as_system() if write else farm.database.read_as_system() as session:
@@ -210,7 +231,7 @@ def _farm(data: Path, *, write: bool = False) -> Iterator[tuple[Farm, Session]]:
         farm.stop()
 
 
-def _node_id(session: Session, named: str) -> str:
+def node_id_of(session: Session, named: str) -> str:
     """A name is good enough while only one node has it."""
     found = [node.id for node in repository.nodes(session) if node.name == named]
     if len(found) > 1:
@@ -253,6 +274,8 @@ def _summary(node: NodeDetailOut, now: datetime) -> Table:
         "wish": f"{node.availability}  {node.availability_note}",
         "identity": f"{node.identity_state}  {node.identity_note}",
         "slots": f"{node.used} of {node.slots} used, {node.strays} strays",
+        "memory": f"{_gib(node.memory_reserved)} reserved, {_gib(node.memory_free)} may still be",
+        "placement": _place(node),
         "watchdog": "up" if node.watchdog_up else "not reported",
         "fenced by": _fence(node, now),
         "drain": _drain(node.drain, now),
@@ -261,6 +284,17 @@ def _summary(node: NodeDetailOut, now: datetime) -> Table:
     for name, text in rows.items():
         table.add_row(name, text)
     return table
+
+
+def _place(node: NodeOut) -> str:
+    parts = [f"pool {node.pool}", f"region {node.region or 'none'}"]
+    parts += [f"{name}={value}" for name, value in sorted(node.labels.items())]
+    parts += [f"kept for {node.dedicated_tenant_id}"] if node.dedicated_tenant_id else []
+    return ", ".join([*parts, f"goes out from {node.outgoing_address or node.seen_from or 'an unknown address'}"])
+
+
+def _gib(size: int | None) -> str:
+    return "?" if size is None else f"{size / (1 << 30):.1f} GiB"
 
 
 def _fence(node: NodeOut, now: datetime) -> str:

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 from datetime import datetime
 
 from sqlalchemy.orm import Session
 
 from control_plane.assignments import repository as assignments_repository
 from control_plane.assignments.repository import Placement
-from control_plane.assignments.service import candidates, demand_of
 from control_plane.assignments.state import AssignmentState, is_leaving
 from control_plane.fleet.drain import Occupant, Step, plan_drain
 from control_plane.fleet.model import Node
 from control_plane.fleet.state import NodeState
-from control_plane.placement.decision import Candidate, Demand, Placed, place
+from control_plane.placement.board import Board, Placed
+from control_plane.placement.candidates import Demands, candidates
 from control_plane.terminals import repository as terminals_repository
 from control_plane.terminals.model import TerminalObservation
 from control_plane.terminals.repository import Waiting
@@ -27,21 +26,20 @@ class Room:
     """The free slots of all nodes but one, less what is already promised to terminals without a place."""
 
     def __init__(self, session: Session, leaving_node_id: str) -> None:
-        self._candidates: list[Candidate] = [each for each in candidates(session) if each.node_id != leaving_node_id]
+        self._board = Board(each for each in candidates(session) if each.node_id != leaving_node_id)
+        self._demands = Demands(session)
         for waiting in _placeable(session):
-            self.claim(demand_of(waiting.terminal, waiting.server))
+            self.claim(waiting)
         for placement in assignments_repository.revoked(session):
             if wanted(placement):
-                self.claim(demand_of(placement.terminal, placement.server))
+                self.claim(placement)
 
-    def claim(self, demand: Demand) -> bool:
+    def claim(self, one: Waiting | Placement) -> bool:
         """Promise a slot. False when there is none."""
-        answer = place(demand, self._candidates)
+        answer = self._board.place(self._demands.of(one.terminal, one.account, one.server))
         if not isinstance(answer, Placed):
             return False
-        self._candidates = [
-            replace(each, used=each.used + 1) if each.node_id == answer.node_id else each for each in self._candidates
-        ]
+        self._board.take(answer)
         return True
 
 
@@ -74,7 +72,7 @@ def drain_steps(session: Session, node: Node, now: datetime) -> dict[str, Step]:
                 idle=idle[terminal_id],
                 leaving=leaving,
                 suspect=node.state != NodeState.ONLINE or placement.assignment.state == AssignmentState.SUSPECT,
-                has_room=may_leave and room.claim(demand_of(placement.terminal, placement.server)),
+                has_room=may_leave and room.claim(placement),
             )
         )
     return plan_drain(occupants, now, deadline)

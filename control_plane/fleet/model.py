@@ -67,6 +67,15 @@ class Node(Base):
     snapshot, and runs nothing beside it."""
     declared_dead_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     """When an operator said that it is dead; None once it is heard again."""
+    pool: Mapped[str] = mapped_column(String(40), default="default")
+    region: Mapped[str] = mapped_column(String(40), default="")
+    labels: Mapped[dict[str, str]] = mapped_column(JSON, default=dict)
+    dedicated_tenant_id: Mapped[str | None] = mapped_column(String(40))
+    """The only tenant whose terminals may be there."""
+    outgoing_address: Mapped[str] = mapped_column(String(45), default="")
+    """From which its terminals reach their brokers, as operators know it; empty: taken to be `seen_from`."""
+    seen_from: Mapped[str] = mapped_column(String(45), default="")
+    """The address that its last sync came from."""
 
 
 class RelocationBreaker(Base):
@@ -93,6 +102,11 @@ class EnrolmentToken(TenantRow, Base):
     expires_at: Mapped[datetime] = mapped_column(UtcDateTime)
     used_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     node_id: Mapped[str | None] = mapped_column(ForeignKey("nodes.id"))
+    pool: Mapped[str] = mapped_column(String(40), default="default")
+    """This and what follows the node has from its first moment on."""
+    region: Mapped[str] = mapped_column(String(40), default="")
+    labels: Mapped[dict[str, str]] = mapped_column(JSON, default=dict)
+    dedicated_tenant_id: Mapped[str | None] = mapped_column(String(40))
 
 
 class SeenRequest(Base):

@@ -8,23 +8,26 @@ from typing import Any
 
 from sqlalchemy.orm import Session
 
+from control_plane.access.port import Target
+from control_plane.access.service import require_screen, target_of
 from control_plane.assignments import repository as assignments_repository
 from control_plane.assignments.relocation import LeasePolicy, Proof
 from control_plane.assignments.repository import Placement
-from control_plane.assignments.service import Assignments, demand_of
+from control_plane.assignments.service import Assignments
 from control_plane.assignments.state import is_leaving
 from control_plane.audit.service import Audit, Deed
 from control_plane.clock import Clock
 from control_plane.errors import ConflictError, NotFoundError, invalid_field
 from control_plane.fleet import repository
-from control_plane.fleet.drains import Room, is_idle
 from control_plane.fleet.model import Node
+from control_plane.fleet.moves import check_move
 from control_plane.fleet.service import Fleet
 from control_plane.fleet.state import Availability, IdentityState, NodeState, change_availability, change_identity
 from control_plane.preconditions import entity_tag, require_match
 from control_plane.terminals import repository as terminals_repository
+from control_plane.terminals.screen import screen_of
 from control_plane.terminals.service import request
-from control_plane.terminals.state import RequestKind
+from control_plane.terminals.state import Actor, RequestKind
 
 MOVED_BY_HAND = "Moving to another node, as the operator asked."
 LONGEST_DRAIN = timedelta(days=7)
@@ -107,24 +110,32 @@ class Operations:
         node.identity_note = by.reason
         self._record(session, node, "revoke_identity", by)
 
-    def move(self, session: Session, node_id: str, terminal_id: str, by: By, *, with_positions: bool) -> None:
-        """Stop one terminal here and start it on another node. It is away for some ten seconds."""
+    def move(
+        self,
+        session: Session,
+        node_id: str,
+        terminal_id: str,
+        by: By,
+        *,
+        with_positions: bool,
+        to_node_id: str | None = None,
+    ) -> None:
+        """Stop one terminal here and start it on the chosen node, or on any other. It is away for some ten seconds."""
         node = require_node(session, node_id)
         placement = require_placement(session, node_id, terminal_id)
         if is_leaving(placement.assignment.state):
             return
-        if node.state != NodeState.ONLINE:
-            raise ConflictError("The node is silent, so it cannot confirm the stop.", code="node_silent")
-        seen = terminals_repository.observations(session, [terminal_id]).get(terminal_id)
-        if not with_positions and not is_idle(placement, seen):
-            raise ConflictError(
-                "The account may have open positions or orders, which nobody would look after meanwhile.",
-                code="not_flat",
-            )
-        if not Room(session, node_id).claim(demand_of(placement.terminal, placement.server)):
-            raise ConflictError("No other node can take the terminal now.", code="no_room", retryable=True)
-        self._assignments.revoke(session, placement, MOVED_BY_HAND)
-        self._record(session, node, "move", By(by.actor, f"{terminal_id}: {by.reason}"))
+        check_move(session, node, placement, with_positions=with_positions, to_node_id=to_node_id)
+        placement.terminal.preferred_node_id = to_node_id
+        self._assignments.revoke(session, placement, MOVED_BY_HAND, Actor.OPERATOR)
+        self._record(
+            session,
+            node,
+            "move",
+            By(by.actor, f"{terminal_id}: {by.reason}"),
+            on_behalf_of=placement.account.user_id,
+            after={"to_node": to_node_id or "any other", "with_positions": with_positions},
+        )
 
     def set_lease_policy(self, session: Session, node_id: str, terminal_id: str, policy: LeasePolicy, by: By) -> None:
         """On behalf of the account's owner."""
@@ -146,9 +157,23 @@ class Operations:
         """Restart a terminal, or collect its logs: done once by the node, with its next sync."""
         node = require_node(session, node_id)
         placement = require_placement(session, node_id, terminal_id)
-        request(session, placement.terminal, kind, self._clock.now())
+        request(session, placement.terminal, kind, self._clock.now(), Actor.OPERATOR)
         self._fleet.desired_changed(session, node_id)
         self._record(session, node, kind, By(by.actor, f"{terminal_id}: {by.reason}"))
+
+    def look(self, session: Session, node_id: str, terminal_id: str, by: By) -> Target:
+        """Where the screen of a terminal is shown, for somebody who helps its owner. Its tenant's trail tells, too."""
+        node = require_node(session, node_id)
+        placement = require_placement(session, node_id, terminal_id)
+        assignment, account = placement.assignment, placement.account
+        seen = terminals_repository.observations(session, [terminal_id]).get(terminal_id)
+        require_screen(screen_of(assignment, seen if seen and seen.epoch == assignment.epoch else None))
+        why = By(by.actor, f"{terminal_id}: {by.reason}")
+        self._record(session, node, "look_at_screen", why, on_behalf_of=account.user_id)
+        if account.tenant_id != node.tenant_id:
+            deed = Deed(by.actor, "look_at_screen", account.id, by.reason, on_behalf_of=account.user_id)
+            self._audit.record(session, account.tenant_id, deed)
+        return target_of(placement.terminal, assignment, node)
 
     def quarantine(self, session: Session, node_id: str, by: By) -> None:
         """Like a cordon, because terminals keep failing there."""

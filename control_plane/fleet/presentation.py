@@ -22,17 +22,20 @@ from control_plane.fleet.schemas import BreakerOut, DeedOut, DrainOut, NodeDetai
 from control_plane.fleet.service import node_facts
 from control_plane.fleet.state import Availability, BreakerState, IdentityState, NodeState
 from control_plane.identity.state import OPS_ROLES
+from control_plane.placement.candidates import free_memory
+from control_plane.placement.repository import NOTHING, Load, loads
 from control_plane.terminals import repository as terminals_repository
 from control_plane.terminals.model import TerminalObservation
+from control_plane.terminals.screen import screen_of
 from control_plane.terminals.state import Hold, Intent
 from node_agent.protocol.messages import Phase, Reason
 
 _DEEDS_SHOWN = 20
 
 
-def present_node(session: Session, node: Node, used: int, now: datetime) -> NodeOut:
+def present_node(session: Session, node: Node, load: Load, now: datetime) -> NodeOut:
     steps = drain_steps(session, node, now) if node.availability == Availability.DRAINING else {}
-    return NodeOut(**_facts(node, used), drain=_present_drain(node, steps))
+    return NodeOut(**_facts(node, load), drain=_present_drain(node, steps))
 
 
 def present_node_detail(session: Session, node: Node, mass_loss: MassLoss, now: datetime) -> NodeDetailOut:
@@ -41,7 +44,7 @@ def present_node_detail(session: Session, node: Node, mass_loss: MassLoss, now: 
     steps = drain_steps(session, node, now) if node.availability == Availability.DRAINING else {}
     frozen = node.state == NodeState.LOST and mass_loss.is_frozen(session)
     return NodeDetailOut(
-        **_facts(node, len(placements)),
+        **_facts(node, loads(session, [node.id]).get(node.id, NOTHING)),
         drain=_present_drain(node, steps),
         terminals=[
             _present_terminal(
@@ -75,7 +78,7 @@ def present_breaker(session: Session, mass_loss: MassLoss) -> BreakerOut:
     )
 
 
-def _facts(node: Node, used: int) -> dict[str, Any]:
+def _facts(node: Node, load: Load) -> dict[str, Any]:
     report = node.report
     return {
         "id": node.id,
@@ -86,7 +89,7 @@ def _facts(node: Node, used: int) -> dict[str, Any]:
         "identity_state": IdentityState(node.identity_state),
         "identity_note": node.identity_note,
         "slots": node.slots,
-        "used": used,
+        "used": load.slots,
         "strays": node.strays,
         "awaited": node.awaited and node.declared_dead_at is None,
         "runtimes": node.runtimes,
@@ -96,7 +99,10 @@ def _facts(node: Node, used: int) -> dict[str, Any]:
         "watchdog_up": report.get("watchdog_up", False),
         "pressure": report.get("pressure", []),
         "problems": report.get("problems", []),
+        "memory_total": report.get("memory_total"),
         "memory_available": report.get("memory_available"),
+        "memory_reserved": load.memory,
+        "memory_free": free_memory(report, load),
         "disk_free": report.get("disk_free"),
         "clock_offset_ms": report.get("clock_offset_ms"),
         "enrolled_at": node.enrolled_at,
@@ -105,6 +111,12 @@ def _facts(node: Node, used: int) -> dict[str, Any]:
         "lease_granted_at": node.lease_granted_at,
         "fence_due_at": node.fence_due_at,
         "declared_dead_at": node.declared_dead_at,
+        "pool": node.pool,
+        "region": node.region,
+        "labels": node.labels,
+        "dedicated_tenant_id": node.dedicated_tenant_id,
+        "outgoing_address": node.outgoing_address,
+        "seen_from": node.seen_from,
     }
 
 
@@ -137,9 +149,12 @@ def _present_terminal(
         phase=Phase(current.phase) if current else Phase.ABSENT,
         reason=Reason(current.reason) if current and current.reason else None,
         flat=current.flat if current else None,
+        screen=screen_of(assignment, current),
         lease_policy=LeasePolicy(terminal.lease_policy),
         node_follows=LeasePolicy(assignment.lease_policy),
         why_here=terminal.placement_note,
+        warning=(assignment.explanation or {}).get("warning", ""),
+        memory_reserved=assignment.memory,
         drain_step=step,
         stays_because=stays,
     )

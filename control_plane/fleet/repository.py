@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 
 from sqlalchemy import delete, func, select, update
 from sqlalchemy.orm import Session
 
 from control_plane.assignments.model import Assignment
+from control_plane.db.bulk import put_rows
 from control_plane.fleet.model import EnrolmentToken, Node, RelocationBreaker, SeenRequest
 from control_plane.fleet.state import Availability, NodeState
 
@@ -71,8 +73,8 @@ def used_slots(session: Session) -> dict[str, int]:
     return dict(session.execute(query).all())
 
 
-def raise_generation(session: Session, node_id: str) -> None:
-    session.execute(update(Node).where(Node.id == node_id).values(generation=Node.generation + 1))
+def raise_generations(session: Session, node_ids: Sequence[str]) -> None:
+    session.execute(update(Node).where(Node.id.in_(node_ids)).values(generation=Node.generation + 1))
 
 
 def raise_all_generations(session: Session) -> None:
@@ -102,8 +104,9 @@ def token_exists(session: Session, token_hash: str) -> EnrolmentToken | None:
     return session.scalars(select(EnrolmentToken).where(EnrolmentToken.token_hash == token_hash)).one_or_none()
 
 
-def request_was_seen(session: Session, token_id: str) -> bool:
-    return session.get(SeenRequest, token_id) is not None
+def take_request(session: Session, token_id: str, expires_at: datetime) -> bool:
+    """Remember the id of a signed request. False when it is known already; of two at once, one is let in."""
+    return put_rows(session, SeenRequest, [{"token_id": token_id, "expires_at": expires_at}], keep=True) == 1
 
 
 def delete_expired_requests(session: Session, now: datetime) -> None:

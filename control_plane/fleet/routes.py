@@ -7,6 +7,7 @@ from datetime import timedelta
 from fastapi import APIRouter
 from fastapi.responses import Response
 
+from control_plane.access.schemas import TicketOut, present_ticket
 from control_plane.api_route import ApiRoute
 from control_plane.errors import NotFoundError
 from control_plane.fleet import repository
@@ -24,12 +25,14 @@ from control_plane.fleet.schemas import (
     SetTerminalLeasePolicy,
 )
 from control_plane.fleet.state import Availability, NodeState
-from control_plane.http import FarmDep, OperatorDep
+from control_plane.http import CallerDep, FarmDep, OperatorDep
 from control_plane.paging import Cursor, Limit, Page, decode_cursor, encode_cursor, split_page
+from control_plane.placement.repository import NOTHING, loads
 from control_plane.preconditions import TAGGED, IfMatch
 from control_plane.problems import problem_responses
 from control_plane.terminals import repository as terminals_repository
 from control_plane.terminals.state import RequestKind
+from node_agent.protocol.tickets import Scope
 
 router = APIRouter(tags=["nodes"], prefix="/nodes", route_class=ApiRoute)
 _BUNDLES_TRIED = 20
@@ -50,9 +53,8 @@ def list_nodes(
     with farm.database.read_as_system() as session:
         rows = repository.nodes_after(session, state, availability, keys[0] if keys else None, limit + 1)
         page, last = split_page(rows, limit)
-        used = repository.used_slots(session)
-        now = farm.clock.now()
-        items = [present_node(session, node, used.get(node.id, 0), now) for node in page]
+        held, now = loads(session), farm.clock.now()
+        items = [present_node(session, node, held.get(node.id, NOTHING), now) for node in page]
     return Page(items=items, next_cursor=encode_cursor(last.id) if last else None)
 
 
@@ -164,10 +166,12 @@ def revoke_node(
 def move_terminal(
     node_id: str, terminal_id: str, wish: MoveTerminal, farm: FarmDep, operator: OperatorDep
 ) -> NodeDetailOut:
-    """Stop one terminal here and start it on another node."""
+    """Stop one terminal here and start it on another node, or on the one chosen."""
     with farm.database.write_as_system() as session:
         by = By(operator, wish.reason)
-        farm.operations.move(session, node_id, terminal_id, by, with_positions=wish.with_positions)
+        farm.operations.move(
+            session, node_id, terminal_id, by, with_positions=wish.with_positions, to_node_id=wish.to_node_id
+        )
     return _present(farm, node_id)
 
 
@@ -179,6 +183,17 @@ def request_of_terminal(
     with farm.database.write_as_system() as session:
         farm.operations.request(session, node_id, terminal_id, wish.kind, By(operator, wish.reason))
     return _present(farm, node_id)
+
+
+@router.post("/{node_id}/terminals/{terminal_id}/view-tickets", status_code=201, responses=_DEED)
+def issue_view_ticket(
+    node_id: str, terminal_id: str, because: Because, farm: FarmDep, operator: OperatorDep, caller: CallerDep
+) -> TicketOut:
+    """A permission to look at the terminal's screen once, to help its owner; valid for 60 s."""
+    with farm.database.write_as_system() as session:
+        target = farm.operations.look(session, node_id, terminal_id, By(operator, because.reason))
+    issued = farm.tickets.issue(target, Scope.VIEW, f"user:{caller.user.id}")
+    return present_ticket(issued, target, farm.authority)
 
 
 @router.get(

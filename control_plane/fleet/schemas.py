@@ -12,6 +12,7 @@ from control_plane.assignments.state import AssignmentState
 from control_plane.fleet.drain import Step
 from control_plane.fleet.state import Availability, BreakerState, IdentityState, NodeState
 from control_plane.identity.state import Role
+from control_plane.terminals.schemas import ScreenOut
 from control_plane.terminals.state import Hold, Intent, RequestKind
 from node_agent.protocol.messages import Phase, Reason
 
@@ -33,6 +34,8 @@ class DrainNode(Because):
 class MoveTerminal(Because):
     with_positions: bool = False
     """Move it even though nobody looks after its open positions meanwhile."""
+    to_node_id: Annotated[str, Field(max_length=40)] | None = None
+    """The node that it shall go to; placement finds one without. Should it be full by then, another is taken."""
 
 
 class RequestOfTerminal(Because):
@@ -78,8 +81,13 @@ class NodeOut(BaseModel):
     watchdog_up: bool
     pressure: list[str]
     problems: list[str]
-    memory_available: int | None
+    memory_total: int | None
     """Bytes."""
+    memory_available: int | None
+    memory_reserved: int
+    """Bytes that its terminals are expected to take."""
+    memory_free: int | None
+    """Bytes that may still be reserved."""
     disk_free: int | None
     """Bytes."""
     clock_offset_ms: int | None
@@ -90,6 +98,15 @@ class NodeOut(BaseModel):
     fence_due_at: datetime | None
     """By when terminals that fence themselves are dead there, should it never hear of us again."""
     declared_dead_at: datetime | None
+    pool: str
+    region: str
+    labels: dict[str, str]
+    dedicated_tenant_id: str | None
+    """The only tenant whose terminals may be there."""
+    outgoing_address: str
+    """From which its terminals reach their brokers, as operators know it; else it is taken to be `seen_from`."""
+    seen_from: str
+    """Where its last sync came from."""
     drain: DrainOut | None
 
 
@@ -107,11 +124,16 @@ class NodeTerminalOut(BaseModel):
     phase: Phase
     reason: Reason | None
     flat: bool | None
+    screen: ScreenOut
     lease_policy: LeasePolicy
     """As wished."""
     node_follows: LeasePolicy
     """What the node is sure to do; later than a wish until the node has heard of it."""
     why_here: str
+    warning: str
+    """What is not as it should be with this node for this terminal; mostly empty."""
+    memory_reserved: int
+    """Bytes."""
     drain_step: Step | None
     stays_because: Unproven | None
     """On a silent node: what is missing before it may start elsewhere."""

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import secrets
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
@@ -18,7 +19,7 @@ from control_plane.db.engine import after_commit
 from control_plane.db.tenancy import as_system
 from control_plane.errors import ConflictError, ForbiddenError, UnauthorisedError
 from control_plane.fleet import repository
-from control_plane.fleet.model import EnrolmentToken, Node, SeenRequest
+from control_plane.fleet.model import EnrolmentToken, Node
 from control_plane.fleet.state import Continuity, IdentityState, NodeState, change_identity, judge_continuity
 from control_plane.ids import new_id
 from node_agent.protocol import identity
@@ -39,14 +40,25 @@ class Caller:
     signed_at: int
 
 
+@dataclass(frozen=True)
+class NodePlace:
+    """What a node is for placement from its first moment on."""
+
+    pool: str = "default"
+    region: str = ""
+    labels: Mapping[str, str] = field(default_factory=dict)
+    dedicated_tenant_id: str | None = None
+
+
 class Fleet:
     def __init__(self, audit: Audit, bus: Bus, clock: Clock) -> None:
         self._audit = audit
         self._bus = bus
         self._clock = clock
 
-    def issue_token(self, session: Session, tenant_id: str, name: str) -> str:
+    def issue_token(self, session: Session, tenant_id: str, name: str, place: NodePlace | None = None) -> str:
         """A one-time enrolment token for a node of this name; shown once, kept only as a hash."""
+        place = place or NodePlace()
         token = f"mfe_{secrets.token_urlsafe(32)}"
         row = EnrolmentToken(
             id=new_id("enr"),
@@ -54,6 +66,10 @@ class Fleet:
             name=name,
             token_hash=_hash(token),
             expires_at=self._clock.now() + TOKEN_LIFETIME,
+            pool=place.pool,
+            region=place.region,
+            labels=dict(place.labels),
+            dedicated_tenant_id=place.dedicated_tenant_id,
         )
         session.add(row)
         return token
@@ -92,10 +108,9 @@ class Fleet:
         _check_trust(node)
         if node.identity_expires_at <= now:
             raise UnauthorisedError("The node's identity has expired; enrol it again.", code="identity_expired")
-        if repository.request_was_seen(session, signed.token_id):
-            raise UnauthorisedError("This signed request was sent before.", code="request_replayed")
         lifetime = timedelta(seconds=identity.LIFETIME_SECONDS + 2 * identity.CLOCK_SKEW_SECONDS)
-        session.add(SeenRequest(token_id=signed.token_id, expires_at=now + lifetime))
+        if not repository.take_request(session, signed.token_id, now + lifetime):
+            raise UnauthorisedError("This signed request was sent before.", code="request_replayed")
         return Caller(node, signed.signed_at)
 
     def hear(self, caller: Caller, sync: SyncRequest) -> bool:
@@ -157,11 +172,17 @@ class Fleet:
         for node in repository.with_identity_at(session, since):
             node.identity_expires_at += absence
 
-    def desired_changed(self, session: Session, node_id: str) -> None:
-        """Must be called in the transaction that changes what the node should run."""
-        with as_system(session):  # the node is the operator's, whoever's terminal it holds
-            repository.raise_generation(session, node_id)
-        after_commit(session, lambda: self._bus.publish(Change(Topic.GENERATION, node_id)))
+    def desired_changed(self, session: Session, *node_ids: str) -> None:
+        """Must be called in the transaction that changes what the nodes should run."""
+        if not node_ids:
+            return
+        with as_system(session):  # nodes are the operator's, whoever's terminals they hold
+            repository.raise_generations(session, node_ids)
+        after_commit(session, lambda: self._announce_generations(node_ids))
+
+    def _announce_generations(self, node_ids: Sequence[str]) -> None:
+        for node_id in node_ids:
+            self._bus.publish(Change(Topic.GENERATION, node_id))
 
 
 def node_facts(node: Node, *, lost: bool, powered_off: bool = False) -> NodeFacts:

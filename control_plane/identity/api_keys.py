@@ -15,6 +15,7 @@ from control_plane.db.engine import Database
 from control_plane.errors import ConflictError, ForbiddenError, NotFoundError, UnauthorisedError, invalid_field
 from control_plane.identity import key_rows
 from control_plane.identity.model import ApiKey, User
+from control_plane.identity.schemas import ApiKeyOut
 from control_plane.identity.scopes import KeyScope, allowed_scopes
 from control_plane.identity.sessions import SEEN_EVERY, Caller, secret_hash
 from control_plane.ids import new_id
@@ -43,8 +44,9 @@ class ApiKeys:
         self, session: Session, user: User, name: str, scopes: Collection[KeyScope], lasts: timedelta | None
     ) -> NewKey:
         """Raises InvalidInputError for scopes that the user's role cannot give, ConflictError for too many keys."""
-        if not set(scopes) <= allowed_scopes(user.role):
-            raise invalid_field("scopes", "Your role cannot give the scope 'fleet'.")
+        refused = sorted(set(scopes) - allowed_scopes(user.role))
+        if refused:
+            raise invalid_field("scopes", f"The role {user.role} cannot have the scope '{refused[0]}'.")
         if key_rows.count(session, user.id) >= MOST_KEYS:
             raise ConflictError(f"You have {MOST_KEYS} keys; revoke one first.", code="too_many_keys")
         now = self._clock.now()
@@ -91,9 +93,16 @@ class ApiKeys:
         return Caller(user, None, row)
 
 
-def shown_prefix(row: ApiKey) -> str:
-    """The part by which a person recognises a key."""
-    return f"{_MARK}_{row.prefix}"
+def present_key(row: ApiKey) -> ApiKeyOut:
+    return ApiKeyOut(
+        id=row.id,
+        name=row.name,
+        prefix=f"{_MARK}_{row.prefix}",
+        scopes=[KeyScope(each) for each in row.scopes],
+        created_at=row.created_at,
+        expires_at=row.expires_at,
+        last_used_at=row.last_used_at,
+    )
 
 
 def _bad_key() -> UnauthorisedError:

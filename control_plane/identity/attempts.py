@@ -62,12 +62,17 @@ def mail_lanes(email: str, address: str) -> tuple[Lane, ...]:
     return (Lane(f"mail|email|{email}", MAIL_PACE, forgiven=False), *_address_lanes("mail", address))
 
 
+def passkey_lanes(address: str) -> tuple[Lane, ...]:
+    """A signature cannot be guessed, so that only the asking is counted; one that came to a good end is taken back."""
+    return _address_lanes("passkey", address)
+
+
 def _address_lanes(purpose: str, address: str) -> tuple[Lane, ...]:
     """An own right attempt must not take back what was tried at other accounts."""
-    return (Lane(f"{purpose}|address|{_network(address)}", ADDRESS_PACE, forgiven=False),) if address else ()
+    return (Lane(f"{purpose}|address|{network_of(address)}", ADDRESS_PACE, forgiven=False),) if address else ()
 
 
-def _network(address: str) -> str:
+def network_of(address: str) -> str:
     """One customer of a provider commonly has a whole IPv6 network."""
     try:
         parsed = ipaddress.ip_address(address)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from typing import Annotated
 
 import typer
@@ -15,7 +16,7 @@ from control_plane.container import Farm
 from control_plane.errors import ConfigurationError
 from control_plane.fleet.commands import this_person
 from control_plane.identity import repository
-from control_plane.identity.state import Role
+from control_plane.identity.state import Role, SecurityChange
 from control_plane.opening import Data, open_farm
 
 users = typer.Typer(help="The people who sign in.", no_args_is_help=True)
@@ -41,18 +42,37 @@ def add_user(
         farm.audit.record(session, user.tenant_id, Deed(this_person(), "add_user", user.id, role))
 
 
+@users.command("invite")
+def invite_user(
+    data: Data,
+    email: Email,
+    role: Annotated[Role, typer.Option(help="What they may do.")] = Role.TRADER,
+    tenant: Annotated[str, typer.Option(help="Name of a broker that rents capacity; the operator unless said.")] = "",
+    days: Annotated[int, typer.Option(min=1, max=30, help="How long the link works.")] = 7,
+) -> None:
+    """Send somebody a link to choose a password and become one of a tenant's people."""
+    with _changing(data) as (farm, session):
+        found = repository.tenant_by_name(session, tenant) if tenant else farm.identity.bootstrap(session)
+        if found is None:
+            raise ConfigurationError(f"there is no tenant named {tenant}")
+        farm.invitations.put(session, found.id, this_person(), email, role, timedelta(days=days))
+
+
 @users.command("remove-second-factor")
 def remove_second_factor(
     data: Data, email: Email, reason: Annotated[str, typer.Option(help="Kept in the audit trail.")]
 ) -> None:
-    """For somebody who has lost app and recovery codes, and whom you have recognised otherwise. Ends all sessions."""
+    """For somebody who has lost app, passkeys and recovery codes, and whom you have recognised otherwise.
+
+    Ends all sessions.
+    """
     with _changing(data) as (farm, session):
         user = farm.identity.require_user(session, email)
-        farm.second_factors.remove(session, user.id)
+        farm.second_factors.remove_all(session, user.id)
         repository.delete_sessions_of(session, user.id)
         repository.delete_devices_of(session, user.id)
         farm.audit.record(session, user.tenant_id, Deed(this_person(), "remove_second_factor", user.id, reason))
-        farm.identity.announce_security_change(session, user)
+        farm.notices.tell(session, user, SecurityChange.REMOVE_SECOND_FACTOR)
 
 
 @users.command("mails")

@@ -28,6 +28,7 @@ def valid(session: Session, prefix: str, now: datetime) -> tuple[ApiKey, User] |
         .where(
             ApiKey.prefix == prefix,
             ApiKey.revoked_at.is_(None),
+            User.disabled_at.is_(None),
             or_(ApiKey.expires_at.is_(None), ApiKey.expires_at > now),
         )
     )

@@ -9,6 +9,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from control_plane.db.base import Base, TenantRow
 from control_plane.db.types import UtcDateTime
+from control_plane.identity.state import UserKind
 
 
 class Tenant(Base):
@@ -23,7 +24,7 @@ class Tenant(Base):
 
 
 class User(TenantRow, Base):
-    """A person whose e-mail address is known to be theirs."""
+    """A person whose e-mail address is known to be theirs, or a service account, which only has keys for programs."""
 
     __tablename__ = "users"
 
@@ -34,7 +35,26 @@ class User(TenantRow, Base):
     display_name: Mapped[str] = mapped_column(String(80))
     role: Mapped[str] = mapped_column(String(16))
     password_hash: Mapped[str] = mapped_column(String(200))
+    """Empty for a service account, which has none."""
     created_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    kind: Mapped[str] = mapped_column(String(16), default=UserKind.PERSON, server_default=UserKind.PERSON)
+    disabled_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    """Of a service account whose keys have ended."""
+
+
+class EmailChange(TenantRow, Base):
+    """Somebody's wish for another e-mail address, and what became of it."""
+
+    __tablename__ = "email_changes"
+
+    id: Mapped[str] = mapped_column(String(40), primary_key=True)
+    user_id: Mapped[str] = mapped_column(ForeignKey("users.id"), index=True)
+    old_email: Mapped[str] = mapped_column(String(254))
+    new_email: Mapped[str] = mapped_column(String(254))
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    expires_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    confirmed_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    undone_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
 
 
 class SignUp(TenantRow, Base):
@@ -89,6 +109,43 @@ class TotpDevice(TenantRow, Base):
     """The 30 s step of the newest code that was accepted; older ones never are."""
     confirmed_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     created_at: Mapped[datetime] = mapped_column(UtcDateTime)
+
+
+class Passkey(TenantRow, Base):
+    """A WebAuthn credential: it signs in alone, since its authenticator has verified the user."""
+
+    __tablename__ = "passkeys"
+
+    id: Mapped[str] = mapped_column(String(40), primary_key=True)
+    user_id: Mapped[str] = mapped_column(ForeignKey("users.id"), index=True)
+    name: Mapped[str] = mapped_column(String(60))
+    credential_id: Mapped[str] = mapped_column(String(1400), unique=True)
+    """In base64url; an authenticator may choose up to 1023 bytes."""
+    public_key: Mapped[bytes] = mapped_column(LargeBinary)
+    """COSE key."""
+    sign_count: Mapped[int] = mapped_column(BigInteger)
+    """What its authenticator counted at the last use; 0 for those that do not count."""
+    authenticator: Mapped[str] = mapped_column(String(36))
+    """AAGUID."""
+    backed_up: Mapped[bool]
+    """Whether it is kept in more than one device, as of its last use."""
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    last_used_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    suspended_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    """When its counter went back, which says that there are two of it; it proves nothing since."""
+
+
+class PasskeyChallenge(Base):
+    """A challenge that one holder may answer once. For the farm alone: who signs in is not known before the answer."""
+
+    __tablename__ = "passkey_challenges"
+    __table_args__ = (Index(None, "holder", "purpose"),)
+
+    challenge_hash: Mapped[str] = mapped_column(String(64), primary_key=True)
+    purpose: Mapped[str] = mapped_column(String(16))
+    holder: Mapped[str] = mapped_column(String(80))
+    """The session, or the hash of the secret in the cookie of a browser that is not signed in."""
+    expires_at: Mapped[datetime] = mapped_column(UtcDateTime, index=True)
 
 
 class RecoveryCode(TenantRow, Base):

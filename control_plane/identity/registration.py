@@ -87,7 +87,7 @@ class Registration:
             if mail is None or wish is None or repository.user_by_email(session, wish.email) is not None:
                 raise link_is_spent()
             mail.used_at = self._clock.now()
-            user = self._add(session, wish.tenant_id, wish.email, wish.display_name, wish.password_hash, Role.TRADER)
+            user = self.add(session, wish.tenant_id, wish.email, wish.display_name, wish.password_hash, Role.TRADER)
             repository.delete_sign_ups_of(session, wish.email)
             self._attempts.forgive(session, lanes)
             return self._sessions.open(session, user, browser, second_factor=False)
@@ -99,16 +99,17 @@ class Registration:
         if repository.user_by_email(session, address) is not None:
             raise ConflictError("There is a user with this e-mail address already.", code="user_exists")
         tenant = self._identity.bootstrap(session)
-        return self._add(session, tenant.id, address, display_name, self._passwords.hash(password), role)
+        return self.add(session, tenant.id, address, display_name, self._passwords.hash(password), role)
 
     def _redeemable(self, session: Session, token: str) -> tuple[Mail | None, SignUp | None]:
         now = self._clock.now()
         mail = mail_repository.redeemable(session, MailKind.VERIFY_EMAIL, link_hash(token), now)
         return mail, None if mail is None else repository.sign_up(session, mail.subject_id, now)
 
-    def _add(
+    def add(
         self, session: Session, tenant_id: str, email: str, display_name: str, password_hash: str, role: Role
     ) -> User:
+        """The row of a user whose address and password were checked."""
         user = User(
             id=new_id("usr"),
             tenant_id=tenant_id,

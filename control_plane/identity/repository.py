@@ -8,14 +8,20 @@ from sqlalchemy import delete, select, update
 from sqlalchemy.orm import Session
 
 from control_plane.identity.model import KnownDevice, SignUp, Tenant, User, UserSession
+from control_plane.identity.state import UserKind
 
 
 def tenant_by_kind(session: Session, kind: str) -> Tenant | None:
     return session.scalars(select(Tenant).where(Tenant.kind == kind)).first()
 
 
+def tenant_by_name(session: Session, name: str) -> Tenant | None:
+    return session.scalars(select(Tenant).where(Tenant.name == name)).one_or_none()
+
+
 def user_by_email(session: Session, email: str) -> User | None:
-    return session.scalars(select(User).where(User.email == email)).one_or_none()
+    """A person: a service account has no address."""
+    return session.scalars(select(User).where(User.email == email, User.kind == UserKind.PERSON)).one_or_none()
 
 
 def held_user(session: Session, user_id: str) -> User:
@@ -32,19 +38,24 @@ def delete_sign_ups_of(session: Session, email: str) -> None:
     session.execute(delete(SignUp).where(SignUp.email == email))
 
 
-def session_user(session: Session, secret_hash: str, now: datetime) -> tuple[UserSession, User] | None:
+def session_user(
+    session: Session, secret_hash: str, now: datetime, idle_since: datetime
+) -> tuple[UserSession, User] | None:
     query = (
         select(UserSession, User)
         .join(User, User.id == UserSession.user_id)
         .where(UserSession.secret_hash == secret_hash, UserSession.expires_at > now)
+        .where(UserSession.last_seen_at > idle_since)
     )
     row = session.execute(query).one_or_none()
     return None if row is None else (row[0], row[1])
 
 
-def sessions_of(session: Session, user_id: str, now: datetime) -> list[UserSession]:
+def sessions_of(session: Session, user_id: str, now: datetime, idle_since: datetime) -> list[UserSession]:
     """The one used last first."""
-    query = select(UserSession).where(UserSession.user_id == user_id, UserSession.expires_at > now)
+    query = select(UserSession).where(
+        UserSession.user_id == user_id, UserSession.expires_at > now, UserSession.last_seen_at > idle_since
+    )
     return list(session.scalars(query.order_by(UserSession.last_seen_at.desc(), UserSession.id.desc())))
 
 

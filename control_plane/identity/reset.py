@@ -9,12 +9,13 @@ from control_plane.db.engine import Database
 from control_plane.identity import key_rows, repository
 from control_plane.identity.attempts import Attempts, mail_lanes, reset_lanes
 from control_plane.identity.model import User
+from control_plane.identity.notices import Notices
 from control_plane.identity.passwords import Passwords, refuse_guessable
 from control_plane.identity.registration import link_is_spent
-from control_plane.identity.second_factor import SecondFactors
+from control_plane.identity.second_factor import SecondFactors, Shown
 from control_plane.identity.service import Identity
 from control_plane.identity.sessions import Browser, Sessions
-from control_plane.identity.state import MailKind
+from control_plane.identity.state import MailKind, SecurityChange
 from control_plane.notifications import repository as mail_repository
 from control_plane.notifications.service import Mails, link_hash
 
@@ -31,6 +32,7 @@ class PasswordReset:
         second_factors: SecondFactors,
         attempts: Attempts,
         mails: Mails,
+        notices: Notices,
         clock: Clock,
     ) -> None:
         self._database = database
@@ -40,6 +42,7 @@ class PasswordReset:
         self._second_factors = second_factors
         self._attempts = attempts
         self._mails = mails
+        self._notices = notices
         self._clock = clock
 
     def request(self, email: str, browser: Browser) -> None:
@@ -54,21 +57,21 @@ class PasswordReset:
             tenant = self._identity.bootstrap(session)
             self._mails.put(session, tenant.id, MailKind.RESET_PASSWORD, address, "", _LASTS)
 
-    def complete(self, token: str, password: str, code: str | None, browser: Browser) -> str:
+    def complete(self, token: str, password: str, shown: Shown, browser: Browser) -> str:
         """Set the password, end all sessions and revoke all keys for programs.
 
         Returns the secret that makes this browser a known device, so that failures of others do not make the owner
         wait at the sign-in that follows.
 
         Raises BadRequestError for a spent link, InvalidInputError for the password, UnauthorisedError
-        `second_factor_required` or `bad_code`, TooManyRequestsError.
+        `second_factor_required`, `bad_code` or `bad_passkey`, TooManyRequestsError.
         """
         user = self._user_of(token)
         refuse_guessable(password, (user.email, user.display_name))
         with self._database.read_as_system() as session:
             enrolled = self._second_factors.is_enrolled(session, user.id)
         if enrolled:
-            self._identity.check_code(user, code, reset_lanes(user.id))
+            self._identity.check_second_factor(user, shown, reset_lanes(user.id))
         password_hash = self._passwords.hash(password)
         with self._database.write_as_system() as session:
             now = self._clock.now()
@@ -79,7 +82,7 @@ class PasswordReset:
             repository.held_user(session, user.id).password_hash = password_hash
             repository.delete_sessions_of(session, user.id)
             key_rows.revoke_all(session, user.id, now)
-            self._identity.security_changed(session, user, "reset_password")
+            self._notices.changed(session, user, SecurityChange.RESET_PASSWORD)
             return self._sessions.remember(session, user, browser)
 
     def _user_of(self, token: str) -> User:

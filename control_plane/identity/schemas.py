@@ -8,6 +8,7 @@ from typing import Annotated
 from pydantic import BaseModel, EmailStr, Field, SecretStr, StringConstraints
 
 from control_plane.idempotency.schemas import ShownOnce
+from control_plane.identity.passkey_schemas import ShownCredential
 from control_plane.identity.scopes import KeyScope
 
 NewPassword = Annotated[SecretStr, Field(min_length=8, max_length=200)]
@@ -34,7 +35,8 @@ class SignIn(BaseModel):
     email: EmailStr
     password: GivenPassword
     code: Code | None = None
-    """Needed once the answer was `second_factor_required`."""
+    """This or a passkey is needed once the answer was `second_factor_required`."""
+    passkey: ShownCredential | None = None
 
 
 class RequestReset(BaseModel):
@@ -45,7 +47,8 @@ class ResetPassword(BaseModel):
     token: LinkSecret
     password: NewPassword
     code: Code | None = None
-    """Needed once the answer was `second_factor_required`."""
+    """This or a passkey is needed once the answer was `second_factor_required`."""
+    passkey: ShownCredential | None = None
 
 
 class ChangePassword(BaseModel):
@@ -53,11 +56,20 @@ class ChangePassword(BaseModel):
     new_password: NewPassword
 
 
+class ChangeEmail(BaseModel):
+    email: EmailStr
+
+
+class FollowedLink(BaseModel):
+    token: LinkSecret
+
+
 class StepUp(BaseModel):
-    """The code when a second factor is enrolled, else the password."""
+    """A passkey or the code when a second factor is enrolled, else the password."""
 
     password: GivenPassword | None = None
     code: Code | None = None
+    passkey: ShownCredential | None = None
 
 
 class MailOut(BaseModel):
@@ -74,9 +86,11 @@ class UserOut(BaseModel):
     tenant_id: str
     created_at: datetime
     second_factor: bool
-    """Whether one is enrolled."""
+    """Whether one is enrolled: an authenticator app or a passkey."""
     second_factor_missing: bool
     """True when the role can do nothing until one is enrolled."""
+    passkeys: bool
+    """Whether there are any."""
 
 
 class SessionOut(BaseModel):
@@ -87,6 +101,7 @@ class SessionOut(BaseModel):
     created_at: datetime
     last_seen_at: datetime
     expires_at: datetime
+    """When it ends if it is not used before."""
     second_factor: bool
     current: bool
     """True for the session that asks."""
@@ -98,6 +113,7 @@ class SessionList(BaseModel):
 
 class SecondFactorOut(BaseModel):
     enrolled: bool
+    """Whether an authenticator app is."""
     enrolled_at: datetime | None
     recovery_codes_left: int
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from enum import StrEnum
 
-from control_plane.identity.state import OPS_ROLES
+from control_plane.identity.state import CARING_ROLES, OPS_ROLES
 
 
 class KeyScope(StrEnum):
@@ -17,6 +17,8 @@ class KeyScope(StrEnum):
     """Make, change, start and stop bots."""
     ACCOUNTS = "accounts"
     """Connect, deploy and remove accounts, and replace their passwords."""
+    MEMBERS = "members"
+    """See the people of the tenant and how their terminals are; for roles that may."""
     FLEET = "fleet"
     """See and operate nodes and jobs; for roles that may."""
 
@@ -28,6 +30,7 @@ _TO_CHANGE: Mapping[str, KeyScope] = {
     "bots": KeyScope.BOTS,
     "jobs": KeyScope.FLEET,
     "nodes": KeyScope.FLEET,
+    "placements": KeyScope.FLEET,
     "trading": KeyScope.TRADE,
 }
 _TO_READ: Mapping[str, KeyScope] = {
@@ -37,9 +40,11 @@ _TO_READ: Mapping[str, KeyScope] = {
     "brokers": KeyScope.READ,
     "jobs": KeyScope.FLEET,
     "nodes": KeyScope.FLEET,
+    "placements": KeyScope.FLEET,
     "stream": KeyScope.READ,
     "trading": KeyScope.READ,
     "me": KeyScope.READ,
+    "members": KeyScope.MEMBERS,
 }
 
 
@@ -52,4 +57,8 @@ def needed_scope(method: str, tags: Collection[str]) -> KeyScope | None:
 
 def allowed_scopes(role: str) -> frozenset[KeyScope]:
     """The scopes that a user of a role may give to a key."""
-    return frozenset(KeyScope) - (frozenset() if role in OPS_ROLES else {KeyScope.FLEET})
+    withheld = {
+        KeyScope.FLEET: role not in OPS_ROLES,
+        KeyScope.MEMBERS: role not in CARING_ROLES,
+    }
+    return frozenset(scope for scope in KeyScope if not withheld.get(scope, False))

@@ -1,4 +1,4 @@
-"""Second factors: enrol an authenticator app, check its codes and recovery codes, take them away."""
+"""Second factors: an authenticator app and its codes, recovery codes, passkeys; who needs one, and how fresh."""
 
 from __future__ import annotations
 
@@ -8,10 +8,11 @@ from sqlalchemy.orm import Session
 
 from control_plane.clock import Clock
 from control_plane.errors import ConflictError, ForbiddenError, UnauthorisedError
-from control_plane.identity import factor_rows, repository, totp
+from control_plane.identity import factor_rows, passkey_rows, repository, totp
+from control_plane.identity.authenticators import Answer
 from control_plane.identity.model import RecoveryCode, TotpDevice, User
 from control_plane.identity.sessions import Caller
-from control_plane.identity.state import PROOF_LASTS, needs_second_factor
+from control_plane.identity.state import PROOF_LASTS, UserKind, needs_second_factor
 from control_plane.ids import new_id
 from control_plane.vault.repository import SealedColumn
 from control_plane.vault.service import Sealed, Vault, tenant_place
@@ -25,6 +26,20 @@ class Enrolment:
     uri: str = field(repr=False)
 
 
+@dataclass(frozen=True)
+class Shown:
+    """What somebody shows as their second factor."""
+
+    code: str | None = field(default=None, repr=False)
+    passkey: Answer | None = field(default=None, repr=False)
+    """Answers a challenge of a sign-in."""
+    holder: str = ""
+    """To whom that challenge was given."""
+
+
+NOTHING = Shown()
+
+
 class SecondFactors:
     def __init__(self, vault: Vault, farm_name: str, clock: Clock) -> None:
         self._vault = vault
@@ -32,7 +47,8 @@ class SecondFactors:
         self._clock = clock
 
     def is_enrolled(self, session: Session, user_id: str) -> bool:
-        return factor_rows.confirmed_totp(session, user_id) is not None
+        """Whether something is asked for beside the password: an app or a passkey."""
+        return factor_rows.confirmed_totp(session, user_id) is not None or passkey_rows.count(session, user_id) > 0
 
     def begin(self, session: Session, user: User) -> Enrolment:
         """Make a secret that proves nothing until a code of it is shown. A confirmed one goes on working until then."""
@@ -70,10 +86,8 @@ class SecondFactors:
     def check(self, session: Session, user_id: str, code: str) -> bool:
         """Whether a code of the app, or a recovery code, is right. Each is right once."""
         device = factor_rows.held_totp(session, user_id, confirmed=True)
-        if device is None:
-            return False
         given = code.strip()
-        if self._matches(session, device, given.replace(" ", "")):
+        if device is not None and self._matches(session, device, given.replace(" ", "")):
             return True
         return factor_rows.use_recovery_code(session, user_id, totp.recovery_hash(given), self._clock.now())
 
@@ -89,15 +103,29 @@ class SecondFactors:
             )
         return codes
 
-    def remove(self, session: Session, user_id: str) -> None:
+    def remove_app(self, session: Session, user_id: str) -> None:
+        """Passkeys stay."""
         repository.held_user(session, user_id)
         factor_rows.delete_totp(session, user_id, confirmed=False)
         factor_rows.delete_totp(session, user_id, confirmed=True)
-        factor_rows.delete_recovery_codes(session, user_id)
+        self.tidy(session, user_id)
+
+    def remove_all(self, session: Session, user_id: str) -> None:
+        """App, passkeys and recovery codes."""
+        passkey_rows.remove_all(session, user_id)
+        self.remove_app(session, user_id)
+
+    def tidy(self, session: Session, user_id: str) -> None:
+        """Recovery codes stand in for a second factor; without one they are of no use."""
+        if not self.is_enrolled(session, user_id):
+            factor_rows.delete_recovery_codes(session, user_id)
 
     def require_role_proof(self, session: Session, caller: Caller) -> None:
-        """Roles of staff do nothing without a second factor. Raises ForbiddenError."""
-        if needs_second_factor(caller.user.role):
+        """Roles of staff do nothing without a second factor. Raises ForbiddenError.
+
+        A service account has none; its keys were made by staff who had just shown theirs.
+        """
+        if caller.user.kind == UserKind.PERSON and needs_second_factor(caller.user.role):
             self._require_enrolled(session, caller.user.id)
             if caller.session is not None and caller.session.second_factor_at is None:
                 raise _step_up()
@@ -116,13 +144,14 @@ class SecondFactors:
 
     def require_strong_proof(self, session: Session, caller: Caller) -> None:
         """The same, and never without a second factor. Raises ForbiddenError."""
-        self._require_enrolled(session, caller.user.id)
+        if caller.user.kind == UserKind.PERSON:
+            self._require_enrolled(session, caller.user.id)
         self.require_fresh_proof(session, caller)
 
     def _require_enrolled(self, session: Session, user_id: str) -> None:
         if not self.is_enrolled(session, user_id):
             raise ForbiddenError(
-                "This needs a second factor. Set up an authenticator app in the settings first.",
+                "This needs a second factor. Add a passkey or an authenticator app in the settings first.",
                 code="second_factor_required",
             )
 

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 from fastapi import APIRouter
 
-from control_plane.accounts import repository as accounts_repository
 from control_plane.api_route import ApiRoute
-from control_plane.brokers.service import is_live
-from control_plane.errors import ConflictError
 from control_plane.http import CallerDep, FarmDep
 from control_plane.identity import factor_rows, repository
+from control_plane.identity.remaining_factors import require_enough_left
 from control_plane.identity.schemas import ConfirmTotp, RecoveryCodesOut, SecondFactorOut, TotpEnrolmentOut
 from control_plane.identity.second_factor import wrong_code
-from control_plane.identity.service import owner_of
-from control_plane.identity.state import needs_second_factor
+from control_plane.identity.state import SecurityChange
 from control_plane.identity.totp import picture_of
 from control_plane.problems import problem_responses
 
@@ -50,7 +47,7 @@ def confirm_totp(wish: ConfirmTotp, farm: FarmDep, caller: CallerDep) -> Recover
         if caller.session is not None:
             repository.prove_session(session, caller.session.id, farm.clock.now(), second_factor=True)
             repository.delete_sessions_of(session, caller.user.id, keep=caller.session.id)
-        farm.identity.security_changed(session, caller.user, "enrol_second_factor")
+        farm.notices.changed(session, caller.user, SecurityChange.ENROL_SECOND_FACTOR)
     return RecoveryCodesOut(codes=codes)
 
 
@@ -60,20 +57,15 @@ def renew_recovery_codes(farm: FarmDep, caller: CallerDep) -> RecoveryCodesOut:
     with farm.database.write(caller.user.tenant_id) as session:
         farm.second_factors.require_strong_proof(session, caller)
         codes = farm.second_factors.renew_recovery_codes(session, caller.user)
-        farm.identity.security_changed(session, caller.user, "renew_recovery_codes")
+        farm.notices.changed(session, caller.user, SecurityChange.RENEW_RECOVERY_CODES)
     return RecoveryCodesOut(codes=codes)
 
 
 @router.delete("", status_code=204, responses=problem_responses(401, 403, 409))
 def remove_second_factor(farm: FarmDep, caller: CallerDep) -> None:
-    """Sign in with the password alone again. Refused to staff, and while a live account is connected."""
+    """Ask for no codes of the app any more. Refused where a role or a live account needs it and nothing is left."""
     with farm.database.write(caller.user.tenant_id) as session:
         farm.second_factors.require_strong_proof(session, caller)
-        accounts = accounts_repository.all_owned(session, owner_of(caller.user))
-        if needs_second_factor(caller.user.role) or any(is_live(session, each.server) for each in accounts):
-            raise ConflictError(
-                "Your role, or a live account that you have connected, needs the second factor.",
-                code="second_factor_needed",
-            )
-        farm.second_factors.remove(session, caller.user.id)
-        farm.identity.security_changed(session, caller.user, "remove_second_factor")
+        farm.second_factors.remove_app(session, caller.user.id)
+        require_enough_left(farm, session, caller.user)
+        farm.notices.changed(session, caller.user, SecurityChange.REMOVE_SECOND_FACTOR)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from datetime import timedelta
 
 from sqlalchemy.orm import Session
 
@@ -11,18 +10,18 @@ from control_plane.audit.service import Audit, Deed
 from control_plane.clock import Clock
 from control_plane.db.engine import Database
 from control_plane.errors import BadRequestError, NotFoundError, UnauthorisedError
-from control_plane.identity import repository
+from control_plane.identity import passkey_rows, repository
 from control_plane.identity.attempts import Attempts, Lane, code_lanes, password_lanes
+from control_plane.identity.authenticators import Answer, bad_passkey
 from control_plane.identity.model import Tenant, User
+from control_plane.identity.notices import Notices
 from control_plane.identity.owner import Owner
+from control_plane.identity.passkeys import Passkeys, holder_of
 from control_plane.identity.passwords import Passwords, refuse_guessable
-from control_plane.identity.second_factor import SecondFactors, wrong_code
-from control_plane.identity.sessions import Browser, Caller, Sessions, SignedIn, secret_hash
-from control_plane.identity.state import OPERATOR, OPS_ROLES, MailKind, Role
+from control_plane.identity.second_factor import NOTHING, SecondFactors, Shown, wrong_code
+from control_plane.identity.sessions import Browser, Caller, Sessions, SignedIn
+from control_plane.identity.state import OPERATOR, OPS_ROLES, PasskeyPurpose, Role, SecurityChange
 from control_plane.ids import new_id
-from control_plane.notifications.service import Mails
-
-_NOTICE_LASTS = timedelta(days=7)
 
 
 class Identity:
@@ -32,8 +31,9 @@ class Identity:
         passwords: Passwords,
         sessions: Sessions,
         second_factors: SecondFactors,
+        passkeys: Passkeys,
         attempts: Attempts,
-        mails: Mails,
+        notices: Notices,
         audit: Audit,
         clock: Clock,
     ) -> None:
@@ -41,8 +41,9 @@ class Identity:
         self._passwords = passwords
         self._sessions = sessions
         self._second_factors = second_factors
+        self._passkeys = passkeys
         self._attempts = attempts
-        self._mails = mails
+        self._notices = notices
         self._audit = audit
         self._clock = clock
 
@@ -55,10 +56,10 @@ class Identity:
             session.flush()
         return tenant
 
-    def sign_in(self, email: str, password: str, code: str | None, browser: Browser) -> SignedIn:
+    def sign_in(self, email: str, password: str, browser: Browser, shown: Shown = NOTHING) -> SignedIn:
         """Raises UnauthorisedError: `bad_sign_in`, the same for a wrong address and a wrong password,
-        `second_factor_required` when the password is right and a code has to come with it, or `bad_code`; and
-        TooManyRequestsError.
+        `second_factor_required` when the password is right and a second factor has to come with it, `bad_code` or
+        `bad_passkey`; and TooManyRequestsError.
         """
         address = email.lower()
         with self._database.write_as_system() as session:
@@ -73,15 +74,31 @@ class Identity:
             self._attempts.forgive(session, lanes)
             enrolled = self._second_factors.is_enrolled(session, user.id)
         if enrolled:
-            self.check_code(user, code, code_lanes(user.id, device_id))
+            self.check_second_factor(user, shown, code_lanes(user.id, device_id))
         with self._database.write_as_system() as session:
             # The password may have been changed while it was being verified.
             if repository.held_user(session, user.id).password_hash != user.password_hash:
                 raise UnauthorisedError("The e-mail address or the password is wrong.", code="bad_sign_in")
             return self._sessions.open(session, user, browser, second_factor=enrolled)
 
-    def step_up(self, caller: Caller, password: str | None, code: str | None, browser: Browser) -> None:
-        """Prove once more who one is: with a code if a second factor is enrolled, else with the password.
+    def sign_in_with_passkey(self, answer: Answer, holder: str, browser: Browser) -> SignedIn:
+        """A passkey alone: its authenticator is one factor, and the user that it has verified the other.
+
+        Raises UnauthorisedError `bad_passkey`.
+        """
+        proved = self._passkeys.prove(PasskeyPurpose.SIGN_IN, holder, answer)
+        with self._database.write_as_system() as session:
+            # The passkey may have been removed while its answer was being verified.
+            user = repository.held_user(session, proved.user.id)
+            if passkey_rows.held(session, proved.passkey_id) is None:
+                raise bad_passkey()
+            self._passkeys.forgive(session, browser.address)
+            return self._sessions.open(session, user, browser, second_factor=True)
+
+    def step_up(
+        self, caller: Caller, password: str | None, code: str | None, passkey: Answer | None, browser: Browser
+    ) -> None:
+        """Prove once more who one is: with a passkey or a code if a second factor is enrolled, else with the password.
 
         Raises UnauthorisedError, TooManyRequestsError, or BadRequestError when asked with a key instead of a session.
         """
@@ -90,8 +107,10 @@ class Identity:
         user = caller.user
         with self._database.read(user.tenant_id) as session:
             enrolled = self._second_factors.is_enrolled(session, user.id)
-        if enrolled:
-            self.check_code(user, code, self._code_lanes_of(user, browser))
+        if passkey is not None:
+            self._passkeys.prove(PasskeyPurpose.STEP_UP, holder_of(caller.session), passkey, user)
+        elif enrolled:
+            self._check_code(user, code, self._code_lanes_of(user, browser))
         else:
             self.check_password(user, password or "", browser)
         with self._database.write(user.tenant_id) as session:
@@ -120,12 +139,12 @@ class Identity:
         with self._database.write(user.tenant_id) as session:
             repository.held_user(session, user.id).password_hash = password_hash
             repository.delete_sessions_of(session, user.id, keep=caller.session.id if caller.session else None)
-            self.security_changed(session, user, "change_password")
+            self._notices.changed(session, user, SecurityChange.CHANGE_PASSWORD)
 
     def sign_out(self, secret: str | None) -> None:
         if secret is not None:
             with self._database.write_as_system() as session:
-                found = repository.session_user(session, secret_hash(secret), self._clock.now())
+                found = self._sessions.by_secret(session, secret)
                 if found is not None:
                     with suppress(NotFoundError):  # ended at the same moment
                         self.end_session(session, found[1], found[0].id)
@@ -165,17 +184,16 @@ class Identity:
             raise NotFoundError("There is no user with this e-mail address.", code="user_not_found")
         return user
 
-    def security_changed(self, session: Session, user: User, action: str) -> None:
-        """Write down a deed of a user at their own sign-in, and tell them by mail."""
-        self._audit.record(session, user.tenant_id, Deed(user.email, action, user.id, ""))
-        self.announce_security_change(session, user)
+    def check_second_factor(self, user: User, shown: Shown, lanes: tuple[Lane, ...]) -> None:
+        """A passkey of this user, or a code. Raises UnauthorisedError without one or for a wrong one,
+        TooManyRequestsError.
+        """
+        if shown.passkey is not None:
+            self._passkeys.prove(PasskeyPurpose.SIGN_IN, shown.holder, shown.passkey, user)
+        else:
+            self._check_code(user, shown.code, lanes)
 
-    def announce_security_change(self, session: Session, user: User) -> None:
-        """Tell a user by mail, so that a change that was not theirs does not stay hidden."""
-        self._mails.put(session, user.tenant_id, MailKind.SECURITY_CHANGED, user.email, user.id, _NOTICE_LASTS)
-
-    def check_code(self, user: User, code: str | None, lanes: tuple[Lane, ...]) -> None:
-        """Of the second factor. Raises UnauthorisedError without one or for a wrong one, TooManyRequestsError."""
+    def _check_code(self, user: User, code: str | None, lanes: tuple[Lane, ...]) -> None:
         if not code:
             raise second_factor_asked()
         with self._database.write_as_system() as session:
@@ -193,7 +211,9 @@ class Identity:
 
 
 def second_factor_asked() -> UnauthorisedError:
-    return UnauthorisedError("Please give a code of your authenticator app.", code="second_factor_required")
+    return UnauthorisedError(
+        "Please show your second factor: a passkey, or a code of your authenticator app.", code="second_factor_required"
+    )
 
 
 def owner_of(user: User) -> Owner:

@@ -53,8 +53,9 @@ class SignedIn:
 
 
 class Sessions:
-    def __init__(self, database: Database, clock: Clock) -> None:
+    def __init__(self, database: Database, idle: timedelta, clock: Clock) -> None:
         self._database = database
+        self._idle = idle
         self._clock = clock
 
     def open(self, session: Session, user: User, browser: Browser, *, second_factor: bool) -> SignedIn:
@@ -78,12 +79,26 @@ class Sessions:
         )
         return SignedIn(user, secret, self.remember(session, user, browser))
 
+    def by_secret(self, session: Session, secret: str) -> tuple[UserSession, User] | None:
+        """The session of a cookie, unless it has ended: by its age, or because it was idle."""
+        now = self._clock.now()
+        return repository.session_user(session, secret_hash(secret), now, now - self._idle)
+
+    def of_user(self, session: Session, user_id: str) -> list[UserSession]:
+        """Those that have not ended, the one used last first."""
+        now = self._clock.now()
+        return repository.sessions_of(session, user_id, now, now - self._idle)
+
+    def ends_at(self, row: UserSession) -> datetime:
+        """If it is not used before."""
+        return min(row.expires_at, row.last_seen_at + self._idle)
+
     def authenticate(self, secret: str | None) -> Caller:
         """Raises UnauthorisedError."""
         if secret is not None:
             now = self._clock.now()
             with self._database.read_as_system() as session:
-                found = repository.session_user(session, secret_hash(secret), now)
+                found = self.by_secret(session, secret)
             if found is not None:
                 row, user = found
                 if now - row.last_seen_at >= SEEN_EVERY:

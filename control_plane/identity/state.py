@@ -18,10 +18,18 @@ class Role(StrEnum):
     OWNER = "owner"
 
 
+class UserKind(StrEnum):
+    PERSON = "person"
+    SERVICE = "service"
+    """A program of a tenant: no password, no sign-in, only keys."""
+
+
 OPS_ROLES = frozenset({Role.OWNER, Role.OPS})
 """Who runs the fleet."""
 STAFF_ROLES = frozenset(Role) - {Role.TRADER}
 """Who does nothing without a second factor."""
+CARING_ROLES = frozenset({Role.SUPPORT, Role.BROKER_ADMIN, Role.OWNER})
+"""Who looks after the people of their own tenant."""
 
 
 class MailKind(StrEnum):
@@ -30,6 +38,38 @@ class MailKind(StrEnum):
     VERIFY_EMAIL = "verify_email"
     RESET_PASSWORD = "reset_password"  # noqa: S105 - the name of a kind of mail
     SECURITY_CHANGED = "security_changed"
+    INVITATION = "invitation"
+    CONFIRM_EMAIL = "confirm_email"
+    EMAIL_CHANGED = "email_changed"
+
+
+class SecurityChange(StrEnum):
+    """What happened to somebody's sign-in: the action in the audit trail, and what a mail tells them."""
+
+    CHANGE_PASSWORD = "change_password"  # noqa: S105 - the name of a deed
+    RESET_PASSWORD = "reset_password"  # noqa: S105 - the name of a deed
+    ENROL_SECOND_FACTOR = "enrol_second_factor"
+    REMOVE_SECOND_FACTOR = "remove_second_factor"
+    RENEW_RECOVERY_CODES = "renew_recovery_codes"
+    MAKE_API_KEY = "make_api_key"
+    CHANGE_EMAIL = "change_email"
+    UNDO_EMAIL = "undo_email_change"
+    ADD_PASSKEY = "add_passkey"
+    REMOVE_PASSKEY = "remove_passkey"
+    SUSPEND_PASSKEY = "suspend_passkey"
+
+    @property
+    def mail_kind(self) -> str:
+        return f"{MailKind.SECURITY_CHANGED}.{self}"
+
+
+class PasskeyPurpose(StrEnum):
+    """What a challenge was given for; an answer to one is no answer to another."""
+
+    REGISTER = "register"
+    SIGN_IN = "sign_in"
+    """Alone, or beside a password."""
+    STEP_UP = "step_up"
 
 
 PROOF_LASTS = timedelta(minutes=10)

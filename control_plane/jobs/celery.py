@@ -11,7 +11,6 @@ from kombu.exceptions import OperationalError
 from control_plane.clock import Clock
 from control_plane.db.engine import Database
 from control_plane.jobs import repository
-from control_plane.jobs.runner import JobRunner
 from control_plane.jobs.state import ANNOUNCED_AGAIN_AFTER
 
 _TASK = "mt5farm.run_job"
@@ -70,11 +69,11 @@ class CeleryExecutor:
                 repository.mark_announced(session, told, now)
 
 
-def serve_jobs(app: Celery, runner: JobRunner) -> None:
-    """Let workers of this application carry jobs out with the given runner."""
+def serve_jobs(app: Celery, run: Callable[[str], object]) -> None:
+    """Let workers of this application carry jobs out; `run` is called with the id of each, in any thread."""
 
     def run_job(job_id: str) -> None:
-        runner.run(job_id)
+        run(job_id)
 
     app.task(run_job, name=_TASK, shared=False)
 

@@ -71,7 +71,7 @@ def work(
     from control_plane.jobs.celery import celery_app, run_worker, serve_jobs
 
     app = celery_app(farm.settings.redis_url)
-    serve_jobs(app, farm.job_runner)
+    serve_jobs(app, farm.job_runner.run)
     try:
         run_worker(app, threads, lambda: _log.info("ready", threads=threads))
     finally:

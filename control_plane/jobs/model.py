@@ -27,5 +27,7 @@ class Job(Base):
     """When it is due. A worker that takes the job moves it to the end of its claim."""
     announced_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     """When workers elsewhere were last told of it."""
+    request_id: Mapped[str] = mapped_column(String(64))
+    """Of the request that has set it off; empty when the farm itself has."""
     last_error: Mapped[str] = mapped_column(String(300))
     created_at: Mapped[datetime] = mapped_column(UtcDateTime)

@@ -25,9 +25,13 @@ def next_due(session: Session, now: datetime) -> Job | None:
 
 
 def due(session: Session, job_id: str, now: datetime) -> Job | None:
-    """This job, held until the transaction ends; None when it is not due or another worker holds it."""
+    """This job, held until the transaction ends; None when it is not due.
+
+    It waits for whoever holds the row: a worker that is claiming it, or the control plane that has announced it just
+    now and is writing that down. To pass over it would leave the job to the next announcement.
+    """
     query = select(Job).where(Job.id == job_id, Job.state == JobState.QUEUED, Job.run_at <= now)
-    return session.scalars(query.with_for_update(skip_locked=True)).one_or_none()
+    return session.scalars(query.with_for_update()).one_or_none()
 
 
 def unannounced(session: Session, now: datetime, announced_before: datetime, limit: int) -> Sequence[str]:

@@ -41,13 +41,16 @@ class JobRunner:
                 return False
             job.attempts += 1
             job.run_at = self._clock.now() + CLAIM
-        try:
-            self._handlers[JobKind(job.kind)](job.subject_id)
-        except Exception as error:  # noqa: BLE001 - whatever a job raises is written into its row and tried again
-            _log.warning("job_failed", job=job.id, kind=job.kind, attempts=job.attempts, error=type(error).__name__)
-            self._finish(job, type(error).__name__)
-        else:
-            self._finish(job, "")
+        # What is logged meanwhile has the id of the request that has set the job off.
+        with structlog.contextvars.bound_contextvars(request_id=job.request_id):
+            try:
+                self._handlers[JobKind(job.kind)](job.subject_id)
+            except Exception as error:  # noqa: BLE001 - whatever a job raises is written into its row and tried again
+                _log.warning("job_failed", job=job.id, kind=job.kind, attempts=job.attempts, error=type(error).__name__)
+                self._finish(job, type(error).__name__)
+            else:
+                _log.info("job_done", job=job.id, kind=job.kind, subject=job.subject_id)
+                self._finish(job, "")
         return True
 
     def _finish(self, taken: Job, error: str) -> None:

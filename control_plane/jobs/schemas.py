@@ -18,6 +18,8 @@ class JobOut(BaseModel):
     attempts: int
     run_at: datetime
     """When it is tried next, or was tried last."""
+    request_id: str
+    """Of the request that has set it off, as the logs have it; empty when the farm itself has."""
     last_error: str
     created_at: datetime
 

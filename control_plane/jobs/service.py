@@ -15,6 +15,7 @@ from control_plane.ids import new_id
 from control_plane.jobs import repository
 from control_plane.jobs.model import Job
 from control_plane.jobs.state import JobKind, JobState
+from control_plane.logs import present_request
 
 
 class Outbox:
@@ -35,6 +36,7 @@ class Outbox:
                 state=JobState.QUEUED,
                 attempts=0,
                 run_at=now,
+                request_id=present_request(),
                 last_error="",
                 created_at=now,
             )

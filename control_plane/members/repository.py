@@ -6,19 +6,20 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from control_plane.identity.model import User
-from control_plane.identity.state import Role
+from control_plane.identity.state import Role, UserKind
 
 
 def members(session: Session, tenant_id: str, role: Role | None, after_id: str | None, limit: int) -> list[User]:
     """In the order they signed up; those of one role, or all."""
-    query = select(User).where(User.tenant_id == tenant_id).order_by(User.id).limit(limit)
+    query = select(User).where(User.tenant_id == tenant_id, User.kind == UserKind.PERSON).order_by(User.id).limit(limit)
     if role is not None:
         query = query.where(User.role == role)
     return list(session.scalars(query if after_id is None else query.where(User.id > after_id)))
 
 
 def member(session: Session, tenant_id: str, user_id: str) -> User | None:
-    return session.scalars(select(User).where(User.tenant_id == tenant_id, User.id == user_id)).one_or_none()
+    query = select(User).where(User.tenant_id == tenant_id, User.id == user_id, User.kind == UserKind.PERSON)
+    return session.scalars(query).one_or_none()
 
 
 def held_member(session: Session, tenant_id: str, user_id: str) -> User:

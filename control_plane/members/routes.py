@@ -2,49 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
-from fastapi import APIRouter, Depends, Response
+from fastapi import APIRouter, Response
 
 from control_plane.api_route import ApiRoute
-from control_plane.errors import ForbiddenError
-from control_plane.http import CallerDep, FarmDep
-from control_plane.identity.model import User
-from control_plane.identity.sessions import Caller
+from control_plane.http import FarmDep
 from control_plane.identity.state import Role
 from control_plane.members import repository
+from control_plane.members.guards import Keeper, Manager
 from control_plane.members.schemas import MemberAccountList, MemberOut, SetMemberRole
 from control_plane.members.service import member_tag, present_accounts, present_member, require_member, set_role
-from control_plane.members.state import MAY_CHANGE, MAY_SEE
 from control_plane.paging import Cursor, Limit, Page, decode_cursor, encode_cursor, split_page
 from control_plane.preconditions import TAGGED, IfMatch
 from control_plane.problems import problem_responses
 
 router = APIRouter(tags=["members"], prefix="/members", route_class=ApiRoute)
-
-
-def get_keeper(caller: CallerDep, farm: FarmDep) -> User:
-    """Raises ForbiddenError for those who do not look after others, or have no second factor."""
-    if caller.user.role not in MAY_SEE:
-        raise ForbiddenError("This is for those who look after the people of the tenant.", code="role_required")
-    return _with_proof(farm, caller)
-
-
-def get_manager(caller: CallerDep, farm: FarmDep) -> User:
-    """Raises ForbiddenError for those who give no roles, or have no second factor."""
-    if caller.user.role not in MAY_CHANGE:
-        raise ForbiddenError("This is for those who give roles.", code="role_required")
-    return _with_proof(farm, caller)
-
-
-def _with_proof(farm: FarmDep, caller: Caller) -> User:
-    with farm.database.read(caller.user.tenant_id) as session:
-        farm.second_factors.require_role_proof(session, caller)
-    return caller.user
-
-
-Keeper = Annotated[User, Depends(get_keeper)]
-Manager = Annotated[User, Depends(get_manager)]
 
 
 @router.get("", responses=problem_responses(401, 403, 422))

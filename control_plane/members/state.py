@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from control_plane.identity.state import Role
 
-MAY_SEE = frozenset({Role.SUPPORT, Role.BROKER_ADMIN, Role.OWNER})
 MAY_CHANGE = frozenset({Role.BROKER_ADMIN, Role.OWNER})
 _PLAIN = frozenset({Role.TRADER, Role.SUPPORT})
 """Roles that a broker_admin gives and takes; all others are the owner's to give."""

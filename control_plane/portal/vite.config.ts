@@ -14,6 +14,6 @@ export default defineConfig({
     // The chart library is a chunk of its own of about this size.
     chunkSizeWarningLimit: 600,
   },
-  server: { proxy: { "/api": CONTROL_PLANE } },
+  server: { proxy: { "/api": { target: CONTROL_PLANE, ws: true } } },
   test: { include: ["test/**/*.test.ts"], environment: "node" },
 })

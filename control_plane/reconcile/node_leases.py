@@ -8,6 +8,7 @@ import structlog
 from sqlalchemy.orm import Session
 
 from control_plane.assignments import repository as assignments_repository
+from control_plane.assignments.service import enter
 from control_plane.assignments.state import AssignmentState, may_become
 from control_plane.bus.port import Bus, Change, Topic
 from control_plane.clock import Clock
@@ -80,7 +81,7 @@ class NodeLeases:
         for placement in assignments_repository.of_node(session, node.id):
             assignment, account = placement.assignment, placement.account
             if state is NodeState.LOST and may_become(AssignmentState(assignment.state), AssignmentState.SUSPECT):
-                assignment.state = AssignmentState.SUSPECT
+                enter(session, placement, AssignmentState.SUSPECT, self._clock.now())
             self._announce(session, Change(Topic.ACCOUNT, account.id, account.user_id, account.id))
 
     def _announce(self, session: Session, change: Change) -> None:

@@ -27,6 +27,8 @@ _LEFT_OUT: Final = re.compile(
     r"|^config/(accounts\.dat|common\.ini|startup\.ini|terminal\.ini|community\.dat|dnsperf\.dat)$"
     r"|(^|/)(desktop\.ini|thumbs\.db|origin\.txt|\.ds_store)$|\.(log|tmp|lock)$"
 )
+_HISTORY: Final = re.compile(r"(?i)(?:^|/)bases/(?P<server>[^/]{1,64})/(?:history|ticks)/")
+_NO_SERVERS: Final = frozenset({"default", "custom", "signals"})
 _MOST_BYTES: Final = 4 * 1024**3
 _COMPRESSION: Final = 6
 
@@ -43,6 +45,8 @@ class Packed:
     sha256: str
     size: int
     files: int
+    servers: tuple[str, ...] = ()
+    """Trade servers that the terminal has been logged in to: it keeps the history of each in a folder of its name."""
 
 
 class _Source(Protocol):
@@ -63,6 +67,7 @@ def pack(source: Path, target: Path) -> Packed:
             "/portable, close it, and import that folder: an installer fetches whatever build is newest on that day."
         )
     with _files_of(source) as found:
+        servers = _known_servers(found)
         files = _from_program_folder(found)
         build = _build(files[PROGRAM])
         if sum(each.size for each in files.values()) > _MOST_BYTES:
@@ -79,7 +84,13 @@ def pack(source: Path, target: Path) -> Packed:
                     tar.addfile(member, content)
     with target.open("rb") as packed:
         digest = hashlib.file_digest(packed, "sha256").hexdigest()
-    return Packed(build, digest, target.stat().st_size, len(files))
+    return Packed(build, digest, target.stat().st_size, len(files), servers)
+
+
+def _known_servers(found: Mapping[str, _Source]) -> tuple[str, ...]:
+    """The list that the terminal itself keeps (`config/servers.dat`) is in a format that is not published."""
+    names = {match["server"] for name in found if (match := _HISTORY.search(name))}
+    return tuple(sorted(name for name in names if name.lower() not in _NO_SERVERS))
 
 
 def _from_program_folder(found: Mapping[str, _Source]) -> dict[str, _Source]:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from sqlalchemy.orm import Session
 
-from control_plane.brokers.service import require_server
+from control_plane.brokers.service import learn_server, require_server
 from control_plane.clock import Clock
 from control_plane.errors import ConflictError, NotFoundError, UnavailableError, invalid_field
 from control_plane.fleet import repository as fleet_repository
@@ -32,7 +32,8 @@ class Releases:
     def import_template(self, session: Session, source: Path, broker: str, servers: Sequence[str]) -> TerminalTemplate:
         """Pack a folder or archive and keep it. A server that has nothing pinned yet gets this one at once.
 
-        The same content twice is one template. Raises InvalidInputError, OSError.
+        The same content twice is one template. Servers that it brings along are added to the directory where they
+        are missing. Raises InvalidInputError, UnavailableError.
         """
         for server in servers:
             require_server(session, server)
@@ -55,6 +56,8 @@ class Releases:
             )
             session.add(template)
             session.flush()
+        for server in packed.servers:
+            learn_server(session, self._clock, server, broker)
         for server in servers:
             if repository.pin(session, server) is None:
                 self._pin(session, server, template.id, None)

@@ -12,16 +12,17 @@ from control_plane.accounts import repository as accounts_repository
 from control_plane.accounts.service import present_account
 from control_plane.bots import repository as bots_repository
 from control_plane.bots.service import present_bots
-from control_plane.bus.port import Bus, Change, Topic
+from control_plane.bus.port import Batch, Bus, Change, Topic
 from control_plane.clock import Clock
 from control_plane.db.engine import Database
 from control_plane.identity.owner import Owner
+from control_plane.stream.frames import frame, heartbeat, opening, reset
+from control_plane.stream.places import StreamPlaces
 from control_plane.trading import repository as trading_repository
 from control_plane.trading.presentation import present_deal, present_order
 from control_plane.trading.schemas import DealOut
 
 HEARTBEAT_SECONDS = 15.0
-HEARTBEAT = ": heartbeat\n\n"
 
 
 class DealEvent(BaseModel):
@@ -30,34 +31,50 @@ class DealEvent(BaseModel):
 
 
 class LiveUpdates:
-    def __init__(self, database: Database, bus: Bus, clock: Clock) -> None:
+    def __init__(self, database: Database, bus: Bus, places: StreamPlaces, clock: Clock) -> None:
+        self.places = places
         self._database = database
         self._bus = bus
         self._clock = clock
 
-    async def events(self, owner: Owner, still_allowed: Callable[[], Awaitable[bool]]) -> AsyncIterator[str]:
-        """SSE frames for one user until the bus closes or the session ends."""
-        subscription = self._bus.subscribe(lambda change: change.user_id == owner.user_id)
+    async def events(
+        self, owner: Owner, after: str | None, still_allowed: Callable[[], Awaitable[bool]]
+    ) -> AsyncIterator[str]:
+        """SSE frames for one user until the bus closes or the session ends.
+
+        `after` is the id of the last event that they have seen; what has changed since comes first or, when that is not
+        known any more, the event `reset`.
+        """
+        subscription = self._bus.subscribe(owner.user_id, after)
         asked_at = self._clock.now()
+        timeout = 0.0
         try:
-            yield HEARTBEAT
-            while (changes := await subscription.next(HEARTBEAT_SECONDS)) is not None:
+            yield opening()
+            while (batch := await subscription.next(timeout)) is not None:
                 # By the clock, since a farm that trades is never quiet for so long.
-                if not changes or (self._clock.now() - asked_at).total_seconds() >= HEARTBEAT_SECONDS:
+                if timeout and (
+                    not batch.changes or (self._clock.now() - asked_at).total_seconds() >= HEARTBEAT_SECONDS
+                ):
                     if not await still_allowed():
                         return
                     asked_at = self._clock.now()
-                if not changes:
-                    yield HEARTBEAT
-                for frame in await to_thread.run_sync(self._frames, owner, changes):
-                    yield frame
+                if batch.gap:
+                    yield reset(batch.position)
+                for each in await self._frames(owner, batch):
+                    yield each
+                if not timeout or not batch.changes:
+                    yield heartbeat(batch.position, live=not self._bus.problem)
+                timeout = HEARTBEAT_SECONDS
         finally:
             subscription.close()
 
-    def _frames(self, owner: Owner, changes: list[Change]) -> list[str]:
+    async def _frames(self, owner: Owner, batch: Batch) -> list[str]:
+        return await to_thread.run_sync(self._read, owner, batch.changes) if batch.changes else []
+
+    def _read(self, owner: Owner, changes: tuple[tuple[str, Change], ...]) -> list[str]:
         with self._database.read(owner.tenant_id) as session:
-            bodies = [(change.topic, self._body(session, owner, change)) for change in changes]
-        return [f"event: {topic}\ndata: {body.model_dump_json()}\n\n" for topic, body in bodies if body is not None]
+            bodies = [(change.topic, position, self._body(session, owner, change)) for position, change in changes]
+        return [frame(topic, position, body.model_dump_json()) for topic, position, body in bodies if body is not None]
 
     def _body(self, session: Session, owner: Owner, change: Change) -> BaseModel | None:
         match change.topic:

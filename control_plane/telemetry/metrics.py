@@ -8,18 +8,21 @@ from collections.abc import Callable, Iterator, Sequence
 
 import structlog
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
-from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 from sqlalchemy.exc import SQLAlchemyError
 
 from control_plane.clock import Clock
 from control_plane.db.engine import Database
+from control_plane.limits.service import BUDGETS, Limits
+from control_plane.stream.places import StreamPlaces
 from control_plane.telemetry import repository
 from control_plane.telemetry.readiness import Readiness
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 _BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 _FRESH_SECONDS = 5.0
+_PARTS = ("bus", "limits")
 _CHECKS = ("database", "migrations", "loops", "outbox")
 _log = structlog.get_logger(__name__)
 
@@ -27,7 +30,9 @@ _log = structlog.get_logger(__name__)
 class Metrics:
     """All metrics of one control plane process."""
 
-    def __init__(self, database: Database, clock: Clock, readiness: Readiness) -> None:
+    def __init__(
+        self, database: Database, clock: Clock, readiness: Readiness, limits: Limits, places: StreamPlaces
+    ) -> None:
         self._registry = CollectorRegistry()
         self.requests = Counter(
             "mt5farm_http_requests",
@@ -43,6 +48,7 @@ class Metrics:
             registry=self._registry,
         )
         self._registry.register(_Process(readiness))
+        self._registry.register(_Callers(limits, places))
         self._registry.register(_Farm(database, clock))
 
     def exposition(self) -> bytes:
@@ -57,11 +63,16 @@ class _Process(Collector):
         self._readiness = readiness
 
     def collect(self) -> Iterator[Metric]:
-        problems = self._readiness.verdict().problems
+        verdict = self._readiness.verdict()
+        problems = verdict.problems
         ready = GaugeMetricFamily("mt5farm_ready", "1 when the check of /readyz passes.", labels=["check"])
         for check in _CHECKS:
             ready.add_metric([check], 0 if check in problems else 1)
         yield ready
+        degraded = GaugeMetricFamily("mt5farm_degraded", "1 while a part works by itself.", labels=["part"])
+        for part in _PARTS:
+            degraded.add_metric([part], 1 if part in verdict.warnings else 0)
+        yield degraded
         now = time.monotonic()
         rounds = GaugeMetricFamily(
             "mt5farm_loop_round_age_seconds", "Since the last round that ended without an error.", labels=["loop"]
@@ -72,6 +83,23 @@ class _Process(Collector):
             limit.add_metric([each.name], each.limit)
         yield rounds
         yield limit
+
+
+class _Callers(Collector):
+    """Of those who ask this process."""
+
+    def __init__(self, limits: Limits, places: StreamPlaces) -> None:
+        self._limits = limits
+        self._places = places
+
+    def collect(self) -> Iterator[Metric]:
+        refused = CounterMetricFamily(
+            "mt5farm_requests_refused", "Requests past a limit, by whose budget was at its end.", labels=["budget"]
+        )
+        for budget in BUDGETS:
+            refused.add_metric([budget], self._limits.refused[budget])
+        yield refused
+        yield GaugeMetricFamily("mt5farm_streams_open", "Open streams of live updates.", value=self._places.taken)
 
 
 class _Farm(Collector):

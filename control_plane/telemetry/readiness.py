@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 import structlog
@@ -33,6 +33,8 @@ class Verdict:
     """Empty where all is well: check name to what is wrong."""
 
     problems: dict[str, str]
+    warnings: dict[str, str] = field(default_factory=dict)
+    """What works less well than it should, and is no reason to send requests elsewhere."""
 
     @property
     def ready(self) -> bool:
@@ -82,11 +84,13 @@ class Readiness:
         clock: Clock,
         loops: Sequence[Loop],
         seconds: Callable[[], float] = time.monotonic,
+        warnings: Mapping[str, Callable[[], str]] | None = None,
     ) -> None:
         self._database = database
         self._clock = clock
         self._loops = loops
         self._seconds = seconds
+        self._warnings = warnings or {}
         self._newest = newest_revision()
         self._asking = threading.Lock()
         self._asked_at = -_FRESH_SECONDS
@@ -119,7 +123,8 @@ class Readiness:
         except SQLAlchemyError as error:
             # Its text may name hosts and users; the class says whether it is down, full or locked.
             problems["database"] = f"cannot be written: {_cause(error)}"
-        return Verdict({check: problem for check, problem in problems.items() if problem})
+        warnings = {part: told for part, tell in self._warnings.items() if (told := tell())}
+        return Verdict({check: problem for check, problem in problems.items() if problem}, warnings)
 
     def _ask_database(self) -> dict[str, str]:
         with self._database.write_as_system() as session:

@@ -31,7 +31,7 @@ def check_readiness(farm: FarmDep) -> JSONResponse:
 def explain_readiness(farm: FarmDep) -> JSONResponse:
     """Whether to send anybody here, and what is wrong."""
     verdict = farm.readiness.verdict()
-    return _answer(verdict.ready, problems=verdict.problems)
+    return _answer(verdict.ready, problems=verdict.problems, warnings=verdict.warnings)
 
 
 @operations_router.get("/metrics")

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from sqlalchemy import BigInteger, ForeignKey, String
+from sqlalchemy import JSON, BigInteger, ForeignKey, Index, String
 from sqlalchemy.orm import Mapped, mapped_column
 
 from control_plane.assignments.relocation import LeasePolicy
 from control_plane.db.base import Base, TenantRow
 from control_plane.db.types import UtcDateTime
+from control_plane.terminals.uptime import Service
 
 
 class Terminal(TenantRow, Base):
@@ -32,6 +33,13 @@ class Terminal(TenantRow, Base):
     """Rises when every permission given out before must end; never lowered."""
     avoid_node_id: Mapped[str | None] = mapped_column(String(40))
     """The node that it was moved away from; another one is preferred for its next place."""
+    preferred_node_id: Mapped[str | None] = mapped_column(String(40))
+    """The node that an operator chose for its next place; taken when it can, forgotten once there is a place."""
+    wanted_pool: Mapped[str] = mapped_column(String(40), default="")
+    """Empty: the tenant's. This and what follows holds for its next place; it never moves a terminal."""
+    wanted_region: Mapped[str] = mapped_column(String(40), default="")
+    """Empty: any."""
+    wanted_labels: Mapped[dict[str, str]] = mapped_column(JSON, default=dict)
 
 
 class OneOffRequest(TenantRow, Base):
@@ -47,7 +55,10 @@ class OneOffRequest(TenantRow, Base):
 
 
 class TerminalObservation(TenantRow, Base):
-    """What is. Written from the reports of the node that holds the current epoch, by nobody else."""
+    """What is. Written from the reports of the node that holds the current epoch, by nobody else.
+
+    Only `service` is also written when the place is given up, since nobody reports any more from then on.
+    """
 
     __tablename__ = "terminal_observations"
 
@@ -65,3 +76,30 @@ class TerminalObservation(TenantRow, Base):
     memory: Mapped[int | None] = mapped_column(BigInteger)
     """Bytes."""
     build: Mapped[int | None]
+    screen: Mapped[bool] = mapped_column(default=False)
+    """People may look at it."""
+    service: Mapped[str] = mapped_column(String(8), default=Service.UNKNOWN)
+    """Whether it served its account at `reported_at`, judged from its answers (`uptime.judge_service`)."""
+
+
+class TerminalTransition(TenantRow, Base):
+    """One change of a terminal: of what is wished, of what is observed, or of where it runs. Never changed; kept for
+    90 days."""
+
+    __tablename__ = "terminal_transitions"
+    __table_args__ = (Index("ix_terminal_transitions_timeline", "terminal_id", "at", "id"), Index(None, "at"))
+
+    id: Mapped[str] = mapped_column(String(40), primary_key=True)
+    terminal_id: Mapped[str] = mapped_column(ForeignKey("terminals.id"))
+    at: Mapped[datetime] = mapped_column(UtcDateTime)
+    """By the clock of the control plane."""
+    kind: Mapped[str] = mapped_column(String(16))
+    before: Mapped[str] = mapped_column(String(16))
+    after: Mapped[str] = mapped_column(String(16))
+    reason: Mapped[str] = mapped_column(String(32))
+    """A stable code; empty without one."""
+    note: Mapped[str] = mapped_column(String(300))
+    """Words for the owner of the account; may be empty."""
+    actor: Mapped[str] = mapped_column(String(16))
+    node_id: Mapped[str | None] = mapped_column(String(40))
+    epoch: Mapped[int]

@@ -3,43 +3,140 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
 
 from sqlalchemy.orm import Session
 
 from control_plane.assignments.model import Assignment
 from control_plane.assignments.relocation import LeasePolicy
 from control_plane.assignments.state import is_leaving
+from control_plane.db.bulk import put_rows
 from control_plane.fleet.model import Node
 from control_plane.fleet.state import NodeState
 from control_plane.ids import new_id
 from control_plane.terminals import repository
-from control_plane.terminals.explanation import TerminalFacts, explain
+from control_plane.terminals.explanation import TerminalFacts, explain, short_words, status
 from control_plane.terminals.model import OneOffRequest, Terminal, TerminalObservation
+from control_plane.terminals.repository import Known
 from control_plane.terminals.schemas import TerminalOut
-from control_plane.terminals.state import Hold, Intent, RequestKind
+from control_plane.terminals.screen import screen_of
+from control_plane.terminals.state import Actor, Hold, Intent, RequestKind, TransitionKind
+from control_plane.terminals.transitions import Transition, record
+from control_plane.terminals.uptime import Service, judge_service
 from node_agent.protocol.messages import ObservedTerminal, Phase, Reason
 
 _DETAIL_LIMIT = 500
 
 
-def observe(session: Session, terminal: Terminal, seen: ObservedTerminal, now: datetime) -> bool:
-    """Store an observation of the current epoch. Returns whether its owner would see a difference."""
-    row = repository.observation(session, terminal.tenant_id, terminal.id)
-    if row is None:
-        row = TerminalObservation(terminal_id=terminal.id, tenant_id=terminal.tenant_id)
-        session.add(row)
-        changed = True
-    else:
-        changed = (row.epoch, row.phase, row.reason, row.detail) != (seen.epoch, seen.phase, seen.reason, seen.detail)
-    row.epoch, row.phase, row.reason = seen.epoch, seen.phase, seen.reason
-    row.detail, row.since = seen.detail[:_DETAIL_LIMIT], seen.since
-    row.last_answer_at, row.restarts, row.reported_at = seen.last_answer_at, seen.restarts, now
-    row.flat, row.memory, row.build = seen.flat, seen.memory, seen.build
+@dataclass(frozen=True)
+class Sighting:
+    """A report that has come, and how to read it."""
+
+    node_id: str
+    at: datetime
+    """By our clock."""
+    node_clock: datetime
+    """What the node's clock showed when it wrote the report."""
+    believed_for: timedelta
+    """What a node said counts for so long; after that nobody knows until it reports again."""
+
+
+def observe(session: Session, seen: Sequence[tuple[Terminal, ObservedTerminal]], sighting: Sighting) -> set[str]:
+    """Store observations of the current epochs. Returns the ids of terminals whose owner would see a difference."""
+    known = repository.last_known(session, [terminal.id for terminal, _ in seen])
+    rows = []
+    changed = set()
+    for terminal, each in seen:
+        before = known.get(terminal.id)
+        _note_phase(session, terminal, before, each, sighting)
+        row = _row(terminal, each, _follow_service(session, terminal, before, each, sighting), sighting.at)
+        rows.append(row)
+        shown = (row["epoch"], row["phase"], row["reason"], row["detail"], row["screen"])
+        if before is None or (before.epoch, before.phase, before.reason, before.detail, before.screen) != shown:
+            changed.add(terminal.id)
+    put_rows(session, TerminalObservation, rows)
     return changed
 
 
-def request(session: Session, terminal: Terminal, kind: RequestKind, now: datetime) -> str:
+def _row(terminal: Terminal, seen: ObservedTerminal, service: str, now: datetime) -> dict[str, Any]:
+    return {
+        "terminal_id": terminal.id,
+        "tenant_id": terminal.tenant_id,
+        "epoch": seen.epoch,
+        "phase": seen.phase,
+        "reason": seen.reason,
+        "detail": seen.detail[:_DETAIL_LIMIT],
+        "since": seen.since,
+        "last_answer_at": seen.last_answer_at,
+        "restarts": seen.restarts,
+        "reported_at": now,
+        "flat": seen.flat,
+        "memory": seen.memory,
+        "build": seen.build,
+        "screen": seen.screen,
+        "service": service,
+    }
+
+
+def place_given_up(session: Session, terminal: Terminal, epoch: int, now: datetime, believed_for: timedelta) -> None:
+    """From now on the terminal is known not to run, and nobody reports it."""
+    row = repository.observation(session, terminal.tenant_id, terminal.id)
+    if row is not None and row.epoch == epoch:
+        before = Known(row.epoch, row.phase, row.reason, row.detail, row.screen, row.service, row.reported_at)
+        service = _note_gap(session, terminal, before, now, believed_for)
+        row.service = _note_service(session, terminal, service, Service.DOWN, now, epoch)
+
+
+def _note_phase(
+    session: Session, terminal: Terminal, known: Known | None, seen: ObservedTerminal, sighting: Sighting
+) -> None:
+    """A phase is judged anew by the node with every look, so any may follow any; a new epoch begins without one."""
+    before = (Phase.ABSENT, None) if known is None or known.epoch != seen.epoch else (known.phase, known.reason)
+    if (seen.phase, seen.reason) == before:
+        return
+    transition = Transition(
+        TransitionKind.PHASE,
+        before[0],
+        seen.phase,
+        Actor.NODE,
+        reason=seen.reason or "",
+        note=seen.detail,
+        node_id=sighting.node_id,
+    )
+    record(session, terminal, transition, sighting.at, seen.epoch)
+
+
+def _follow_service(
+    session: Session, terminal: Terminal, known: Known | None, seen: ObservedTerminal, sighting: Sighting
+) -> str:
+    """The service that the terminal gives from now on; what it was until now is written down."""
+    service: str = Service.DOWN if known is None else known.service
+    if known is not None and known.epoch == seen.epoch:
+        service = _note_gap(session, terminal, known, sighting.at, sighting.believed_for)
+    age = None if seen.last_answer_at is None else sighting.node_clock - seen.last_answer_at
+    found = judge_service(seen.phase, seen.reason, age)
+    return _note_service(session, terminal, service, found, sighting.at, seen.epoch)
+
+
+def _note_gap(session: Session, terminal: Terminal, known: Known, now: datetime, believed_for: timedelta) -> str:
+    """Nobody has reported for a while, be it for the node or for the control plane: what was then is not known."""
+    if known.service == Service.UNKNOWN or now - known.reported_at <= believed_for:
+        return known.service
+    return _note_service(session, terminal, known.service, Service.UNKNOWN, known.reported_at, known.epoch)
+
+
+def _note_service(
+    session: Session, terminal: Terminal, before: str, service: Service, at: datetime, epoch: int
+) -> Service:
+    if before != service:
+        transition = Transition(TransitionKind.SERVICE, before, service, Actor.FARM)
+        record(session, terminal, transition, at, epoch)
+    return service
+
+
+def request(session: Session, terminal: Terminal, kind: RequestKind, now: datetime, actor: Actor) -> str:
     """Ask the node for something once; what was asked for already and is not done yet is not asked for twice."""
     waiting = repository.open_requests(session, [terminal.id])
     known = next((each for each in waiting if each.kind == kind), None)
@@ -49,6 +146,7 @@ def request(session: Session, terminal: Terminal, kind: RequestKind, now: dateti
         id=new_id("req"), tenant_id=terminal.tenant_id, terminal_id=terminal.id, kind=kind, requested_at=now
     )
     session.add(row)
+    record(session, terminal, Transition(TransitionKind.REQUEST, "", kind, actor), now)
     session.flush()
     return row.id
 
@@ -101,6 +199,7 @@ def present_terminal(
         moving=assignment is not None and is_leaving(assignment.state),
         fences=assignment is not None and assignment.lease_policy == LeasePolicy.SELF_FENCE,
     )
+    answered = observation.last_answer_at if observation else None
     return TerminalOut(
         id=terminal.id,
         intent=intent,
@@ -109,11 +208,16 @@ def present_terminal(
         reason=reason,
         detail=current.detail if current else terminal.placement_note,
         explanation=explain(facts),
+        short=short_words(facts),
+        status=status(facts, None if answered is None else now - answered),
         since=min(current.since if current else terminal.changed_at, now),
-        last_answer_at=observation.last_answer_at if observation else None,
+        last_answer_at=answered,
+        placement=terminal.placement_note,
+        placement_warning=((assignment.explanation if assignment else None) or {}).get("warning", ""),
         node_name=node.name if node else None,
         epoch=assignment.epoch if assignment else terminal.last_epoch,
         lease_policy=LeasePolicy(terminal.lease_policy),
+        screen=screen_of(assignment, current),
     )
 
 

@@ -2,31 +2,38 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import timedelta
+from typing import Any
 
+import structlog
 from sqlalchemy.orm import Session
 
 from control_plane.accounts import repository as accounts_repository
 from control_plane.accounts.model import Account, AccountSnapshotRow
+from control_plane.accounts.repository import Figures
 from control_plane.bus.port import Bus, Change, Topic
 from control_plane.clock import Clock
+from control_plane.db.bulk import put_rows
 from control_plane.db.engine import after_commit
 from control_plane.db.types import money
 from control_plane.ids import new_id
 from control_plane.trading import outcome, repository
 from control_plane.trading.model import Deal, EquitySample, Order
 from control_plane.trading.outcome import Outcome
+from control_plane.trading.repository import EquityPoint
 from control_plane.trading.settlement import FIRST_LOOK_AT_FOREIGN
 from control_plane.trading.state import SETTLED, OrderKind, OrderState, Side, may_become
 from node_agent.protocol.messages import AccountSnapshot, DealBody, Event, OrderBody
 
-_EQUITY_INTERVAL = timedelta(seconds=2)
+_log = structlog.get_logger(__name__)
 
 
 class TradeLog:
-    def __init__(self, bus: Bus, clock: Clock) -> None:
+    def __init__(self, bus: Bus, clock: Clock, equity_interval: timedelta) -> None:
         self._bus = bus
         self._clock = clock
+        self._equity_interval = equity_interval
 
     def record_deal(self, session: Session, account: Account, body: DealBody, epoch: int) -> bool:
         """Write a deal down once. Returns False when it is known. Raises ValueError for impossible amounts."""
@@ -88,42 +95,39 @@ class TradeLog:
         self._announce(session, Topic.ORDER, row.id, account)
         return True
 
-    def record_snapshot(self, session: Session, account: Account, seen: AccountSnapshot) -> bool:
-        """Keep what `account_info()` answered, and a point of the equity curve. Returns whether it differs.
+    def record_snapshots(self, session: Session, seen: Sequence[tuple[Account, AccountSnapshot]]) -> set[str]:
+        """Keep what `account_info()` answered, and points of the equity curves. Returns the accounts that differ.
 
-        Raises ValueError for impossible amounts.
+        Impossible amounts are logged and left out, and so is what is older than what is known.
         """
-        row = accounts_repository.snapshot(session, account.tenant_id, account.id)
-        before = None if row is None else (row.balance, row.equity, row.profit, row.positions)
-        if row is None:
-            row = AccountSnapshotRow(account_id=account.id, tenant_id=account.tenant_id)
-            session.add(row)
-        elif seen.taken_at < row.taken_at:
-            return False
-        row.currency = seen.currency[:16]
-        row.balance, row.equity, row.profit = money(seen.balance), money(seen.equity), money(seen.profit)
-        row.margin, row.margin_free = money(seen.margin), money(seen.margin_free)
-        row.positions, row.broker_time, row.taken_at = seen.positions, seen.broker_time, seen.taken_at
-        session.flush()
-        self._sample_equity(session, account, row)
-        return before != (row.balance, row.equity, row.profit, row.positions)
+        before = accounts_repository.figures(session, [account.id for account, _ in seen])
+        rows = []
+        for account, snapshot in seen:
+            known = before.get(account.id)
+            if known is None or snapshot.taken_at >= known.taken_at:
+                try:
+                    rows.append(_snapshot_row(account, snapshot))
+                except ValueError as error:
+                    _log.warning("snapshot_unusable", account=account.id, error=str(error))
+        put_rows(session, AccountSnapshotRow, rows)
+        self._sample_equity(session, rows)
+        return {row["account_id"] for row in rows if before.get(row["account_id"]) != _figures(row)}
 
-    def _sample_equity(self, session: Session, account: Account, now: AccountSnapshotRow) -> None:
-        last = repository.last_equity(session, account.tenant_id, account.id)
-        if last is not None:
-            unchanged = (last.balance, last.equity) == (now.balance, now.equity)
-            if unchanged or now.taken_at - last.at < _EQUITY_INTERVAL:
-                return
-        session.add(
-            EquitySample(
-                account_id=account.id,
-                at=now.taken_at,
-                tenant_id=account.tenant_id,
-                broker_time=now.broker_time,
-                balance=now.balance,
-                equity=now.equity,
-            )
-        )
+    def _sample_equity(self, session: Session, rows: Sequence[dict[str, Any]]) -> None:
+        last = repository.last_equities(session, [row["account_id"] for row in rows])
+        samples = [
+            {
+                "account_id": row["account_id"],
+                "at": row["taken_at"],
+                "tenant_id": row["tenant_id"],
+                "broker_time": row["broker_time"],
+                "balance": row["balance"],
+                "equity": row["equity"],
+            }
+            for row in rows
+            if _is_due(last.get(row["account_id"]), row, self._equity_interval)
+        ]
+        put_rows(session, EquitySample, samples, keep=True)
 
     def _foreign_order(self, account: Account, event: Event, body: OrderBody) -> Order:
         return Order(
@@ -149,3 +153,32 @@ class TradeLog:
     def _announce(self, session: Session, topic: Topic, subject_id: str, account: Account) -> None:
         change = Change(topic, subject_id, account.user_id, account.id)
         after_commit(session, lambda: self._bus.publish(change))
+
+
+def _snapshot_row(account: Account, seen: AccountSnapshot) -> dict[str, Any]:
+    """Raises ValueError for impossible amounts."""
+    return {
+        "account_id": account.id,
+        "tenant_id": account.tenant_id,
+        "currency": seen.currency[:16],
+        "balance": money(seen.balance),
+        "equity": money(seen.equity),
+        "profit": money(seen.profit),
+        "margin": money(seen.margin),
+        "margin_free": money(seen.margin_free),
+        "positions": seen.positions,
+        "broker_time": seen.broker_time,
+        "taken_at": seen.taken_at,
+    }
+
+
+def _figures(row: dict[str, Any]) -> Figures:
+    return Figures(row["taken_at"], row["balance"], row["equity"], row["profit"], row["positions"])
+
+
+def _is_due(last: EquityPoint | None, row: dict[str, Any], interval: timedelta) -> bool:
+    """Whether the curve gets a point: when something has changed, and the last point is `interval` old."""
+    if last is None:
+        return True
+    changed = (last.balance, last.equity) != (row["balance"], row["equity"])
+    return changed and row["taken_at"] - last.at >= interval

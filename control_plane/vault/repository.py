@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -10,6 +10,7 @@ from typing import Any
 from sqlalchemy import delete, func, select, update
 from sqlalchemy.orm import Session
 
+from control_plane.accounts.model import Account
 from control_plane.vault.model import FarmKey, LoginRefusal, SealedCredentials, TenantKey
 from control_plane.vault.state import Verdict
 
@@ -190,6 +191,13 @@ def verdict(session: Session, tenant_id: str, account_id: str) -> tuple[int, Ver
     return None if row is None else (row[0], Verdict(row[1]))
 
 
+def verdicts(session: Session, account_ids: Collection[str]) -> dict[str, tuple[int, Verdict]]:
+    """The same by account id, of all tenants; accounts without a password are left out."""
+    sealed = SealedCredentials
+    query = select(sealed.account_id, sealed.version, sealed.verdict).where(sealed.account_id.in_(account_ids))
+    return {account_id: (version, Verdict(found)) for account_id, version, found in session.execute(query)}
+
+
 def set_verdict(session: Session, account_id: str, version: int, verdict: Verdict) -> None:
     session.execute(
         update(SealedCredentials)
@@ -203,8 +211,36 @@ def refusals_at_server(session: Session, server: str, since: datetime) -> Sequen
     return session.scalars(query).all()
 
 
-def refusals_of_account(session: Session, account_id: str, since: datetime) -> Sequence[datetime]:
-    query = select(LoginRefusal.at).where(LoginRefusal.account_id == account_id, LoginRefusal.at > since)
+def refusals_by_login(
+    session: Session, servers: Collection[str], since: datetime
+) -> dict[tuple[str, str, int], list[datetime]]:
+    """By tenant, server and login, of all tenants; as `refusals_of_login` for one."""
+    query = (
+        select(Account.tenant_id, Account.server, Account.login, LoginRefusal.at)
+        .join(Account, Account.id == LoginRefusal.account_id)
+        .where(LoginRefusal.server.in_(servers), LoginRefusal.at > since)
+    )
+    found: dict[tuple[str, str, int], list[datetime]] = {}
+    for tenant_id, server, login, at in session.execute(query):
+        found.setdefault((tenant_id, server, login), []).append(at)
+    return found
+
+
+def refusals_of_login(session: Session, account: Account, since: datetime) -> Sequence[datetime]:
+    """Whichever of the tenant's accounts its login was tried for, those that were removed included.
+
+    Not those of other tenants: a stranger with wrong passwords must not keep the owner out.
+    """
+    query = (
+        select(LoginRefusal.at)
+        .join(Account, Account.id == LoginRefusal.account_id)
+        .where(
+            Account.tenant_id == account.tenant_id,
+            Account.server == account.server,
+            Account.login == account.login,
+            LoginRefusal.at > since,
+        )
+    )
     return session.scalars(query.order_by(LoginRefusal.at)).all()
 
 

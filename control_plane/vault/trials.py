@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 
 from sqlalchemy.orm import Session
@@ -25,46 +26,65 @@ class LoginTrials:
         self._of_account = settings.refused_logins_of_account
         self._clock = clock
 
-    def observe(self, session: Session, account: Account, seen: ObservedTerminal) -> None:
-        """Keep what the broker made of the password, as a node reports it that knows the newest one."""
-        found = _verdict(seen)
-        known = None if found is Verdict.UNTRIED else repository.verdict(session, account.tenant_id, account.id)
-        if known is None or known[1] is found:
-            return
-        version = known[0]
-        repository.set_verdict(session, account.id, version, found)
-        if found is Verdict.REFUSED:
-            session.merge(
-                LoginRefusal(
-                    account_id=account.id,
-                    version=version,
-                    tenant_id=account.tenant_id,
-                    server=account.server,
-                    at=self._clock.now(),
-                )
-            )
+    def observe(self, session: Session, seen: Sequence[tuple[Account, ObservedTerminal]]) -> None:
+        """Keep what the brokers made of passwords, as a node reports it that knows the newest ones."""
+        judged = [(account, found) for account, each in seen if (found := _verdict(each)) is not Verdict.UNTRIED]
+        before = repository.verdicts(session, [account.id for account, _ in judged])
+        for account, found in judged:
+            known = before.get(account.id)
+            if known is None or known[1] is found:
+                continue
+            if found is Verdict.REFUSED:
+                self._keep_refusal(session, account, known[0])
+            else:
+                repository.set_verdict(session, account.id, known[0], found)
 
-    def objection(self, session: Session, account: Account) -> str:
-        """Why the account's terminal must not log in anywhere now, in words for its owner; empty when it may."""
+    def give_up(self, session: Session, account: Account) -> None:
+        """The broker has refused the newest password once, and nobody lets it be tried a second time."""
         known = repository.verdict(session, account.tenant_id, account.id)
-        if known is None or known[1] is Verdict.ACCEPTED:
-            return ""
-        if known[1] is Verdict.REFUSED:
-            return _REFUSED
-        now = self._clock.now()
-        until = self._server_waits_until(session, account.server, now)
-        if until is None:
-            return ""
-        return (
-            f"Waiting: {account.server} has refused several logins of this farm lately and would lock us out; "
-            f"this one is tried at {until:%H:%M} UTC."
+        if known is not None and known[1] is not Verdict.REFUSED:
+            self._keep_refusal(session, account, known[0])
+
+    def _keep_refusal(self, session: Session, account: Account, version: int) -> None:
+        repository.set_verdict(session, account.id, version, Verdict.REFUSED)
+        refusal = LoginRefusal(
+            account_id=account.id,
+            version=version,
+            tenant_id=account.tenant_id,
+            server=account.server,
+            at=self._clock.now(),
         )
+        session.merge(refusal)
+
+    def objections(self, session: Session, accounts: Sequence[Account]) -> dict[str, str]:
+        """Why terminals of these accounts must not log in anywhere now, in words for their owners, by account id."""
+        verdicts = repository.verdicts(session, [each.id for each in accounts])
+        known = {account_id: verdict for account_id, (_, verdict) in verdicts.items()}
+        untried = {each.server for each in accounts if known.get(each.id) is Verdict.UNTRIED}
+        now = self._clock.now()
+        closed = {server: self._server_waits_until(session, server, now) for server in untried}
+        refused = repository.refusals_by_login(session, untried, now - REFUSAL_WINDOW)
+        found = {account_id: _REFUSED for account_id, verdict in known.items() if verdict is Verdict.REFUSED}
+        for account in accounts:
+            if known.get(account.id) is not Verdict.UNTRIED:
+                continue
+            login = refused.get((account.tenant_id, account.server, account.login), [])
+            if (until := waits_until(login, self._of_account, now)) is not None:
+                found[account.id] = (
+                    f"Waiting: {account.server} has refused several passwords for this login and might lock the "
+                    f"account; this one is tried at {until:%H:%M} UTC."
+                )
+            elif (until := closed[account.server]) is not None:
+                found[account.id] = (
+                    f"Waiting: {account.server} has refused several logins of this farm lately and would lock us out; "
+                    f"this one is tried at {until:%H:%M} UTC."
+                )
+        return found
 
     def check_new_password(self, session: Session, account: Account) -> None:
         """Raises TooManyRequestsError when another wrong password could make the broker lock the account."""
         now = self._clock.now()
-        refusals = repository.refusals_of_account(session, account.id, now - REFUSAL_WINDOW)
-        until = waits_until(refusals, self._of_account, now)
+        until = self._login_waits_until(session, account, now)
         if until is None:
             until = self._server_waits_until(session, account.server, now)
         if until is not None:
@@ -75,6 +95,10 @@ class LoginTrials:
                 retryable=True,
                 retry_after=int((until - now).total_seconds()) + 1,
             )
+
+    def _login_waits_until(self, session: Session, account: Account, now: datetime) -> datetime | None:
+        refusals = repository.refusals_of_login(session, account, now - REFUSAL_WINDOW)
+        return waits_until(refusals, self._of_account, now)
 
     def _server_waits_until(self, session: Session, server: str, now: datetime) -> datetime | None:
         with as_system(session):  # a server knows the farm's address, not which tenant a login belongs to

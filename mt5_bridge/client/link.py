@@ -23,11 +23,18 @@ from mt5_bridge.codec import CodecError
 from mt5_bridge.contract import FUNCTIONS
 from mt5_bridge.packing import PackingError, unpack_one
 from mt5_bridge.refusals import RETRYABLE
+from mt5_bridge.structs import Struct
+from mt5_bridge.tls import lean_read_and_write
+from mt5_bridge.transport import ONE, ORDER, SUCCESS
 
 CONNECT_SECONDS: Final = 10.0
 _GRACE_SECONDS: Final = 15.0
 _FARM_DEADLINE: Final = 30.0
 _WATCH_SECONDS: Final = 1.0
+_REMEMBERED_ANSWERS: Final = 256
+_REMEMBERED_BYTES: Final = 100
+_KIND: Final = transport.FRAME.size - 1
+"""Where a frame says what it is."""
 _RAISED: Final[Mapping[str, type[Exception]]] = {
     cls.__name__: cls for cls in (TypeError, SystemError, ValueError, OverflowError, AttributeError)
 }
@@ -111,11 +118,16 @@ class Link:
         self._calling = threading.Lock()
         self._turn = threading.Condition(threading.Lock())
         self._reading = False
-        self._answers: list[tuple[int, transport.Body]] = []
+        self._answers: list[transport.Frame] = []
+        self._known: dict[bytes, tuple[bytes, Struct]] = {}
+        """The latest answers to the commonest calls, packed and unpacked: the same bytes are the same struct again."""
         self._on_ticks: Callable[[bytes], None] | None = None
         self._dead = False
         self._socket = endpoint.connect()
-        self._encrypted = isinstance(self._socket, ssl.SSLSocket)
+        self._send: Callable[[bytes], int] = self._socket.send
+        self._encrypted = False
+        if isinstance(self._socket, ssl.SSLSocket):
+            self._send, self._encrypted = lean_read_and_write(self._socket)[1], True
         self._using = threading.Lock()
         """TLS must not be read and written at once."""
         self._timeout = 0.0
@@ -149,9 +161,15 @@ class Link:
         """Send a call that is packed already; see `call`."""
         kind, body = self._exchange(frame, timeout)
         try:
-            if kind == transport.ONE:  # by far the commonest
-                assert type(body) is bytes
-                return unpack_one(body), transport.SUCCESS
+            if kind == ONE:  # by far the commonest
+                if frame[_KIND] == ORDER:  # hardly ever answered with the same bytes twice
+                    return unpack_one(body), SUCCESS
+                known = self._known.get(frame)
+                if known is not None and known[0] == body:
+                    return known[1], SUCCESS
+                value = unpack_one(body)
+                self._remember(frame, body, value)
+                return value, SUCCESS
             status, payload, code, text = transport.unpack_answer(kind, body)
             if status == "ok":
                 return payload, (code, text)
@@ -198,7 +216,14 @@ class Link:
             # Below TLS, for another thread may be inside it.
             socket.socket.shutdown(self._socket, socket.SHUT_RDWR)
 
-    def _exchange(self, frame: bytes, timeout: float) -> tuple[int, transport.Body]:
+    def _remember(self, call: bytes, body: bytes, value: Struct) -> None:
+        if len(call) > _REMEMBERED_BYTES:
+            return
+        if len(self._known) >= _REMEMBERED_ANSWERS and call not in self._known:
+            self._known.clear()
+        self._known[call] = body, value
+
+    def _exchange(self, frame: bytes, timeout: float) -> transport.Frame:
         with self._calling:
             if self._dead:
                 raise BridgeLost("the connection is closed")
@@ -208,7 +233,7 @@ class Link:
                 if self._encrypted:
                     self._patience = time.monotonic() + timeout
                 if self._on_ticks is None:
-                    sent = self._socket.send(frame)  # TLS's sendall takes longer than the encryption
+                    sent = self._send(frame)
                     if sent < len(frame):
                         self._socket.sendall(frame[sent:])
                     return self._reader.read()
@@ -223,7 +248,7 @@ class Link:
             finally:
                 self._patience = None
 
-    def _await_answer(self, timeout: float) -> tuple[int, transport.Body]:
+    def _await_answer(self, timeout: float) -> transport.Frame:
         deadline = 0.0
         while True:
             with self._turn:
@@ -240,12 +265,12 @@ class Link:
             finally:
                 self._hand_over(frame)
 
-    def _read_frame(self, timeout: float) -> tuple[int, transport.Body]:
+    def _read_frame(self, timeout: float) -> transport.Frame:
         if timeout != self._timeout:
             self._limit(timeout)
         return self._reader.read()
 
-    def _hand_over(self, frame: tuple[int, transport.Body] | None) -> None:
+    def _hand_over(self, frame: transport.Frame | None) -> None:
         """Give a frame to whom it belongs, and the turn to read to whoever wants it."""
         with self._turn:
             self._reading = False
@@ -253,7 +278,6 @@ class Link:
                 self._answers.append(frame)
             self._turn.notify_all()
         if frame is not None and frame[0] == transport.TICKS and self._on_ticks is not None:
-            assert isinstance(frame[1], bytes)
             self._on_ticks(frame[1])
 
     def _readable(self, timeout: float) -> bool:

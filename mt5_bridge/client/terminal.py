@@ -17,6 +17,7 @@ from mt5_bridge.client.ticks import TickStream, as_cursors
 from mt5_bridge.contract import CONSTANTS, PACKAGE_AUTHOR, PACKAGE_VERSION
 from mt5_bridge.order_packing import pack_order
 from mt5_bridge.structs import STRUCT_CLASSES, Struct
+from mt5_bridge.transport import FRAME, ORDER
 
 _AUTHORIZATION_FAILED: Final = (-6, "Terminal: Authorization failed")
 _IPC_TIMEOUT: Final = (-10005, "IPC timeout")
@@ -109,14 +110,18 @@ class MetaTrader5:
         """Give the worker a new `guard` and `epoch`. For the node's agent only."""
         self._farm("farm.configure", json.dumps(dict(configuration)))
 
-    def send_once(self, client_order_id: str, request: Mapping[str, Any]) -> Struct | None:
+    def send_once(self, client_order_id: str, request: Mapping[str, Any], trace: str = "") -> Struct | None:
         """order_send under an id of your own: the same id never trades twice, and gives the recorded outcome.
 
+        `trace` is an id under which the caller's own logs have this; the worker's log then has it as well.
         Raises BridgeError outcome_unknown (retryable) while the worker does not know it, id_conflict for another
         request under the same id, not_executed when it is certain that nothing happened.
         """
         result: Struct | None
-        if type(client_order_id) is str and client_order_id:
+        if trace:
+            options = {"client_order_id": client_order_id, "trace": trace}
+            result = self._call("order_send", (dict(request),), {}, options)
+        elif type(client_order_id) is str and client_order_id:
             result = self._trade(dict(request), client_order_id)
         else:  # the worker says what is wrong with it
             result = self._call("order_send", (dict(request),), {}, {"client_order_id": client_order_id})
@@ -318,7 +323,11 @@ class MetaTrader5:
             except TypeError:  # what cannot be hashed is not remembered
                 frame = None
             if frame is not None:
-                return self._ask(function, args, frame)
+                try:
+                    value, self._error = self._link.ask(frame, TIMEOUTS[function])
+                except (BridgeError, BridgeLost) as error:
+                    return self._failed(function, args, error)
+                return value
         try:
             checked, named = self._parsed(function, args, kwargs)
         except RejectedError as rejected:
@@ -336,15 +345,13 @@ class MetaTrader5:
         body = pack_order(request, order_id) if self._initialized else None
         if body is None:
             return self._call("order_send", (request,), {}, {"client_order_id": order_id} if order_id else None)
-        return self._ask("order_send", (request,), transport.frame(transport.ORDER, body))
+        return self._ask("order_send", (request,), FRAME.pack(len(body), ORDER) + body)
 
     def _ask(self, function: str, args: tuple[Any, ...], frame: bytes) -> Any:
         try:
             value, self._error = self._link.ask(frame, TIMEOUTS[function])
         except (BridgeError, BridgeLost) as error:
-            if not self._compat:
-                raise
-            return self._told_as_the_package_does(function, args, error)
+            return self._failed(function, args, error)
         return value
 
     def _parsed(self, function: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Parsed:
@@ -363,7 +370,10 @@ class MetaTrader5:
             self._frames.clear()
         self._frames[call] = frame
 
-    def _told_as_the_package_does(self, function: str, args: tuple[Any, ...], error: BridgeError | BridgeLost) -> Any:
+    def _failed(self, function: str, args: tuple[Any, ...], error: BridgeError | BridgeLost) -> Any:
+        """Raise the error, or tell it as the package does."""
+        if not self._compat:
+            raise error
         if isinstance(error, BridgeError):
             value, self._error = compatibility.refused(function, error.code, args)
         else:

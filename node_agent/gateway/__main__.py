@@ -12,6 +12,7 @@ import sqlite3
 import ssl
 import sys
 import threading
+import time
 from pathlib import Path
 
 import structlog
@@ -29,6 +30,7 @@ from node_agent.gateway.configuration import (
     Route,
     Routes,
 )
+from node_agent.gateway.figures import EVERY_SECONDS, FiguresFile
 from node_agent.gateway.redeemed import RedeemedTickets
 from node_agent.gateway.server import GatewayServer
 from node_agent.logs import configure_logs
@@ -81,7 +83,11 @@ def serve(config: GatewayConfig) -> None:
         write_atomically(config.ready, Ready(pid=os.getpid(), address=address).model_dump_json().encode())
         _log.info("gateway_listening", address=address)
         shown = _stamp(config.certificate)
+        figures, told_at = FiguresFile(config.figures), -EVERY_SECONDS
         while not stop.wait(config.reload_interval):
+            if time.monotonic() - told_at >= EVERY_SECONDS:
+                told_at = time.monotonic()
+                figures.write(server.figures())
             server.end_stale_sessions(routes.current())
             shown = _show_new_certificate(server, config.certificate, shown)
     finally:

@@ -11,8 +11,11 @@ import socket
 import ssl
 import struct
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from typing import Final
+
+from mt5_bridge.tls import lean_read_and_write
+from node_agent.gateway.figures import Traffic
 
 _RECORD: Final = 16 * 1024
 """The most that one record of TLS holds: a read of so much leaves nothing behind that `poll` could not see."""
@@ -21,21 +24,25 @@ STALLED_SECONDS: Final = 60
 """A side that takes nothing for so long ends its session."""
 
 
-def carry_both_ways(client: ssl.SSLSocket, worker: socket.socket) -> None:
-    """Until either side ends. A slow reader slows its writer, so that little is held in memory. Raises OSError."""
+def carry_both_ways(client: ssl.SSLSocket, worker: socket.socket, traffic: Traffic, idle: float | None = None) -> None:
+    """Until either side ends. A slow reader slows its writer, so that little is held in memory. Raises OSError.
+
+    Also until nothing has moved for `idle` seconds, if that is given.
+    """
     _wait_in_the_kernel(client, worker)
-    # Python's recv and sendall of TLS are layers above these that cost more than the encryption of a small frame.
-    read, write, send, receive = client.read, client.send, worker.sendall, worker.recv
-    readable, ours = _readable(client, worker), worker.fileno()
+    read, write = lean_read_and_write(client)
+    send, receive = worker.sendall, worker.recv
+    readable, ours = _readable(idle, client, worker), worker.fileno()
     large, many = memoryview(bytearray(_CHUNK)), False
     data: bytes | memoryview
-    while True:
-        for descriptor, _ in readable():
+    while ready := readable():
+        for descriptor, _ in ready:
             if descriptor != ours:
                 data = read(_RECORD)
                 if not data:
                     return
                 send(data)
+                traffic.bytes_in += len(data)
                 continue
             data = large[: worker.recv_into(large)] if many else receive(_RECORD)
             if not data:
@@ -43,17 +50,23 @@ def carry_both_ways(client: ssl.SSLSocket, worker: socket.socket) -> None:
             sent = write(data)
             if sent < len(data):
                 client.sendall(memoryview(data)[sent:])
+            traffic.bytes_out += len(data)
             many = len(data) >= _RECORD
 
 
-def _readable(*sockets: socket.socket) -> Callable[[], Iterable[tuple[int, int]]]:
-    """A function that waits until something can be read, and gives the descriptors where (and what is to be done)."""
+def _readable(idle: float | None, *sockets: socket.socket) -> Callable[[], Sequence[tuple[int, int]]]:
+    """A function that waits until something can be read, and gives the descriptors where (and what is to be done);
+    none after `idle` seconds.
+    """
     if sys.platform == "win32":
-        return lambda: [(sock.fileno(), 0) for sock in select.select(sockets, (), ())[0]]
+        return lambda: [(sock.fileno(), 0) for sock in select.select(sockets, (), (), idle)[0]]
     waiting = select.poll()
     for sock in sockets:
         waiting.register(sock, select.POLLIN)
-    return waiting.poll
+    if idle is None:
+        return waiting.poll
+    milliseconds = idle * 1000
+    return lambda: waiting.poll(milliseconds)
 
 
 def _wait_in_the_kernel(client: socket.socket, worker: socket.socket) -> None:

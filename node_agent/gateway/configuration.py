@@ -32,12 +32,19 @@ class GatewayConfig(BaseModel):
     """SQLite file of used ticket ids."""
     ready: Path
     """Written once the gateway listens."""
+    figures: Path | None = None
+    """Written every few seconds when there is something new; None: never."""
     hello_timeout: float = 5.0
     worker_timeout: float = 5.0
     max_sessions: int = Field(default=256, ge=1)
     max_sessions_per_terminal: int = Field(default=32, ge=1)
     max_sessions_per_client: int = Field(default=16, ge=1)
     """Of one principal with one terminal."""
+    max_views_per_terminal: int = Field(default=3, ge=1)
+    """Sessions that show a screen; each costs the terminal's container some memory and processor time."""
+    max_views_per_client: int = Field(default=2, ge=1)
+    view_idle_seconds: float = 600.0
+    """A view in which nothing moves for so long ends."""
     max_session_seconds: float = 12 * 3600.0
     max_handshakes: int = Field(default=128, ge=1)
     """Connections whose ticket is not redeemed yet."""
@@ -62,6 +69,8 @@ class Route(BaseModel):
     token_file: Path
     access_epoch: int = 0
     """Tickets and sessions of a lower one are not honoured."""
+    screen: Path | None = None
+    """Where the terminal's screen is shown, if it is."""
 
 
 class RoutesFile(BaseModel):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from typing import Any
 
 from node_agent.protocol.tickets import Ticket
@@ -18,15 +19,27 @@ class RefusedError(Exception):
         self.code = code
 
 
-def ticket_text(line: bytes) -> str:
-    """The ticket in a client's hello. Raises RefusedError."""
+@dataclass(frozen=True)
+class Hello:
+    """What a client of the gateway says first."""
+
+    ticket: str
+    screen: bool
+    """It wants to see the terminal's screen, and not to speak with its bridge."""
+
+
+def parse(line: bytes) -> Hello:
+    """Read a client's hello. Raises RefusedError."""
     hello = _object(line)
     if hello.get("v") != VERSION:
         raise RefusedError("malformed_hello", f"the hello must have version {VERSION}")
     ticket = hello.get("ticket")
     if not isinstance(ticket, str):
         raise RefusedError("malformed_hello", "the hello has no ticket")
-    return ticket
+    channel = hello.get("channel", "bridge")
+    if channel not in ("bridge", "screen"):
+        raise RefusedError("malformed_hello", "the hello asks for a channel that there is not")
+    return Hello(ticket, channel == "screen")
 
 
 def _object(line: bytes) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from node_agent.config import AgentConfig
 from node_agent.errors import StorageError
 from node_agent.files import write_atomically
 from node_agent.gateway.configuration import EXIT_PORT, GatewayConfig, Ready, Route, RoutesFile
+from node_agent.gateway.figures import GatewayFigures, read_figures
 from node_agent.layout import DataLayout
 from node_agent.process import Role, Slot
 from node_agent.protocol.keys import TicketKey
@@ -55,6 +56,7 @@ class GatewayKeeper:
                     worker=self._layout.terminal(terminal.terminal_id).worker_socket,
                     token_file=self._layout.terminal(terminal.terminal_id).token,
                     access_epoch=terminal.access_epoch,
+                    screen=self._layout.terminal(terminal.terminal_id).screen_socket,
                 )
                 for terminal in snapshot.terminals
                 if terminal.running
@@ -108,6 +110,11 @@ class GatewayKeeper:
             self.problem = None
         return up
 
+    def figures(self) -> GatewayFigures | None:
+        """What the present process has counted; None before it has said so."""
+        handle = self._roster.running(SLOT)
+        return None if handle is None else read_figures(self._files.figures, handle.pid)
+
     def _command(self) -> list[str]:
         return [sys.executable, "-m", self._module, "--config", str(self._files.config)]
 
@@ -120,4 +127,5 @@ class GatewayKeeper:
             routes=self._files.routes,
             redeemed=self._files.redeemed,
             ready=self._files.ready,
+            figures=self._files.figures,
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import secrets
 import socket
 import ssl
@@ -21,8 +22,9 @@ from node_agent.gateway.carrying import carry_both_ways
 from node_agent.gateway.configuration import GatewayConfig, Route, Routes, split_address
 from node_agent.gateway.door import Door
 from node_agent.gateway.endings import ending
+from node_agent.gateway.figures import GatewayFigures, Tally
 from node_agent.gateway.hello import RefusedError
-from node_agent.protocol.tickets import Ticket
+from node_agent.protocol.tickets import Scope, Ticket
 
 _log = structlog.get_logger(__name__)
 _CLOSE_SECONDS = 2.0
@@ -59,6 +61,7 @@ class GatewayServer:
         self._config = config
         self._admission = admission
         self._token_of = token_of
+        self._tally = Tally()
         self._lock = threading.Lock()
         self._conversations: set[Conversation] = set()
         self._door = Door(config.max_handshakes, config.max_handshakes_per_address)
@@ -91,6 +94,11 @@ class GatewayServer:
         """Show the certificate that is on disk, from the next handshake on. Raises OSError (also ssl.SSLError)."""
         self._context.load_cert_chain(self._config.certificate, self._config.key)
 
+    def figures(self) -> GatewayFigures:
+        """What has happened since it was made."""
+        strangers = sum(each.ticket is None for each in self._all())
+        return self._tally.figures(os.getpid(), strangers)
+
     def end_stale_sessions(self, routes: Routes) -> None:
         """End sessions that may not go on, and strangers that take too long to greet."""
         longest = 2 * self._config.hello_timeout + self._config.worker_timeout
@@ -103,6 +111,7 @@ class GatewayServer:
             age = time.monotonic() - conversation.opened
             reason = ending(ticket, age, routes, self._config.max_session_seconds)
             if reason is not None:
+                self._tally.end(reason)
                 _log.info("session_ended", terminal=ticket.terminal_id, principal=ticket.principal, reason=reason)
                 conversation.cut()
 
@@ -124,6 +133,7 @@ class GatewayServer:
 
     def _begin(self, sock: socket.socket, address: str) -> None:
         if not self._door.enter(address):
+            self._tally.turn_away()
             sock.close()
             return
         conversation = Conversation(sock, time.monotonic(), address)
@@ -134,6 +144,7 @@ class GatewayServer:
             conversation.thread.start()
         except RuntimeError:
             # The system gives no more threads; this caller is turned away, the next may have more luck.
+            self._tally.turn_away()
             _log.warning("session_refused", code="busy")
             with self._lock:
                 self._conversations.discard(conversation)
@@ -144,6 +155,7 @@ class GatewayServer:
         try:
             self._converse(conversation)
         except RefusedError as refusal:
+            self._tally.refuse(refusal.code)
             _log.info("session_refused", code=refusal.code)
             _say_no(conversation.sock, refusal)
         except OSError as error:
@@ -167,26 +179,39 @@ class GatewayServer:
             line = auth.read_line(client, self._config.hello_timeout)
         except auth.HelloError as error:
             raise RefusedError(error.code, error.message) from error
-        ticket, route = self._admission.admit(hello.ticket_text(line))
+        greeting = hello.parse(line)
+        ticket, route = self._admission.admit(greeting.ticket, screen=greeting.screen)
         try:
             self._open_session(conversation, client, ticket, route)
         finally:
             self._admission.leave(ticket)
 
     def _open_session(self, conversation: Conversation, client: ssl.SSLSocket, ticket: Ticket, route: Route) -> None:
-        worker = self._reach_worker(ticket, route)
+        view = ticket.scope is Scope.VIEW
+        worker = self._reach_screen(route) if view else self._reach_worker(ticket, route)
         conversation.worker = worker
         session_id = f"ses_{secrets.token_hex(8)}"
         conversation.opened = time.monotonic()
         conversation.ticket = ticket
         self._door.leave(conversation.address)
         log = _log.bind(session=session_id, terminal=ticket.terminal_id, scope=ticket.scope.value)
+        traffic = self._tally.open()
         log.info("session_opened", principal=ticket.principal, ticket=ticket.ticket_id)
         try:
             client.sendall(hello.accepted(ticket, session_id))
-            carry_both_ways(client, worker)
+            carry_both_ways(client, worker, traffic, self._config.view_idle_seconds if view else None)
         finally:
+            self._tally.close(traffic)
             log.info("session_closed")
+
+    def _reach_screen(self, route: Route) -> socket.socket:
+        """Raises RefusedError."""
+        if route.screen is None or not route.screen.exists():
+            raise RefusedError("no_screen", "the terminal shows no screen on this node")
+        try:
+            return Address(route.screen).connect(self._config.worker_timeout)
+        except OSError as error:
+            raise RefusedError("screen_down", "the screen does not answer at the moment; try again") from error
 
     def _reach_worker(self, ticket: Ticket, route: Route) -> socket.socket:
         """A connection on which the worker has accepted our hello. Raises RefusedError."""

@@ -186,6 +186,8 @@ class ObservedTerminal(Wire):
     """Bytes of the terminal's own processes, without worker and bots."""
     build: int | None = None
     """Build number that the terminal gave of itself."""
+    screen: bool = False
+    """People with a ticket of scope `view` may look at its screen."""
 
 
 class SyncRequest(Wire):

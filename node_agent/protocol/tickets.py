@@ -17,10 +17,11 @@ CLOCK_SKEW_SECONDS = 5
 
 
 class Scope(StrEnum):
-    """What a session may do. `trade` includes `read`."""
+    """What a session may do. `trade` includes `read`; `view` shows the screen and reaches nothing else."""
 
     READ = "read"
     TRADE = "trade"
+    VIEW = "view"
 
 
 class TicketError(Exception):
@@ -61,6 +62,14 @@ def issue(key: Ed25519PrivateKey, kid: str, ticket: Ticket, now: float) -> str:
         "jti": ticket.ticket_id,
     }
     return jwt.encode(claims, key, algorithm="EdDSA", headers={"kid": kid})
+
+
+def node_of(text: str) -> str:
+    """For which node the ticket says that it is; nothing is verified. Raises TicketError."""
+    try:
+        return str(jwt.decode(text, options={"verify_signature": False})["aud"])
+    except (jwt.PyJWTError, KeyError) as error:
+        raise TicketError("ticket_invalid", "the ticket is not valid") from error
 
 
 def verify(text: str, keys: Mapping[str, Ed25519PublicKey], node_id: str) -> Ticket:

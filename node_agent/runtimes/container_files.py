@@ -2,7 +2,7 @@
 
 The programs in the container are not to be trusted: an Expert Advisor may use DLLs. What they can write to, they can
 also fill with links that lead elsewhere on this machine. So nothing in there is opened by a name that they could have
-changed, and the worker's socket is taken out by a hard link to the very file, which is looked at afterwards.
+changed, and sockets are taken out by a hard link to the very file, which is looked at afterwards.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from node_agent.terminal.folder import lay_out, own_folders
 ROOT: Final = Path("/terminal")
 RUN: Final = Path("/run/mt5farm")
 SOCKET: Final = "w"
+SCREEN: Final = "s"
 CONTAINER_USER: Final = 10001
 """The image's user; an agent that is not root uses its own, whose files it can then read and remove."""
 _OWN: Final = ("prefix", "logs", "bridge")
@@ -99,21 +100,19 @@ class ContainerFiles:
 
     def forget_socket(self, layout: TerminalLayout) -> None:
         """Of a worker that has ended."""
-        layout.worker_socket.unlink(missing_ok=True)
-        (layout.run / SOCKET).unlink(missing_ok=True)
+        _forget(layout.worker_socket, layout.run / SOCKET)
+
+    def forget_screen(self, layout: TerminalLayout) -> None:
+        """Of a container that has ended."""
+        _forget(layout.screen_socket, layout.run / SCREEN)
 
     def offer_socket(self, layout: TerminalLayout) -> bool:
         """Bring the worker's socket to its place once it listens; False before."""
-        try:
-            os.link(layout.run / SOCKET, layout.worker_socket, follow_symlinks=False)
-        except FileNotFoundError:
-            return False
-        except FileExistsError:
-            return True
-        if not stat.S_ISSOCK(layout.worker_socket.lstat().st_mode):
-            layout.worker_socket.unlink()
-            raise OSError("what the bridge listens on is no socket")
-        return True
+        return _offer(layout.run / SOCKET, layout.worker_socket)
+
+    def offer_screen(self, layout: TerminalLayout) -> bool:
+        """The same for the screen; False when it is not shown."""
+        return _offer(layout.run / SCREEN, layout.screen_socket)
 
     def _give(self, folder: Path) -> None:
         """To the container's user, with all that is in there; links are given, not followed."""
@@ -121,3 +120,21 @@ class ContainerFiles:
             os.chown(path, self._uid, self._gid, follow_symlinks=False)
             for name in (*folders, *files):
                 os.chown(Path(path) / name, self._uid, self._gid, follow_symlinks=False)
+
+
+def _offer(made: Path, place: Path) -> bool:
+    try:
+        os.link(made, place, follow_symlinks=False)
+    except FileNotFoundError:
+        return False
+    except FileExistsError:
+        return True
+    if not stat.S_ISSOCK(place.lstat().st_mode):
+        place.unlink()
+        raise OSError(f"{made.name} in the terminal's run folder is no socket")
+    return True
+
+
+def _forget(*places: Path) -> None:
+    for place in places:
+        place.unlink(missing_ok=True)

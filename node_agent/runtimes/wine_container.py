@@ -17,15 +17,17 @@ import threading
 import time
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any, Final
 
+import structlog
 from docker.errors import NotFound
 from docker.models.containers import Container
 
 from node_agent.clock import Clock
 from node_agent.config import WineContainerSettings
 from node_agent.layout import DataLayout
-from node_agent.process import Handle, Role, Slot, birth_of, is_alive
+from node_agent.process import SHOWS_SCREEN, Handle, Role, Slot, birth_of, is_alive
 from node_agent.protocol.messages import Reason
 from node_agent.protocol.sealing import Credentials
 from node_agent.roster import ADOPTED, Roster
@@ -35,6 +37,8 @@ from node_agent.runtimes.container_network import ensure_network
 from node_agent.runtimes.docker_engine import CONTAINER, EXEC, DockerEngine, DockerProblem
 from node_agent.terminal.shelf import TemplateError, TemplateShelf
 from node_agent.terminal.startup import startup_file
+
+_log = structlog.get_logger(__name__)
 
 NODE_LABEL: Final = "org.mt5farm.node"
 TERMINAL_LABEL: Final = "org.mt5farm.terminal"
@@ -51,7 +55,6 @@ class WineContainerRuntime:
     """Implements `base.Runtime`."""
 
     name = "wine_container"
-    capabilities = Capabilities(real_mt5=True, memory_limit=True, cpu_limit=True, own_network=True, isolates_users=True)
 
     def __init__(
         self,
@@ -70,6 +73,14 @@ class WineContainerRuntime:
         self._node = hashlib.sha256(str(layout.root).encode()).hexdigest()[:8]
         self._files = ContainerFiles()
         self._naming = threading.Lock()
+        self.capabilities = Capabilities(
+            real_mt5=True,
+            memory_limit=True,
+            cpu_limit=True,
+            own_network=True,
+            isolates_users=True,
+            view=settings.screen,
+        )
 
     def prepare(self, spec: TerminalSpec, credentials: Credentials) -> None:
         try:
@@ -90,6 +101,7 @@ class WineContainerRuntime:
     def start(self, spec: TerminalSpec) -> Handle:
         try:
             self._remove_container(spec)
+            self._files.forget_screen(spec.layout)
             container = self._create(spec)
             container.start()
             container.reload()
@@ -102,6 +114,8 @@ class WineContainerRuntime:
             raise LaunchError(Reason.TEMPLATE_BROKEN, "The agent cannot see the processes of Docker's containers.")
         handle = self._roster.enter(self._handle(spec, container, birth or "stillborn", spec.fingerprint))
         self._wait_until_up(spec, container, handle)
+        if self._offer_screen(spec):
+            handle = self._roster.enter(replace(handle, facts={**handle.facts, SHOWS_SCREEN: "yes"}))
         return handle
 
     def inspect(self, spec: TerminalSpec) -> Handle | None:
@@ -119,7 +133,8 @@ class WineContainerRuntime:
         except DockerProblem as error:
             raise _docker_failed(error) from error
         try:
-            spec.layout.worker_socket.unlink(missing_ok=True)
+            for socket in (spec.layout.worker_socket, spec.layout.screen_socket):
+                socket.unlink(missing_ok=True)
             for folder in (spec.layout.run, spec.layout.root):
                 with suppress(FileNotFoundError):
                     shutil.rmtree(folder)
@@ -178,7 +193,7 @@ class WineContainerRuntime:
             network = ensure_network(client, self._name(spec), spec.terminal_id, labels, settings)
         return client.containers.create(
             settings.image,
-            ["terminal"],
+            ["terminal", "screen"] if settings.screen else ["terminal"],
             name=self._name(spec),
             labels={**labels, FINGERPRINT_LABEL: spec.fingerprint},
             user=self._files.user,
@@ -227,10 +242,11 @@ class WineContainerRuntime:
     def _missing(self, spec: TerminalSpec, container: Container) -> list[Handle]:
         """Handles of what runs in a container and is not in the roster."""
         found = []
+        screen = self._offer_screen(spec)
         birth = birth_of(container.attrs["State"]["Pid"])
         if birth and self._roster.running(_slot(spec)) is None:
             fingerprint = container.labels.get(FINGERPRINT_LABEL, ADOPTED)
-            found.append(self._handle(spec, container, birth, fingerprint))
+            found.append(self._handle(spec, container, birth, fingerprint, screen=screen))
         if birth and self._roster.running(_worker_slot(spec)) is None:
             for made in container.attrs["ExecIDs"] or ():
                 state = self._engine.client.api.exec_inspect(made)
@@ -240,8 +256,20 @@ class WineContainerRuntime:
                     self._files.offer_socket(spec.layout)
         return found
 
-    def _handle(self, spec: TerminalSpec, container: Container, birth: str, fingerprint: str) -> Handle:
+    def _offer_screen(self, spec: TerminalSpec) -> bool:
+        """Whether it is shown. A terminal whose screen cannot be seen is as good as any other."""
+        try:
+            return self._files.offer_screen(spec.layout)
+        except OSError as error:
+            _log.warning("screen_not_offered", terminal=spec.terminal_id, error=str(error))
+            return False
+
+    def _handle(
+        self, spec: TerminalSpec, container: Container, birth: str, fingerprint: str, *, screen: bool = False
+    ) -> Handle:
         facts = {"container": str(container.id), "name": self._name(spec)}
+        if screen:
+            facts[SHOWS_SCREEN] = "yes"
         pid = container.attrs["State"]["Pid"]
         return Handle(_slot(spec), pid, birth, self._clock(), fingerprint, CONTAINER, facts)
 

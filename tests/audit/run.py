@@ -24,9 +24,9 @@ from control_plane.audit.signing import HeadSigner
 from control_plane.audit.verification import Head, verify_database
 from control_plane.clock import SystemClock
 from control_plane.config import Settings
-from control_plane.container import open_database
 from control_plane.db.engine import Database
 from control_plane.identity.model import Tenant
+from control_plane.resources import open_database
 from control_plane.storage.local import LocalFiles
 from control_plane.vault.key_file import KeyFile
 from control_plane.vault.service import Vault

@@ -7,7 +7,8 @@ from enum import StrEnum
 from pathlib import Path
 
 _FILE = Path(__file__).with_name("matrix.txt")
-_AGENT = "agent "
+_ELSEWHERE = ("agent", "operations")
+"""Applications that have an address of their own; a line of theirs begins with their name."""
 
 
 class Verdict(StrEnum):
@@ -34,22 +35,33 @@ class Line:
     cells: dict[str, tuple[Verdict, ...]]
 
     @property
-    def is_agents(self) -> bool:
-        """Whether it is a route of the agent API, which has an address of its own."""
-        return self.call.startswith(_AGENT)
+    def application(self) -> str:
+        """`portal`, `agent` or `operations`."""
+        first = self.call.split(" ")[0]
+        return first if first in _ELSEWHERE else "portal"
 
     @property
     def method(self) -> str:
-        return self.call.removeprefix(_AGENT).split(" ")[0]
+        return self.call.split(" ")[-2]
 
     @property
     def path(self) -> str:
-        return self.call.removeprefix(_AGENT).split(" ")[1]
+        return self.call.split(" ")[-1]
 
     @property
     def has_owner(self) -> bool:
         """Whether its subject belongs to a user."""
-        return self.subject in {"account", "bot", "member", "session", "key"}
+        return self.subject in {
+            "account",
+            "bot",
+            "invitation",
+            "key",
+            "member",
+            "passkey",
+            "service",
+            "session",
+            "test",
+        }
 
     def verdict(self, column: str, whose: Whose) -> Verdict:
         cells = self.cells[column]

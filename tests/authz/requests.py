@@ -16,6 +16,12 @@ from tests.unit.control_plane.world import PASSWORD, SERVER, certificate_request
 _ACCOUNT = "/api/v1/accounts/{account_id}"
 _NODE = "/api/v1/nodes/{node_id}"
 _WHY = {"reason": "to see who may"}
+_UPGRADE = {
+    "Connection": "Upgrade",
+    "Upgrade": "websocket",
+    "Sec-WebSocket-Version": "13",
+    "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ==",
+}
 _TICKET = "tik_00000000000000000000000000"
 _QUERIES = {f"GET {_ACCOUNT}/bars": "?symbol=EURUSD"}
 Body = Callable[[Person], dict[str, Any]]
@@ -39,16 +45,25 @@ def wish(line: Line, whose: Person, node_id: str) -> Wish:
         node_id=node_id,
         user_id=whose.user_id,
         terminal_id=whose.terminal_id,
+        pool_name="default",
+        tenant_id=new_id("ten"),
         ticket=1,
         job_id=new_id("job"),
         session_id=whose.session_id,
-        key_id=whose.key_id,
+        key_id=whose.service_key_id if line.subject == "service" else whose.key_id,
+        passkey_id=whose.passkey_id,
+        invitation_id=whose.invitation_id,
+        service_account_id=whose.service_id,
+        test_id=whose.test_id,
+        name=SERVER,
         ticket_id=_TICKET,
         request_id=new_id("req"),
         sha256="0" * 64,
     )
     headers = {"Idempotency-Key": new_id("key"), "If-Match": "*"}
-    if line.is_agents:
+    if line.method == "WS":
+        return Wish("GET", path, headers=_UPGRADE)
+    if line.application == "agent":
         headers["Authorization"] = "MT5Farm forged"
     content = b""
     if line.call in _BODIES:
@@ -57,9 +72,9 @@ def wish(line: Line, whose: Person, node_id: str) -> Wish:
     return Wish(line.method, path + _QUERIES.get(line.call, ""), content, headers)
 
 
-def _connect(_whose: Person) -> dict[str, Any]:
+def _log_in(_whose: Person) -> dict[str, Any]:
     login = int(new_id("x")[-6:], 36) + 10_000_000
-    return {"label": "New", "login": login, "password": "broker-secret", "server": SERVER}
+    return {"login": login, "password": "broker-secret", "server": SERVER}
 
 
 def _fixed(body: dict[str, Any]) -> Body:
@@ -68,6 +83,15 @@ def _fixed(body: dict[str, Any]) -> Body:
 
 def _sign_up(_whose: Person) -> dict[str, Any]:
     return {"email": f"{new_id('new')}@example.com", "password": PASSWORD, "display_name": "New"}
+
+
+def _new_address(_whose: Person) -> dict[str, Any]:
+    return {"email": f"{new_id('new')}@example.com"}
+
+
+def _credential(**response: str) -> dict[str, Any]:
+    """In the form of a passkey's answer, and no answer to anything."""
+    return {"id": "AA", "rawId": "AA", "type": "public-key", "response": {"clientDataJSON": "AA", **response}}
 
 
 def _proof(whose: Person) -> dict[str, Any]:
@@ -93,12 +117,33 @@ _BODIES: dict[str, Body] = {
     "POST /api/v1/auth/verify-email": lambda _whose: {"token": new_id("forged"), "password": PASSWORD},
     "POST /api/v1/auth/sign-in": lambda whose: {"email": whose.email, **_proof(whose)},
     "POST /api/v1/auth/step-up": _proof,
-    "POST /api/v1/auth/request-reset": lambda _whose: {"email": f"{new_id('new')}@example.com"},
+    "POST /api/v1/auth/request-reset": _new_address,
+    "POST /api/v1/auth/passkeys": _fixed({"name": "New", "credential": _credential(attestationObject="AA")}),
+    "PUT /api/v1/auth/passkeys/{passkey_id}": _fixed({"name": "Renamed"}),
+    "POST /api/v1/auth/passkeys/sign-in": _fixed({"credential": _credential(authenticatorData="AA", signature="AA")}),
+    "POST /api/v1/auth/change-email": _new_address,
+    "POST /api/v1/auth/confirm-email": lambda _whose: {"token": new_id("forged")},
+    "POST /api/v1/auth/undo-email-change": lambda _whose: {"token": new_id("forged")},
+    "POST /api/v1/auth/accept-invitation": lambda _whose: {
+        "token": new_id("forged"),
+        "password": PASSWORD,
+        "display_name": "New",
+    },
+    "POST /api/v1/members/invitations": _new_address,
+    "POST /api/v1/service-accounts": _fixed({"name": "New"}),
+    "POST /api/v1/service-accounts/{service_account_id}/disable": _fixed(_WHY),
+    "POST /api/v1/service-accounts/{service_account_id}/keys": _fixed({"name": "New", "scopes": ["read"]}),
     "POST /api/v1/auth/reset-password": lambda _whose: {"token": new_id("forged"), "password": PASSWORD},
     "POST /api/v1/auth/change-password": _fixed({"password": PASSWORD, "new_password": PASSWORD}),
     "POST /api/v1/auth/second-factor/totp/confirm": _fixed({"code": "000000"}),
     "POST /api/v1/auth/api-keys": _fixed({"name": "Another", "scopes": ["read"]}),
-    "POST /api/v1/accounts": _connect,
+    "POST /api/v1/broker-directory": _fixed({"servers": []}),
+    "PUT /api/v1/broker-directory/{name}": _fixed({"company": "MT5 Farm"}),
+    "POST /api/v1/accounts": lambda whose: {**_log_in(whose), "label": "New"},
+    "POST /api/v1/connection-tests": _log_in,
+    f"POST {_ACCOUNT}/move": _fixed({"with_positions": False}),
+    "POST /api/v1/terminals/{terminal_id}/hold": _fixed(_WHY),
+    "POST /api/v1/terminals/{terminal_id}/lift": _fixed(_WHY),
     f"PUT {_ACCOUNT}/credentials": _fixed({"password": "broker-secret"}),
     f"PUT {_ACCOUNT}/lease-policy": _fixed({"policy": "self_fence"}),
     f"POST {_ACCOUNT}/tickets": _fixed({"scope": "trade"}),
@@ -107,11 +152,17 @@ _BODIES: dict[str, Body] = {
     "PUT /api/v1/members/{user_id}/role": lambda whose: {**_WHY, "role": whose.role},
     "POST /api/v1/nodes/breaker/lift": _fixed(_WHY),
     "POST /api/v1/jobs/{job_id}/redrive": _fixed(_WHY),
+    "PUT /api/v1/pools/{pool_name}": _fixed(_WHY),
+    "POST /api/v1/pools/{pool_name}/remove": _fixed(_WHY),
+    f"PUT {_NODE}/placement": _fixed({**_WHY, "region": "london"}),
+    "PUT /api/v1/tenant-placements/{tenant_id}": _fixed(_WHY),
+    "PUT /api/v1/placements/{terminal_id}/demand": _fixed(_WHY),
     **{
         f"POST {_NODE}/{deed}": _fixed(_WHY)
         for deed in ("cordon", "uncordon", "drain", "cancel-drain", "confirm-dead", "unlock", "revoke")
     },
     f"POST {_NODE}/terminals/{{terminal_id}}/move": _fixed(_WHY),
+    f"POST {_NODE}/terminals/{{terminal_id}}/view-tickets": _fixed(_WHY),
     f"POST {_NODE}/terminals/{{terminal_id}}/requests": _fixed({**_WHY, "kind": "restart"}),
     f"PUT {_NODE}/terminals/{{terminal_id}}/lease-policy": _fixed({**_WHY, "policy": "self_fence"}),
     "agent POST /agent/v1/enroll": _enrol,

@@ -10,6 +10,7 @@ from pathlib import Path
 import structlog
 
 from control_plane.identity.state import Role
+from tests.authz.keys import KeyWalk
 from tests.authz.matrix import read
 from tests.authz.routes import all_calls
 from tests.authz.stage import TENANTS, Stage, raised
@@ -40,6 +41,7 @@ def _walked(name: str, stage: Stage) -> Report:
     lines = read()
     known, real = {line.call for line in lines}, all_calls(stage.world.farm)
     report = Walk(stage, lines, everybody=True).run()
+    report += KeyWalk(stage, lines).run()
     report.wrong_allows += [f"{call}: not in the matrix" for call in sorted(real - known)]
     print(f"{name}: {report.checks} checks, {len(report.wrong_allows)} wrong allows")
     return report

@@ -6,7 +6,8 @@ import socket
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +16,12 @@ import uvicorn
 from fastapi import FastAPI
 from sqlalchemy import delete, select
 
-from control_plane.app import create_agent_app, create_app
+from control_plane.app import create_agent_app, create_app, create_operations_app
 from control_plane.db.tables import METADATA
-from control_plane.identity.model import AttemptLane, User, UserSession
+from control_plane.identity.model import AttemptLane, Passkey, User, UserSession
+from control_plane.identity.scopes import KeyScope, allowed_scopes
 from control_plane.identity.sessions import Browser
-from control_plane.identity.state import Role
+from control_plane.identity.state import Role, UserKind
 from control_plane.ids import new_id
 from node_agent.protocol.messages import Phase
 from tests.tenants import BOT, add_tenant, move_user
@@ -54,6 +56,14 @@ class Person:
     """Of a second browser, which nobody uses."""
     key_id: str
     """Of a key for programs."""
+    test_id: str
+    """Of a test of a connection that has not ended."""
+    passkey_id: str
+    invitation_id: str
+    """Of one that went out in this person's name."""
+    service_id: str
+    """Of a service account of the tenant."""
+    service_key_id: str
     recovery_codes: list[str]
     """Each is good for one proof."""
     marks: tuple[str, ...]
@@ -72,6 +82,40 @@ class Stage:
     """It holds everybody's terminals."""
     portal: str
     agents: str
+    operations: str
+
+    def address(self, application: str) -> str:
+        return {"portal": self.portal, "agent": self.agents, "operations": self.operations}[application]
+
+    def spare(self, about: Person) -> Person:
+        """The same with an invitation and a service account that nobody needs."""
+        invitation_id, service_id, service_key_id = _for_the_tenant(self.world, about.user_id)
+        return replace(about, invitation_id=invitation_id, service_id=service_id, service_key_id=service_key_id)
+
+    def key(self, user_id: str, *scopes: KeyScope) -> str:
+        """The text of a new key with these scopes, whoever's it is."""
+        farm = self.world.farm
+        with farm.database.write_as_system() as session:
+            user = session.get_one(User, user_id)
+            return farm.api_keys.make(session, user, "Key", scopes, None).text
+
+    def program(self, tenant: str, role: Role) -> str:
+        """A key of a service account of a role, with every scope that it can have."""
+        farm = self.world.farm
+        tenant_of = next(each for each in self.people if each.tenant == tenant).user_id
+        with farm.database.write_as_system() as session:
+            user = User(
+                id=new_id("svc"),
+                tenant_id=session.get_one(User, tenant_of).tenant_id,
+                email=f"{new_id('svc')}@service.invalid",
+                display_name="Program",
+                role=role,
+                password_hash="",
+                kind=UserKind.SERVICE,
+                created_at=farm.clock.now(),
+            )
+            session.add(user)
+        return self.key(user.id, *allowed_scopes(role))
 
     def spare_node(self) -> str:
         """Id of a node that nobody needs."""
@@ -115,7 +159,8 @@ def raised(data: Path, **settings: Any) -> Iterator[Stage]:
         )
         portal = ends.enter_context(_served(create_app(world.farm)))
         agents = ends.enter_context(_served(create_agent_app(world.farm)))
-        yield Stage(world, people, node, portal, agents)
+        operations = ends.enter_context(_served(create_operations_app(world.farm)))
+        yield Stage(world, people, node, portal, agents, operations)
 
 
 def _member(world: World, tenant_id: str, email: str, role: Role) -> Trader:
@@ -140,8 +185,11 @@ def _person(world: World, node: NodePlayer, tenant: str, role: Role, member: Tra
     bot = member.call("POST", "/bots", 201, {**BOT, "account_id": account_id})
     codes = member.call("POST", "/auth/second-factor/recovery-codes")["codes"]
     key = member.call("POST", "/auth/api-keys", 201, {"name": "Script", "scopes": ["read"]})
+    tried = {"login": int(account["login"]) + 100_000, "password": "broker-secret", "server": account["server"]}
+    test_id = member.call("POST", "/connection-tests", 202, tried)["id"]
     session_id = _second_browser(world, email)
-    owned = (member.user["id"], account_id, terminal_id, bot["id"], session_id, key["id"])
+    passkey_id, others = _passkey(world, member), _for_the_tenant(world, member.user["id"])
+    owned = (member.user["id"], account_id, terminal_id, bot["id"], session_id, key["id"], test_id, passkey_id, *others)
     return Person(
         tenant=tenant,
         role=role,
@@ -153,9 +201,51 @@ def _person(world: World, node: NodePlayer, tenant: str, role: Role, member: Tra
         user_id=member.user["id"],
         session_id=session_id,
         key_id=key["id"],
+        test_id=test_id,
+        passkey_id=passkey_id,
+        invitation_id=others[0],
+        service_id=others[1],
+        service_key_id=others[2],
         recovery_codes=codes,
         marks=(email, *owned, str(account["login"])),
     )
+
+
+def _passkey(world: World, member: Trader) -> str:
+    """It is there to be asked about; nobody uses it."""
+    row = Passkey(
+        id=new_id("pky"),
+        tenant_id=_tenant_of(world, member.user["id"]),
+        user_id=member.user["id"],
+        name="Phone",
+        credential_id=new_id("pky")[-24:],
+        public_key=b"",
+        sign_count=0,
+        authenticator="",
+        backed_up=False,
+        created_at=world.clock.now(),
+    )
+    with world.farm.database.write_as_system() as session:
+        session.add(row)
+    return row.id
+
+
+def _for_the_tenant(world: World, user_id: str) -> tuple[str, str, str]:
+    """Ids of an invitation in somebody's name, of a service account of their tenant, of its key; as if they might."""
+    farm = world.farm
+    with farm.database.write_as_system() as session:
+        user = session.get_one(User, user_id)
+        address, lasts = f"{new_id('guest')}@example.com", timedelta(days=7)
+        invited = farm.invitations.put(session, user.tenant_id, user.email, address, Role.TRADER, lasts)
+        owner = User(id=user.id, tenant_id=user.tenant_id, email=user.email, role=Role.OWNER)
+        made = farm.service_accounts.make(session, owner, "Program", Role.TRADER)
+        key = farm.service_accounts.make_key(session, owner, made.id, "Key", {KeyScope.READ}, None)
+        return invited.id, made.id, key.row.id
+
+
+def _tenant_of(world: World, user_id: str) -> str:
+    with world.farm.database.read_as_system() as session:
+        return session.get_one(User, user_id).tenant_id
 
 
 def _second_browser(world: World, email: str) -> str:
@@ -170,7 +260,7 @@ def _second_browser(world: World, email: str) -> str:
 @contextmanager
 def _served(app: FastAPI) -> Iterator[str]:
     """Address of an application on a port of its own."""
-    config = uvicorn.Config(app, log_config=None, access_log=False, lifespan="off", ws="none")
+    config = uvicorn.Config(app, log_config=None, access_log=False, lifespan="off", ws="auto")
     server = uvicorn.Server(config)
     with socket.socket() as listening:
         listening.bind(("127.0.0.1", 0))

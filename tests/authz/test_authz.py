@@ -1,28 +1,31 @@
-"""Nobody gets at what the matrix does not give them, on either database."""
+"""Nobody gets at what the matrix does not give them, on either set of parts."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import ExitStack
 
+import httpx
 import pytest
 
+from tests.authz.keys import OPEN, KeyWalk, needed_scopes
 from tests.authz.matrix import Verdict, read
 from tests.authz.routes import all_calls
 from tests.authz.stage import Stage, raised
 from tests.authz.walk import Walk, judge
+from tests.deployments import BOTH, DISTRIBUTED, Deployment
 
 LINES = read()
 pytestmark = pytest.mark.timeout(300)
 
 
-@pytest.fixture(scope="module", params=["sqlite", "postgres"])
+@pytest.fixture(scope="module", params=BOTH)
 def stage(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
-    settings = {}
-    if request.param == "postgres":
-        server = request.getfixturevalue("postgres_server")
-        settings["database_url"] = server.url("farm_app", server.migrated_database())
-    with raised(tmp_path_factory.mktemp("authz") / "farm", **settings) as made:
-        yield made
+    with ExitStack() as ends:
+        place = Deployment()
+        if request.param == DISTRIBUTED:
+            place = ends.enter_context(request.getfixturevalue("servers").deployment())
+        yield ends.enter_context(raised(tmp_path_factory.mktemp("authz") / "farm", **place.settings))
 
 
 def test_every_route_is_in_the_matrix_and_every_line_is_a_route(stage: Stage) -> None:
@@ -34,6 +37,29 @@ def test_the_matrix_holds(stage: Stage) -> None:
     assert report.wrong_allows == []
     assert report.wrong_refusals == []
     assert report.checks > 2_000
+
+
+def test_every_route_says_what_it_asks_of_a_key() -> None:
+    portal = [line for line in LINES if line.application == "portal" and line.method != "WS"]
+    rest = {line.call for line in portal if "/api/v1/" in line.path}
+    assert set(needed_scopes()) == {call for call in rest if not call.endswith("/openapi.json")}
+    asks_nobody = {line.call for line in LINES if line.cells["nobody"][0] in {Verdict.MAY, Verdict.HIDDEN}}
+    assert {call for call, scope in needed_scopes().items() if scope == OPEN} <= asks_nobody
+
+
+def test_a_key_does_what_its_scopes_say_and_what_its_owner_may(stage: Stage) -> None:
+    report = KeyWalk(stage, LINES).run()
+    assert report.wrong_allows == []
+    assert report.wrong_refusals == []
+    assert report.checks > 500
+
+
+def test_what_is_for_those_who_run_the_farm_is_at_no_other_address(stage: Stage) -> None:
+    for line in LINES:
+        if line.application == "operations":
+            shown = httpx.get(stage.operations + line.path).text
+            assert httpx.get(stage.portal + line.path).text != shown or line.path == "/healthz", line.call
+            assert httpx.get(stage.agents + line.path).text != shown or line.path == "/healthz", line.call
 
 
 @pytest.mark.parametrize(

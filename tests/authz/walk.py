@@ -14,6 +14,7 @@ from tests.authz.stage import Person, Stage
 
 NOBODY = "nobody"
 _LAST = (
+    "DELETE /api/v1/auth/passkeys/{passkey_id}",
     "DELETE /api/v1/bots/{bot_id}",
     "DELETE /api/v1/accounts/{account_id}",
     "POST /api/v1/auth/change-password",
@@ -23,17 +24,29 @@ _LAST = (
     "POST /api/v1/auth/sign-out-everywhere",
     "POST /api/v1/auth/sign-out",
 )
-_DISTURBING = ("undeploy", "credentials", "/nodes")
+_DISTURBING = ("undeploy", "credentials", "/nodes", "/terminals")
 _HIDDEN = {
     "account": "account_not_found",
     "bot": "bot_not_found",
+    "invitation": "invitation_not_found",
     "key": "api_key_not_found",
     "mail": "no_recorded_mail",
     "member": "member_not_found",
+    "passkey": "passkey_not_found",
+    "service": "service_account_not_found",
     "session": "session_not_found",
+    "test": "connection_test_not_found",
 }
-_OF_THE_FLEET = ("/api/v1/nodes", "/api/v1/jobs")
-_PAST_THE_DOOR = ('"bad_code"', '"job_not_found"', '"link_spent"', '"no_logs"')
+_OF_THE_FLEET = ("/api/v1/nodes", "/api/v1/jobs", "/api/v1/placements", "/api/v1/pools", "/api/v1/tenant-placements")
+_PAST_THE_DOOR = (
+    '"bad_code"',
+    '"bad_passkey"',
+    '"job_not_found"',
+    '"link_spent"',
+    '"no_logs"',
+    '"pool_not_found"',
+    '"tenant_not_found"',
+)
 """Answers of routes that ask for something that not even the right person has here."""
 
 
@@ -127,6 +140,8 @@ class Walk:
         if each.expected is Verdict.MAY and each.line.subject == "node" and each.line.method != "GET":
             node_id = self._stage.spare_node()
         about = each.about
+        if each.expected is Verdict.MAY and each.line.subject in {"invitation", "service"}:
+            about = self._stage.spare(about)
         if each.line.subject == "terminal":
             about = self._stage.people[-1]
         status, body = self._ask(wish(each.line, about, node_id), each)
@@ -139,13 +154,15 @@ class Walk:
         self._check_leaks(each, body)
 
     def _ask(self, what: Wish, each: Try) -> tuple[int, str]:
-        base = self._stage.agents if each.line.is_agents else self._stage.portal
+        base = self._stage.address(each.line.application)
         headers = {**what.headers, "Origin": base}
         if each.who is not None:
             headers["Cookie"] = "; ".join(f"{name}={value}" for name, value in each.who.cookies.items())
         request = self._http.build_request(what.method, base + what.path, content=what.content, headers=headers)
         response = self._http.send(request, stream=True)
         try:
+            if response.status_code == httpx.codes.SWITCHING_PROTOCOLS:
+                return response.status_code, ""
             if response.headers.get("content-type", "").startswith("text/event-stream"):
                 return response.status_code, next(response.iter_text())
             return response.status_code, response.read().decode(errors="replace")
@@ -175,7 +192,8 @@ def _may_be_named(person: Person, each: Try) -> bool:
     may = each.expected is Verdict.MAY
     if each.who is None:
         return may and person is each.about
-    looks_after = may and "/members" in each.line.path and person.tenant == each.who.tenant
+    manages = "/members" in each.line.path or "/service-accounts" in each.line.path
+    looks_after = may and manages and person.tenant == each.who.tenant
     return person is each.who or looks_after
 
 

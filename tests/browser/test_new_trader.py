@@ -12,7 +12,7 @@ from collections.abc import Iterator
 
 import pyotp
 import pytest
-from playwright.sync_api import Browser, ConsoleMessage, Page, expect, sync_playwright
+from playwright.sync_api import Browser, ConsoleMessage, Page, ViewportSize, expect, sync_playwright
 
 from tests.demo_farm import ROOT, DemoFarm
 
@@ -27,8 +27,8 @@ FLAGS = [
     "--no-first-run",
 ]
 SHOTS = ROOT / "test-results" / "browser"
-DESKTOP = {"width": 1440, "height": 900}
-PHONE = {"width": 360, "height": 740}
+DESKTOP: ViewportSize = {"width": 1440, "height": 900}
+PHONE: ViewportSize = {"width": 360, "height": 740}
 
 pytestmark = [
     pytest.mark.browser,
@@ -63,7 +63,7 @@ def complaints() -> list[str]:
 
 @pytest.fixture
 def page(browser: Browser, complaints: list[str]) -> Iterator[Page]:
-    context = browser.new_context(viewport=DESKTOP, color_scheme="dark")  # type: ignore[arg-type]
+    context = browser.new_context(viewport=DESKTOP, color_scheme="dark")
     page = context.new_page()
 
     def listen(message: ConsoleMessage) -> None:
@@ -272,3 +272,50 @@ def test_a_wrong_broker_password_is_said_and_can_be_corrected(page: Page, farm: 
     correction = page.get_by_test_id("credentials")
     expect(correction).to_be_visible(timeout=60_000)
     shot(page, "5-wrong-password")
+
+
+def test_a_login_is_tried_before_it_is_connected_and_its_reliability_is_shown(
+    page: Page, farm: DemoFarm, complaints: list[str]
+) -> None:
+    _, _, server = farm.spare_account()
+    fill_sign_in(page, farm, *farm.sign_in())
+    expect(page.get_by_test_id("account-card").first).to_be_visible()
+
+    page.goto(f"{farm.url}/connect")
+    page.get_by_test_id("server").fill(f"{server[:4]}{server[5:]}")  # a letter is missing
+    expect(page.get_by_test_id("did-you-mean")).to_be_visible()
+    shot(page, "suggestion-desktop")
+    page.get_by_test_id("server-option").first.click()
+    expect(page.get_by_test_id("server")).to_have_value(server)
+    page.get_by_test_id("login").fill("999999")
+    page.get_by_test_id("password").fill("wrong")
+    page.get_by_test_id("connect-test").click()
+    outcome = page.get_by_test_id("test-result")
+    expect(outcome).to_have_attribute("data-outcome", "refused", timeout=60_000)
+    page.set_viewport_size(PHONE)
+    assert fits(page)
+    shot(page, "connection-test-phone")
+    page.set_viewport_size(DESKTOP)
+
+    page.goto(farm.url)
+    page.get_by_test_id("account-card").first.click()
+    expect(page.get_by_test_id("account-words")).to_contain_text(re.compile(r"Connected; last answer \d+ s ago"))
+    expect(page.get_by_test_id("uptime")).to_contain_text(re.compile(r"\d+(\.\d+)? %"))
+    page.get_by_test_id("account-menu").click()
+    page.get_by_test_id("account-move").click()
+    page.get_by_test_id("confirm").click()
+    # The demo has one node; a bot that holds a position asks about that first.
+    expect(page.get_by_text(re.compile("Not moved|Move it with open positions"))).to_be_visible()
+    page.keyboard.press("Escape")
+    page.get_by_test_id("account-menu").click()
+    page.get_by_test_id("account-restart").click()
+    page.get_by_test_id("confirm").click()
+    expect(page.get_by_test_id("timeline")).to_contain_text("A restart was asked for.", timeout=30_000)
+    expect(page.get_by_test_id("account-phase")).to_have_attribute("data-phase", "ready", timeout=60_000)
+    page.get_by_test_id("timeline-detailed").check()
+    expect(page.get_by_test_id("timeline")).to_contain_text("absent")
+    shot(page, "account-life-desktop")
+    page.set_viewport_size(PHONE)
+    assert fits(page)
+    shot(page, "account-life-phone")
+    assert [each for each in complaints if "409" not in each] == []

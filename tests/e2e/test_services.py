@@ -55,7 +55,7 @@ class Services:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        first = free_ports(7)
+        first = free_ports(8)
         self.mail_port = first + 6
         self.portal, self.operations, self.reconciler = (f"http://127.0.0.1:{first + at}" for at in (0, 1, 2))
         self.broker = f"127.0.0.1:{first + 5}"
@@ -70,6 +70,7 @@ class Services:
             "8083": str(first + 5),
             "4443": str(first + 4),
             "8443": str(first + 3),
+            "9101": str(first + 7),
             "9100": str(first + 1),
             "8080": str(first),
         }
@@ -198,6 +199,10 @@ def follow(services: Services, admin: BrokerAdmin, sent: httpx.Response) -> None
     logs = [path for path in node.rglob("*") if path.is_file() and "gateway" in path.name.lower()]
     opened = [line for path in logs for line in log_lines(path) if line.get("event") == "session_opened"]
     assert [line["terminal"] for line in opened if line["ticket"] == dialled["ticket"]] == [dialled["terminal"]]
+    said = "\n".join(path.read_text(errors="replace") for path in node.glob("terminals/*/**/*.log"))
+    assert f"order {order_id} of " in said, said
+    told = f"retcode 10009, order ticket {ticket}, deal ticket {sent.json()['deal_ticket']}"
+    assert f"order {order_id}, request {REQUEST_ID}: {told}" in said, said
     journals = list(node.glob("terminals/*/journal.sqlite3"))
     with closing(sqlite3.connect(journals[0])) as journal:
         query = "SELECT order_ticket, deal_ticket FROM orders WHERE client_order_id = ?"

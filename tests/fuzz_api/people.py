@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 from control_plane.errors import FarmError
-from control_plane.http import SESSION_COOKIE
+from control_plane.identity.cookies import SESSION_COOKIE
 from control_plane.identity.scopes import KeyScope
 from control_plane.identity.sessions import Browser
 from control_plane.identity.state import Role

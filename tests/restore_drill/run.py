@@ -23,8 +23,9 @@ from control_plane.audit.verification import verify_database
 from control_plane.backup.service import make_backup, restore
 from control_plane.clock import SystemClock
 from control_plane.config import Settings
-from control_plane.container import build_farm, master_key_path
+from control_plane.container import build_farm
 from control_plane.db.engine import Database
+from control_plane.resources import master_key_path
 from tests.postgres import APPLICATION, OWNER, Server, running_postgres
 from tests.restore_drill.farm import Writers, fill, rows_of, written
 from tests.unit.control_plane.world import World, build_world

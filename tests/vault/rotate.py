@@ -22,9 +22,9 @@ from control_plane.accounts.model import Account
 from control_plane.brokers.service import add_server
 from control_plane.clock import SystemClock
 from control_plane.config import Settings
-from control_plane.container import open_database
 from control_plane.db.engine import Database
 from control_plane.identity.model import Tenant, User
+from control_plane.resources import open_database
 from control_plane.vault.key_file import KeyFile
 from control_plane.vault.rotation import Rotation
 from control_plane.vault.service import Vault

@@ -19,6 +19,8 @@ const entryRoutes: RouteRecordRaw[] = [
   { path: "/verify-email", name: "verify-email", component: () => import("./screens/entry/VerifyEmailScreen.vue"), meta: { title: "Confirm your address" } },
   { path: "/forgot-password", name: "forgot-password", component: () => import("./screens/entry/ForgotPasswordScreen.vue"), meta: { title: "Forgot your password" } },
   { path: "/reset-password", name: "reset-password", component: () => import("./screens/entry/ResetPasswordScreen.vue"), meta: { title: "Set a new password" } },
+  { path: "/accept-invitation", name: "accept-invitation", component: () => import("./screens/entry/AcceptInvitationScreen.vue"), meta: { title: "You are invited" } },
+  { path: "/undo-email-change", name: "undo-email-change", component: () => import("./screens/entry/UndoEmailScreen.vue"), meta: { title: "Take your address back" } },
   { path: "/mail", name: "mail", component: () => import("./screens/entry/MailScreen.vue"), meta: { title: "Mail" } },
 ].map((route) => ({ ...route, meta: { ...route.meta, open: true, entry: true } }))
 
@@ -45,6 +47,12 @@ export function createPortalRouter(client: QueryClient): Router {
         meta: { title: "Node" },
       },
       { path: "/settings", name: "settings", component: () => import("./screens/settings/SettingsScreen.vue"), meta: { title: "Settings" } },
+      {
+        path: "/confirm-email",
+        name: "confirm-email",
+        component: () => import("./screens/settings/ConfirmEmailScreen.vue"),
+        meta: { title: "Confirm your new address" },
+      },
       ...entryRoutes,
       { path: "/:rest(.*)*", name: "not-found", component: () => import("./screens/NotFoundScreen.vue"), meta: { title: "Not found", open: true } },
     ],
@@ -55,7 +63,7 @@ export function createPortalRouter(client: QueryClient): Router {
     if (user === null && !to.meta.open) return { name: "sign-in", query: { next: to.fullPath } }
     if (user && (to.name === "sign-in" || to.name === "sign-up")) return nextAfterSignIn(to)
     // The farm does nothing else for such a user; the settings say why and what to do.
-    if (user?.second_factor_missing && !to.meta.open && to.name !== "settings") return { name: "settings" }
+    if (user?.second_factor_missing && !to.meta.open && to.name !== "settings" && to.name !== "confirm-email") return { name: "settings" }
     return true
   })
   router.afterEach((to) => {

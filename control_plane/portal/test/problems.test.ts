@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest"
-import { Problem, problemFrom, unwrap } from "../src/api/client"
+import { newRequestId, Problem, problemFrom, unwrap } from "../src/api/client"
 import { shouldRetry } from "../src/api/queries"
 import { orderNews } from "../src/lib/orderNews"
 import { order } from "./records"
@@ -15,6 +15,10 @@ describe("a refusal", () => {
     expect(problem).toMatchObject({ status: 422, code: "validation_failed", detail: "Some fields need a correction." })
     expect(problem.fields).toEqual({ volume: "Not on the step." })
   })
+  it("that is the farm's own mistake names the id that its logs have", () => {
+    expect(problemFrom(500, { detail: "A mistake." }, "web_0123").detail).toBe("A mistake. Reference: web_0123")
+    expect(problemFrom(422, { detail: "Not valid." }, "web_0123").detail).toBe("Not valid.")
+  })
   it("without a body still is a sentence", () => {
     expect(problemFrom(502, "<html>Bad gateway</html>").detail).toMatch(/try again/)
     expect(problemFrom(403, undefined).code).toBe("http_403")
@@ -22,6 +26,11 @@ describe("a refusal", () => {
 })
 
 describe("a request", () => {
+  it("has an id that the farm takes, each time another", () => {
+    const ids = [newRequestId(), newRequestId()]
+    for (const id of ids) expect(id).toMatch(/^[A-Za-z0-9_-]{8,64}$/)
+    expect(new Set(ids).size).toBe(2)
+  })
   it("that finds nobody is a problem with status 0", async () => {
     const lost = unwrap(Promise.reject(new TypeError("Failed to fetch")))
     await expect(lost).rejects.toMatchObject({ status: 0, code: "unreachable", retryable: true })

@@ -92,7 +92,7 @@ def _build(client: docker.DockerClient, context: Path, name: str, base: str) -> 
             tag=name,
             rm=True,
             forcerm=True,
-            buildargs={"BASE": base, "WINE": tested["wine"]},
+            buildargs={"BASE": base, "WINE": tested["wine"], "X11VNC": tested["x11vnc"]},
             labels={LABEL: json.dumps(tested, sort_keys=True)},
         )
     except BuildError as error:

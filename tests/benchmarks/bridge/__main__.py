@@ -48,10 +48,19 @@ def median(way: ways.Way, operation: Callable[[ways.Way], Any], budget: float) -
     return statistics.median(times)
 
 
-def measure_calls(report: Report, farm: Farm, opened: dict[str, ways.Way], seconds: float, *, only_small: bool) -> None:
-    """One client, one call after the other."""
+def measure_calls(
+    report: Report,
+    farm: Farm,
+    still: dict[str, ways.Way],
+    moving: dict[str, ways.Way],
+    seconds: float,
+    *,
+    only_small: bool,
+) -> None:
+    """One client, one call after the other. What does not change is asked of `still`, what does of `moving`."""
     for name, operation in ways.OPERATIONS.items():
         arrays = name.endswith(_ARRAYS)
+        opened = moving if name.endswith(ways.CHANGING) else still
         if arrays and only_small:
             continue
         os.sched_setaffinity(0, {0})
@@ -184,21 +193,27 @@ def main() -> int:
         del others["zeromq"]
         report.notes.append("ZeroMQ is left out: pyzmq is not installed")
     with Farm() as farm:
-        for way in ("raw", "raw-unframed", "worker", *others):
+        for way in ("raw", "raw-unframed", "worker", "worker-moving", *others):
             farm.serve(way)
         farm.open_gateway("worker")
+        farm.open_gateway("worker-moving")
         opened: dict[str, ways.Way] = {
             "raw": ways.Raw(farm.addresses["raw"]),
             "raw-unframed": ways.RawUnframed(farm.addresses["raw-unframed"]),
             "local": connected(ways.local(farm.addresses["worker"])),
             "gateway": farm.through_gateway("worker"),
         }
+        moving: dict[str, ways.Way] = {
+            "raw": opened["raw"],
+            "local": connected(ways.local(farm.addresses["worker-moving"])),
+            "gateway": farm.through_gateway("worker-moving"),
+        }
         opened |= {way: make(farm.addresses[way]) for way, make in others.items()}
         before = farm.resident("worker")
-        measure_calls(report, farm, opened, arguments.seconds, only_small=arguments.small)
+        measure_calls(report, farm, opened, moving, arguments.seconds, only_small=arguments.small)
         report.notes.append(f"memory that the worker gained by serving: {farm.resident('worker') - before:.1f} MB")
         report.judge_ratios()
-        for client in opened.values():
+        for client in (*opened.values(), moving["local"], moving["gateway"]):
             client.close()
         if not arguments.small:
             measure_journal(report, farm)

@@ -106,7 +106,7 @@ class NoJournal:
     def close(self) -> None: ...
 
 
-def worker(folder: Path, *, journal: bool = False, flood: bool = False) -> None:
+def worker(folder: Path, *, journal: bool = False, flood: bool = False, moving: bool = False) -> None:
     """The bridge's own worker around the stub."""
     from mt5_bridge.worker import Worker
     from mt5_bridge.worker_config import load_worker_config
@@ -126,7 +126,9 @@ def worker(folder: Path, *, journal: bool = False, flood: bool = False) -> None:
         "log_file": str(folder / "log"),
     }
     (folder / "worker.json").write_text(json.dumps(config))
-    served = Worker(load_worker_config(folder / "worker.json"), stub.TOKEN, stub.StubBackend(flood=flood))
+    served = Worker(
+        load_worker_config(folder / "worker.json"), stub.TOKEN, stub.StubBackend(flood=flood, moving=moving)
+    )
     if not journal:
         vars(served._terminal.desk)["_journal"] = NoJournal()
     ready(str(config["listen"]))
@@ -203,6 +205,7 @@ WAYS: dict[str, Callable[[Path], None]] = {
     "raw-unframed": raw_unframed,
     "worker": worker,
     "worker-journal": lambda folder: worker(folder, journal=True),
+    "worker-moving": lambda folder: worker(folder, moving=True),
     "worker-flood": lambda folder: worker(folder, flood=True),
     "mt5linux": mt5linux,
     "rpyc": plain_rpyc,

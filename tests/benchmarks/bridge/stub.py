@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import functools
+import itertools
 import json
 from collections import namedtuple
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 import numpy as np
@@ -97,10 +98,30 @@ def ticks(rows: int = ROWS) -> Any:
     return array
 
 
-class StubBackend:
-    """The package as a backend. `flood` makes it have new ticks whenever it is asked."""
+_MOVED_FIELDS: Final[dict[str, tuple[str, ...]]] = {
+    "symbol_info_tick": ("time", "bid", "ask", "time_msc"),
+    "account_info": ("profit", "equity", "margin_free", "margin_level"),
+    "symbol_info": ("time", "bid", "bidhigh", "bidlow", "ask", "askhigh", "asklow", "volumehigh", "price_change"),
+}
+"""What another tick changes."""
+_MOVES: Final = 64
 
-    def __init__(self, *, flood: bool = False) -> None:
+
+def _moving(function: str, still: Any) -> Iterator[Any]:
+    """An answer whose values are others at each call, again and again."""
+    moved = []
+    for move in range(_MOVES):
+        values = still._asdict()
+        for field in _MOVED_FIELDS[function]:
+            values[field] += move
+        moved.append(type(still)(values.values()))
+    return itertools.cycle(moved)
+
+
+class StubBackend:
+    """The package as a backend. `flood` makes it have new ticks whenever it is asked, `moving` other values."""
+
+    def __init__(self, *, flood: bool = False, moving: bool = False) -> None:
         self._flood = flood
         self._fresh = 0
         self._rates, self._ticks = rates(), ticks()
@@ -117,7 +138,13 @@ class StubBackend:
             "order_send": result(),
         }
 
+        self._moving = {function: _moving(function, self._answers[function]) for function in _MOVED_FIELDS if moving}
+
     def call(self, function: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
+        if function in self._moving:
+            return next(self._moving[function])
+        if not self._flood and function in self._answers:
+            return self._answers[function]
         if function.startswith("copy_rates"):
             return self._rates[: args[3]]
         if function == "copy_ticks_from":

@@ -202,10 +202,15 @@ def _symbol(way: Way) -> None:
     read("SymbolInfo", way.call("symbol_info", stub.SYMBOL))
 
 
+CHANGING = ", changing"
+"""Ends the name of an operation whose answer has other values at each call."""
 OPERATIONS: dict[str, Callable[[Way], Any]] = {
     "symbol_info_tick": lambda way: way.call("symbol_info_tick", stub.SYMBOL),
     "account_info": lambda way: way.call("account_info"),
     "symbol_info, 96 fields read": _symbol,
+    f"symbol_info_tick{CHANGING}": lambda way: way.call("symbol_info_tick", stub.SYMBOL),
+    f"account_info{CHANGING}": lambda way: way.call("account_info"),
+    f"symbol_info, 96 fields read{CHANGING}": _symbol,
     "positions_get, 100 read": _positions,
     "order_send": lambda way: way.call("order_send", dict(stub.ORDER)),
     "1,000 bars": lambda way: way.call("copy_rates_from_pos", stub.SYMBOL, 1, 0, 1_000),

@@ -2,7 +2,9 @@
    is closed. It opens no pipe, so that the official package finds no terminal behind it.
 
    logs\stand_in.log tells what it read; the password only by its length and a checksum. Orders are the names of files
-   in MQL5\Files: exit-N ends it with that code, grow takes memory until somebody objects, deaf ignores WM_CLOSE. */
+   in MQL5\Files: exit-N ends it with that code, grow takes memory until somebody objects, deaf ignores WM_CLOSE.
+
+   Its window is of one colour, and a click into it is told in the log: somebody looks at it, but nobody may touch it. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <wchar.h>
@@ -25,6 +27,8 @@ static LRESULT CALLBACK on_message(HWND window, UINT message, WPARAM w, LPARAM l
 {
     if (message == WM_CLOSE && deaf)
         return 0;
+    if (message == WM_LBUTTONDOWN || message == WM_KEYDOWN)
+        tell(L"touched");
     if (message == WM_DESTROY)
         PostQuitMessage(0);
     return DefWindowProcW(window, message, w, l);
@@ -98,8 +102,10 @@ int WINAPI wWinMain(HINSTANCE instance, HINSTANCE before, LPWSTR line, int show)
     kind.lpfnWndProc = on_message;
     kind.hInstance = instance;
     kind.lpszClassName = L"MetaQuotes::MetaTrader::5.00";
+    kind.hbrBackground = CreateSolidBrush(RGB(0x12, 0x9A, 0x5E));
     RegisterClassW(&kind);
-    if (!CreateWindowW(kind.lpszClassName, L"Stand-in", WS_OVERLAPPEDWINDOW, 0, 0, 300, 200, NULL, NULL, instance, NULL))
+    if (!CreateWindowW(kind.lpszClassName, L"Stand-in", WS_OVERLAPPEDWINDOW | WS_VISIBLE, 0, 0, 300, 200, NULL, NULL,
+                       instance, NULL))
         tell(L"no window %lu", GetLastError());
     SetTimer(NULL, 1, 100, NULL);
     while (GetMessageW(&message, NULL, 0, 0) > 0) {

@@ -6,6 +6,7 @@ programs, so the terminal never gets beyond its start.
 
 from __future__ import annotations
 
+import hashlib
 import os
 import signal
 from collections.abc import Iterator
@@ -16,6 +17,7 @@ import docker
 import pytest
 
 from node_agent.protocol.messages import ObservedTerminal
+from node_agent.runtimes.wine_container import NODE_LABEL
 from tests.conformance.runtimes.drivers import Template, container_settings, pack_template
 from tests.integration.node_agent.agent_node import AgentNode, gone, terminal_id
 from tests.integration.node_agent.control_plane_stand_in import ControlPlaneStandIn, wait_until
@@ -85,9 +87,11 @@ def node(image: str, stand_in: Path, tmp_path_factory: pytest.TempPathFactory) -
 
 def _remove_containers(agent: AgentNode) -> None:
     client = docker.from_env()
-    for container in client.containers.list(all=True, filters={"label": "org.mt5farm.node"}):
+    # Its own alone: other files of tests may run beside this one.
+    own = {"label": f"{NODE_LABEL}={hashlib.sha256(str(agent.layout.root).encode()).hexdigest()[:8]}"}
+    for container in client.containers.list(all=True, filters=own):
         container.remove(force=True)
-    for network in client.networks.list(filters={"label": "org.mt5farm.node"}):
+    for network in client.networks.list(filters=own):
         network.remove()
     client.close()
 

@@ -11,7 +11,7 @@ from sqlalchemy import select
 
 from control_plane.audit.model import AuditEntry
 from control_plane.config import Settings
-from control_plane.container import open_database
+from control_plane.resources import open_database
 from tests.integration.control_plane.test_serving import Finished, run
 
 

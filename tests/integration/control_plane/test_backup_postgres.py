@@ -14,9 +14,9 @@ from control_plane.backup.postgres import ROWS
 from control_plane.backup.service import make_backup, restore
 from control_plane.clock import SystemClock
 from control_plane.config import Settings
-from control_plane.container import open_database
 from control_plane.db.engine import Database
 from control_plane.errors import ConfigurationError
+from control_plane.resources import open_database
 from tests.postgres import APPLICATION, OWNER, Server
 from tests.restore_drill.farm import fill
 from tests.restore_drill.run import databases_of, drill

@@ -8,9 +8,9 @@ import pytest
 from sqlalchemy import make_url
 
 from control_plane.config import Settings
-from control_plane.container import open_database
 from control_plane.db.roles import make_database
 from control_plane.errors import ConfigurationError
+from control_plane.resources import open_database
 from tests.postgres import Server
 
 PASSWORD = "9f2c51d07ab84e6d3f10c2aa"

@@ -20,6 +20,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
 from node_agent.protocol.messages import ENROLL_PATH, PROTOCOL_VERSION, SYNC_PATH, EnrollResponse
+from tests.deployments import Deployment
 from tests.integration.control_plane.test_serving import (
     PATIENCE,
     Served,
@@ -39,7 +40,7 @@ SHORT = {
     "MT5FARM_FENCE_SECONDS": "1",
 }
 LONG_ENOUGH = 60.0
-pytestmark = pytest.mark.timeout(300)
+pytestmark = [pytest.mark.both_databases, pytest.mark.timeout(300)]
 
 
 class RemoteNode(NodePlayer):
@@ -96,7 +97,10 @@ def running_farm(folder: Path) -> Iterator[Farm]:
 
 
 @pytest.fixture
-def farm(tmp_path: Path) -> Iterator[Farm]:
+def farm(tmp_path: Path, deployment: Deployment, monkeypatch: pytest.MonkeyPatch) -> Iterator[Farm]:
+    """Its placements find their way also where no worker takes the jobs: there is a loop for that."""
+    for name, value in deployment.environment.items():
+        monkeypatch.setenv(name, value)
     with running_farm(tmp_path) as farm:
         yield farm
 

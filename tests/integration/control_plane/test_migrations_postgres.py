@@ -8,10 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import event, text
+from alembic import command
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from sqlalchemy import event, inspect, text
 
 from control_plane.db.engine import Database
-from control_plane.db.migrate import upgrade
+from control_plane.db.migrate import migration_config, upgrade
+from control_plane.db.tables import METADATA
 from control_plane.errors import ConfigurationError
 from tests.migration_locks import long_locks
 from tests.migration_rows import count_rows, fill_empty_tables, go_to, lost, read_rows, revisions, shape
@@ -69,6 +73,18 @@ def test_rows_survive_and_no_table_is_locked_for_long(before: str, revision: str
     go_to(database, before, up=False)
     assert shape(database) == old_shape
     assert lost(old_rows, read_rows(database)) == []
+
+
+def test_migrations_make_the_tables_of_the_models_and_take_them_away(empty_postgres_url: str) -> None:
+    database = Database(empty_postgres_url)
+    command.upgrade(migration_config(database), "head")
+    with database.engine.connect() as connection:
+        assert compare_metadata(MigrationContext.configure(connection), METADATA) == []
+    command.downgrade(migration_config(database), "0001")
+    command.upgrade(migration_config(database), "head")
+    command.downgrade(migration_config(database), "base")
+    assert inspect(database.engine).get_table_names() == ["alembic_version"]
+    database.close()
 
 
 def test_control_planes_that_start_together_take_turns(

@@ -25,15 +25,15 @@ from sqlalchemy import (
     select,
     text,
 )
-from sqlalchemy.exc import ProgrammingError
+from sqlalchemy.exc import DBAPIError, ProgrammingError
 
 from control_plane.config import Settings
-from control_plane.container import open_database
 from control_plane.db import row_security
 from control_plane.db.engine import Database
 from control_plane.db.tables import METADATA
 from control_plane.db.tenancy import SET_SCOPE
 from control_plane.errors import ConfigurationError
+from control_plane.resources import open_database
 from tests.postgres import APPLICATION, OWNER, Server
 from tests.tenants import Member, two_tenants
 from tests.unit.control_plane.world import World, build_world
@@ -43,6 +43,7 @@ SHOWN = [table for table in OWNED if table.name != "nodes"]
 """A node is seen by every tenant that has a terminal there, whoever's it is."""
 FARM_ONLY = [
     "attempt_lanes",
+    "passkey_challenges",
     "farm_keys",
     "relocation_breaker",
     "seen_requests",
@@ -153,6 +154,14 @@ def test_the_trade_log_and_the_audit_trail_only_grow(filled: Filled, table: str,
         connection.execute(SET_SCOPE, {"tenant": "", "system": "on"})
         with pytest.raises(ProgrammingError, match="permission denied"):
             connection.execute(text(statement.format(table)))
+
+
+def test_not_even_the_owner_of_the_tables_changes_the_trail(filled: Filled) -> None:
+    world, _ = filled
+    owner = Database(world.farm.database.url.replace(APPLICATION, OWNER))
+    with owner.write_as_system() as session, pytest.raises(DBAPIError, match="only ever added"):
+        session.execute(text("UPDATE audit_entries SET reason = 'x'"))
+    owner.close()
 
 
 def test_who_says_for_nobody_sees_nothing(filled: Filled) -> None:

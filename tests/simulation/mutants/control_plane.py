@@ -12,7 +12,6 @@ from control_plane.agent_api import intake, service, snapshot
 from control_plane.agent_api.intake import Intake
 from control_plane.assignments import relocation
 from control_plane.assignments import repository as assignments_repository
-from control_plane.assignments import service as assignments
 from control_plane.assignments.model import Assignment
 from control_plane.assignments.relocation import LeasePolicy, Proof
 from control_plane.assignments.service import Assignments
@@ -24,8 +23,10 @@ from control_plane.fleet import state as fleet_state
 from control_plane.fleet.mass_loss import MassLoss
 from control_plane.fleet.model import Node
 from control_plane.fleet.service import Fleet
-from control_plane.fleet.state import BreakerState, Continuity, NodeState
+from control_plane.fleet.state import Availability, BreakerState, Continuity, NodeState
+from control_plane.placement import candidates
 from control_plane.placement.decision import Candidate
+from control_plane.placement.service import Placing
 from control_plane.reconcile import drains
 from control_plane.reconcile.node_leases import NodeLeases
 from control_plane.terminals import repository as terminals
@@ -51,11 +52,11 @@ def _released_at_once(right: Any) -> Any:
 
 
 def _same_epoch_again(right: Any) -> Any:
-    def place(self: Assignments, session: Any, waiting: Any) -> bool:
-        waiting.terminal.last_epoch = max(0, waiting.terminal.last_epoch - 1)
-        return bool(right(self, session, waiting))
+    def assign(self: Placing, session: Any, choice: Any) -> None:
+        choice.waiting.terminal.last_epoch = max(0, choice.waiting.terminal.last_epoch - 1)
+        right(self, session, choice)
 
-    return place
+    return assign
 
 
 def _node_is_not_told(right: Any) -> Any:
@@ -71,7 +72,7 @@ def _node_is_not_told(right: Any) -> Any:
 
 
 def _one_slot_too_many(right: Any) -> Any:
-    return lambda node, used: right(node, used - 1)
+    return lambda node, load: right(node, replace(load, slots=load.slots - 1))
 
 
 def _wish_counts_at_once(right: Any) -> Any:
@@ -160,8 +161,8 @@ def _only_the_living_epoch_may_tell(right: Any) -> Any:
 
 
 def _stopped_ones_wait_too(right: Any) -> Any:
-    def waiting(session: Any) -> list[Any]:
-        query = (
+    def waiting() -> Any:
+        return (
             select(Terminal, Account, BrokerServer)
             .join(Account, Account.id == Terminal.account_id)
             .join(BrokerServer, BrokerServer.name == Account.server)
@@ -170,14 +171,14 @@ def _stopped_ones_wait_too(right: Any) -> Any:
                 (Assignment.terminal_id == Terminal.id) & Assignment.released_at.is_(None),
             )
             .where(Terminal.intent != "deleted", Assignment.id.is_(None))
+            .order_by(Terminal.changed_at, Terminal.id)
         )
-        return [terminals.Waiting(*row) for row in session.execute(query)]
 
     return waiting
 
 
 def _every_node_fits(right: Any) -> Any:
-    return lambda node, used: replace(right(node, used), online=True, accepting=True)
+    return lambda node, load: replace(right(node, load), obstacle=None)
 
 
 def _same_password_version(right: Any) -> Any:
@@ -244,8 +245,8 @@ MUTANTS = (
     ),
     Mutant("released as soon as it is revoked", ((Assignments, "revoke", _released_at_once),)),
     Mutant("stopping counts as stopped", ((intake, "GONE_PHASES", constant(GONE_PHASES | {Phase.STOPPING})),)),
-    Mutant("an epoch is given out twice", ((Assignments, "_place", _same_epoch_again),)),
-    Mutant("one slot too many", ((assignments, "_candidate", _one_slot_too_many),), _CROWDED),
+    Mutant("an epoch is given out twice", ((Placing, "_assign", _same_epoch_again),)),
+    Mutant("one slot too many", ((candidates, "candidate_of", _one_slot_too_many),), _CROWDED),
     Mutant(
         "what waits for its login holds room back",
         ((fleet_drains, "_placeable", lambda _right: terminals.waiting),),
@@ -261,14 +262,14 @@ MUTANTS = (
         ((fleet_state, "tolerated_losses", lambda right: lambda nodes: right(nodes) + 1),),
         ("all links cut",),
     ),
-    Mutant("placed wherever it is", ((assignments, "_candidate", _every_node_fits),)),
+    Mutant("placed wherever it is", ((candidates, "candidate_of", _every_node_fits),)),
     Mutant(
         "cordons are ignored",
-        ((assignments, "_candidate", lambda right: lambda node, used: replace(right(node, used), accepting=True)),),
+        ((candidates, "_CLOSED", constant(dict.fromkeys(Availability))),),
     ),
     Mutant(
         "a full node has room",
-        ((Candidate, "free", lambda _right: property(lambda self: 1)), (assignments, "_still_fits", always(True))),
+        ((Candidate, "free", lambda _right: property(lambda self: 1)),),
     ),
     Mutant(
         "the fenced node is not told",
@@ -299,7 +300,7 @@ MUTANTS = (
     Mutant("no change raises the generation", ((Fleet, "desired_changed", always(None)),)),
     Mutant("what leaves is still desired", ((snapshot, "is_leaving", always(False)),)),
     Mutant("what is stopped is still desired", ((snapshot, "should_run", always(True)),)),
-    Mutant("one login runs in two terminals", ((terminals, "runs_elsewhere", always(False)),)),
+    Mutant("one login runs in two terminals", ((terminals, "held_elsewhere", always(frozenset())),)),
     Mutant("events are acknowledged and dropped", ((Intake, "take_events", _acknowledged_in_vain),)),
     Mutant("only the first event of a batch is stored", ((Intake, "take_events", _first_event_only),)),
     Mutant(
@@ -307,7 +308,7 @@ MUTANTS = (
         ((assignments_repository, "accounts_ever_on", _only_the_living_epoch_may_tell),),
     ),
     Mutant("deals are stored twice", ((TradeLog, "record_deal", _deals_twice),)),
-    Mutant("stopped terminals get places", ((terminals, "waiting", _stopped_ones_wait_too),)),
+    Mutant("stopped terminals get places", ((terminals, "_waiting", _stopped_ones_wait_too),)),
     Mutant("a new password is not stored", ((Vault, "put_credentials", _same_password_version),)),
     Mutant("drains never move anything", ((drains, "drain_steps", always({})), (Assignments, "revoke", always(None)))),
     Mutant(

@@ -6,27 +6,12 @@ import shutil
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
 
 import pytest
 
+from tests.deployments import EMBEDDED, Deployment, Servers
 from tests.postgres import APPLICATION, Server
 from tests.unit.control_plane.world import NodePlayer, Trader, World, build_world
-
-BOTH = ("sqlite", "postgres")
-
-
-def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """A module marked `both_databases` runs on SQLite and on Postgres."""
-    marked = metafunc.definition.get_closest_marker("both_databases")
-    if marked is not None and "database_kind" in metafunc.fixturenames:
-        metafunc.parametrize("database_kind", BOTH, indirect=True)
-
-
-@pytest.fixture
-def database_kind(request: pytest.FixtureRequest) -> str:
-    kind: str = getattr(request, "param", BOTH[0])
-    return kind
 
 
 @pytest.fixture(scope="session")
@@ -46,21 +31,18 @@ def first_start_on_postgres(tmp_path_factory: pytest.TempPathFactory, postgres_s
 
 
 @pytest.fixture
-def world(tmp_path: Path, database_kind: str, request: pytest.FixtureRequest) -> Iterator[World]:
+def world(tmp_path: Path, deployment_kind: str, request: pytest.FixtureRequest) -> Iterator[World]:
+    """On both sets of parts, if the module says so: each test is then two."""
     with ExitStack() as ends:
-        settings: dict[str, Any] = {"portal_dist": tmp_path / "dist"}
-        if database_kind == "sqlite":
+        place = Deployment()
+        if deployment_kind == EMBEDDED:
             started = request.getfixturevalue("first_start")
         else:
             started, template = request.getfixturevalue("first_start_on_postgres")
-            server: Server = request.getfixturevalue("postgres_server")
-            name = server.copy_of(template)
-            ends.callback(server.drop, name)
-            settings["database_url"] = server.url(APPLICATION, name)
+            servers: Servers = request.getfixturevalue("servers")
+            place = ends.enter_context(servers.deployment(template))
         shutil.copytree(started, tmp_path / "farm")
-        made = build_world(tmp_path / "farm", **settings)
-        ends.callback(made.farm.stop)
-        yield made
+        yield ends.enter_context(place.world(tmp_path / "farm", portal_dist=tmp_path / "dist"))
 
 
 @pytest.fixture

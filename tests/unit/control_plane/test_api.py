@@ -30,8 +30,9 @@ def operations() -> Iterator[tuple[str, str, dict[str, Any]]]:
 
 
 def protected() -> list[tuple[str, str]]:
-    by_mail = {f"/api/v1/auth/{name}" for name in ("sign-up", "verify-email", "request-reset", "reset-password")}
-    free = {"/api/v1/farm", "/api/v1/recorded-mails", "/api/v1/auth/sign-in", "/api/v1/auth/sign-out"} | by_mail
+    by_mail = ("sign-up", "verify-email", "request-reset", "reset-password", "accept-invitation", "undo-email-change")
+    sign_in = ("sign-in", "sign-out", "passkeys/sign-in-options", "passkeys/sign-in")
+    free = {"/api/v1/farm", "/api/v1/recorded-mails"} | {f"/api/v1/auth/{name}" for name in (*by_mail, *sign_in)}
     return [(method, path) for method, path, _ in operations() if path not in free]
 
 

@@ -30,6 +30,7 @@ from control_plane.assignments.model import Assignment
 from control_plane.brokers.service import add_server
 from control_plane.config import Settings
 from control_plane.container import Farm, build_farm
+from control_plane.fleet.service import NodePlace
 from control_plane.identity.state import Role
 from control_plane.notifications.model import Mail
 from mt5_bridge.structs import RATES_DTYPE, OrderSendResult, SymbolInfo, Tick, TradePosition, TradeRequest
@@ -63,6 +64,8 @@ PASSWORD = "correct horse battery"
 START = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
 SERVER = "MT5Farm-Demo"
 ORIGIN = "http://testserver"
+PLENTY = "1000000/1"
+"""A rate that no test comes near."""
 
 
 class ManualClock:
@@ -210,8 +213,8 @@ class FakeDoor:
 class InProcess(httpx.BaseTransport):
     """Sends requests straight into an application, each in an event loop of its own."""
 
-    def __init__(self, app: ASGIApp) -> None:
-        self._transport = httpx.ASGITransport(app, raise_app_exceptions=False)
+    def __init__(self, app: ASGIApp, address: str = "127.0.0.1") -> None:
+        self._transport = httpx.ASGITransport(app, raise_app_exceptions=False, client=(address, 50_000))
 
     def client(self) -> httpx.Client:
         return httpx.Client(transport=self, base_url=ORIGIN)
@@ -229,6 +232,13 @@ def browser(farm: Farm, **headers: str) -> httpx.Client:
     """A browser on the farm's own pages; an `Origin` of "" leaves that header out."""
     sent = {name: value for name, value in {"Origin": ORIGIN, **headers}.items() if value}
     return httpx.Client(transport=InProcess(create_app(farm)), base_url=ORIGIN, headers=sent)
+
+
+def ready_browser(farm: Farm, **headers: str) -> httpx.Client:
+    """One for several threads: the framework builds routes when they are first looked through, in one thread only."""
+    http = browser(farm, **headers)
+    assert http.get("/api/v1/no-such-route").status_code == 404
+    return http
 
 
 def mail_to(farm: Farm, email: str) -> str:
@@ -296,14 +306,21 @@ class NodePlayer:
     """A node agent played by a test: it signs, syncs and delivers over the real HTTP application."""
 
     def __init__(
-        self, farm: Farm, slots: int = 4, name: str = "node-1", runtimes: tuple[str, ...] = ("simulated",)
+        self,
+        farm: Farm,
+        slots: int = 4,
+        name: str = "node-1",
+        runtimes: tuple[str, ...] = ("simulated",),
+        place: Mapping[str, Any] | None = None,
     ) -> None:
         self.farm = farm
         self.http = httpx.Client(transport=InProcess(create_agent_app(farm)), base_url="https://testserver")
         self.identity = Ed25519PrivateKey.generate()
         self.sealing = X25519PrivateKey.generate()
         with farm.database.write_as_system() as session:
-            self.token = farm.fleet.issue_token(session, farm.identity.bootstrap(session).id, name)
+            self.token = farm.fleet.issue_token(
+                session, farm.identity.bootstrap(session).id, name, NodePlace(**(place or {}))
+            )
         self.enrolment = self.enroll_request(slots=slots, runtimes=list(runtimes))
         response = self.http.post(ENROLL_PATH, content=self.enrolment.model_dump_json(), headers=JSON)
         assert response.status_code == 201, response.text
@@ -404,8 +421,8 @@ def report(**changes: Any) -> NodeReport:
         "clock": START,
         "cpu_count": 2,
         "load_1m": 0.1,
-        "memory_total": 1,
-        "memory_available": 1,
+        "memory_total": 64 << 30,
+        "memory_available": 64 << 30,
         "disk_free": 1,
         "gateway_address": "127.0.0.1:4443",
         "gateway_up": True,
@@ -490,6 +507,8 @@ class World:
     clock: ManualClock
     door: FakeDoor
     farm: Farm
+    carry_out_jobs: Callable[[], None] = lambda: None
+    """Returns when what the jobs' loop has handed out is done, where it is not done by the loop itself."""
 
     def trader(self, email: str = "trader@example.com") -> Trader:
         return Trader(self.farm, email)
@@ -501,6 +520,8 @@ class World:
         """One round of every background loop, in this thread."""
         for loop in self.farm.loops:
             loop.step()
+            if loop.name == "jobs":
+                self.carry_out_jobs()
 
     def let_pass(self, seconds: float, *alive: NodePlayer) -> None:
         """Time passes while the loops run, as it does in life; a single long step would be a pause of the farm.
@@ -546,6 +567,10 @@ class World:
 
 def build_world(data: Path, clock: Any = None, **settings: Any) -> World:
     clock, door = clock or ManualClock(), FakeDoor()
+    # Time stands still here, so that no budget would ever fill up again.
+    settings = (
+        dict.fromkeys((name for name in Settings.model_fields if name.startswith("requests_")), PLENTY) | settings
+    )
     farm = build_farm(Settings(data=data, **settings), clock=clock, door=door)
     with farm.database.write_as_system() as session:
         add_server(session, clock, SERVER, "MT5 Farm", "127.0.0.1:8083")

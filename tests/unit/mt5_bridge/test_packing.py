@@ -14,6 +14,7 @@ from mt5_bridge.codec import CodecError
 from mt5_bridge.contract import STRUCTS
 from mt5_bridge.packing import PackingError, layout_of, unpack, unpack_one
 from mt5_bridge.structs import STRUCT_CLASSES
+from tests.bridge_doubles import struct
 
 _text = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=31)
 _FITS = {int: st.integers(-(2**63), 2**63 - 1), float: st.floats(allow_nan=False), str: _text, bool: st.booleans()}
@@ -36,6 +37,17 @@ def test_structs_come_back_equal_and_of_their_types(values: list[Any]) -> None:
         assert (type(after), after) == (type(before), before)
         assert [type(value) for value in after] == [type(value) for value in before]
     assert unpack_one(one) == values[0]
+
+
+@pytest.mark.parametrize("length", [1, 30, 1_023, 5_000])
+def test_texts_of_any_length_come_back(length: int) -> None:
+    account = struct("AccountInfo", name="\N{EURO SIGN}" * length)
+    layout = layout_of(account)
+    assert layout is not None
+    for _ in range(2):
+        packed = layout.pack_one(account)
+        assert packed is not None
+        assert unpack_one(packed) == account
 
 
 @pytest.mark.parametrize(

@@ -251,3 +251,21 @@ class TestLease:
         assert refusal.value.code == "guard_lease"
         assert desk.state() is State.REFUSED
         assert desk.backend.sent == []
+
+
+@pytest.mark.parametrize("raises", [False, True])
+def test_an_order_notices_that_the_terminal_is_gone(desk: Desk, raises: bool) -> None:
+    if raises:
+
+        def fail(*_: object) -> None:
+            desk.backend.error = (-10004, "No IPC connection")
+            raise SystemError("gone")
+
+        vars(desk.backend)["_account_info"] = fail
+    else:
+        desk.backend.reachable = False
+    with pytest.raises(SystemError if raises else RefusedError):
+        desk.desk.send(SENDER, REQUEST, "a")
+    assert not desk.link.linked
+    assert desk.link.error[0] == -10004
+    assert desk.backend.sent == []

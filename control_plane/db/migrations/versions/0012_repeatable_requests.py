@@ -12,7 +12,7 @@ from control_plane.db import row_security
 from control_plane.db.types import UtcDateTime
 
 revision = "0012"
-down_revision = "0008"
+down_revision = "0010"
 branch_labels = None
 depends_on = None
 

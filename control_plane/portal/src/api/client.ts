@@ -20,6 +20,19 @@ export const UNREACHABLE = "unreachable"
 // State-changing requests must say JSON even without a body: the control plane takes that as proof against forged forms.
 export const api = createClient<paths>({ headers: { "Content-Type": "application/json" } })
 
+/** Under this id the logs of the farm have what one request has set off, down to the terminal. */
+export function newRequestId(): string {
+  const bytes = crypto.getRandomValues(new Uint8Array(12))
+  return `web_${Array.from(bytes, (each) => each.toString(16).padStart(2, "0")).join("")}`
+}
+
+api.use({
+  onRequest({ request }) {
+    request.headers.set("X-Request-Id", newRequestId())
+    return request
+  },
+})
+
 interface Answer<Data> {
   data?: Data
   error?: unknown
@@ -34,12 +47,12 @@ export async function unwrap<Data>(request: Promise<Answer<Data>>): Promise<Data
   } catch {
     throw new Problem(0, UNREACHABLE, "The farm does not answer. Check your connection and try again.", true)
   }
-  if (!answer.response.ok) throw problemFrom(answer.response.status, answer.error)
+  if (!answer.response.ok) throw problemFrom(answer.response.status, answer.error, answer.response.headers.get("X-Request-Id"))
   return answer.data as Data
 }
 
 /** Reads problem+json; a proxy's page or an empty body becomes a plain sentence. */
-export function problemFrom(status: number, body: unknown): Problem {
+export function problemFrom(status: number, body: unknown, requestId: string | null = null): Problem {
   const given = typeof body === "object" && body !== null ? (body as Record<string, unknown>) : {}
   const text = (key: string): string => (typeof given[key] === "string" ? (given[key] as string) : "")
   const fields: Record<string, string> = {}
@@ -48,7 +61,9 @@ export function problemFrom(status: number, body: unknown): Problem {
     if (typeof field === "string" && typeof message === "string") fields[field] = message
   }
   const fallback = status >= 500 ? "Something went wrong in the farm. Please try again." : "The farm refused this."
-  const detail = text("detail") || text("title") || fallback
+  const words = text("detail") || text("title") || fallback
+  // Whoever is asked for help can follow this id through the logs.
+  const detail = status >= 500 && requestId ? `${words} Reference: ${requestId}` : words
   return new Problem(status, text("code") || `http_${status}`, detail, given["retryable"] === true, fields)
 }
 

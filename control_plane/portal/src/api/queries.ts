@@ -4,7 +4,7 @@ import { useInfiniteQuery, useQuery, type QueryClient, type UseQueryReturnType }
 import { computed, type Ref } from "vue"
 import { mergeBars } from "../lib/chartData"
 import { api, Problem, unwrap } from "./client"
-import type { Account, Bar, Bot, Deal, FleetNode, FleetNodeDetail, Order, Page, Position, Strategy, SymbolInfo, User } from "./types"
+import type { Account, Bar, Bot, Deal, FleetNode, FleetNodeDetail, Order, Page, Placement, Position, Strategy, SymbolInfo, Transition, User, WaitingTerminal } from "./types"
 
 export const keys = {
   farm: ["farm"] as const,
@@ -12,9 +12,14 @@ export const keys = {
   sessions: ["sessions"] as const,
   secondFactor: ["second-factor"] as const,
   apiKeys: ["api-keys"] as const,
+  passkeys: ["passkeys"] as const,
+  invitations: ["invitations"] as const,
   recordedMails: ["recorded-mails"] as const,
   accounts: ["accounts"] as const,
   account: (id: string) => ["account", id] as const,
+  transitions: (id: string, kinds: string) => ["transitions", id, kinds] as const,
+  uptime: (id: string) => ["uptime", id] as const,
+  connectionTest: (id: string) => ["connection-test", id] as const,
   symbols: (id: string) => ["symbols", id] as const,
   bars: (id: string, symbol: string, timeframe: string) => ["bars", id, symbol, timeframe] as const,
   positions: (id: string) => ["positions", id] as const,
@@ -26,6 +31,10 @@ export const keys = {
   bots: (accountId: string) => ["bots", accountId] as const,
   nodes: ["nodes"] as const,
   node: (id: string) => ["node", id] as const,
+  waiting: ["waiting"] as const,
+  placement: (id: string) => ["placement", id] as const,
+  pools: ["pools"] as const,
+  tenantPlacements: ["tenant-placements"] as const,
   breaker: ["breaker"] as const,
   botLog: (id: string) => ["bot-log", id] as const,
 }
@@ -93,7 +102,42 @@ export function useAccount(id: Ref<string>, client: QueryClient) {
     queryKey: computed(() => keys.account(id.value)),
     queryFn: () => unwrap(api.GET("/api/v1/accounts/{account_id}", { params: { path: { account_id: id.value } } })),
     placeholderData: () => client.getQueryData<Account[]>(keys.accounts)?.find((account) => account.id === id.value),
+    // Its age is shown by the second; the stream brings what changes, and an answer more is no change.
+    refetchInterval: 5000,
+  })
+}
+
+export function useUptime(id: Ref<string>) {
+  return useQuery({
+    queryKey: computed(() => keys.uptime(id.value)),
+    queryFn: () => unwrap(api.GET("/api/v1/accounts/{account_id}/uptime", { params: { path: { account_id: id.value } } })),
+    refetchInterval: 30_000,
+  })
+}
+
+/** The newest page of the terminal's timeline, and older ones on demand. */
+export function useTransitions(id: Ref<string>, kinds: Ref<Transition["kind"][]>) {
+  return useInfiniteQuery({
+    queryKey: computed(() => keys.transitions(id.value, kinds.value.join())),
+    queryFn: ({ pageParam }: { pageParam: string | undefined }) =>
+      unwrap(
+        api.GET("/api/v1/accounts/{account_id}/transitions", {
+          params: { path: { account_id: id.value }, query: { kind: kinds.value, cursor: pageParam, limit: PAGE } },
+        }),
+      ),
+    initialPageParam: undefined,
+    getNextPageParam: (last) => last.next_cursor ?? undefined,
     refetchInterval: 15_000,
+  })
+}
+
+/** Asks again until the test has ended. */
+export function useConnectionTest(id: Ref<string>) {
+  return useQuery({
+    queryKey: computed(() => keys.connectionTest(id.value)),
+    queryFn: () => unwrap(api.GET("/api/v1/connection-tests/{test_id}", { params: { path: { test_id: id.value } } })),
+    enabled: computed(() => id.value !== ""),
+    refetchInterval: ({ state }) => (state.data && state.data.outcome !== "pending" ? false : 1000),
   })
 }
 
@@ -229,6 +273,31 @@ export function useNode(id: Ref<string>): UseQueryReturnType<FleetNodeDetail, Er
     queryFn: () => unwrap(api.GET("/api/v1/nodes/{node_id}", { params: { path: { node_id: id.value } } })),
     refetchInterval: FLEET_MS,
   })
+}
+
+/** Terminals that should run and have no place. */
+export function useWaiting(): UseQueryReturnType<WaitingTerminal[], Error> {
+  return useQuery({
+    queryKey: keys.waiting,
+    queryFn: async () => (await unwrap(api.GET("/api/v1/placements"))).items,
+    refetchInterval: FLEET_MS,
+  })
+}
+
+export function usePlacement(terminalId: Ref<string>, open: Ref<boolean>): UseQueryReturnType<Placement, Error> {
+  return useQuery({
+    queryKey: computed(() => keys.placement(terminalId.value)),
+    queryFn: () => unwrap(api.GET("/api/v1/placements/{terminal_id}", { params: { path: { terminal_id: terminalId.value } } })),
+    enabled: open,
+  })
+}
+
+export function usePools() {
+  return useQuery({ queryKey: keys.pools, queryFn: () => unwrap(api.GET("/api/v1/pools")) })
+}
+
+export function useTenantPlacements() {
+  return useQuery({ queryKey: keys.tenantPlacements, queryFn: () => unwrap(api.GET("/api/v1/tenant-placements")) })
 }
 
 /** Whether terminals of lost nodes may be moved at the moment. */

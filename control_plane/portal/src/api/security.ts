@@ -3,7 +3,7 @@
 import { useQuery, type UseQueryReturnType } from "@tanstack/vue-query"
 import { api, unwrap } from "./client"
 import { keys } from "./queries"
-import type { ApiKey, SecondFactor, Session } from "./types"
+import type { ApiKey, Passkey, SecondFactor, Session } from "./types"
 
 export function useSessions(): UseQueryReturnType<Session[], Error> {
   return useQuery({
@@ -16,6 +16,13 @@ export function useSecondFactor(): UseQueryReturnType<SecondFactor, Error> {
   return useQuery({
     queryKey: keys.secondFactor,
     queryFn: () => unwrap(api.GET("/api/v1/auth/second-factor")),
+  })
+}
+
+export function usePasskeys(): UseQueryReturnType<Passkey[], Error> {
+  return useQuery({
+    queryKey: keys.passkeys,
+    queryFn: async () => (await unwrap(api.GET("/api/v1/auth/passkeys"))).items,
   })
 }
 

@@ -1,12 +1,20 @@
 import { useQueryClient } from "@tanstack/vue-query"
 import { api, unwrap } from "./client"
 import { keys } from "./queries"
+import { showPasskey, type ShownCredential } from "../lib/passkeys"
 import type { User } from "./types"
 
 export interface Proof {
   email: string
   password: string
   code: string | undefined
+  passkey: ShownCredential | undefined
+}
+
+export interface Joining {
+  token: string
+  password: string
+  display_name: string
 }
 
 /** Signing in and out; the cache of one user never survives into the session of another. */
@@ -20,6 +28,12 @@ export function useSession() {
   }
 
   return {
+    acceptInvitation: async (body: Joining) => become(await unwrap(api.POST("/api/v1/auth/accept-invitation", { body }))),
+    /** With a passkey alone. */
+    signInWithPasskey: async () => {
+      const credential = await passkeyForSignIn()
+      become(await unwrap(api.POST("/api/v1/auth/passkeys/sign-in", { body: { credential } })))
+    },
     signIn: async (body: Proof) => become(await unwrap(api.POST("/api/v1/auth/sign-in", { body }))),
     /** Finishes a sign-up with the link of its mail. */
     verifyEmail: async (token: string, password: string) =>
@@ -29,4 +43,9 @@ export function useSession() {
       become(null)
     },
   }
+}
+
+/** A passkey's answer, alone or to go with a password. */
+export async function passkeyForSignIn(): Promise<ShownCredential> {
+  return showPasskey((await unwrap(api.POST("/api/v1/auth/passkeys/sign-in-options"))).options)
 }

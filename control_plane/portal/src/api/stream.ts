@@ -2,15 +2,12 @@
 
 import type { InfiniteData, QueryClient } from "@tanstack/vue-query"
 import { readonly, ref } from "vue"
+import { keepLink, type LinkState } from "./liveLink"
 import { withAccount, withBot, withDeal, withDealInList, withOrder } from "./merge"
 import { keys } from "./queries"
 import type { Account, Bot, Deal, Order, Page } from "./types"
 
-export type LinkState = "connecting" | "live" | "lost"
 type OrderListener = (order: Order) => void
-
-const FIRST_DELAY_MS = 1000
-const LONGEST_DELAY_MS = 10_000
 
 const state = ref<LinkState>("connecting")
 const orderListeners = new Set<OrderListener>()
@@ -48,70 +45,23 @@ export function mergeOrder(client: QueryClient, order: Order): void {
 
 /** Opens the stream and keeps it open; returns how to close it. */
 export function openStream(client: QueryClient): () => void {
-  let source: EventSource | null = null
-  let timer: ReturnType<typeof setTimeout> | undefined
-  let delay = FIRST_DELAY_MS
-  let missedEvents = false
-
-  const on = <Body>(name: string, take: (body: Body) => void): void => {
-    source?.addEventListener(name, (event) => take(JSON.parse((event as MessageEvent<string>).data) as Body))
-  }
-
-  const lose = (): void => {
-    state.value = "lost"
-    missedEvents = true
-  }
-
-  const connect = (): void => {
-    source = new EventSource("/api/v1/stream")
-    source.onopen = () => {
-      state.value = "live"
-      delay = FIRST_DELAY_MS
-      if (missedEvents) void client.invalidateQueries()
-      missedEvents = false
-    }
-    source.onerror = () => {
-      lose()
-      // The browser reconnects a broken link by itself, but gives up after an error answer.
-      if (source?.readyState === EventSource.CLOSED) reconnect()
-    }
-    on<Account>("account", (account) => mergeAccount(client, account))
-    on<Bot>("bot", (bot) => mergeBot(client, bot))
-    on<{ account_id: string; deal: Deal }>("deal", (body) => mergeDeal(client, body.account_id, body.deal))
-    on<Order>("order", (order) => {
-      mergeOrder(client, order)
-      for (const listener of orderListeners) listener(order)
-    })
-  }
-
-  const reconnect = (): void => {
-    source?.close()
-    timer = setTimeout(connect, delay)
-    delay = Math.min(delay * 2, LONGEST_DELAY_MS)
+  return keepLink({
+    open: (url) => new EventSource(url),
+    take: {
+      account: (body) => mergeAccount(client, body as Account),
+      bot: (body) => mergeBot(client, body as Bot),
+      deal: (body) => {
+        const { account_id, deal } = body as { account_id: string; deal: Deal }
+        mergeDeal(client, account_id, deal)
+      },
+      order: (body) => {
+        mergeOrder(client, body as Order)
+        for (const listener of orderListeners) listener(body as Order)
+      },
+    },
+    show: (now) => (state.value = now),
+    readAnew: () => void client.invalidateQueries(),
     // An ended session also refuses the stream; this finds out and leads to the sign-in.
-    void client.invalidateQueries({ queryKey: keys.me })
-  }
-
-  // A link without a network stays open for minutes before anything notices; the browser knows at once.
-  const onOffline = (): void => {
-    clearTimeout(timer)
-    source?.close()
-    lose()
-  }
-  const onOnline = (): void => {
-    onOffline()
-    connect()
-  }
-  window.addEventListener("offline", onOffline)
-  window.addEventListener("online", onOnline)
-
-  connect()
-  return () => {
-    window.removeEventListener("offline", onOffline)
-    window.removeEventListener("online", onOnline)
-    clearTimeout(timer)
-    source?.close()
-    source = null
-    state.value = "connecting"
-  }
+    refused: () => void client.invalidateQueries({ queryKey: keys.me }),
+  })
 }

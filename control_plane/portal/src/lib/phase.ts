@@ -1,6 +1,7 @@
 /** The life of terminals and bots in a trader's words. */
 
 import type { Bot, Terminal } from "../api/types"
+import { formatAge } from "./format"
 
 export type StatusTone = "ok" | "busy" | "warn" | "bad" | "idle"
 
@@ -42,6 +43,11 @@ export function terminalStatus(terminal: TerminalState): Status {
   }
   if (terminal.phase === "stopped") return { label: "Starting", tone: "busy" }
   return PHASES[terminal.phase]
+}
+
+/** `Connected; last answer 3 s ago`, with an age that grows while nothing new is heard. */
+export function statusWords(terminal: Pick<Terminal, "short" | "last_answer_at">, now: number): string {
+  return terminal.last_answer_at ? `${terminal.short}; last answer ${formatAge(terminal.last_answer_at, now)} ago` : terminal.short
 }
 
 /** Quotes, bars and orders need a terminal that answers. */

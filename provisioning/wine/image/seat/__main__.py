@@ -1,4 +1,4 @@
-"""`seat terminal|worker|host` in a running container; `seat prefix|verify` while the image is built."""
+"""`seat terminal [screen]|worker|host` in a running container; `seat prefix|verify` while the image is built."""
 
 from __future__ import annotations
 
@@ -14,6 +14,8 @@ def main() -> int:
     match sys.argv[1:]:
         case ["terminal"]:
             return terminal.run()
+        case ["terminal", "screen"]:
+            return terminal.run(show_screen=True)
         case ["worker", _]:  # the second word tells the agent which settings a worker was started with
             worker.run_worker()
         case ["host"]:

@@ -18,6 +18,8 @@ PREFIX: Final = TERMINAL / "prefix"
 WORKER_CONFIG: Final = TERMINAL / "worker.json"
 RUN: Final = Path("/run/mt5farm")
 """Sockets and the sign of life."""
+SCREEN: Final = RUN / "s"
+"""Where the screen is shown, if it is."""
 UP: Final = RUN / "up"
 """There once the terminal's program has been started."""
 

@@ -12,6 +12,7 @@ from typing import Final
 
 from provisioning.wine.image.seat import places
 from provisioning.wine.image.seat.prefix import own_prefix, wine_environment
+from provisioning.wine.image.seat.screen import offer
 from provisioning.wine.image.seat.tested import differences
 from provisioning.wine.tools import wine64
 
@@ -26,7 +27,7 @@ _KILL_COUNTERS: Final = (
 )
 
 
-def run() -> int:
+def run(*, show_screen: bool = False) -> int:
     """Gives the program's exit code, UNTESTED, or OUT_OF_MEMORY."""
     if found := differences():
         return _refuse(f"this image is not the tested set: {'; '.join(found)}")
@@ -36,6 +37,8 @@ def run() -> int:
     screen = _start_screen()
     if screen is None:
         return _refuse("the screen has not started")
+    if show_screen:
+        _show_screen()
     code = _run_program()
     screen.kill()
     if code and _killed_for_memory():
@@ -91,6 +94,14 @@ def _start_screen() -> subprocess.Popen[bytes] | None:
             return None
         time.sleep(0.02)
     return screen
+
+
+def _show_screen() -> None:
+    """A terminal whose screen nobody can see runs all the same."""
+    try:
+        offer(places.SCREEN)
+    except OSError as error:
+        _say(f"the screen cannot be shown: {error.strerror}")
 
 
 def _killed_for_memory() -> bool:

@@ -27,6 +27,7 @@ def _found() -> dict[str, str]:
     windows = places.WINDOWS_PYTHON / "Lib" / "site-packages"
     return {
         "wine": _debian_version("wine64"),
+        "x11vnc": _debian_version("x11vnc"),
         "python_linux": ".".join(platform.python_version_tuple()[:2]),
         "python_windows": _interpreter_version(),
         "MetaTrader5": _package_version(windows, "MetaTrader5"),

@@ -7,20 +7,22 @@ import json
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 
 import pytest
 from celery import Celery
+from sqlalchemy import text
 
 from control_plane.audit.service import Audit
 from control_plane.audit.signing import HeadSigner
 from control_plane.clock import SystemClock
 from control_plane.config import Settings
-from control_plane.container import open_database
 from control_plane.db.engine import Database
 from control_plane.identity.model import Tenant
+from control_plane.jobs import repository
 from control_plane.jobs.celery import CeleryExecutor, celery_app, serve_jobs
 from control_plane.jobs.in_process import InProcessExecutor
 from control_plane.jobs.model import Job
@@ -29,12 +31,17 @@ from control_plane.jobs.runner import JobRunner
 from control_plane.jobs.service import Outbox
 from control_plane.jobs.state import ANNOUNCED_AGAIN_AFTER, CLAIM, MOST_ATTEMPTS, JobKind, JobState
 from control_plane.loops import Loop
+from control_plane.resources import open_database
 from control_plane.vault.key_file import KeyFile
 from control_plane.vault.service import Vault
+from tests.deployments import Deployment, Worker
 from tests.redis_server import RedisServer, wait_until
 
 # Machines that build and test run everything as root.
-pytestmark = pytest.mark.filterwarnings("ignore::celery.exceptions.SecurityWarning")
+pytestmark = [
+    pytest.mark.both_databases,
+    pytest.mark.filterwarnings("ignore::celery.exceptions.SecurityWarning"),
+]
 PLACE = JobKind.PLACE_TERMINAL
 
 
@@ -100,44 +107,33 @@ class Stage:
         wait_until(lambda: self.in_state(state) >= set(subjects))
 
 
-class Worker:
-    """A Celery worker in a thread of this process, as `mt5farm worker` runs one in its own."""
-
-    def __init__(self, app: Celery) -> None:
-        self._worker = app.Worker(
-            pool="threads", concurrency=4, loglevel="ERROR", without_gossip=True, without_mingle=True
-        )
-        self._thread = threading.Thread(target=self._worker.start, daemon=True)
-        self._thread.start()
-
-    def stop(self) -> None:
-        self._worker.stop()
-        self._thread.join(10)
+@contextmanager
+def raised(folder: Path, **settings: str) -> Iterator[Stage]:
+    database = open_database(Settings.model_validate({"data": folder / "farm", **settings}))
+    made = Stage(database, folder)
+    try:
+        yield made
+    finally:
+        made.loop.stop(5)
+        database.close()
 
 
 @pytest.fixture
-def stage(tmp_path: Path) -> Iterator[Stage]:
-    database = open_database(Settings(data=tmp_path / "farm"))
-    made = Stage(database, tmp_path)
-    yield made
-    made.loop.stop(5)
-    database.close()
-
-
-@pytest.fixture(params=["in_process", "celery"])
-def running(request: pytest.FixtureRequest, stage: Stage) -> Iterator[Stage]:
-    if request.param == "in_process":
-        stage.run(InProcessExecutor(stage.runner))
+def running(deployment: Deployment, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Stage]:
+    """Jobs are carried out by the loop itself, or by a Celery worker that it tells of them."""
+    with raised(tmp_path, **deployment.settings) as stage:
+        if not deployment.distributed:
+            stage.run(InProcessExecutor(stage.runner))
+            yield stage
+            return
+        app = celery_app(request.getfixturevalue("redis_server").url)
+        serve_jobs(app, stage.runner.run)
+        worker = Worker(app)
+        stage.run(CeleryExecutor(app, stage.database, stage.clock))
         yield stage
-        return
-    app = celery_app(request.getfixturevalue("redis_server").url)
-    serve_jobs(app, stage.runner)
-    worker = Worker(app)
-    stage.run(CeleryExecutor(app, stage.database, stage.clock))
-    yield stage
-    stage.loop.stop(5)
-    worker.stop()
-    app.close()
+        stage.loop.stop(5)
+        worker.stop()
+        app.close()
 
 
 def test_what_is_committed_is_carried_out_once(running: Stage) -> None:
@@ -218,9 +214,14 @@ class TestRedisIsNoTruth:
     """The queue is wiped, stops, or says everything twice: the rows remain, and each job ends once."""
 
     @pytest.fixture
+    def stage(self, postgres_url: str, tmp_path: Path) -> Iterator[Stage]:
+        with raised(tmp_path, database_url=postgres_url) as made:
+            yield made
+
+    @pytest.fixture
     def app(self, redis_server: RedisServer, stage: Stage) -> Iterator[Celery]:
         made = celery_app(redis_server.url)
-        serve_jobs(made, stage.runner)
+        serve_jobs(made, stage.runner.run)
         yield made
         stage.loop.stop(5)
         made.close()
@@ -275,3 +276,21 @@ class TestRedisIsNoTruth:
         arguments, named, _ = json.loads(base64.b64decode(message["body"]))
         assert (arguments, named) == ([stage.jobs()["ter_1"].id], {})
         assert "ter_1" not in str(message["headers"])
+
+    def test_a_worker_that_is_told_before_the_telling_is_written_down_waits_for_that(self, stage: Stage) -> None:
+        """Else the message would be gone, and the job left until the next one, half a minute later."""
+        stage.put("ter_1")
+        job = stage.jobs()["ter_1"].id
+        with stage.database.write_as_system() as session:
+            repository.mark_announced(session, [job], stage.clock.now())
+            worker = threading.Thread(target=stage.runner.run, args=(job,))
+            worker.start()
+            wait_until(lambda: not worker.is_alive() or somebody_waits(stage.database))
+        worker.join(10)
+        assert stage.in_state(JobState.DONE) == {"ter_1"}
+
+
+def somebody_waits(database: Database) -> bool:
+    """For a row that another transaction holds."""
+    with database.read_as_system() as session:
+        return bool(session.scalar(text("SELECT count(*) FROM pg_locks WHERE NOT granted")))

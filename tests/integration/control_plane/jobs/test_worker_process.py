@@ -22,19 +22,22 @@ JOBS = 12
 
 
 @pytest.fixture
-def world(tmp_path: Path, redis_server: RedisServer) -> Iterator[World]:
-    made = build_world(tmp_path / "farm", redis_url=redis_server.url)
+def world(tmp_path: Path, redis_server: RedisServer, postgres_url: str) -> Iterator[World]:
+    addresses = {"redis_url": redis_server.url, "database_url": postgres_url}
+    made = build_world(tmp_path / "farm", **addresses)
     made.farm.stop()
     # The worker has no other clock than the machine's.
-    made = build_world(tmp_path / "farm", clock=SystemClock(), redis_url=redis_server.url)
+    made = build_world(tmp_path / "farm", clock=SystemClock(), **addresses)
     yield made
     made.farm.stop()
 
 
 @contextmanager
-def worker(data: Path, redis_url: str) -> Iterator[subprocess.Popen[bytes]]:
-    command = [sys.executable, "-m", "control_plane.cli", "worker", "--data", str(data), "--threads", "2"]
-    process = subprocess.Popen(command, env={**os.environ, "MT5FARM_REDIS_URL": redis_url}, stderr=subprocess.PIPE)
+def worker(world: World) -> Iterator[subprocess.Popen[bytes]]:
+    settings = world.farm.settings
+    command = [sys.executable, "-m", "control_plane.cli", "worker", "--data", str(world.data), "--threads", "2"]
+    addresses = {"MT5FARM_REDIS_URL": settings.redis_url or "", "MT5FARM_DATABASE_URL": settings.database_url or ""}
+    process = subprocess.Popen(command, env={**os.environ, **addresses}, stderr=subprocess.PIPE)
     try:
         yield process
     finally:
@@ -66,7 +69,7 @@ def test_what_the_api_puts_the_worker_carries_out_also_after_flushall(world: Wor
         for job in session.query(Job):
             assert job.announced_at is not None
             job.announced_at = job.announced_at.replace(year=2020)  # half a minute has passed, say
-    with worker(world.data, redis_server.url) as process:
+    with worker(world) as process:
         hand_out(world)
         wait_until(lambda: states(world) == [JobState.DONE] * count, 60)
         process.send_signal(signal.SIGTERM)
@@ -74,9 +77,9 @@ def test_what_the_api_puts_the_worker_carries_out_also_after_flushall(world: Wor
         assert process.returncode == 0
 
 
-def test_a_worker_without_redis_says_what_is_missing(world: World) -> None:
+def test_a_worker_without_redis_says_what_is_missing(tmp_path: Path) -> None:
     environment = {name: value for name, value in os.environ.items() if name != "MT5FARM_REDIS_URL"}
-    command = [sys.executable, "-m", "control_plane.cli", "worker", "--data", str(world.data)]
+    command = [sys.executable, "-m", "control_plane.cli", "worker", "--data", str(tmp_path / "farm")]
     ended = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
     assert ended.returncode == 2
     assert "MT5FARM_REDIS_URL" in ended.stderr

@@ -12,11 +12,14 @@ from control_plane.storage.bucket import BucketFiles
 from control_plane.storage.local import LocalFiles
 from control_plane.storage.port import Files
 from control_plane.terminals.bundles import Bundles
+from tests.deployments import EMBEDDED
+
+pytestmark = pytest.mark.both_databases
 
 
-@pytest.fixture(params=["folder", "bucket"])
-def files(request: pytest.FixtureRequest, tmp_path: Path) -> Files:
-    if request.param == "folder":
+@pytest.fixture
+def files(deployment_kind: str, request: pytest.FixtureRequest, tmp_path: Path) -> Files:
+    if deployment_kind == EMBEDDED:
         return LocalFiles(tmp_path / "files")
     url, endpoint = request.getfixturevalue("bucket_url")
     return BucketFiles.open(url, endpoint)

@@ -18,12 +18,12 @@ from control_plane.backup.manifest import MANIFEST, SUMS, read_manifest
 from control_plane.backup.service import make_backup, restore
 from control_plane.clock import SystemClock
 from control_plane.config import Settings
-from control_plane.container import master_key_path
 from control_plane.errors import ConfigurationError
 from control_plane.fleet import outdated
 from control_plane.fleet.model import Node
 from control_plane.identity.model import ApiKey, UserSession
 from control_plane.identity.state import Role
+from control_plane.resources import master_key_path
 from control_plane.terminals.model import Terminal
 from tests.restore_drill.run import drill
 from tests.unit.control_plane.world import World

@@ -3,29 +3,48 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
+from typing import Any
 
+import pytest
+from starlette.types import Message
+
+from control_plane.app import create_app
 from control_plane.bus.memory import MemoryBus
-from control_plane.bus.port import Change
+from control_plane.bus.port import Batch
+from control_plane.errors import RateLimitedError
 from control_plane.identity.owner import Owner
-from tests.unit.control_plane.world import NodePlayer, Trader, World, deal_body, event
+from tests.unit.control_plane.world import NodePlayer, Trader, World, build_world, deal_body, event
 
 PATIENCE = 5.0
 
 
 def test_nothing_is_heard_after_the_time_out() -> None:
-    async def listen() -> list[Change] | None:
-        return await MemoryBus().subscribe(lambda _: True).next(0.01)
+    async def listen() -> Batch | None:
+        return await MemoryBus().subscribe("u1").next(0.01)
 
-    assert asyncio.run(listen()) == []
+    batch = asyncio.run(listen())
+    assert batch is not None
+    assert (batch.changes, batch.gap) == ((), False)
+
+
+def named(frame: str) -> str:
+    """The event of a frame; what has no name says only how to reconnect."""
+    return frame.removeprefix("event: ").partition("\n")[0] if frame.startswith("event: ") else ""
+
+
+def position(frame: str) -> str:
+    return frame.partition("id: ")[2].partition("\n")[0]
+
+
+async def yes() -> bool:
+    return True
 
 
 class TestLiveUpdates:
     async def frames(self, world: World, owner: Owner, act: object, count: int) -> list[str]:
-        async def allowed() -> bool:
-            return True
-
-        stream = world.farm.live.events(owner, allowed)
-        assert await anext(stream) == ": heartbeat\n\n"
+        stream = world.farm.live.events(owner, None, yes)
+        assert [named(await anext(stream)) for _ in range(2)] == ["", "heartbeat"]
         await asyncio.to_thread(act)  # type: ignore[arg-type]
         async with asyncio.timeout(PATIENCE):
             return [await anext(stream) for _ in range(count)]
@@ -40,7 +59,8 @@ class TestLiveUpdates:
 
         owner = Owner(trader.user["tenant_id"], trader.user["id"])
         (frame,) = asyncio.run(self.frames(world, owner, trade, 1))
-        assert frame.startswith("event: deal\ndata: {")
+        assert named(frame) == "deal"
+        assert position(frame)
         assert frame.endswith("}\n\n")
         assert f'"account_id":"{account}"' in frame
         assert '"ticket":7' in frame
@@ -49,7 +69,7 @@ class TestLiveUpdates:
     def test_a_phase_is_told_as_the_whole_account(self, world: World, trader: Trader) -> None:
         owner = Owner(trader.user["tenant_id"], trader.user["id"])
         (frame,) = asyncio.run(self.frames(world, owner, trader.connect, 1))
-        assert frame.startswith("event: account\n")
+        assert named(frame) == "account"
         assert '"explanation":"Waiting' in frame
 
     def test_a_silent_node_that_is_heard_again_is_told(self, world: World, trader: Trader, node: NodePlayer) -> None:
@@ -66,29 +86,115 @@ class TestLiveUpdates:
             return False
 
         async def listen() -> list[str]:
-            stream = world.farm.live.events(owner, signed_out)
-            seen = [await anext(stream)]
+            stream = world.farm.live.events(owner, None, signed_out)
+            seen = [await anext(stream), await anext(stream)]
             world.clock.advance(seconds=16)
             await asyncio.to_thread(trader.connect)
             async with asyncio.timeout(PATIENCE):
                 return seen + [frame async for frame in stream]
 
-        assert asyncio.run(listen()) == [": heartbeat\n\n"]
+        assert [named(frame) for frame in asyncio.run(listen())] == ["", "heartbeat"]
 
     def test_the_stream_ends_with_the_session_or_the_farm(self, world: World, trader: Trader) -> None:
         owner = Owner(trader.user["tenant_id"], trader.user["id"])
 
-        async def allowed() -> bool:
-            return True
-
         async def listen() -> list[str]:
-            stream = world.farm.live.events(owner, allowed)
-            seen = [await anext(stream)]
+            stream = world.farm.live.events(owner, None, yes)
+            seen = [await anext(stream), await anext(stream)]
             world.farm.bus.close()
             async with asyncio.timeout(PATIENCE):
                 return seen + [frame async for frame in stream]
 
-        assert asyncio.run(listen()) == [": heartbeat\n\n"]
+        assert [named(frame) for frame in asyncio.run(listen())] == ["", "heartbeat"]
+
+
+class TestComingBack:
+    async def first(self, world: World, owner: Owner, after: str | None, count: int) -> list[str]:
+        stream = world.farm.live.events(owner, after, yes)
+        async with asyncio.timeout(PATIENCE):
+            return [frame for frame in [await anext(stream) for _ in range(count + 1)] if named(frame)]
+
+    def test_tells_what_was_missed_and_then_that_all_is_told(
+        self, world: World, trader: Trader, node: NodePlayer
+    ) -> None:
+        _, wanted = world.ready_account(trader, node)
+        owner = Owner(trader.user["tenant_id"], trader.user["id"])
+        (before,) = asyncio.run(self.first(world, owner, None, 1))
+        node.deliver(event(wanted, "d", deal_body(7)))
+        node.deliver(event(wanted, "e", deal_body(8)))
+        *missed, last = asyncio.run(self.first(world, owner, position(before), 3))
+        assert ([named(each) for each in missed], named(last)) == (["deal", "deal"], "heartbeat")
+        (nothing,) = asyncio.run(self.first(world, owner, position(last), 1))
+        assert named(nothing) == "heartbeat"
+
+    def test_from_a_place_in_between_tells_the_rest(self, world: World, trader: Trader, node: NodePlayer) -> None:
+        _, wanted = world.ready_account(trader, node)
+        owner = Owner(trader.user["tenant_id"], trader.user["id"])
+        (before,) = asyncio.run(self.first(world, owner, None, 1))
+        node.deliver(event(wanted, "d", deal_body(7)))
+        node.deliver(event(wanted, "e", deal_body(8)))
+        one = asyncio.run(self.first(world, owner, position(before), 1))
+        rest = asyncio.run(self.first(world, owner, position(one[0]), 2))
+        assert [named(each) for each in rest] == ["deal", "heartbeat"]
+        assert '"ticket":8' in rest[0]
+
+    def test_from_an_unknown_place_has_everything_read_anew(self, world: World, trader: Trader) -> None:
+        """As after a restart of the farm."""
+        owner = Owner(trader.user["tenant_id"], trader.user["id"])
+        reset, heartbeat = asyncio.run(self.first(world, owner, "of another life", 2))
+        assert (named(reset), named(heartbeat)) == ("reset", "heartbeat")
+        assert position(reset) == position(heartbeat)
+
+    def test_never_tells_what_is_another_users(self, world: World, trader: Trader, node: NodePlayer) -> None:
+        _, wanted = world.ready_account(trader, node)
+        other = world.trader("other@example.com")
+        stranger = Owner(other.user["tenant_id"], other.user["id"])
+        (before,) = asyncio.run(self.first(world, stranger, None, 1))
+        node.deliver(event(wanted, "d", deal_body(7)))
+        (after,) = asyncio.run(self.first(world, stranger, position(before), 1))
+        assert named(after) == "heartbeat"
+
+
+class TestPlaces:
+    def test_of_a_user_are_bound_and_given_back(self, tmp_path: Path) -> None:
+        world = build_world(tmp_path, streams_of_user=2, streams_of_tenant=3)
+        places, one, other = world.farm.live.places, Owner("t", "one"), Owner("t", "other")
+        places.take(one)
+        places.take(one)
+        with pytest.raises(RateLimitedError, match="close other windows") as refused:
+            places.take(one)
+        assert refused.value.retry_after == 15
+        places.take(other)
+        with pytest.raises(RateLimitedError, match="organisation"):
+            places.take(other)
+        places.leave(one)
+        places.take(other)
+        assert places.taken == 3
+
+    def test_a_stream_gives_its_place_back_when_its_browser_goes(self, world: World, trader: Trader) -> None:
+        async def browse() -> int:
+            app = create_app(world.farm)
+            cookie = f"mt5farm_session={trader.http.cookies['mt5farm_session']}"
+            gone, sent = asyncio.Event(), []
+
+            async def receive() -> Message:
+                await gone.wait()
+                return {"type": "http.disconnect"}
+
+            async def send(message: Message) -> None:
+                sent.append(message)
+                if b"heartbeat" in message.get("body", b""):
+                    gone.set()
+
+            scope: dict[str, Any] = {"type": "http", "method": "GET", "path": "/api/v1/stream", "query_string": b""}
+            scope["client"] = ("127.0.0.1", 50_000)
+            scope |= {"headers": [(b"cookie", cookie.encode())], "asgi": {"version": "3.0", "spec_version": "2.3"}}
+            async with asyncio.timeout(PATIENCE):
+                await app({**scope, "http_version": "1.1", "scheme": "http"}, receive, send)
+            assert sent[0]["status"] == 200
+            return world.farm.live.places.taken
+
+        assert asyncio.run(browse()) == 0
 
 
 def test_a_watch_answers_as_soon_as_the_generation_rises(world: World, trader: Trader, node: NodePlayer) -> None:

@@ -16,13 +16,13 @@ from sqlalchemy import func, select, text
 from sqlalchemy.exc import IntegrityError
 
 from control_plane.config import Settings
-from control_plane.container import open_database
 from control_plane.db.engine import after_commit
 from control_plane.db.tables import METADATA
 from control_plane.db.types import UtcDateTime, money
 from control_plane.errors import ConfigurationError
 from control_plane.fleet.model import SeenRequest
 from control_plane.money import money_text
+from control_plane.resources import open_database
 from tests.unit.control_plane.world import START, World
 
 
@@ -34,10 +34,12 @@ def test_migrations_make_exactly_the_tables_of_the_models(world: World) -> None:
 def test_every_table_that_belongs_to_users_has_a_tenant() -> None:
     shared = {
         "attempt_lanes",
+        "passkey_challenges",
         "tenants",
         "broker_servers",
         "farm_keys",
         "jobs",
+        "pools",
         "relocation_breaker",
         "seen_requests",
         "template_pins",

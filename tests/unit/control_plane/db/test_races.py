@@ -12,7 +12,7 @@ from sqlalchemy.exc import DBAPIError
 
 from control_plane.accounts import repository
 from control_plane.db.races import is_lost_race
-from tests.unit.control_plane.world import SERVER, Trader, World, browser
+from tests.unit.control_plane.world import SERVER, Trader, World, ready_browser
 
 pytestmark = pytest.mark.both_databases
 _TENANT = "INSERT INTO tenants (id, kind, name, created_at) VALUES (:id, 'broker', :name, '2026-01-01 00:00:00')"
@@ -47,9 +47,10 @@ def test_one_login_connected_twice_at_once_is_no_mistake_of_the_farm(
             both.wait(30)
         return found
 
+    http = ready_browser(world.farm)
+    http.cookies.update(dict(trader.http.cookies))
+
     def connect(_number: int) -> httpx.Response:
-        http = browser(world.farm)
-        http.cookies.update(dict(trader.http.cookies))
         return http.post(
             "/api/v1/accounts", json={"label": "Main", "login": 1, "password": "broker-secret", "server": SERVER}
         )

@@ -24,7 +24,7 @@ from tests.tenants import Member, add_tenant, two_tenants
 from tests.unit.control_plane.world import START, World, build_world
 
 OWNED = sorted((each.class_ for each in Base.registry.mappers if issubclass(each.class_, TenantRow)), key=str)
-EMPTY_HERE = {"EnrolmentToken", "OneOffRequest", "BotLogLine", "LoginRefusal", "SignUp"}
+EMPTY_HERE = {"EnrolmentToken", "OneOffRequest", "BotLogLine", "LoginRefusal", "SignUp", "TenantLimits"}
 """Tables of which the broker has no row in this farm."""
 
 

@@ -11,6 +11,8 @@ from control_plane.fleet.model import Node
 from node_agent.protocol.messages import EVENTS_PATH, SYNC_PATH, EventBatch
 from tests.unit.control_plane.world import NodePlayer, Trader, World
 
+pytestmark = pytest.mark.both_databases
+
 
 def cloned(node: NodePlayer) -> NodePlayer:
     """A second machine with the same disk; it is started, so it is another boot."""

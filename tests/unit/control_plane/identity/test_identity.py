@@ -19,6 +19,8 @@ from control_plane.identity.sessions import Browser
 from control_plane.identity.state import CODE_PACE, MAIL_PACE, PASSWORD_PACE, Pace, counted, wait_after
 from tests.unit.control_plane.world import PASSWORD, START, Trader, World, browser
 
+pytestmark = pytest.mark.both_databases
+
 SIGN_IN = "/api/v1/auth/sign-in"
 RIGHT = {"email": "trader@example.com", "password": PASSWORD}
 WRONG = {"email": "trader@example.com", "password": "guess"}
@@ -161,7 +163,7 @@ def test_a_right_sign_in_takes_back_ones_own_failures_only(world: World, trader:
 def test_attempts_at_the_same_time_gain_nothing(world: World, trader: Trader) -> None:
     def attempt(number: int) -> str:
         with pytest.raises(FarmError) as refused:
-            world.farm.identity.sign_in("trader@example.com", f"guess {number}", None, Browser())
+            world.farm.identity.sign_in("trader@example.com", f"guess {number}", Browser())
         return refused.value.code
 
     with ThreadPoolExecutor(12) as pool:

@@ -101,3 +101,26 @@ def test_what_changes_the_sign_in_is_written_down_and_told_to_its_owner(world: W
         entry = session.query(AuditEntry).one()
     assert (entry.actor, entry.action, entry.subject_id) == ("trader@example.com", "change_password", trader.user["id"])
     assert "was changed" in mail_to(world.farm, "trader@example.com")
+
+
+def test_a_session_that_is_not_used_ends(world: World, trader: Trader) -> None:
+    world.clock.advance(hours=72)
+    trader.call("GET", "/me", 401)
+
+
+def test_a_session_that_is_used_goes_on_until_it_is_two_weeks_old(world: World, trader: Trader) -> None:
+    for _ in range(5):
+        world.clock.advance(hours=56)
+        assert trader.call("GET", "/me")["id"] == trader.user["id"]
+        shown = trader.call("GET", "/auth/sessions")["items"][0]
+        assert shown["expires_at"] > world.clock.now().isoformat()
+    world.clock.advance(hours=56)
+    trader.call("GET", "/me", 401)
+
+
+def test_an_idle_session_is_not_shown(world: World, trader: Trader) -> None:
+    browser(world.farm).post("/api/v1/auth/sign-in", json={"email": trader.email, "password": PASSWORD})
+    world.clock.advance(hours=71)
+    trader.call("GET", "/me")
+    world.clock.advance(hours=1)
+    assert len(trader.call("GET", "/auth/sessions")["items"]) == 1

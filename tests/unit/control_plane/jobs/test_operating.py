@@ -11,6 +11,8 @@ from control_plane.jobs.model import Job
 from control_plane.jobs.state import JobState
 from tests.unit.control_plane.world import Trader, World
 
+pytestmark = pytest.mark.both_databases
+
 
 @pytest.fixture
 def dead(world: World, trader: Trader) -> str:
@@ -85,6 +87,9 @@ def test_what_is_not_there_is_said(operator: Trader) -> None:
 
 def test_the_commands_show_and_re_drive(world: World, dead: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "240")
+    for name in ("database_url", "redis_url"):
+        if address := getattr(world.farm.settings, name):
+            monkeypatch.setenv(f"MT5FARM_{name.upper()}", address)
 
     def run(*arguments: str) -> str:
         result = CliRunner().invoke(cli.app, ["jobs", *arguments, "--data", str(world.data)], catch_exceptions=False)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import pytest
+import structlog
 
 from control_plane.jobs.model import Job
 from control_plane.jobs.runner import Handler, JobRunner
 from control_plane.jobs.service import Outbox
 from control_plane.jobs.state import MOST_ATTEMPTS, JobKind
+from control_plane.logs import present_request
 from tests.unit.control_plane.world import World
 
 pytestmark = pytest.mark.both_databases
@@ -37,6 +39,20 @@ def test_a_job_runs_once(world: World) -> None:
     assert run_next(world, ran.append)
     assert not run_next(world, ran.append)
     assert (ran, only_job(world).state) == (["ter_1"], "done")
+
+
+def test_a_job_is_carried_out_under_the_id_of_the_request_that_has_set_it_off(world: World) -> None:
+    with structlog.contextvars.bound_contextvars(request_id="web_0123456789"):
+        put(world, [])
+    assert only_job(world).request_id == "web_0123456789"
+    seen: list[str] = []
+    assert run_next(world, lambda _: seen.append(present_request()))
+    assert (seen, present_request()) == (["web_0123456789"], "")
+
+
+def test_a_job_of_the_farm_itself_has_no_request(world: World) -> None:
+    put(world, [])
+    assert only_job(world).request_id == ""
 
 
 def test_a_fact_that_is_rolled_back_takes_its_job_with_it(world: World) -> None:

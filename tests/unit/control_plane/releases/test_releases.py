@@ -10,6 +10,7 @@ import pytest
 from typer.testing import CliRunner
 
 from control_plane import cli
+from control_plane.brokers import repository
 from control_plane.brokers.service import add_server
 from control_plane.errors import ConflictError, InvalidInputError, NotFoundError
 from control_plane.releases.model import TerminalTemplate
@@ -182,3 +183,17 @@ def test_the_command_line_does_it_all(tmp_path: Path) -> None:
     assert "runs build 5200" in run("template", "roll-back", SERVER)
     with pytest.raises(ConflictError, match="used by"):
         run("template", "remove", old)
+
+
+def test_servers_that_a_terminal_was_logged_in_to_come_into_the_directory(real: World, tmp_path: Path) -> None:
+    source = folder(tmp_path, 5200)
+    for name in ("Fresh-Demo", "Default", SERVER):
+        history = source / "Bases" / name / "history" / "EURUSD"
+        history.mkdir(parents=True)
+        (history / "2026.hcc").write_bytes(b"bars")
+    imported(real, source)
+    with real.farm.database.read_as_system() as session:
+        known = {each.name: (each.company, each.source) for each in repository.all_servers(session)}
+    assert known["Fresh-Demo"] == ("Real Broker", "template")
+    assert known[SERVER] == ("Real Broker", "operator")
+    assert "Default" not in known

@@ -10,11 +10,17 @@ from prometheus_client.parser import text_string_to_metric_families
 from sqlalchemy import text
 
 from control_plane.app import create_operations_app
+from control_plane.db.engine import Database
+from tests.postgres import APPLICATION, OWNER
 from tests.unit.control_plane.world import InProcess, World, browser
+
+pytestmark = pytest.mark.both_databases
 
 ALLOWED_LABELS = {"app", "method", "route", "status", "le", "check", "loop", "kind", "state", "availability"} | {
     "identity",
     "phase",
+    "part",
+    "budget",
 }
 
 
@@ -75,9 +81,11 @@ def test_an_order_with_an_unknown_outcome_is_counted(world: World) -> None:
 
 
 def test_a_database_that_is_away_leaves_the_figures_out_and_says_so(world: World) -> None:
-    with world.farm.database.write_as_system() as session:
+    owner = Database(world.farm.database.url.replace(APPLICATION, OWNER))
+    with owner.write_as_system() as session:
         session.execute(text("DROP TABLE alembic_version"))
         session.execute(text("ALTER TABLE jobs RENAME TO gone"))
+    owner.close()
     found = scrape(world)
     assert "mt5farm_jobs" not in found
     assert found["mt5farm_ready"]["database",] == 0

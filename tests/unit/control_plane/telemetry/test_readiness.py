@@ -35,7 +35,9 @@ def look(world: World, *loops: Loop) -> dict[str, str]:
 
 
 def queue_job(world: World, state: JobState = JobState.QUEUED) -> None:
-    job = Job(id="job_1", kind="place_terminal", subject_id="ter_1", state=state, attempts=0, last_error="")
+    job = Job(
+        id="job_1", kind="place_terminal", subject_id="ter_1", state=state, attempts=0, request_id="", last_error=""
+    )
     job.run_at = job.created_at = world.clock.now()
     with world.farm.database.write_as_system() as session:
         session.add(job)
@@ -43,6 +45,14 @@ def queue_job(world: World, state: JobState = JobState.QUEUED) -> None:
 
 def test_a_farm_that_works_is_ready(world: World) -> None:
     assert look(world) == {}
+
+
+def test_what_is_shared_no_more_is_told_and_takes_no_process_out_of_service(world: World) -> None:
+    """With Redis away from all of them, nobody would be left."""
+    told = {"limits": lambda: "each counts by itself", "bus": lambda: ""}
+    verdict = Readiness(world.farm.database, world.clock, (), warnings=told).verdict()
+    assert verdict.ready
+    assert verdict.warnings == {"limits": "each counts by itself"}
 
 
 def test_a_database_that_takes_no_writes_is_noticed_although_it_can_be_read(world: World) -> None:

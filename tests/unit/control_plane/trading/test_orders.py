@@ -20,7 +20,16 @@ from mt5_bridge.structs import OrderSendResult
 from mt5_bridge.trading import UNCERTAIN
 from node_agent.protocol.messages import DesiredTerminal, OrderBody
 from node_agent.protocol.tickets import Scope
-from tests.unit.control_plane.world import FakeTerminal, NodePlayer, Trader, World, browser, deal_body, event, filled
+from tests.unit.control_plane.world import (
+    FakeTerminal,
+    NodePlayer,
+    Trader,
+    World,
+    deal_body,
+    event,
+    filled,
+    ready_browser,
+)
 
 pytestmark = pytest.mark.both_databases
 
@@ -110,9 +119,10 @@ class TestIdempotency:
             both.wait()
             return quote(symbol)
 
+        http = ready_browser(world.farm, **{"Idempotency-Key": "k"})
+        http.cookies.update(dict(trader.http.cookies))
+
         def place(_number: int) -> httpx.Response:
-            http = browser(world.farm, **{"Idempotency-Key": "k"})
-            http.cookies.update(dict(trader.http.cookies))
             return http.post(f"/api/v1/accounts/{account}/orders", json=BUY)
 
         monkeypatch.setattr(terminal, "symbol_info_tick", quote_for_both)

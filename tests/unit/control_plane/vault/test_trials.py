@@ -9,11 +9,15 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from sqlalchemy import update
 
 from control_plane.vault.model import LoginRefusal
 from control_plane.vault.state import REFUSAL_WINDOW, waits_until
 from node_agent.protocol.messages import DesiredTerminal, Phase, Reason
+from tests.tenants import add_tenant, move_user
 from tests.unit.control_plane.world import START, NodePlayer, Trader, World, build_world, observed
+
+pytestmark = pytest.mark.both_databases
 
 moments = st.lists(st.integers(0, 7200).map(lambda second: START - timedelta(seconds=second)), max_size=30)
 
@@ -116,3 +120,29 @@ def test_refusals_are_forgotten_after_a_day(world: World, trader: Trader, node: 
     world.run_loops()
     with world.farm.database.read_as_system() as session:
         assert session.query(LoginRefusal).count() == 0
+
+
+def test_removing_and_connecting_anew_gives_no_more_tries(
+    careful: World,
+) -> None:
+    """Nor do the tries of another tenant take any away."""
+    trader, node = careful.trader(), careful.node(slots=8)
+    for _ in range(2):
+        account, wanted = connected(careful, trader, node, 6001)
+        refuse(node, wanted)
+        trader.call("DELETE", f"/accounts/{account}", 202)
+        node.fetch()
+        node.obey()
+    again = trader.connect(6001)["id"]
+    careful.run_loops()
+    assert node.fetch().terminals == []
+    shown = trader.call("GET", f"/accounts/{again}")["terminal"]["detail"]
+    assert "passwords for this login" in shown
+    with careful.farm.database.write_as_system() as session:
+        session.execute(update(LoginRefusal).values(server="Another-Server"))
+    stranger = careful.trader("stranger@example.com")
+    move_user(careful, stranger.user["id"], add_tenant(careful, "broker"))
+    trader.call("DELETE", f"/accounts/{again}", 202)
+    stranger.connect(6001)
+    careful.run_loops()
+    assert [each.login for each in node.fetch().terminals] == [6001]

@@ -17,7 +17,7 @@ from node_agent.gateway.admission import Admission
 from node_agent.gateway.configuration import GatewayConfig, Route, Routes
 from node_agent.gateway.door import Door
 from node_agent.gateway.endings import ending
-from node_agent.gateway.hello import RefusedError
+from node_agent.gateway.hello import Hello, RefusedError, parse
 from node_agent.gateway.redeemed import RedeemedTickets
 from node_agent.protocol import tickets
 from node_agent.protocol.tickets import Scope, Ticket
@@ -97,17 +97,19 @@ class Gate:
             max_sessions=4,
             max_sessions_per_terminal=3,
             max_sessions_per_client=2,
+            max_views_per_terminal=2,
+            max_views_per_client=1,
         )
         self.redeemed = RedeemedTickets(folder / "redeemed")
         self.admission = Admission(config, lambda: self.routes, self.redeemed, lambda: NOW)
         self.issued = 0
 
-    def try_in(self, **changes: Any) -> str | Ticket:
+    def try_in(self, *, screen: bool = False, **changes: Any) -> str | Ticket:
         """The ticket, or why it was refused."""
         self.issued += 1
         ticket = replace(TICKET, **({"ticket_id": f"t-{self.issued}"} | changes))
         try:
-            return self.admission.admit(tickets.issue(KEY, "k", ticket, time.time()))[0]
+            return self.admission.admit(tickets.issue(KEY, "k", ticket, time.time()), screen=screen)[0]
         except RefusedError as error:
             return error.code
 
@@ -115,6 +117,9 @@ class Gate:
         ticket = self.try_in(**changes)
         assert isinstance(ticket, Ticket)
         return ticket
+
+    def try_view(self, **changes: Any) -> str | Ticket:
+        return self.try_in(screen=True, **{"scope": Scope.VIEW, **changes})
 
 
 @pytest.fixture
@@ -150,3 +155,36 @@ class TestAdmission:
 
     def test_a_ticket_newer_than_what_the_node_has_heard_is_good(self, gate: Gate) -> None:
         gate.come_in(access_epoch=7)
+
+    def test_a_ticket_for_the_screen_opens_no_bridge_and_the_other_way_round(self, gate: Gate) -> None:
+        for scope in (Scope.READ, Scope.TRADE):
+            assert gate.try_in(screen=True, scope=scope) == "ticket_other_scope"
+        assert gate.try_in(scope=Scope.VIEW, ticket_id="view") == "ticket_other_scope"
+        assert isinstance(gate.try_view(ticket_id="view"), Ticket), "it was not used up"
+
+    def test_views_have_bounds_of_their_own(self, gate: Gate) -> None:
+        view = gate.try_view()
+        assert isinstance(view, Ticket)
+        assert gate.try_view() == "busy"
+        gate.come_in()
+        assert isinstance(gate.try_view(principal="user:usr_2"), Ticket)
+        assert gate.try_view(principal="user:usr_3") == "busy", "enough look at this one"
+        gate.admission.leave(view)
+        assert isinstance(gate.try_view(principal="user:usr_3"), Ticket)
+
+    def test_a_view_needs_the_present_epochs(self, gate: Gate) -> None:
+        assert gate.try_view(epoch=2) == "stale_epoch"
+        assert gate.try_view(access_epoch=1) == "ticket_revoked"
+
+
+class TestHello:
+    def test_says_what_is_wanted_and_means_the_bridge_unless_it_says_so(self) -> None:
+        assert parse(b'{"v":1,"ticket":"t"}') == Hello("t", screen=False)
+        assert parse(b'{"v":1,"ticket":"t","channel":"bridge"}') == Hello("t", screen=False)
+        assert parse(b'{"v":1,"ticket":"t","channel":"screen"}') == Hello("t", screen=True)
+
+    @pytest.mark.parametrize("channel", ['"shell"', "null", "1", "[]", "{}"])
+    def test_asks_for_nothing_that_there_is_not(self, channel: str) -> None:
+        with pytest.raises(RefusedError) as refused:
+            parse(f'{{"v":1,"ticket":"t","channel":{channel}}}'.encode())
+        assert refused.value.code == "malformed_hello"

@@ -127,6 +127,21 @@ class TestFiles:
         files.forget_socket(layout)
         assert not layout.worker_socket.exists()
 
+    def test_so_does_the_one_that_shows_the_screen(self, layout: TerminalLayout) -> None:
+        files = ContainerFiles()
+        assert not files.offer_screen(layout)
+        with socket.socket(socket.AF_UNIX) as server, socket.socket(socket.AF_UNIX) as client:
+            server.bind(str(layout.run / "s"))
+            server.listen()
+            assert files.offer_screen(layout)
+            client.connect(str(layout.screen_socket))
+        files.forget_screen(layout)
+        assert not layout.screen_socket.exists()
+        (layout.run / "s").symlink_to("/run/docker.sock")
+        with pytest.raises(OSError, match="no socket"):
+            files.offer_screen(layout)
+        assert not layout.screen_socket.is_symlink()
+
     def test_a_link_to_somebody_elses_socket_is_no_way_out(self, layout: TerminalLayout) -> None:
         with socket.socket(socket.AF_UNIX) as docker_socket:
             docker_socket.bind(str(layout.sockets / "docker.sock"))

@@ -13,8 +13,11 @@ from typing import Any
 
 import pytest
 import yaml
+from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
+from node_agent.metrics import NodeCollector
+from tests.node_figures import FIGURES
 from tests.unit.control_plane.world import World, build_world
 
 FOLDER = Path(__file__).resolve().parents[4] / "provisioning" / "monitoring"
@@ -47,7 +50,10 @@ def shown(tmp_path_factory: pytest.TempPathFactory) -> set[tuple[str, str]]:
     for loop in world.farm.loops:
         loop.round_ended_at = 0.0
     found = set()
-    for family in text_string_to_metric_families(world.farm.metrics.exposition().decode()):
+    node = CollectorRegistry()
+    node.register(NodeCollector(lambda: FIGURES))
+    text = world.farm.metrics.exposition().decode() + generate_latest(node).decode()
+    for family in text_string_to_metric_families(text):
         found.add((family.name, ""))
         for sample in family.samples:
             found |= {(sample.name, label) for label in ("", *sample.labels)}
@@ -81,7 +87,7 @@ def test_figures_of_the_whole_farm_are_never_added_up_over_replicas() -> None:
 
 def test_panels_do_not_lie_on_each_other() -> None:
     places = [(panel["gridPos"]["x"], panel["gridPos"]["y"]) for panel in dashboard()["panels"]]
-    assert len(places) == len(set(places)) == 12
+    assert len(places) == len(set(places)) == 18
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,1 @@
+"""Invitations: how somebody becomes one of a tenant's people."""

@@ -1,0 +1,1 @@
+"""How many requests a caller may make, with a lane of its own for getting out of the market."""

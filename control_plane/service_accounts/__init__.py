@@ -1,0 +1,1 @@
+"""Service accounts: programs that work for a tenant rather than for a person."""

@@ -1,0 +1,1 @@
+"""Many nodes, users and browsers at once, against the real control plane on its real database."""

@@ -57,9 +57,10 @@ def _with_public_names(document: dict[str, Any]) -> dict[str, Any]:
 
     document = renamed(document)
     schemas = document["components"]["schemas"]
-    document["components"]["schemas"] = {
-        _public_name(name): schema | {"title": _public_name(name)} for name, schema in sorted(schemas.items())
-    }
+    public = {_public_name(name): schema | {"title": _public_name(name)} for name, schema in sorted(schemas.items())}
+    if len(public) != len(schemas):
+        raise TypeError(f"two schemas of the contract have one public name: {sorted(map(_public_name, schemas))}")
+    document["components"]["schemas"] = public
     return document
 
 

@@ -22,6 +22,7 @@ from typing import Any
 
 import pytest
 from celery import Celery
+from celery.app.trace import setup_worker_optimizations
 from sqlalchemy import func, select
 
 from control_plane.container import Farm
@@ -102,6 +103,8 @@ class Crew:
 
     @contextmanager
     def serving(self, farm: Farm) -> Iterator[None]:
+        # Celery keeps the tasks of the newest worker of a process for all of them, and another test may have had one.
+        setup_worker_optimizations(self._app)
         self._farm = farm
         try:
             yield

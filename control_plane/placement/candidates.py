@@ -11,7 +11,7 @@ from control_plane.accounts.model import Account
 from control_plane.brokers.model import BrokerServer
 from control_plane.fleet.state import Availability, IdentityState, NodeState
 from control_plane.placement import repository
-from control_plane.placement.decision import Candidate, Demand, Refusal, Requirement, Strategy
+from control_plane.placement.decision import Candidate, Demand, PoolStrategy, Refusal, Requirement
 from control_plane.placement.neighbours import Neighbours
 from control_plane.placement.repository import NOTHING, Load
 from control_plane.terminals.model import Terminal
@@ -111,7 +111,7 @@ class Demands:
             simulated=server.simulated_address is not None,
             tenant_id=terminal.tenant_id,
             pool=name,
-            strategy=Strategy(pool.strategy) if pool else Strategy.SPREAD,
+            strategy=PoolStrategy(pool.strategy) if pool else PoolStrategy.SPREAD,
             region=terminal.wanted_region,
             labels=labels | frozenset(terminal.wanted_labels.items()),
             only_dedicated=tenant is not None and tenant.only_dedicated,

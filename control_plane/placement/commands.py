@@ -10,7 +10,7 @@ from rich.table import Table
 
 from control_plane.fleet.commands import NodeArgument, by_this_person, farm_of, node_id_of, nodes, show_node
 from control_plane.opening import Data
-from control_plane.placement.decision import Strategy
+from control_plane.placement.decision import PoolStrategy
 from control_plane.placement.presentation import present_placement, present_pools, present_tenants, present_waiting
 from control_plane.placement.schemas import ExplanationOut, SetDemand, SetNode, SetPool, SetTenant
 from control_plane.terminals import repository as terminals_repository
@@ -82,7 +82,7 @@ def set_pool(
     data: Data,
     name: Annotated[str, typer.Argument(help="Name of the pool; a new one is made.")],
     reason: Reason,
-    strategy: Annotated[Strategy, typer.Option(help="Emptiest node first, or fullest.")] = Strategy.SPREAD,
+    strategy: Annotated[PoolStrategy, typer.Option(help="Emptiest node first, or fullest.")] = PoolStrategy.SPREAD,
     label: LabelOptions = None,
     terminal_mib: Annotated[int | None, typer.Option(help="What a terminal is expected to take.")] = None,
 ) -> None:

@@ -17,7 +17,7 @@ EXPECTED_MEMORY: Mapping[str, int] = MappingProxyType(
 """Bytes that a terminal with its bridge worker is expected to take, unless its pool says otherwise."""
 
 
-class Strategy(StrEnum):
+class PoolStrategy(StrEnum):
     """Which of a pool's nodes comes first."""
 
     SPREAD = "spread"
@@ -94,7 +94,7 @@ class Requirement:
     """The broker is a simulated one, so the terminal must be, too."""
     tenant_id: str = ""
     pool: str = "default"
-    strategy: Strategy = Strategy.SPREAD
+    strategy: PoolStrategy = PoolStrategy.SPREAD
     region: str = ""
     """Empty: any."""
     labels: frozenset[tuple[str, str]] = frozenset()
@@ -144,7 +144,7 @@ def judge(requirement: Requirement, candidate: Candidate) -> Refusal | Rank:
         return Refusal.FULL
     if candidate.memory is not None and candidate.memory < requirement.memory_of(runtime):
         return Refusal.MEMORY
-    load = candidate.free if requirement.strategy is Strategy.PACK else -candidate.free
+    load = candidate.free if requirement.strategy is PoolStrategy.PACK else -candidate.free
     return Rank(candidate.dedicated_to is None, load, candidate.node_id)
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from control_plane.placement.decision import NEARNESS, Candidate, Demand, Refusal, Requirement, Strategy
+from control_plane.placement.decision import NEARNESS, Candidate, Demand, PoolStrategy, Refusal, Requirement
 
 NODES_KEPT = 12
 """Nodes that are kept by name with an assignment; of all others their number by reason."""
@@ -47,7 +47,7 @@ class Explanation:
     warning: str
     """What is not as it should be with the chosen node; mostly empty."""
     pool: str
-    strategy: Strategy
+    strategy: PoolStrategy
     fitting: int
     """How many nodes could have taken it."""
     refused: Mapping[Refusal, int]
@@ -73,7 +73,7 @@ def placed_sentence(demand: Demand, chosen: Candidate, fitting: int) -> str:
         return f"Placed on {chosen.name}: {room}; no other node fits."
     if chosen.dedicated_to is not None:
         return f"Placed on {chosen.name}, which is kept for you: {room}."
-    best = "the most" if demand.requirement.strategy is Strategy.SPREAD else "the fewest"
+    best = "the most" if demand.requirement.strategy is PoolStrategy.SPREAD else "the fewest"
     if demand.shared_addresses or demand.avoid_node_id is not None:
         return f"Placed on {chosen.name}: {room}; the best of {fitting} fitting nodes."
     return f"Placed on {chosen.name}: {room}, {best} of {fitting} fitting nodes."

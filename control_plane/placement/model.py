@@ -9,7 +9,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from control_plane.db.base import Base, TenantRow
 from control_plane.db.types import UtcDateTime
-from control_plane.placement.decision import Strategy
+from control_plane.placement.decision import PoolStrategy
 
 
 class Pool(Base):
@@ -18,7 +18,7 @@ class Pool(Base):
     __tablename__ = "pools"
 
     name: Mapped[str] = mapped_column(String(40), primary_key=True)
-    strategy: Mapped[str] = mapped_column(String(16), default=Strategy.SPREAD)
+    strategy: Mapped[str] = mapped_column(String(16), default=PoolStrategy.SPREAD)
     labels: Mapped[dict[str, str]] = mapped_column(JSON)
     """Every terminal of this pool demands them of its node, besides its own."""
     terminal_memory: Mapped[int | None] = mapped_column(BigInteger)

@@ -12,7 +12,7 @@ from control_plane.assignments.state import AssignmentState
 from control_plane.placement import repository
 from control_plane.placement.board import Board
 from control_plane.placement.candidates import DEFAULT_POOL, Demands, candidates
-from control_plane.placement.decision import REAL_RUNTIMES, SIMULATED_RUNTIME, Demand, Strategy
+from control_plane.placement.decision import REAL_RUNTIMES, SIMULATED_RUNTIME, Demand, PoolStrategy
 from control_plane.placement.model import Pool
 from control_plane.placement.neighbours import Neighbours
 from control_plane.placement.operations import require_terminal
@@ -37,7 +37,7 @@ def present_pools(session: Session) -> list[PoolOut]:
     return [
         PoolOut(
             name=name,
-            strategy=Strategy(row.strategy) if row else Strategy.SPREAD,
+            strategy=PoolStrategy(row.strategy) if row else PoolStrategy.SPREAD,
             labels=row.labels if row else {},
             terminal_memory=row.terminal_memory if row else None,
             nodes=nodes.get(name, 0),

@@ -9,7 +9,7 @@ from pydantic import BaseModel, Field, IPvAnyAddress, StringConstraints
 
 from control_plane.assignments.state import AssignmentState
 from control_plane.fleet.schemas import Because
-from control_plane.placement.decision import Refusal, Strategy
+from control_plane.placement.decision import PoolStrategy, Refusal
 
 _WORD = r"[a-z0-9]([a-z0-9._-]{0,38}[a-z0-9])?"
 Word = Annotated[str, StringConstraints(pattern=rf"^{_WORD}$")]
@@ -33,7 +33,7 @@ class SetNode(Because):
 
 
 class SetPool(Because):
-    strategy: Strategy = Strategy.SPREAD
+    strategy: PoolStrategy = PoolStrategy.SPREAD
     labels: Labels = Field(default_factory=dict)
     """Every terminal of the pool demands them of its node."""
     terminal_memory: Annotated[int, Field(ge=16 * _MIB, le=1 << 40)] | None = None
@@ -59,7 +59,7 @@ class SetDemand(Because):
 
 class PoolOut(BaseModel):
     name: str
-    strategy: Strategy
+    strategy: PoolStrategy
     labels: dict[str, str]
     terminal_memory: int | None
     """Bytes."""
@@ -87,7 +87,7 @@ class ExplanationOut(BaseModel):
     sentence: str
     warning: str
     pool: str
-    strategy: Strategy
+    strategy: PoolStrategy
     fitting: int
     """How many nodes could take it."""
     refused: dict[Refusal, int]

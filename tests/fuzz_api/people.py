@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 
 from control_plane.errors import FarmError
 from control_plane.identity.cookies import SESSION_COOKIE
-from control_plane.identity.scopes import KeyScope
+from control_plane.identity.scopes import KeyScope, allowed_scopes
 from control_plane.identity.sessions import Browser
 from control_plane.identity.state import Role
 from control_plane.ids import new_id
@@ -81,7 +81,7 @@ class _Browser:
 
 
 class _Program:
-    """A key with all scopes; another one when a request has revoked it."""
+    """A key with all scopes of its owner's role; another one when a request has revoked it."""
 
     def __init__(self, stage: Stage, email: str) -> None:
         self._farm = stage.world.farm
@@ -94,7 +94,5 @@ class _Program:
         except FarmError:
             with self._farm.database.write_as_system() as session:
                 user = self._farm.identity.require_user(session, self._email)
-                self._text = self._farm.api_keys.make(
-                    session, user, "fuzz", set(KeyScope) - {KeyScope.FLEET}, None
-                ).text
+                self._text = self._farm.api_keys.make(session, user, "fuzz", allowed_scopes(user.role), None).text
         return {"Authorization": f"Bearer {self._text}"}

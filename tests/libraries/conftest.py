@@ -34,7 +34,9 @@ class Farm:
         """Run a script with a library, by the command that traders use."""
         command = [sys.executable, "-m", "mt5_bridge.cli", "run", str(script), "--connection", str(self.connection)]
         path = os.pathsep.join((str(library), *filter(None, (os.environ.get("PYTHONPATH"),))))
-        arguments = [str(self.line.login), SERVER, PASSWORD]
+        password = self.connection.with_name("password.token")
+        password.write_text(PASSWORD)
+        arguments = [str(self.line.login), SERVER, str(password)]
         return subprocess.run(
             [*command, *arguments],
             capture_output=True,

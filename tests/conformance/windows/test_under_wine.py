@@ -25,7 +25,7 @@ def machine() -> Iterator[WineMachine]:
         pytest.skip(f"Windows' calls cannot be tested here: {error}")
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 def test_windows_own_calls_pass_the_same_suite(machine: WineMachine, tmp_path: Path) -> None:
     stand_in = compile_stand_in(tmp_path)
     code, output = machine.run(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import select
 import subprocess
@@ -71,6 +72,19 @@ def wine_machine() -> Iterator[WineMachine]:
     base = make_windows_python(CACHE / "python", _progress).parent
     python = make_agent_python(CACHE / "agent", base, _progress)
     prefix = make_prefix(CACHE / "agent-prefix", _progress)
+    with _alone(prefix):
+        yield from _running(prefix, python)
+
+
+@contextmanager
+def _alone(prefix: Path) -> Iterator[None]:
+    """Who ends a prefix ends everything in it, also what other tests run there at the same time."""
+    with prefix.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def _running(prefix: Path, python: Path) -> Iterator[WineMachine]:
     command = [str(program("Xvfb")), "-displayfd", "1", "-screen", "0", "320x240x8", "-nolisten", "tcp"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as screen:
         try:

@@ -1,11 +1,14 @@
 import asyncio
 import sys
+from pathlib import Path
 
 from aiomql import Account, Config, Order, OrderType, Symbol, TimeFrame
 
+PASSWORD = Path(sys.argv[3]).read_text()
+
 
 async def main() -> None:
-    Config(login=int(sys.argv[1]), server=sys.argv[2], password=sys.argv[3])
+    Config(login=int(sys.argv[1]), server=sys.argv[2], password=PASSWORD)
     async with Account() as account:
         symbol = Symbol(name="EURUSD")
         print(account.login, await symbol.initialize(), symbol.digits)

@@ -1,8 +1,9 @@
 import sys
+from pathlib import Path
 
 from metatrader_client import MT5Client
 
-account = {"login": int(sys.argv[1]), "server": sys.argv[2], "password": sys.argv[3]}
+account = {"login": int(sys.argv[1]), "server": sys.argv[2], "password": Path(sys.argv[3]).read_text()}
 client = MT5Client({"path": "C:/MetaTrader 5/terminal64.exe", **account})
 print(client.connect(), client.account.get_account_info()["login"])
 print(len(client.market.get_candles_latest("EURUSD", "M1", 40)), client.market.get_symbol_price("EURUSD")["ask"] > 0)

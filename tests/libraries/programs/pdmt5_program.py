@@ -1,9 +1,10 @@
 import sys
 from datetime import datetime
+from pathlib import Path
 
 from pdmt5 import Mt5Config, Mt5DataClient
 
-login, server, password = int(sys.argv[1]), sys.argv[2], sys.argv[3]
+login, server, password = int(sys.argv[1]), sys.argv[2], Path(sys.argv[3]).read_text()
 with Mt5DataClient(config=Mt5Config(login=login, server=server, password=password)) as client:
     print(client.account_info_as_dict()["login"], client.symbol_info_as_df("EURUSD")["digits"][0])
     bars = client.copy_rates_from_pos_as_df("EURUSD", 1, 0, 50)

@@ -2698,7 +2698,7 @@ export interface components {
             };
             /** Sentence */
             sentence: string;
-            strategy: components["schemas"]["Strategy"];
+            strategy: components["schemas"]["PoolStrategy"];
             /** Warning */
             warning: string;
         };
@@ -3393,10 +3393,16 @@ export interface components {
             name: string;
             /** Nodes */
             nodes: number;
-            strategy: components["schemas"]["Strategy"];
+            strategy: components["schemas"]["PoolStrategy"];
             /** Terminal Memory */
             terminal_memory: number | null;
         };
+        /**
+         * PoolStrategy
+         * @description Which of a pool's nodes comes first.
+         * @enum {string}
+         */
+        PoolStrategy: "spread" | "pack";
         /** Position */
         Position: {
             /** Bot Id */
@@ -3700,7 +3706,7 @@ export interface components {
             /** Reason */
             reason: string;
             /** @default spread */
-            strategy: components["schemas"]["Strategy"];
+            strategy: components["schemas"]["PoolStrategy"];
             /** Terminal Memory */
             terminal_memory?: number | null;
         };

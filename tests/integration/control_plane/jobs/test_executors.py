@@ -81,7 +81,7 @@ class Stage:
         self.clock = MovedClock()
         self.work = Work()
         with database.write_as_system() as session:
-            signer = HeadSigner.load_or_create(session, Vault(KeyFile.create(folder / "key"), SystemClock()))
+            signer = HeadSigner.load_or_create(session, Vault(KeyFile.create(folder / "master.key"), SystemClock()))
             session.add(Tenant(id="ten_1", kind="operator", name="operator", created_at=self.clock.now()))
         self.outbox = Outbox(Audit(signer, self.clock), self.clock, lambda: self.loop.wake())  # noqa: PLW0108
         self.runner = JobRunner(database, self.clock, {PLACE: self.work})

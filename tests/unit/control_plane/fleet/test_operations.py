@@ -17,8 +17,6 @@ from node_agent.protocol.encoding import from_text
 from node_agent.protocol.messages import BUNDLE_BYTES, BUNDLES_PATH, DesiredTerminal, Phase, Reason
 from tests.unit.control_plane.world import NodePlayer, Trader, World, certificate_request, observed, report
 
-pytestmark = pytest.mark.both_databases
-
 WHY = {"reason": "for a test"}
 
 

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from control_plane.placement.board import Board, Placed, Unplaced, place
-from control_plane.placement.decision import Candidate, Demand, Refusal, Requirement, Strategy
+from control_plane.placement.decision import Candidate, Demand, PoolStrategy, Refusal, Requirement
 
 MIB = 1 << 20
 RUNTIMES = ["simulated", "wine_container", "windows_process"]
@@ -42,7 +42,7 @@ requirements = st.builds(
     simulated=st.booleans(),
     tenant_id=st.sampled_from(TENANTS),
     pool=st.sampled_from(POOLS),
-    strategy=st.sampled_from(Strategy),
+    strategy=st.sampled_from(PoolStrategy),
     region=st.sampled_from(REGIONS),
     labels=labels.filter(lambda some: len(some) < 2),
     only_dedicated=st.booleans(),
@@ -99,7 +99,7 @@ def test_the_strategy_says_which_of_the_nodes_comes_first(nodes: list[Candidate]
         able = [node for node in nodes if can_take(requirement, node)]
         own = [node for node in able if node.dedicated_to is not None] or able
         free = [node.free for node in own]
-        best = max(free) if requirement.strategy is Strategy.SPREAD else min(free)
+        best = max(free) if requirement.strategy is PoolStrategy.SPREAD else min(free)
         assert chosen(answer, nodes) in own
         assert chosen(answer, nodes).free == best
 

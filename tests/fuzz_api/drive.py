@@ -76,6 +76,12 @@ class _Door:
     line: Line
 
     @property
+    def headers(self) -> set[str]:
+        """Those that a request may have."""
+        parameters = self.operation.definition.raw.get("parameters", [])
+        return {"Content-Type", *(each["name"] for each in parameters if each["in"] == "header")}
+
+    @property
     def protected(self) -> bool:
         return self.line.verdict(NOBODY, Whose.STRANGERS) is Verdict.WHO_ARE_YOU
 
@@ -126,7 +132,9 @@ class Fuzz:
                     if known:
                         case.path_parameters[name] = self._random.choice(known)
             sent = case.as_transport_kwargs(base_url=self._stage.portal)
-            sent["headers"] = {**sent["headers"], **self._headers(asker)}
+            # Only what the contract names: credentials are the asker's, and other names may make it no HTTP at all.
+            named = {name: value for name, value in sent["headers"].items() if name in door.headers}
+            sent |= {"cookies": {}, "headers": {**named, **self._headers(asker)}}
             return Request(**sent).prepare(), True
 
         return make

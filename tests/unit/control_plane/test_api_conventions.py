@@ -11,6 +11,7 @@ from fastapi import APIRouter
 from control_plane import app as application
 from control_plane.api_route import ApiRoute
 from control_plane.app import openapi_document
+from control_plane.contract import completed
 from control_plane.idempotency.schemas import ShownOnce
 from tests.tenants import BOT
 from tests.unit.control_plane.world import NodePlayer, Trader, World
@@ -27,6 +28,10 @@ WHOLE_LISTS = {
     "list_api_keys": "50 at most",
     "list_sessions": "one person's browsers",
     "list_member_accounts": "one person's accounts, 500 at most",
+    "list_passkeys": "20 at most",
+    "list_invitations": "1000 open ones at most",
+    "list_service_accounts": "100 at most",
+    "list_service_keys": "50 at most",
 }
 """Lists that are answered whole, and why they cannot grow."""
 
@@ -58,6 +63,12 @@ def test_a_router_without_the_conventions_is_refused(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(application, "_API_ROUTERS", (plain,))
     with pytest.raises(TypeError, match="route_class=ApiRoute"):
         openapi_document()
+
+
+def test_no_two_schemas_have_one_public_name() -> None:
+    schemas = {"Strategy": {"type": "string"}, "StrategyOut": {"type": "object"}}
+    with pytest.raises(TypeError, match="one public name"):
+        completed({"paths": {}, "components": {"schemas": schemas}})
 
 
 def test_every_list_has_pages_or_a_reason() -> None:

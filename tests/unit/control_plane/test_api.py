@@ -270,6 +270,7 @@ BODIES: dict[str, dict[str, Any]] = {
     f"{_ACCOUNT}/credentials": {"password": "x"},
     f"{_ACCOUNT}/orders": {"symbol": "EURUSD", "side": "buy", "volume": 0.1},
     f"{_ACCOUNT}/tickets": {"scope": "trade"},
+    f"{_ACCOUNT}/move": {"with_positions": False},
     f"{_ACCOUNT}/lease-policy": {"policy": "self_fence"},
     f"{_ACCOUNT}/move": {"with_positions": False},
 }

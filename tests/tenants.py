@@ -8,6 +8,7 @@ from sqlalchemy import update
 
 from control_plane.identity.model import KnownDevice, Tenant, User, UserSession
 from control_plane.ids import new_id
+from control_plane.placement.model import TenantPlacement
 from tests.unit.control_plane.world import (
     START,
     NodePlayer,
@@ -61,6 +62,9 @@ def two_tenants(world: World) -> tuple[Member, Member]:
     operators, brokers = world.trader("one@operator.example"), world.trader("one@broker.example")
     broker_id = add_tenant(world, "broker")
     move_user(world, brokers.user["id"], broker_id)
+    with world.farm.database.write_as_system() as session:
+        for tenant_id in (operators.user["tenant_id"], broker_id):
+            session.add(TenantPlacement(tenant_id=tenant_id, pool="", only_dedicated=False))
     first = _member(world, node, operators, operators.user["tenant_id"], 6001)
     return first, _member(world, node, brokers, broker_id, 6002)
 

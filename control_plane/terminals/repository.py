@@ -8,7 +8,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import Select, delete, func, or_, select, text, tuple_, update
+from sqlalchemy import ARRAY, BigInteger, Select, cast, delete, func, or_, select, tuple_, update
 from sqlalchemy.orm import Session
 
 from control_plane.accounts.model import Account
@@ -253,9 +253,7 @@ def hold_logins(session: Session, logins: Collection[tuple[str, int]]) -> None:
         return
     # In one order, so that two of us never wait for each other.
     keys = sorted(_login_key(server, login) for server, login in logins)
-    session.execute(
-        text("SELECT pg_advisory_xact_lock(key) FROM unnest(CAST(:keys AS bigint[])) AS key"), {"keys": keys}
-    )
+    session.execute(select(func.pg_advisory_xact_lock(func.unnest(cast(keys, ARRAY(BigInteger))))))
 
 
 def _login_key(server: str, login: int) -> int:

@@ -272,7 +272,6 @@ BODIES: dict[str, dict[str, Any]] = {
     f"{_ACCOUNT}/tickets": {"scope": "trade"},
     f"{_ACCOUNT}/move": {"with_positions": False},
     f"{_ACCOUNT}/lease-policy": {"policy": "self_fence"},
-    f"{_ACCOUNT}/move": {"with_positions": False},
 }
 
 

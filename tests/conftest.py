@@ -10,8 +10,15 @@ import pytest
 pytest_plugins = ["tests.canaries.plugin", "tests.postgres", "tests.deployments"]
 
 
-_TOGETHER = {"conformance/native": "wine", "conformance/windows": "wine", "conformance/runtimes": "docker"}
-"""Folders whose tests share a Wine prefix, or the containers of a Docker daemon: they run one after another."""
+_TOGETHER = {
+    "conformance/native": "wine",
+    "conformance/windows": "wine",
+    "conformance/runtimes": "docker",
+    "browser": "docker",
+}
+"""Folders whose tests share a Wine prefix, or the containers of a Docker daemon: they run one after another. A browser
+gives up what it loads when a container's network comes or goes.
+"""
 
 
 @pytest.hookimpl(tryfirst=True)

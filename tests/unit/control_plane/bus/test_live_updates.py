@@ -175,9 +175,12 @@ class TestPlaces:
         async def browse() -> int:
             app = create_app(world.farm)
             cookie = f"mt5farm_session={trader.http.cookies['mt5farm_session']}"
-            gone, sent = asyncio.Event(), []
+            asked, gone, sent = asyncio.Event(), asyncio.Event(), []
 
             async def receive() -> Message:
+                if not asked.is_set():
+                    asked.set()
+                    return {"type": "http.request", "body": b"", "more_body": False}
                 await gone.wait()
                 return {"type": "http.disconnect"}
 

@@ -21,10 +21,20 @@ from control_plane.fleet.model import EnrolmentToken, Node
 from control_plane.identity.model import Tenant
 from control_plane.terminals.model import Terminal
 from tests.tenants import Member, add_tenant, two_tenants
-from tests.unit.control_plane.world import START, World, build_world
+from tests.unit.control_plane.world import SERVER, START, World, build_world
 
 OWNED = sorted((each.class_ for each in Base.registry.mappers if issubclass(each.class_, TenantRow)), key=str)
-EMPTY_HERE = {"EnrolmentToken", "OneOffRequest", "BotLogLine", "LoginRefusal", "SignUp", "TenantLimits"}
+EMPTY_HERE = {
+    "EnrolmentToken",
+    "OneOffRequest",
+    "BotLogLine",
+    "EmailChange",
+    "Invitation",
+    "LoginRefusal",
+    "Passkey",
+    "SignUp",
+    "TenantLimits",
+}
 """Tables of which the broker has no row in this farm."""
 
 
@@ -36,7 +46,11 @@ def filled(
     data = tmp_path_factory.mktemp("tenancy") / "farm"
     shutil.copytree(first_start, data)
     world = build_world(data)
-    yield world, two_tenants(world)
+    members = two_tenants(world)
+    for number, member in enumerate(members):
+        tried = {"login": 7001 + number, "password": "broker-secret", "server": SERVER}
+        member.trader.call("POST", "/connection-tests", 202, tried)
+    yield world, members
     world.farm.stop()
 
 

@@ -161,8 +161,8 @@ class TestMasterKeys:
         assert passwords(world, trader, accounts) == ["pass-0", "pass-1", "pass-2"]
         made = world.farm.rotation.start_master_rotation()
         assert world.farm.rotation.retire_masters() == [""]
-        assert world.farm.rotation.rewrap(ignore) == Outcome(4, 0)
-        assert world.farm.rotation.progress().wrapped_by_master == {made: 4}
+        assert world.farm.rotation.rewrap(ignore) == Outcome(5, 0)
+        assert world.farm.rotation.progress().wrapped_by_master == {made: 5}
 
 
 class TestSwappedRows:

@@ -104,7 +104,8 @@ class Stage:
         return {subject for subject, job in self.jobs().items() if job.state == state}
 
     def wait_for(self, state: JobState, *subjects: str) -> None:
-        wait_until(lambda: self.in_state(state) >= set(subjects))
+        """For so long that who has not heard of a job is told of it again."""
+        wait_until(lambda: self.in_state(state) >= set(subjects), 2 * ANNOUNCED_AGAIN_AFTER.total_seconds())
 
 
 @contextmanager

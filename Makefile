@@ -49,7 +49,7 @@ demo: setup portal ## Run the whole farm on this machine with a simulated broker
 test: setup portal ## Run all tests
 	@if command -v wineserver >/dev/null && command -v x86_64-w64-mingw32-gcc >/dev/null; then $(MAKE) --no-print-directory wine; fi
 	@$(IMAGE_WHERE_POSSIBLE)
-	@$(BIN)/python -m pytest --numprocesses $(JOBS) --dist loadgroup --no-loadscope-reorder $(TESTS)
+	@$(BIN)/python -m pytest --numprocesses $(JOBS) --dist loadscope --no-loadscope-reorder $(TESTS)
 	@$(BIN)/python $(PORTAL)/build.py test
 
 test-fast: setup ## Run the unit tests only

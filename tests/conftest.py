@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
+from typing import Any
 
 import pytest
+from xdist.scheduler import LoadScopeScheduling
 
 pytest_plugins = ["tests.canaries.plugin", "tests.postgres", "tests.deployments"]
 
@@ -21,14 +22,16 @@ gives up what it loads when a container's network comes or goes.
 """
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+class _ByFileOrGroup(LoadScopeScheduling):  # type: ignore[misc]  # the package is not typed
     """Where tests run side by side, those of one file stay together, and so do those of some folders."""
-    here = Path(__file__).parent
-    for item in items:
-        file = item.path.relative_to(here).as_posix()
-        group = next((name for folder, name in _TOGETHER.items() if file.startswith(folder)), file)
-        item.add_marker(pytest.mark.xdist_group(group))
+
+    def _split_scope(self, nodeid: str) -> str:
+        file = nodeid.partition("::")[0]
+        return next((group for folder, group in _TOGETHER.items() if file.startswith(f"tests/{folder}/")), file)
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeScheduling:
+    return _ByFileOrGroup(config, log)
 
 
 @pytest.hookimpl(wrapper=True)

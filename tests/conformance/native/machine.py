@@ -17,7 +17,7 @@ from provisioning.wine.windows_python import make_windows_python
 ROOT = Path(__file__).parents[3]
 CACHE = ROOT / ".cache" / "wine"
 HERE = Path(__file__).parent
-RUN_SECONDS = 110.0
+RUN_SECONDS = 230.0
 
 
 @dataclass(frozen=True)

@@ -24,6 +24,7 @@ from typing import Any
 import pytest
 from celery import Celery
 from celery.app.trace import setup_worker_optimizations
+from celery.signals import worker_ready
 from sqlalchemy import func, select
 
 from control_plane.clock import Clock
@@ -78,14 +79,30 @@ class Worker:
             # Machines that build and test run everything as root, which Celery warns of.
             warnings.simplefilter("ignore")
             self._worker = app.Worker(
-                pool="threads", concurrency=concurrency, loglevel="ERROR", without_gossip=True, without_mingle=True
+                pool="threads",
+                concurrency=concurrency,
+                loglevel="ERROR",
+                without_gossip=True,
+                without_mingle=True,
+                use_eventloop=False,  # there is one in a process, and the first worker that ends would end it for all
             )
+        ready = threading.Event()
+        listener = partial(_set, ready)
+        worker_ready.connect(listener, weak=False)
         self._thread = threading.Thread(target=self._worker.start, daemon=True)
         self._thread.start()
+        assert ready.wait(20), "the worker is ready"
+        worker_ready.disconnect(listener)
+        # Celery keeps the tasks of one worker of a process for all of them: from now on this one's.
+        setup_worker_optimizations(app)
 
     def stop(self) -> None:
         self._worker.stop()
         self._thread.join(10)
+
+
+def _set(ready: threading.Event, **_: object) -> None:
+    ready.set()
 
 
 class Crew:
@@ -105,7 +122,7 @@ class Crew:
 
     @contextmanager
     def serving(self, farm: Farm) -> Iterator[None]:
-        # Celery keeps the tasks of the newest worker of a process for all of them, and another test may have had one.
+        # Another test may have had a worker since.
         setup_worker_optimizations(self._app)
         self._farm = farm
         try:

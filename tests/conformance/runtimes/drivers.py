@@ -123,7 +123,11 @@ class WineContainerDriver:
     def outside(self, spec: TerminalSpec, handle: Handle) -> str:
         container = self._engine.client.containers.get(handle.facts["container"])
         pids = [int(row[0]) for row in container.top(ps_args="-eo pid,comm")["Processes"]]
-        facts = [process_facts(pid) for pid in pids]
+        facts = []
+        for pid in pids:
+            with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # helpers of its start come and go
+                facts.append(process_facts(pid))
+        assert facts
         return "".join((json.dumps(container.attrs), container.logs().decode(), *facts))
 
     def spoil(self, spec: TerminalSpec) -> TerminalSpec:

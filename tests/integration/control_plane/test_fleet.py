@@ -137,7 +137,7 @@ def test_a_fleet_over_tls(farm: Farm) -> None:
     # Drained away and back: the agent confirms each stop.
     second = RemoteNode(farm.served)
     farm.call("POST", f"/nodes/{first.node_id}/drain", 202, {"reason": "new kernel"})
-    until(lambda: not holds(first, account) and holds(second, account))
+    until(lambda: (holds(first, account), holds(second, account)) == (False, True))
     assert second.desired[0].epoch == old.epoch + 1
     farm.call("POST", f"/nodes/{first.node_id}/uncordon", 200, {"reason": "kernel is in"})
     second.obey()

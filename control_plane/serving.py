@@ -22,6 +22,8 @@ from control_plane.container import Farm
 from control_plane.errors import ConfigurationError
 
 _GRACE_SECONDS = 3
+_KEEP_ALIVE_SECONDS = 75
+"""Longer than a node lets pass between two reports, so that it need not agree on new TLS keys for each."""
 _THREADS = 100
 _MOST_SAID = 64 * 1024
 """Bytes in one message of a browser."""
@@ -123,6 +125,7 @@ def _config(
         ws_max_size=_MOST_SAID,
         ws_max_queue=4,
         ws_per_message_deflate=False,
+        timeout_keep_alive=_KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=_GRACE_SECONDS,
         ssl_keyfile=key,
         ssl_certfile=chain,

@@ -35,6 +35,8 @@ from node_agent.protocol.messages import (
 _TIMEOUT = httpx.Timeout(15.0, connect=5.0)
 _BUNDLE_TIMEOUT = httpx.Timeout(120.0, connect=5.0)
 _WATCH_TIMEOUT = httpx.Timeout(40.0, connect=5.0)
+_LIMITS = httpx.Limits(keepalive_expiry=60.0)
+"""Seconds that an unused connection is kept: longer than from one report to the next, and less than the other side."""
 _SHUT_OUT = frozenset({"node_unknown", "identity_locked", "identity_revoked"})
 _Answer = TypeVar("_Answer", bound=BaseModel)
 
@@ -79,7 +81,9 @@ async def enroll(url: str, ca_pem: str, request: EnrollRequest) -> EnrollRespons
 def farm_client(url: str, ca_pem: str) -> httpx.AsyncClient:
     """A client for the control plane at `url`. Raises ssl.SSLError for broken PEM."""
     headers = {"Content-Type": "application/json"}
-    return httpx.AsyncClient(base_url=url, verify=farm_context(ca_pem), timeout=_TIMEOUT, headers=headers)
+    return httpx.AsyncClient(
+        base_url=url, verify=farm_context(ca_pem), timeout=_TIMEOUT, limits=_LIMITS, headers=headers
+    )
 
 
 class ControlLink:

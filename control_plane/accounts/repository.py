@@ -46,6 +46,14 @@ def view(session: Session, owner: Owner, account_id: str) -> AccountView | None:
     return None if row is None else AccountView(*row)
 
 
+def views_of(session: Session, owner: Owner, account_ids: Collection[str]) -> dict[str, AccountView]:
+    """Those of these accounts that are theirs, by id."""
+    if not account_ids:
+        return {}
+    rows = session.execute(_views(owner).where(Account.id.in_(account_ids)))
+    return {view.account.id: view for view in (AccountView(*row) for row in rows)}
+
+
 def views(
     session: Session, owner: Owner, after_id: str | None, limit: int, only: AccountFilter = _ANY
 ) -> list[AccountView]:

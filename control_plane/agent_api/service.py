@@ -220,8 +220,8 @@ class AgentApi:
         _log.info("bundle_taken", node=node.id, terminal=terminal_id, size=len(body))
 
     def authenticate_watch(self, header: str, path: str) -> Node:
-        with self._database.write_as_system() as session:
-            return self._fleet.authenticate(session, header, "GET", path, b"").node
+        with self._database.read_as_system() as session:
+            return self._fleet.authenticate(session, header, "GET", path, b"", harmless=True).node
 
     async def watch(self, node: Node, known_generation: int) -> WatchResponse:
         """Waits until the node's generation is above `known_generation`, at most 25 s."""
@@ -230,8 +230,9 @@ class AgentApi:
             # Read after subscribing, so that a change in between is not missed.
             generation = await to_thread.run_sync(self._generation, node.id)
             if generation <= known_generation:
-                await subscription.next(WATCH_SECONDS)
-                generation = await to_thread.run_sync(self._generation, node.id)
+                news = await subscription.next(WATCH_SECONDS)
+                if news is None or news.changes or news.gap or self._bus.problem:
+                    generation = await to_thread.run_sync(self._generation, node.id)
         finally:
             subscription.close()
         return WatchResponse(generation=generation)

@@ -87,11 +87,20 @@ class Fleet:
         raise UnauthorisedError("The farm does not know this enrolment token.", code="token_unknown")
 
     def authenticate(
-        self, session: Session, header: str, method: str, target: str, body: bytes, *, hold: bool = False
+        self,
+        session: Session,
+        header: str,
+        method: str,
+        target: str,
+        body: bytes,
+        *,
+        hold: bool = False,
+        harmless: bool = False,
     ) -> Caller:
         """Who signed a request; each signature counts once. `hold` keeps the node's row until the transaction ends.
 
-        Raises UnauthorisedError, or ForbiddenError for an identity that is locked or revoked.
+        `harmless` is a request that changes nothing and whose answer is no secret: hearing it twice does no harm, so
+        that nothing is written. Raises UnauthorisedError, or ForbiddenError for an identity that is locked or revoked.
         """
         now = self._clock.now()
         try:
@@ -109,7 +118,7 @@ class Fleet:
         if node.identity_expires_at <= now:
             raise UnauthorisedError("The node's identity has expired; enrol it again.", code="identity_expired")
         lifetime = timedelta(seconds=identity.LIFETIME_SECONDS + 2 * identity.CLOCK_SKEW_SECONDS)
-        if not repository.take_request(session, signed.token_id, now + lifetime):
+        if not harmless and not repository.take_request(session, signed.token_id, now + lifetime):
             raise UnauthorisedError("This signed request was sent before.", code="request_replayed")
         return Caller(node, signed.signed_at)
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 
 from anyio import to_thread
 from pydantic import BaseModel
 from sqlalchemy.orm import Session
 
 from control_plane.accounts import repository as accounts_repository
+from control_plane.accounts.repository import AccountView
 from control_plane.accounts.service import present_account
 from control_plane.bots import repository as bots_repository
 from control_plane.bots.service import present_bots
@@ -23,6 +25,8 @@ from control_plane.trading.presentation import present_deal, present_order
 from control_plane.trading.schemas import DealOut
 
 HEARTBEAT_SECONDS = 15.0
+BREATH_SECONDS = 0.25
+"""What comes so soon after other changes is told together, and of many changes of one account only the last."""
 
 
 class DealEvent(BaseModel):
@@ -65,6 +69,8 @@ class LiveUpdates:
                 if not timeout or not batch.changes:
                     yield heartbeat(batch.position, live=not self._bus.problem)
                 timeout = HEARTBEAT_SECONDS
+                if batch.changes:
+                    await asyncio.sleep(BREATH_SECONDS)
         finally:
             subscription.close()
 
@@ -72,14 +78,20 @@ class LiveUpdates:
         return await to_thread.run_sync(self._read, owner, batch.changes) if batch.changes else []
 
     def _read(self, owner: Owner, changes: tuple[tuple[str, Change], ...]) -> list[str]:
+        account_ids = [change.subject_id for _, change in changes if change.topic is Topic.ACCOUNT]
         with self._database.read(owner.tenant_id) as session:
-            bodies = [(change.topic, position, self._body(session, owner, change)) for position, change in changes]
+            accounts = accounts_repository.views_of(session, owner, account_ids)
+            bodies = [
+                (change.topic, position, self._body(session, owner, change, accounts)) for position, change in changes
+            ]
         return [frame(topic, position, body.model_dump_json()) for topic, position, body in bodies if body is not None]
 
-    def _body(self, session: Session, owner: Owner, change: Change) -> BaseModel | None:
+    def _body(
+        self, session: Session, owner: Owner, change: Change, accounts: Mapping[str, AccountView]
+    ) -> BaseModel | None:
         match change.topic:
             case Topic.ACCOUNT:
-                view = accounts_repository.view(session, owner, change.subject_id)
+                view = accounts.get(change.subject_id)
                 return None if view is None else present_account(view, self._clock.now())
             case Topic.BOT:
                 bot = bots_repository.view(session, owner, change.subject_id)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
@@ -176,7 +177,7 @@ class Walk:
             return
         self.report.checks += 1
         for person in self._stage.people:
-            shown = [mark for mark in person.marks if mark in body]
+            shown = [mark for mark in person.marks if _speaks_of(mark, body)]
             if shown and not _may_be_named(person, each):
                 self.report.wrong_allows.append(f"{each}: shows {shown}")
 
@@ -186,6 +187,11 @@ class Walk:
         changed = sorted(name for name in before if before[name] != after[name])
         if changed:
             self.report.wrong_allows.append(f"{line.call}: refused, and yet {changed} changed")
+
+
+def _speaks_of(mark: str, body: str) -> bool:
+    """A login is a number, and may by chance be a part of a longer one: of the seconds in a metric, for instance."""
+    return mark in body and re.search(rf"(?<!\d)(?<!\d\.){re.escape(mark)}(?!\.?\d)", body) is not None
 
 
 def _may_be_named(person: Person, each: Try) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import gc
 import os
 import signal
 import socket
@@ -73,10 +74,21 @@ def _run_with_operations(farm: Farm, servers: _Servers, sockets: ExitStack, *, l
         servers["operations"] = _Server(_config(create_operations_app(farm))), sockets.enter_context(listening)
     if loops:
         farm.start()
+    _collect_rarely()
     try:
         asyncio.run(_run(farm, servers))
     finally:
         farm.stop()
+
+
+def _collect_rarely() -> None:
+    """Python looks for cycles after every 700 new objects, and one report of a node makes more than that.
+
+    What was made until now stays until the end and is not looked at again.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 50)
 
 
 async def _run(farm: Farm, servers: _Servers) -> None:

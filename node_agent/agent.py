@@ -47,6 +47,7 @@ from node_agent.sync import Description, SyncLoop, deliver_events
 from node_agent.terminal.fetch import TemplateFetcher
 from node_agent.terminal.shelf import TemplateShelf
 from node_agent.version import agent_version
+from node_agent.watchdog.duty import Duty
 from node_agent.watchdog.keeper import SLOT as WATCHDOG_SLOT
 from node_agent.watchdog.keeper import WatchdogKeeper
 from node_agent.watchdog.lifeline import Lifeline
@@ -92,7 +93,13 @@ class Agent:
         self._gateway = GatewayKeeper(config, layout, roster, modules.gateway, steady)
         self._lifeline = Lifeline(layout, roster, settings.clocks)
         self._watchdog = WatchdogKeeper(
-            layout, self._lifeline, roster, modules.watchdog, config.timing.gateway_restart, steady
+            layout,
+            self._lifeline,
+            roster,
+            modules.watchdog,
+            config.timing.gateway_restart,
+            steady,
+            Duty(layout.root, settings.clocks),
         )
         fetch = TemplateFetcher(
             config.control_plane_url, farm_context(settings.ca_pem), config.node_id, settings.keys, wall

@@ -14,6 +14,7 @@ from node_agent.layout import DataLayout
 from node_agent.process import Role, Slot
 from node_agent.restarts import NO_EXITS, RestartPolicy
 from node_agent.roster import Candidate, Exit, Roster
+from node_agent.watchdog.duty import Duty
 from node_agent.watchdog.lifeline import Lifeline
 
 _log = structlog.get_logger(__name__)
@@ -30,14 +31,23 @@ class WatchdogKeeper:
     """The watchdog outlives the agent. Called on the event loop; nothing here waits, but the killing of a hung one."""
 
     def __init__(
-        self, layout: DataLayout, lifeline: Lifeline, roster: Roster, module: str, policy: RestartPolicy, clock: Clock
+        self,
+        layout: DataLayout,
+        lifeline: Lifeline,
+        roster: Roster,
+        module: str,
+        policy: RestartPolicy,
+        clock: Clock,
+        duty: Duty,
     ) -> None:
+        """`duty` is done here while no watchdog runs: one that died after the last report is still counted upon."""
         self._output = output_of(layout)
         self._lifeline = lifeline
         self._roster = roster
         self._command = [sys.executable, "-m", module, "--data", str(layout.root)]
         self._policy = policy
         self._clock = clock
+        self._duty = duty
         self._restarts = NO_EXITS
         self._seen_at = clock()
 
@@ -66,6 +76,8 @@ class WatchdogKeeper:
             except (OSError, StorageError) as error:
                 self._restarts = self._restarts.delayed_until(now + self._policy.base)
                 _log.error("watchdog_not_started", error=str(error))
+        if self._roster.running(SLOT) is None:
+            self._duty.end_overdue()
 
     def is_up(self) -> bool:
         """Whether the present watchdog is awake, goes by the newest lease, and knows all that must die with it."""

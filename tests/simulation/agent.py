@@ -49,6 +49,7 @@ from node_agent.roster import ADOPTED, Exit, Roster
 from node_agent.runtimes.base import LaunchError
 from node_agent.state import StateStore
 from node_agent.sync import deliver_events
+from node_agent.watchdog.duty import Duty
 from node_agent.watchdog.keeper import SLOT as WATCHDOG_SLOT
 from node_agent.watchdog.keeper import WatchdogKeeper
 from node_agent.watchdog.lifeline import Lifeline
@@ -109,7 +110,13 @@ class SimAgent(OsProcess):
         self.roster = Roster(self.state, SimChildren(host), self.clock)
         self.lifeline = Lifeline(host.layout, self.roster, clocks)
         self.watchdog = WatchdogKeeper(
-            host.layout, self.lifeline, self.roster, "watchdog", TIMING.gateway_restart, self.clock
+            host.layout,
+            self.lifeline,
+            self.roster,
+            "watchdog",
+            TIMING.gateway_restart,
+            self.clock,
+            Duty(host.folder, clocks),
         )
         self.records: dict[str, TerminalRecord] = {}
         self.desired: dict[str, DesiredTerminal] | None = None
@@ -192,6 +199,7 @@ class SimAgent(OsProcess):
                 self.watchdog.note_exit(ended)
             else:
                 self._note_exit(ended, now)
+        self.host.machines.looking = self
         self.watchdog.tick()
         if self.desired is None:
             return

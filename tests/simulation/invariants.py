@@ -156,7 +156,7 @@ class Invariants:
                     lacking.append(f"{short} should be gone")
                 continue
             emptied = world.people.emptied
-            if emptied is not None and node_id == emptied.identity.node_id:
+            if emptied is not None and node_id == emptied.identity.node_id and self._has_room_beside(node_id):
                 lacking.append(f"{short} should have left {emptied.host.name}")
             elif logins.count(login) > 1:
                 continue  # rivals for one login: at most one runs, the others wait
@@ -172,6 +172,13 @@ class Invariants:
             f"{node.host.name} has events to deliver" for node in world.nodes if node.agent and node.agent.spool
         ]
         return lacking + self._trade_log([row[1] for row in rows])
+
+    def _has_room_beside(self, node_id: str) -> bool:
+        """Rivals, also those whose password is refused, may have taken all slots of the other nodes."""
+        (taken,) = self._world.database.query(
+            "SELECT count(*) FROM assignments WHERE released_at IS NULL AND node_id <> ?", node_id
+        )[0]
+        return int(taken) < (len(self._world.nodes) - 1) * self._world.scenario.slots
 
     def _trade_log(self, logins: list[int]) -> list[str]:
         """How the trade log differs from the broker's book, for accounts that nobody else has connected."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import subprocess
@@ -14,7 +15,9 @@ import pytest
 
 from mt5_bridge.lease import Lease, Moment, write_lease
 from node_agent.handles import handle_to_data
+from node_agent.layout import DataLayout
 from node_agent.process import Handle, Role, Slot, birth_of
+from node_agent.restarts import RestartPolicy
 from node_agent.watchdog.duty import Duty
 from node_agent.watchdog.fence_file import (
     BEAT_FILE,
@@ -26,6 +29,7 @@ from node_agent.watchdog.fence_file import (
     read_fence,
     write_fence,
 )
+from node_agent.watchdog.keeper import WatchdogKeeper
 
 SENT = Moment("boot", 1000.0, 1_700_000_000.0)
 ID = "ter_0000000000000001"
@@ -211,3 +215,27 @@ def test_what_is_no_fence_file_is_not_taken_for_one(node: Node, broken: Callable
     path.write_text(broken(path.read_text()))
     with pytest.raises(ValueError, match=r"."):
         read_fence(path)
+
+
+class NoWatchdog:
+    """A machine on which it does not start."""
+
+    def running(self, _slot: Slot) -> None:
+        return None
+
+    def start(self, *_: object) -> Handle:
+        raise OSError(errno.ENOEXEC, "Exec format error")
+
+
+def test_an_agent_without_a_watchdog_ends_what_is_overdue_and_gives_no_sign_of_one(node: Node) -> None:
+    machine: Any = NoWatchdog()
+    policy = RestartPolicy(settled=60, base=1, cap=300, window=900, limit=5)
+    keeper = WatchdogKeeper(DataLayout(node.data), machine, machine, "watchdog", policy, lambda: 0.0, node.duty)
+    terminal = node.sleeper()
+    node.tell(node.handle(terminal), lease=Lease(SENT, 240.0))
+    keeper.tick()
+    assert terminal.poll() is None
+    node.pass_time(233)
+    keeper.tick()
+    assert ended(terminal)
+    assert read_beat(node.data / BEAT_FILE) is None

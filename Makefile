@@ -16,7 +16,7 @@ FARM ?=
 DEMO_FARM := .mt5farm/demo/control
 TO ?= .mt5farm/backups/$(shell date -u +%Y%m%dT%H%M%SZ)
 # Files of tests side by side; most of them wait for processes of their own. One after another: JOBS=0.
-JOBS ?= 2
+JOBS ?= 3
 FARM_EXTRAS := --extra simulated --extra agent --extra control --extra distributed --extra portal-build
 
 # IMAGE=--make-base where no image registry can be reached.

@@ -33,8 +33,8 @@ _WORDS: Mapping[GuardState, str] = {
     GuardState.OFF: "No limit is set for this account.",
     GuardState.PENDING: "The limits are set. The terminal's node has not confirmed yet that it enforces them.",
     GuardState.WATCHING: "The limits are enforced beside the terminal, whoever trades. Positions can always be closed.",
-    GuardState.TRIPPED: "A loss limit was hit, so nothing is opened any more. Positions can be closed. It stays so, also "
-    "tomorrow, until you re-arm the account.",
+    GuardState.TRIPPED: "A loss limit was hit, so nothing is opened any more. Positions can be closed. It stays so "
+    "until you re-arm the account, also tomorrow.",
     GuardState.KILLED: "The kill switch is on: nothing is opened any more. Positions can be closed.",
     GuardState.LOST: "The guard cannot read what it must remember, so nothing is opened. Re-arm the account to start "
     "counting anew.",

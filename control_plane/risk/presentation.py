@@ -110,25 +110,26 @@ def _moment(seconds: float) -> datetime:
     return datetime(1970, 1, 1, tzinfo=UTC) + timedelta(seconds=seconds)
 
 
-def present_switch(row: KillSwitch, counts: Mapping[str, int]) -> KillSwitchOut:
-    return KillSwitchOut.model_validate(_facts(row, counts))
+def present_switch(row: KillSwitch, counts: Mapping[str, int], reader: str) -> KillSwitchOut:
+    """`reader` is the e-mail address of who will see it."""
+    return KillSwitchOut.model_validate(_facts(row, counts, reader))
 
 
-def present_report(row: KillSwitch, views: Sequence[TargetView]) -> KillReportOut:
+def present_report(row: KillSwitch, views: Sequence[TargetView], reader: str) -> KillReportOut:
     counts: dict[str, int] = {}
     for view in views:
         counts[view.target.state] = counts.get(view.target.state, 0) + 1
-    return KillReportOut.model_validate({**_facts(row, counts), "targets": [_target(view) for view in views]})
+    return KillReportOut.model_validate({**_facts(row, counts, reader), "targets": [_target(view) for view in views]})
 
 
-def _facts(row: KillSwitch, counts: Mapping[str, int]) -> dict[str, object]:
+def _facts(row: KillSwitch, counts: Mapping[str, int], reader: str) -> dict[str, object]:
     listed = row.spread_at is not None
     return {
         "id": row.id,
         "scope": row.scope,
         "mode": row.mode,
         "reason": row.reason,
-        "thrown_by": row.thrown_by,
+        "thrown_by_you": row.thrown_by == reader,
         "thrown_at": row.thrown_at,
         "released_at": row.released_at,
         "listed": listed,

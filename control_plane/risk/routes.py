@@ -179,7 +179,7 @@ def list_kill_switches(
         page, last = split_page(rows, limit)
         with as_system(session):
             counts = repository.target_counts(session, [row.id for row in page])
-    items = [present_switch(row, counts.get(row.id, {})) for row in page]
+    items = [present_switch(row, counts.get(row.id, {}), caller.user.email) for row in page]
     return Page(items=items, next_cursor=encode_cursor(last.id) if last else None)
 
 
@@ -187,7 +187,7 @@ def list_kill_switches(
 def get_kill_switch(kill_id: str, farm: FarmDep, owner: OwnerDep, caller: CallerDep) -> KillReportOut:
     """How far every account has come."""
     with farm.database.read(owner.tenant_id) as session:
-        return _report(session, _require(session, caller.user, kill_id))
+        return _report(session, _require(session, caller.user, kill_id), caller.user)
 
 
 @router.post("/kill-switches/{kill_id}/release", status_code=202, responses=problem_responses(401, 403, 404))
@@ -205,7 +205,7 @@ def release_kill_switch(
         farm.second_factors.require_fresh_proof(session, caller)
         farm.kill_switches.release(session, row, caller.user.email)
         response.headers["Retry-After"] = _RETRY_AFTER
-        return _report(session, row)
+        return _report(session, row, caller.user)
 
 
 def _throw(
@@ -222,7 +222,7 @@ def _throw(
     row = repository.switch(session, kill_id)
     assert row is not None
     response.headers["Retry-After"] = _RETRY_AFTER
-    return _report(session, row)
+    return _report(session, row, user)
 
 
 def _require(session: Session, user: User, kill_id: str, *, hold: bool = False) -> KillSwitch:
@@ -233,6 +233,6 @@ def _require(session: Session, user: User, kill_id: str, *, hold: bool = False) 
     return row
 
 
-def _report(session: Session, row: KillSwitch) -> KillReportOut:
+def _report(session: Session, row: KillSwitch, reader: User) -> KillReportOut:
     with as_system(session):  # of the fleet, it concerns accounts of all tenants
-        return present_report(row, repository.targets(session, row.id))
+        return present_report(row, repository.targets(session, row.id), reader.email)

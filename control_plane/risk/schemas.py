@@ -130,7 +130,8 @@ class KillSwitchOut(BaseModel):
     scope: KillScope
     mode: KillMode
     reason: str
-    thrown_by: str
+    thrown_by_you: bool
+    """Who else it was is in the audit trail."""
     thrown_at: datetime
     released_at: datetime | None
     listed: bool

@@ -2730,29 +2730,8 @@ export interface components {
              */
             volume: number;
         };
-        /** DailyLoss-Input */
-        "DailyLoss-Input": {
-            /**
-             * Base
-             * @default higher
-             * @enum {string}
-             */
-            base: "balance" | "equity" | "higher";
-            /**
-             * Reset Minute
-             * @default 0
-             */
-            reset_minute: number;
-            /**
-             * Unit
-             * @enum {string}
-             */
-            unit: "percent" | "money";
-            /** Value */
-            value: number | string;
-        };
-        /** DailyLoss-Output */
-        "DailyLoss-Output": {
+        /** DailyLoss */
+        DailyLoss: {
             /**
              * Base
              * @default higher
@@ -2771,6 +2750,27 @@ export interface components {
             unit: "percent" | "money";
             /** Value */
             value: string;
+        };
+        /** DailyLossInput */
+        DailyLossInput: {
+            /**
+             * Base
+             * @default higher
+             * @enum {string}
+             */
+            base: "balance" | "equity" | "higher";
+            /**
+             * Reset Minute
+             * @default 0
+             */
+            reset_minute: number;
+            /**
+             * Unit
+             * @enum {string}
+             */
+            unit: "percent" | "money";
+            /** Value */
+            value: number | string;
         };
         /** Deal */
         Deal: {
@@ -2939,26 +2939,8 @@ export interface components {
              */
             within_seconds: number;
         };
-        /** Drawdown-Input */
-        "Drawdown-Input": {
-            /**
-             * Kind
-             * @default static
-             * @enum {string}
-             */
-            kind: "static" | "trailing";
-            /** Start */
-            start?: number | string | null;
-            /**
-             * Unit
-             * @enum {string}
-             */
-            unit: "percent" | "money";
-            /** Value */
-            value: number | string;
-        };
-        /** Drawdown-Output */
-        "Drawdown-Output": {
+        /** Drawdown */
+        Drawdown: {
             /**
              * Kind
              * @default static
@@ -2974,6 +2956,24 @@ export interface components {
             unit: "percent" | "money";
             /** Value */
             value: string;
+        };
+        /** DrawdownInput */
+        DrawdownInput: {
+            /**
+             * Kind
+             * @default static
+             * @enum {string}
+             */
+            kind: "static" | "trailing";
+            /** Start */
+            start?: number | string | null;
+            /**
+             * Unit
+             * @enum {string}
+             */
+            unit: "percent" | "money";
+            /** Value */
+            value: number | string;
         };
         /** EquityCurve */
         EquityCurve: {
@@ -3051,13 +3051,13 @@ export interface components {
             currency: string | null;
             /** Day Since */
             day_since: string | null;
-            defaults: components["schemas"]["Limits-Output"];
-            in_force: components["schemas"]["Limits-Output"];
+            defaults: components["schemas"]["Limits"];
+            in_force: components["schemas"]["Limits"];
             /** Kills */
             kills: components["schemas"]["KillInForce"][];
             /** Orders */
             orders: number | null;
-            own: components["schemas"]["Limits-Output"];
+            own: components["schemas"]["Limits"];
             /** Positions */
             positions: number | null;
             /** Seen At */
@@ -3248,8 +3248,8 @@ export interface components {
              * Format: date-time
              */
             thrown_at: string;
-            /** Thrown By */
-            thrown_by: string;
+            /** Thrown By You */
+            thrown_by_you: boolean;
         };
         /**
          * KillScope
@@ -3282,8 +3282,8 @@ export interface components {
              * Format: date-time
              */
             thrown_at: string;
-            /** Thrown By */
-            thrown_by: string;
+            /** Thrown By You */
+            thrown_by_you: boolean;
         };
         /** KillSwitchPage */
         KillSwitchPage: {
@@ -3323,21 +3323,21 @@ export interface components {
         LeasePolicy: "keep_running" | "self_fence";
         /** LimitDefaults */
         LimitDefaults: {
-            limits: components["schemas"]["Limits-Output"];
+            limits: components["schemas"]["Limits"];
         };
         /**
-         * Limits-Input
+         * Limits
          * @description What is limited; whatever is left out is not.
          */
-        "Limits-Input": {
-            daily_loss?: components["schemas"]["DailyLoss-Input"] | null;
-            drawdown?: components["schemas"]["Drawdown-Input"] | null;
+        Limits: {
+            daily_loss?: components["schemas"]["DailyLoss"] | null;
+            drawdown?: components["schemas"]["Drawdown"] | null;
             /** Equity Floor */
-            equity_floor?: number | string | null;
+            equity_floor?: string | null;
             /** Hours */
             hours?: components["schemas"]["Window"][] | null;
             /** Max Open Volume */
-            max_open_volume?: number | string | null;
+            max_open_volume?: string | null;
             /** Max Orders */
             max_orders?: number | null;
             /** Max Positions */
@@ -3345,7 +3345,7 @@ export interface components {
             /** Max Symbols */
             max_symbols?: number | null;
             /** Max Volume */
-            max_volume?: number | string | null;
+            max_volume?: string | null;
             /**
              * On Breach
              * @default stop_opening
@@ -3363,18 +3363,18 @@ export interface components {
             symbols?: string[] | null;
         };
         /**
-         * Limits-Output
+         * LimitsInput
          * @description What is limited; whatever is left out is not.
          */
-        "Limits-Output": {
-            daily_loss?: components["schemas"]["DailyLoss-Output"] | null;
-            drawdown?: components["schemas"]["Drawdown-Output"] | null;
+        LimitsInput: {
+            daily_loss?: components["schemas"]["DailyLossInput"] | null;
+            drawdown?: components["schemas"]["DrawdownInput"] | null;
             /** Equity Floor */
-            equity_floor?: string | null;
+            equity_floor?: number | string | null;
             /** Hours */
             hours?: components["schemas"]["Window"][] | null;
             /** Max Open Volume */
-            max_open_volume?: string | null;
+            max_open_volume?: number | string | null;
             /** Max Orders */
             max_orders?: number | null;
             /** Max Positions */
@@ -3382,7 +3382,7 @@ export interface components {
             /** Max Symbols */
             max_symbols?: number | null;
             /** Max Volume */
-            max_volume?: string | null;
+            max_volume?: number | string | null;
             /**
              * On Breach
              * @default stop_opening
@@ -4007,7 +4007,7 @@ export interface components {
         Preset: {
             /** Description */
             description: string;
-            limits: components["schemas"]["Limits-Output"];
+            limits: components["schemas"]["Limits"];
             /** Name */
             name: string;
             /** Title */
@@ -4253,7 +4253,7 @@ export interface components {
         };
         /** SetLimits */
         SetLimits: {
-            limits: components["schemas"]["Limits-Input"];
+            limits: components["schemas"]["LimitsInput"];
         };
         /** SetMemberRole */
         SetMemberRole: {

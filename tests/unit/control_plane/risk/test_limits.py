@@ -101,7 +101,7 @@ def test_what_makes_no_sense_is_refused(wrong: dict[str, Any]) -> None:
         Limits.model_validate(wrong)
 
 
-@given(st.datetimes(datetime(2026, 1, 1), datetime(2028, 12, 30)))  # noqa: DTZ001 - hypothesis takes naive ones
+@given(st.datetimes(datetime(2026, 1, 1), datetime(2028, 12, 30)))
 def test_the_bridge_knows_the_broker_s_clock_without_data_of_time_zones(naive: datetime) -> None:
     moment = naive.replace(tzinfo=UTC, microsecond=0)
     guard = parse_guard({"utc_offsets": [list(each) for each in utc_offsets("America/New_York+7", 2026)]})

@@ -41,6 +41,8 @@ from control_plane.members.routes import router as members_router
 from control_plane.middleware import BodyLimit, BrowserSecurity, ForgeryGuard, RequestLog
 from control_plane.notifications.routes import router as recorded_mail_router
 from control_plane.placement.routes import router as placement_router
+from control_plane.risk.routes import router as risk_router
+from control_plane.risk.routes import stop_router
 from control_plane.service_accounts.routes import router as service_accounts_router
 from control_plane.spa import portal_router
 from control_plane.stream.routes import router as stream_router
@@ -103,6 +105,8 @@ _API_ROUTERS = (
     accounts_router,
     access_router,
     trading_router,
+    risk_router,
+    stop_router,
     bots_router,
     stream_router,
     fleet_router,

@@ -73,6 +73,8 @@ from control_plane.resources import (
     open_keys,
     smtp_server,
 )
+from control_plane.risk.kill_switches import KillSwitches
+from control_plane.risk.service import Risk
 from control_plane.service_accounts.service import ServiceAccounts
 from control_plane.storage.port import Files
 from control_plane.stream.places import StreamPlaces
@@ -155,6 +157,8 @@ class Terminals:
     screens: Screens
     trade_log: TradeLog
     desk: OrderDesk
+    risk: Risk
+    kill_switches: KillSwitches
 
 
 @dataclass(frozen=True)
@@ -199,7 +203,11 @@ def build_farm(settings: Settings, *, clock: Clock | None = None, door: Terminal
     people = _gather_people(ground, outbox)
     terminals = _gather_terminals(ground, outbox)
     placement = Placement(ground.database, terminals.placing)
-    handlers = {JobKind.PLACE_TERMINAL: placement.place_terminal, JobKind.SEND_MAIL: people.mails.deliver}
+    handlers = {
+        JobKind.PLACE_TERMINAL: placement.place_terminal,
+        JobKind.SEND_MAIL: people.mails.deliver,
+        JobKind.SPREAD_KILL_SWITCH: terminals.kill_switches.spread,
+    }
     runner = JobRunner(ground.database, ground.clock, handlers)
     jobs = Loop("jobs", 1.0, open_executor(settings, runner, ground.database, ground.clock).work)
     loops = (jobs, Loop("placement", 5.0, placement.run_once), *_fleet_loops(ground, terminals))
@@ -242,6 +250,8 @@ def _gather_terminals(ground: Ground, outbox: Outbox) -> Terminals:
     accounts = Accounts(ground.vault, trials, fleet, assignments, outbox, audit, bus, clock)
     api_keys = ApiKeys(database, clock)
     trade_log = TradeLog(bus, clock, timedelta(seconds=settings.equity_seconds))
+    holds = Holds(fleet, outbox, audit, bus, clock)
+    risk = Risk(fleet, holds, audit, bus, clock)
     return Terminals(
         outbox=outbox,
         fleet=fleet,
@@ -254,13 +264,15 @@ def _gather_terminals(ground: Ground, outbox: Outbox) -> Terminals:
         api_keys=api_keys,
         service_accounts=ServiceAccounts(api_keys, accounts, audit, clock),
         operations=Operations(fleet, assignments, audit, clock),
-        holds=Holds(fleet, outbox, audit, bus, clock),
+        holds=holds,
         mass_loss=MassLoss(audit, clock, lease),
         bots=Bots(fleet, audit, bus, clock),
         releases=Releases(fleet, settings.data, clock),
         screens=Screens(ground.authority.pem),
         trade_log=trade_log,
         desk=OrderDesk(database, ground.door, ground.market, trade_log, audit, clock),
+        risk=risk,
+        kill_switches=KillSwitches(database, risk, fleet, outbox, audit, clock),
     )
 
 
@@ -276,6 +288,7 @@ def _fleet_loops(ground: Ground, terminals: Terminals) -> tuple[Loop, ...]:
         Loop("relocation", 5.0, relocation.run_once),
         Loop("drains", 5.0, Drains(database, assignments, clock).run_once),
         Loop("after-restore", 5.0, AfterRestore(database, fleet).run_once),
+        Loop("kill-switches", 1.0, terminals.kill_switches.follow),
         Loop("quarantine", 30.0, Quarantine(database, terminals.operations).run_once),
     )
 
@@ -321,6 +334,7 @@ def _agent_api(ground: Ground, terminals: Terminals) -> AgentApi:
         ground.audit,
         terminals.bots,
         terminals.trade_log,
+        terminals.risk,
         ground.bus,
         ground.clock,
         _lease(ground.settings),

@@ -44,7 +44,11 @@ def _add_common_errors(method: str, operation: dict[str, Any]) -> None:
 
 
 def _public_name(component: str) -> str:
-    """`AccountOut` is `Account` to the world, and `Page_AccountOut_` is `AccountPage`."""
+    """`AccountOut` is `Account` to the world, and `Page_AccountOut_` is `AccountPage`.
+
+    What reads and answers of one record differ in, since an answer leaves nothing out, is `Limits` and `LimitsInput`.
+    """
+    component = component.removesuffix("-Output").replace("-Input", "Input")
     item = re.fullmatch(r"Page_(\w+?)(?:Out)?_", component)
     return f"{item[1]}Page" if item else component.removesuffix("Out")
 

@@ -256,6 +256,24 @@ class Journal:
             row = self._database.execute("SELECT COALESCE(MAX(order_ticket), 0) FROM orders").fetchone()
         return int(row[0])
 
+    def begun_since(self, moment: float) -> tuple[tuple[float, Mapping[str, Any]], ...]:
+        """When orders were handed to the terminal after `moment`, and their requests; oldest first."""
+        with self._lock:
+            rows = self._database.execute(
+                "SELECT sent_at, request FROM orders WHERE sent_at > ? ORDER BY sent_at", (moment,)
+            ).fetchall()
+        return tuple((float(at), json.loads(request)) for at, request in rows)
+
+    def knows_guard(self) -> bool:
+        """Whether the guard of this account has ever written down what it must remember."""
+        with self._lock:
+            return bool(self._database.execute("PRAGMA user_version").fetchone()[0])
+
+    def note_guard(self) -> None:
+        if not self.knows_guard():
+            with self._lock:
+                self._database.execute("PRAGMA user_version = 1")
+
     def sequence(self) -> int:
         """The number of the latest change."""
         with self._lock:

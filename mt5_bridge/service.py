@@ -18,6 +18,7 @@ from mt5_bridge.codec import CodecError, decode, encode
 from mt5_bridge.contract import FUNCTIONS, Scope, Style
 from mt5_bridge.executor import Executor
 from mt5_bridge.guard import parse_guard
+from mt5_bridge.guard_watch import GuardWatch
 from mt5_bridge.journal import Journal
 from mt5_bridge.order_packing import unpack_order
 from mt5_bridge.pulse import Pulse
@@ -68,6 +69,7 @@ class Terminal:
     started: float
     """time.monotonic() when the worker started."""
     pulse: Pulse
+    guard: GuardWatch
 
 
 class BridgeService(Service):  # type: ignore[misc]  # rpyc has no types
@@ -285,6 +287,7 @@ class BridgeService(Service):  # type: ignore[misc]  # rpyc has no types
             "error_code": terminal.link.error[0],
             "journal_sequence": terminal.journal.sequence(),
             "calls": {"counts": terminal.executor.times.counts, "seconds": terminal.executor.times.seconds},
+            "guard": terminal.guard.report(),
         }
         if terminal.link.linked and not terminal.link.wrong_account:
             facts |= terminal.pulse.take(lambda function, *args: self._ask(function, args, {})[0], deals_from)
@@ -316,7 +319,8 @@ class BridgeService(Service):  # type: ignore[misc]  # rpyc has no types
         except (ValueError, TypeError, AttributeError) as error:
             raise CodecError(f"bad configuration: {error}") from error
         self._terminal.desk.configure(guard, epoch)
-        log.info("configured: epoch %d, guard %s", self._terminal.desk.mandate.epoch, self._terminal.desk.mandate.guard)
+        mandate = self._terminal.desk.mandate
+        log.info("configured: epoch %d, guard %s", mandate.epoch, mandate.guard)
         return True
 
 

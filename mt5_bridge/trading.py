@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 import os
 import sqlite3
+import threading
+from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from itertools import count
@@ -13,7 +15,9 @@ from typing import Any, Final
 from mt5_bridge.arguments import SUCCESS
 from mt5_bridge.contract import CONSTANTS, FUNCTIONS
 from mt5_bridge.executor import BusyError, DeadlineError, Executor
-from mt5_bridge.guard import Guard, reduces
+from mt5_bridge.guard import Guard
+from mt5_bridge.guard_memory import GuardRecord
+from mt5_bridge.guard_rules import MINUTE, Figures, OpenBooks, may_open, opens, reduces, refusal, take_in
 from mt5_bridge.journal import Entry, Journal, State, unexecuted
 from mt5_bridge.refusals import RefusedError, terminal_lost
 from mt5_bridge.settlement import Books, Finding, find, not_executed
@@ -65,8 +69,11 @@ class TradeDesk:
         mandate: Mandate,
         clock: Callable[[], float],
         lease_over: Callable[[], bool] = lambda: False,
+        record: GuardRecord | None = None,
     ) -> None:
-        """`lease_over` says that nothing may be traded here any more, since another node may hold the terminal."""
+        """`lease_over` says that nothing may be traded here any more, since another node may hold the terminal.
+        `record` is what the guard remembers.
+        """
         self._journal = journal
         self._executor = executor
         self._link = link
@@ -79,6 +86,10 @@ class TradeDesk:
         self._broker_time = 0
         self._missed: set[str] = set()
         self.mandate = mandate
+        self.record = record or GuardRecord()
+        self._opened_at: deque[float] | None = None
+        self.configured = threading.Event()
+        """Set whenever there is a new mandate."""
 
     def configure(self, guard: Guard | None, epoch: int | None) -> None:
         """Apply a new guard and epoch. The epoch is never lowered."""
@@ -86,6 +97,20 @@ class TradeDesk:
         self.mandate = replace(
             current, guard=guard or current.guard, epoch=max(current.epoch, epoch if epoch is not None else 0)
         )
+        self.configured.set()
+
+    @property
+    def unguarded(self) -> bool:
+        """Whether nothing is limited, nothing has tripped and nothing is lost, so that no order has to be looked at."""
+        return self.mandate.guard.free and not self.record.memory.trips and not self.record.problem
+
+    def take_in(self, account: Any) -> None:
+        """Let the guard see the account as it is now, an answer of account_info(). On the executor's thread."""
+        figures = Figures(account.balance, account.equity)
+        if figures == (0.0, 0.0):
+            return  # a terminal that has just logged in knows no figures yet, and an empty account has nothing to lose
+        guard, record = self.mandate.guard, self.record
+        record.keep(take_in(guard, record.memory, figures, self._clock()))
 
     def send(
         self, sender: Sender, request: Mapping[str, Any], client_order_id: str | None
@@ -188,9 +213,62 @@ class TradeDesk:
             raise self._refuse(entry, State.NOT_EXECUTED, *_reason(terminal_lost()))
         if not self._account.matches(account):
             raise self._refuse(entry, State.REFUSED, "wrong_account", "another account is signed in to the terminal")
-        refusal = self.mandate.guard.refusal(entry.request, reduces=False)
-        if refusal is not None and not self._reduces(entry.request):
-            raise self._refuse(entry, State.REFUSED, *refusal)
+        if not self.unguarded and may_open(entry.request):
+            self._check_guard(entry, account)
+
+    def _check_guard(self, entry: Entry, account: Any) -> None:
+        guard, request = self.mandate.guard, entry.request
+        self.take_in(account)
+        books = self._open_books(guard, account, request)
+        if books is None:
+            raise self._refuse(entry, State.NOT_EXECUTED, *_reason(terminal_lost()))
+        if reduces(request, books.positions, hedging=books.hedging):
+            return
+        found = refusal(guard, self.record.memory, self.record.problem, books, request, self._clock())
+        if found is not None:
+            raise self._refuse(entry, State.REFUSED, *found)
+        if guard.orders_per_minute is not None:
+            self._paces().append(self._clock())
+
+    def _open_books(self, guard: Guard, account: Any, request: Mapping[str, Any]) -> OpenBooks | None:
+        """What the limits count; only what they need is asked for. None when the terminal is gone."""
+        hedging = account.margin_mode == _HEDGING
+        if not guard.counts_exposure:
+            named = {"ticket": request["position"]} if request.get("position") else {"symbol": request.get("symbol")}
+            asked = bool(request.get("position")) or not hedging
+            positions = (self._link.call("positions_get", (), named) or ()) if asked else ()
+            orders: Any = ()
+        else:
+            positions, orders = self._link.call("positions_get"), self._link.call("orders_get")
+            if positions is None or orders is None:
+                return None
+        sent = {State.SENT, State.UNKNOWN}
+        unsettled = self._journal.unsettled() if guard.counts_exposure else ()
+        coming = [each.request for each in unsettled if each.state in sent and opens(each.request)]
+        return OpenBooks(
+            positions=positions,
+            orders=orders,
+            coming=coming,
+            opened_at=tuple(self._paces()) if guard.orders_per_minute is not None else (),
+            hedging=hedging,
+            currencies=self._currencies(request) if guard.asks_currencies else frozenset(),
+        )
+
+    def _currencies(self, request: Mapping[str, Any]) -> frozenset[str]:
+        symbol = self._link.struct("symbol_info", request.get("symbol", ""))
+        if symbol is None:
+            return frozenset()
+        return frozenset({symbol.currency_base, symbol.currency_profit, symbol.currency_margin})
+
+    def _paces(self) -> deque[float]:
+        """When orders that may open were sent in the last minute; from the journal after a start."""
+        now = self._clock()
+        if self._opened_at is None:
+            begun = self._journal.begun_since(now - MINUTE)
+            self._opened_at = deque(at for at, request in begun if opens(request))
+        while self._opened_at and self._opened_at[0] <= now - MINUTE:
+            self._opened_at.popleft()
+        return self._opened_at
 
     def _lease_refusal(self, entry: Entry) -> RefusedError:
         # Closing is refused as well: whoever holds the terminal now decides about its positions.
@@ -206,12 +284,6 @@ class TradeDesk:
         result = unexecuted(_NO_BROKER, entry.request)
         self._record(entry, State.REFUSED, result, str(_NO_BROKER), "the terminal has no connection to its broker")
         return result, SUCCESS
-
-    def _reduces(self, request: Mapping[str, Any]) -> bool:
-        if not request.get("position"):
-            return False
-        positions = self._link.call("positions_get", (), {"ticket": request["position"]})
-        return reduces(request, positions or ())
 
     def _refuse(self, entry: Entry, state: State, code: str, message: str) -> RefusedError:
         self._record(entry, state, None, code, message)

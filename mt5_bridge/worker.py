@@ -22,6 +22,8 @@ from mt5_bridge import auth
 from mt5_bridge.backends import Backend, open_backend
 from mt5_bridge.contract import FUNCTIONS
 from mt5_bridge.executor import WEDGED_EXIT_CODE, Executor
+from mt5_bridge.guard_memory import GuardRecord
+from mt5_bridge.guard_watch import FLAT_SECONDS, GuardWatch
 from mt5_bridge.journal import Journal
 from mt5_bridge.lease import LeaseGuard
 from mt5_bridge.pulse import Pulse
@@ -58,10 +60,23 @@ class Worker:
         executor = Executor(on_wedged=_die_wedged, loop=self._loop)
         link = TerminalLink(self._backend, executor, account, time.monotonic)
         over = _never if config.lease_file is None else LeaseGuard(config.lease_file).over
-        desk = TradeDesk(journal, executor, link, account, Mandate(config.epoch, config.guard), time.time, over)
+        record = GuardRecord(config.journal.with_name("guard.json"), journal, config.guard_memory)
+        mandate = Mandate(config.epoch, config.guard)
+        desk = TradeDesk(journal, executor, link, account, mandate, time.time, over, record)
+        self._guard = GuardWatch(desk, link, executor, account, journal)
         board = TickBoard(partial(_ask_for_ticks, executor, link), self._loop)
         self._terminal = Terminal(
-            config.terminal_id, config.backend, account, executor, link, desk, journal, board, time.monotonic(), Pulse()
+            config.terminal_id,
+            config.backend,
+            account,
+            executor,
+            link,
+            desk,
+            journal,
+            board,
+            time.monotonic(),
+            Pulse(),
+            self._guard,
         )
 
     def stop(self) -> None:
@@ -77,6 +92,7 @@ class Worker:
         self._terminal.executor.start()
         housekeeping = threading.Thread(target=self._keep_house, name="housekeeping", daemon=True)
         housekeeping.start()
+        threading.Thread(target=self._keep_guard, name="guard", daemon=True).start()
         log.info("serving %s at epoch %d", self._config.terminal_id, self._config.epoch)
         try:
             self._accept(listener)
@@ -156,7 +172,19 @@ class Worker:
             else:
                 self._stopping.wait(RECONNECT_SECONDS)
 
+    def _keep_guard(self) -> None:
+        configured = self._terminal.desk.configured
+        while not self._stopping.is_set():
+            configured.clear()
+            try:
+                pause = self._guard.run()
+            except Exception:
+                log.exception("the guard could not look; it tries again")
+                pause = FLAT_SECONDS
+            configured.wait(pause)
+
     def _close(self) -> None:
+        self._terminal.desk.configured.set()  # ends the wait of the guard
         if self._terminal.executor.stop(STOP_SECONDS):
             self._backend.close()
         else:

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 from mt5_bridge.addresses import Address, parse_address
 from mt5_bridge.guard import Guard, parse_guard
+from mt5_bridge.guard_memory import Memory, parse_memory
 
 T = TypeVar("T")
 
@@ -35,6 +36,8 @@ class WorkerConfig:
     log_file: Path
     lease_file: Path | None = None
     """Names the end of the permission to trade, see `lease`; while the file does not exist there is no end."""
+    guard_memory: Memory | None = None
+    """What the farm remembers of the account's guard, for a worker in a folder that has none of its own."""
 
 
 def load_object(path: Path) -> dict[str, Any]:
@@ -75,7 +78,9 @@ def load_worker_config(path: Path) -> WorkerConfig:
     try:
         listen = parse_address(required(data, "listen", str))
         guard = parse_guard(data.get("guard", {}))
-    except ValueError as error:
+        memory = data.get("guard_memory")
+        remembered = None if memory is None else parse_memory(memory)
+    except (ValueError, TypeError, KeyError) as error:
         raise ConfigError(str(error)) from error
     if not listen.loopback:
         raise ConfigError("a worker listens on a Unix socket or on loopback only; the gateway is the edge")
@@ -95,4 +100,5 @@ def load_worker_config(path: Path) -> WorkerConfig:
         guard=guard,
         log_file=Path(required(data, "log_file", str)),
         lease_file=None if lease is None else Path(lease),
+        guard_memory=remembered,
     )

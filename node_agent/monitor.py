@@ -20,7 +20,7 @@ from node_agent.clock import Clock
 from node_agent.collector import Collector
 from node_agent.errors import StorageError
 from node_agent.observation import Link, Probe
-from node_agent.protocol.messages import AccountSnapshot
+from node_agent.protocol.messages import AccountSnapshot, ObservedGuard
 
 _log = structlog.get_logger(__name__)
 
@@ -53,15 +53,17 @@ def judge_pulse(
     pulse: Mapping[str, Any], target: Target, quotes: QuoteWatch, now: float, dated: Callable[[float], datetime]
 ) -> Probe:
     """What the worker's answer says; see `mt5_bridge.pulse`."""
+    told = pulse.get("guard")
+    guard = None if told is None else ObservedGuard.model_validate(told)
     if pulse["wrong_account"]:
-        return Probe(Link.AUTHORISED, now, login=_FOREIGN, connected=True)
+        return Probe(Link.AUTHORISED, now, login=_FOREIGN, connected=True, guard=guard)
     if not pulse["linked"]:
-        return Probe(_link_of(pulse["error_code"]), now)
+        return Probe(_link_of(pulse["error_code"]), now, guard=guard)
     if not pulse["terminal"]:
-        return Probe(Link.NO_TERMINAL, now)
+        return Probe(Link.NO_TERMINAL, now, guard=guard)
     account = pulse["account"]
     if account is None:
-        return Probe(Link.CONNECTING, now)
+        return Probe(Link.CONNECTING, now, guard=guard)
     snapshot, flat = None, None
     if (account["login"], account["server"]) == (target.login, target.server):
         quotes.saw(pulse["newest_msc"], now)
@@ -82,6 +84,7 @@ def judge_pulse(
         flat=flat,
         build=pulse["build"] or None,
         quote_moved_at=quotes.moved_at,
+        guard=guard,
     )
 
 

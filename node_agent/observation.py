@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from node_agent.protocol.messages import AccountSnapshot, Guard, Reason
+from node_agent.protocol.messages import AccountSnapshot, Guard, ObservedGuard, Reason
 from node_agent.quarantine import NO_STRIKES, Strikes
 from node_agent.restarts import NO_EXITS, Restarts
 
@@ -47,6 +47,8 @@ class Probe:
     """Of the terminal, as it says itself."""
     quote_moved_at: float | None = None
     """When the newest quote of Market Watch was last seen to change."""
+    guard: ObservedGuard | None = None
+    """What the worker's guard says; None while it guards nothing."""
 
 
 @dataclass(frozen=True)

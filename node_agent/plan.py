@@ -19,7 +19,9 @@ from node_agent.protocol.messages import DesiredBot, DesiredTerminal
 WEDGE_LIMIT = 3
 WEDGE_WINDOW = 600.0
 _LAUNCH = 2
-"""How workers and bots are started; one that an older agent started otherwise is replaced, its terminal is not."""
+"""How bots are started; one that an older agent started otherwise is replaced, its terminal is not."""
+_WORKER = 3
+"""The same for workers; those of 2 know few of the guard's limits."""
 
 
 class Verb(StrEnum):
@@ -80,7 +82,7 @@ def terminal_fingerprint(desired: DesiredTerminal) -> str:
 def worker_fingerprint(desired: DesiredTerminal) -> str:
     """What a worker must be restarted for; a new guard is handed to the running one."""
     return _digest(
-        _LAUNCH,
+        _WORKER,
         desired.lease_policy,
         desired.terminal_id,
         desired.epoch,

@@ -43,6 +43,7 @@ def observed_terminal(
         memory=record.growth.now if record.growth and terminal and record.growth.pid == terminal.pid else None,
         flat=record.probe.flat if account is not None and record.probe else None,
         screen=terminal is not None and SHOWS_SCREEN in terminal.facts,
+        guard=record.probe.guard if record.probe else None,
         build=record.probe.build if account is not None and record.probe else None,
     )
 

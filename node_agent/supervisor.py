@@ -286,6 +286,8 @@ class Supervisor:
             return
         before = record.probe
         self._probed.set()
+        if _guard_facts(before) != _guard_facts(probe):
+            self._changed()  # somebody may be waiting for it
         if record.saw(probe, desired):
             self._remember(record)
             self._pool.submit(self._executor.forget_credentials, desired)
@@ -390,6 +392,15 @@ class Supervisor:
 def _says_more(before: Probe, probe: Probe) -> bool:
     facts = ("link", "login", "server", "connected", "trade_allowed")
     return any(getattr(before, name) != getattr(probe, name) for name in facts)
+
+
+def _guard_facts(probe: Probe | None) -> object:
+    """What the farm is told of a guard at once, and not with the next sync."""
+    guard = probe.guard if probe else None
+    if guard is None:
+        return None
+    open_ = (guard.positions, guard.orders) if guard.kill_id or guard.trips else None
+    return guard.trips, guard.kill_id, guard.rearm_id, guard.flat, guard.problem, guard.closing_problem, open_
 
 
 def _pause(policy: RestartPolicy, strikes: Strikes) -> float:

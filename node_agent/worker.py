@@ -45,6 +45,7 @@ def write_worker_config(layout: TerminalLayout, desired: DesiredTerminal, seat: 
         "journal": seat.inside(layout.journal),
         "token_file": seat.inside(layout.token),
         "guard": desired.guard.model_dump(),
+        "guard_memory": None if desired.guard_memory is None else desired.guard_memory.model_dump(),
         "log_file": seat.inside(layout.logs / "bridge.log"),
         "lease_file": seat.inside(layout.lease),
     }

@@ -199,7 +199,14 @@ class StubBackend:
 class RunningWorker:
     """A worker on a Unix socket, in threads of this process."""
 
-    def __init__(self, backend: StubBackend, folder: Path, guard: dict[str, Any] | None = None, epoch: int = 7) -> None:
+    def __init__(
+        self,
+        backend: StubBackend,
+        folder: Path,
+        guard: dict[str, Any] | None = None,
+        epoch: int = 7,
+        more: dict[str, Any] | None = None,
+    ) -> None:
         self.folder = folder
         self.address = f"unix:{folder}/w.sock"
         token_file = folder / "token"
@@ -220,6 +227,7 @@ class RunningWorker:
                     "guard": guard or {},
                     "log_file": str(folder / "worker.log"),
                 }
+                | (more or {})
             )
         )
         self._worker = Worker(load_worker_config(self.config_file), TOKEN, backend)

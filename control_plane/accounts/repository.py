@@ -85,6 +85,11 @@ def all_owned(session: Session, owner: Owner) -> list[Account]:
     return list(session.scalars(query.order_by(Account.id)))
 
 
+def owned_ids(tenant_id: str, user_id: str) -> Select[str]:
+    """Ids of a user's accounts, as a part of other queries."""
+    return select(Account.id).where(Account.tenant_id == tenant_id, Account.user_id == user_id)
+
+
 def with_login(session: Session, owner: Owner, server: str, login: int) -> Account | None:
     query = select(Account).where(
         Account.tenant_id == owner.tenant_id,

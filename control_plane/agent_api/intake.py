@@ -22,6 +22,7 @@ from control_plane.db.engine import after_commit
 from control_plane.fleet import outdated
 from control_plane.fleet.model import Node
 from control_plane.fleet.service import Fleet
+from control_plane.risk.service import Risk
 from control_plane.terminals import repository as terminals_repository
 from control_plane.terminals.service import Sighting, finish_requests, observe, without_refusal
 from control_plane.terminals.state import GONE_PHASES, Actor, Hold, Intent, should_run
@@ -52,6 +53,7 @@ class Intake:
         audit: Audit,
         bots: Bots,
         trade_log: TradeLog,
+        risk: Risk,
         bus: Bus,
         clock: Clock,
         believed_for: timedelta,
@@ -62,6 +64,7 @@ class Intake:
         self._audit = audit
         self._bots = bots
         self._trade_log = trade_log
+        self._risk = risk
         self._bus = bus
         self._clock = clock
         self._believed_for = believed_for
@@ -168,6 +171,7 @@ class Intake:
             ],
         )
         self._bots.observe(session, {placement.account.id: seen.bots for placement, seen in current})
+        self._risk.observe(session, current)
         changed = [
             (placement, seen)
             for placement, seen in current

@@ -18,6 +18,7 @@ from control_plane.bots import repository as bots_repository
 from control_plane.bots.model import Bot
 from control_plane.fleet.model import Node
 from control_plane.releases.service import template_refs
+from control_plane.risk import service as risk_service
 from control_plane.terminals import repository as terminals_repository
 from control_plane.terminals.model import OneOffRequest
 from control_plane.terminals.state import Hold, Intent, RequestKind, should_run
@@ -28,6 +29,7 @@ from node_agent.protocol.messages import (
     DesiredSnapshot,
     DesiredTerminal,
     Guard,
+    GuardMemory,
     TemplateRef,
     TerminalRequest,
 )
@@ -49,11 +51,19 @@ def build_snapshot(session: Session, vault: Vault, node: Node, now: datetime) ->
         _terminal(session, vault, node, each, bots[each.account.id], requests[each.terminal.id], templates)
         for each in placements
     ]
+    limits = risk_service.guards(session, placements, now)
+    terminals = [_guarded(each, *limits[each.account_id]) for each in terminals]
     return DesiredSnapshot(
         generation=node.generation,
         terminals=terminals,
         revoked_tickets=access_repository.revoked_tickets(session, node.id, now),
     )
+
+
+def _guarded(terminal: DesiredTerminal, guard: Guard, memory: GuardMemory | None) -> DesiredTerminal:
+    """Bots go on under "no new orders", since they also look after what is open; they end when all is closed."""
+    bots = [] if guard.kill == "close_all" else terminal.bots
+    return terminal.model_copy(update={"guard": guard, "guard_memory": memory, "bots": bots})
 
 
 def _terminal(

@@ -12,6 +12,8 @@ class Topic(StrEnum):
     BOT = "bot"
     DEAL = "deal"
     ORDER = "order"
+    GUARD = "guard"
+    """Limits of an account, what its guard says, or how far a kill switch has come there."""
     GENERATION = "generation"
     """The desired snapshot of a node has changed."""
 

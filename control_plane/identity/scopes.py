@@ -41,6 +41,7 @@ _TO_READ: Mapping[str, KeyScope] = {
     "jobs": KeyScope.FLEET,
     "nodes": KeyScope.FLEET,
     "placements": KeyScope.FLEET,
+    "risk": KeyScope.READ,
     "stream": KeyScope.READ,
     "trading": KeyScope.READ,
     "me": KeyScope.READ,

@@ -13,6 +13,11 @@ class Lane(StrEnum):
 _EXITS = frozenset(
     {
         "POST /accounts/{account_id}/positions/{ticket}/close",
+        "POST /accounts/{account_id}/kill",
+        "POST /kill-switches",
+        "POST /kill-switches/fleet",
+        "POST /kill-switches/tenant",
+        "POST /members/{user_id}/kill",
         "POST /accounts/{account_id}/undeploy",
         "POST /accounts/{account_id}/end-sessions",
         "DELETE /accounts/{account_id}/tickets/{ticket_id}",

@@ -34,6 +34,12 @@ class DealEvent(BaseModel):
     deal: DealOut
 
 
+class GuardEvent(BaseModel):
+    """Something about the guard of an account has changed; `GET /accounts/{id}/guard` has it."""
+
+    account_id: str
+
+
 class LiveUpdates:
     def __init__(self, database: Database, bus: Bus, places: StreamPlaces, clock: Clock) -> None:
         self.places = places
@@ -105,8 +111,8 @@ class LiveUpdates:
                 tickets = [order.deal_ticket] if order.deal_ticket else []
                 entries = trading_repository.entries_of_deals(session, owner.tenant_id, order.account_id, tickets)
                 return present_order(order, entries)
-            case Topic.GENERATION:
-                return None
+            case Topic.GUARD | Topic.GENERATION:
+                return GuardEvent(account_id=change.account_id) if change.account_id else None
 
 
 def _deal_event(session: Session, owner: Owner, change: Change) -> DealEvent | None:

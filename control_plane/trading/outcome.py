@@ -52,9 +52,6 @@ _WORDS = {
 }
 
 _REFUSAL_WORDS = {
-    "guard_symbol": "The limits of this account do not allow this symbol.",
-    "guard_volume": "The limits of this account do not allow this volume.",
-    "guard_trading": "Trading is stopped by the limits of this account.",
     "wrong_account": "The terminal is logged in to another account, so nothing was sent.",
     "stale_epoch": "The terminal was just moved; please try again.",
     "busy": "The terminal is busy; nothing was sent. Please try again.",
@@ -107,7 +104,16 @@ def of_refusal(refusal: RefusedError) -> Outcome:
         return UNKNOWN
     if refusal.code == "not_executed":
         return NOT_EXECUTED
-    return Outcome(OrderState.REFUSED, _REFUSAL_WORDS.get(refusal.code, f"Nothing was sent: {refusal.message}."))
+    return Outcome(OrderState.REFUSED, _refused(refusal.code, refusal.message))
+
+
+def _refused(code: str, text: str) -> str:
+    """A guard's words name the limit, the figure and what would be allowed."""
+    return f"Not sent: {text}." if _is_limit(code) else _REFUSAL_WORDS.get(code, f"Nothing was sent: {text}.")
+
+
+def _is_limit(code: str) -> bool:
+    return code.startswith("guard_")
 
 
 def of_journal(row: Mapping[str, Any]) -> Outcome:
@@ -136,7 +142,7 @@ def _of_record(state: str, retcode: int, order: int, deal: int, price: float, co
         case OrderState.UNKNOWN:
             message = UNKNOWN_MESSAGE
         case OrderState.DONE | OrderState.REFUSED:
-            message = _REFUSAL_WORDS.get(code) or words_for(retcode, text)
+            message = _refused(code, text) if code in _REFUSAL_WORDS or _is_limit(code) else words_for(retcode, text)
         case _:
             message = ""
     return Outcome(known, message, retcode, order, deal, price)

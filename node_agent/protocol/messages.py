@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
 from node_agent.protocol.keys import TicketKey
 
-PROTOCOL_VERSION = "1.1"
+PROTOCOL_VERSION = "1.2"
 
 ENROLL_PATH = "/agent/v1/enroll"
 SYNC_PATH = "/agent/v1/sync"
@@ -154,6 +154,119 @@ class AccountSnapshot(Wire):
     taken_at: datetime
 
 
+class LossLimit(Wire):
+    """So much money in the account currency, or so many percent of what it is measured against."""
+
+    value: float
+    percent: bool = False
+
+
+class TradingWindow(Wire):
+    """Part of a weekday in which positions may be opened. Monday is 0, times are minutes of the broker's day."""
+
+    day: int
+    start: int
+    end: int
+    """Does not belong to it any more."""
+
+
+class TradingPause(Wire):
+    """Nothing is opened in this time; of these symbols and currencies, or of any when both are empty."""
+
+    start: int
+    """UTC seconds since 1970."""
+    end: int
+    """Does not belong to it any more."""
+    symbols: list[str] = []
+    currencies: list[str] = []
+
+
+class Guard(Wire):
+    """Limits that the bridge enforces on every trade of the terminal; see `mt5_bridge.guard`. None means no limit.
+
+    Agents of version 1.1 know `symbols`, `max_volume` and `trading` alone.
+    """
+
+    symbols: list[str] | None = None
+    max_symbols: int | None = None
+    max_volume: float | None = None
+    """Lots in one request."""
+    max_open_volume: float | None = None
+    """Lots, of positions and waiting orders together."""
+    max_positions: int | None = None
+    max_orders: int | None = None
+    orders_per_minute: int | None = None
+    daily_loss: LossLimit | None = None
+    day_base: Literal["balance", "equity", "higher"] = "higher"
+    drawdown: LossLimit | None = None
+    drawdown_trails: bool = False
+    drawdown_start: float | None = None
+    equity_floor: float | None = None
+    hours: list[TradingWindow] | None = None
+    pauses: list[TradingPause] = []
+    on_breach: Literal["stop_opening", "close_all"] = "stop_opening"
+    day_reset: int = 0
+    """When a trading day begins, minutes of the broker's day."""
+    utc_offsets: list[tuple[int, int]] = []
+    """From which UTC second on the broker's clocks are ahead of UTC by how many seconds. Empty: UTC."""
+    trading: bool = True
+    """False refuses everything that opens or enlarges a position."""
+    kill: Literal["none", "no_new_orders", "close_all"] = "none"
+    kill_id: str = ""
+    rearm_id: str = ""
+    """Each new one clears, once, what has tripped."""
+
+
+class GuardTrip(Wire):
+    """A loss limit that was hit. Amounts in the account currency."""
+
+    switch: Literal["daily_loss", "drawdown", "equity_floor"]
+    at: float
+    """UTC seconds since 1970."""
+    figure: float
+    limit: float
+
+
+class GuardLoss(Wire):
+    """How far a loss limit is used up. Amounts in the account currency."""
+
+    switch: Literal["daily_loss", "drawdown", "equity_floor"]
+    figure: float
+    """What has been lost; below 0 for a gain."""
+    limit: float
+
+
+class GuardMemory(Wire):
+    """What a guard must remember, for a node that has not held the account before; see `mt5_bridge.guard_memory`."""
+
+    day: int | None = None
+    day_base: float | None = None
+    day_since: float = 0.0
+    start: float | None = None
+    peak: float | None = None
+    trips: list[GuardTrip] = []
+    rearm_id: str = ""
+
+
+class ObservedGuard(GuardMemory):
+    """What the guard of a terminal has seen and done. None where the terminal could not be asked."""
+
+    at: float
+    """Of the last look at the account, UTC seconds since 1970."""
+    equity: float | None = None
+    positions: int | None = None
+    orders: int | None = None
+    flat: bool = False
+    """Nothing is open, waits or is on its way, and the terminal has been connected long enough to know that."""
+    kill_id: str = ""
+    """Of the kill switch that was in effect at that look."""
+    problem: str = ""
+    """Why nothing may be opened although nothing has tripped: what must be remembered is lost."""
+    closing_problem: str = ""
+    """Why something that has to be closed is still open."""
+    losses: list[GuardLoss] = []
+
+
 class ObservedBot(Wire):
     bot_id: Identifier
     revision: int
@@ -188,6 +301,8 @@ class ObservedTerminal(Wire):
     """Build number that the terminal gave of itself."""
     screen: bool = False
     """People with a ticket of scope `view` may look at its screen."""
+    guard: ObservedGuard | None = None
+    """None while there is nothing to guard, from agents of version 1.1, and before the first look."""
 
 
 class SyncRequest(Wire):
@@ -218,16 +333,6 @@ class DesiredBot(Wire):
     """Lots."""
     magic: int
     parameters: dict[str, JsonValue]
-
-
-class Guard(Wire):
-    """Limits that the bridge enforces on every trade of the terminal. None means no limit."""
-
-    symbols: list[str] | None = None
-    max_volume: float | None = None
-    """Lots in one request."""
-    trading: bool = True
-    """False refuses everything that opens or enlarges a position."""
 
 
 class TemplateRef(Wire):
@@ -269,6 +374,8 @@ class DesiredTerminal(Wire):
     credentials_version: int
     """A higher version lifts a `bad_credentials` hold."""
     guard: Guard
+    guard_memory: GuardMemory | None = None
+    """For a worker whose folder has none of its own."""
     bots: list[DesiredBot] = []
     requests: list[TerminalRequest] = []
     lease_policy: Literal["keep_running", "self_fence"] = "keep_running"

@@ -58,6 +58,7 @@ def wish(line: Line, whose: Person, node_id: str) -> Wish:
         name=SERVER,
         ticket_id=_TICKET,
         request_id=new_id("req"),
+        kill_id=new_id("kil"),
         sha256="0" * 64,
     )
     headers = {"Idempotency-Key": new_id("key"), "If-Match": "*"}
@@ -148,6 +149,13 @@ _BODIES: dict[str, Body] = {
     f"PUT {_ACCOUNT}/lease-policy": _fixed({"policy": "self_fence"}),
     f"POST {_ACCOUNT}/tickets": _fixed({"scope": "trade"}),
     f"POST {_ACCOUNT}/orders": _fixed(ORDER),
+    f"PUT {_ACCOUNT}/guard": _fixed({"limits": {"max_volume": "1"}}),
+    "PUT /api/v1/limit-defaults": _fixed({"limits": {}}),
+    f"POST {_ACCOUNT}/kill": _fixed({"mode": "no_new_orders"}),
+    "POST /api/v1/kill-switches": _fixed({"mode": "no_new_orders"}),
+    "POST /api/v1/kill-switches/tenant": _fixed({**_WHY, "mode": "no_new_orders"}),
+    "POST /api/v1/kill-switches/fleet": _fixed({**_WHY, "mode": "no_new_orders"}),
+    "POST /api/v1/members/{user_id}/kill": _fixed({**_WHY, "mode": "no_new_orders"}),
     "POST /api/v1/bots": lambda whose: {**BOT, "account_id": whose.account_id},
     "PUT /api/v1/members/{user_id}/role": lambda whose: {**_WHY, "role": whose.role},
     "POST /api/v1/nodes/breaker/lift": _fixed(_WHY),

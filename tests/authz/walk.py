@@ -25,7 +25,7 @@ _LAST = (
     "POST /api/v1/auth/sign-out-everywhere",
     "POST /api/v1/auth/sign-out",
 )
-_DISTURBING = ("undeploy", "credentials", "/nodes", "/terminals")
+_DISTURBING = ("undeploy", "kill", "credentials", "/nodes", "/terminals")
 _HIDDEN = {
     "account": "account_not_found",
     "bot": "bot_not_found",
@@ -43,6 +43,7 @@ _PAST_THE_DOOR = (
     '"bad_code"',
     '"bad_passkey"',
     '"job_not_found"',
+    '"kill_switch_not_found"',
     '"link_spent"',
     '"no_logs"',
     '"pool_not_found"',

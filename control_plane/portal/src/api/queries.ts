@@ -36,6 +36,9 @@ export const keys = {
   pools: ["pools"] as const,
   tenantPlacements: ["tenant-placements"] as const,
   breaker: ["breaker"] as const,
+  guard: (accountId: string) => ["guard", accountId] as const,
+  limitPresets: ["limit-presets"] as const,
+  killSwitch: (id: string) => ["kill-switch", id] as const,
   botLog: (id: string) => ["bot-log", id] as const,
 }
 

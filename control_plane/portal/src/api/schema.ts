@@ -168,6 +168,70 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/accounts/{account_id}/guard": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Get Guard
+         * @description The limits of an account, and how much of them is used up.
+         */
+        get: operations["get_guard"];
+        /**
+         * Set Limits
+         * @description Replace all limits of an account. What would allow more than before needs a fresh proof of who you are.
+         */
+        put: operations["set_limits"];
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/accounts/{account_id}/guard/re-arm": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Rearm Guard
+         * @description Let an account trade again after a loss limit was hit: losses are counted from now on. Needs a fresh proof.
+         */
+        post: operations["rearm_guard"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/accounts/{account_id}/kill": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Kill Account
+         * @description Stop one account: nothing new is opened or, with `close_all`, everything is closed and the terminal stops.
+         */
+        post: operations["kill_account"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/accounts/{account_id}/lease-policy": {
         parameters: {
             query?: never;
@@ -1284,6 +1348,156 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/kill-switches": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List Kill Switches
+         * @description Those over oneself and one's accounts; for people who look after others, all of the tenant. Newest first.
+         */
+        get: operations["list_kill_switches"];
+        put?: never;
+        /**
+         * Kill All Mine
+         * @description The same for all of one's accounts, those that are connected later included.
+         */
+        post: operations["kill_all_mine"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/kill-switches/fleet": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Kill Fleet
+         * @description The same for every account of every tenant.
+         */
+        post: operations["kill_fleet"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/kill-switches/tenant": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Kill Tenant
+         * @description The same for all accounts of one's own tenant.
+         */
+        post: operations["kill_tenant"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/kill-switches/{kill_id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Get Kill Switch
+         * @description How far every account has come.
+         */
+        get: operations["get_kill_switch"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/kill-switches/{kill_id}/release": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Release Kill Switch
+         * @description Let the accounts trade again, as far as nothing else holds them. Needs a fresh proof.
+         *
+         *     Whom it stopped may not release what was thrown over them by somebody who looks after them.
+         */
+        post: operations["release_kill_switch"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/limit-defaults": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Get Limit Defaults
+         * @description What holds for every account of one's tenant; accounts may only be stricter.
+         */
+        get: operations["get_limit_defaults"];
+        /**
+         * Set Limit Defaults
+         * @description Replace what holds for every account of one's tenant. Needs a fresh proof.
+         */
+        put: operations["set_limit_defaults"];
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/limit-presets": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List Limit Presets
+         * @description Limits to start from, in the style of well-known rules.
+         */
+        get: operations["list_limit_presets"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/me": {
         parameters: {
             query?: never;
@@ -1399,6 +1613,26 @@ export interface paths {
         get: operations["list_member_accounts"];
         put?: never;
         post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/members/{user_id}/kill": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Kill Member
+         * @description The same for all accounts of somebody of one's own tenant.
+         */
+        post: operations["kill_member"];
         delete?: never;
         options?: never;
         head?: never;
@@ -2496,6 +2730,48 @@ export interface components {
              */
             volume: number;
         };
+        /** DailyLoss */
+        DailyLoss: {
+            /**
+             * Base
+             * @default higher
+             * @enum {string}
+             */
+            base: "balance" | "equity" | "higher";
+            /**
+             * Reset Minute
+             * @default 0
+             */
+            reset_minute: number;
+            /**
+             * Unit
+             * @enum {string}
+             */
+            unit: "percent" | "money";
+            /** Value */
+            value: string;
+        };
+        /** DailyLossInput */
+        DailyLossInput: {
+            /**
+             * Base
+             * @default higher
+             * @enum {string}
+             */
+            base: "balance" | "equity" | "higher";
+            /**
+             * Reset Minute
+             * @default 0
+             */
+            reset_minute: number;
+            /**
+             * Unit
+             * @enum {string}
+             */
+            unit: "percent" | "money";
+            /** Value */
+            value: number | string;
+        };
         /** Deal */
         Deal: {
             /** Bot Id */
@@ -2663,6 +2939,42 @@ export interface components {
              */
             within_seconds: number;
         };
+        /** Drawdown */
+        Drawdown: {
+            /**
+             * Kind
+             * @default static
+             * @enum {string}
+             */
+            kind: "static" | "trailing";
+            /** Start */
+            start?: string | null;
+            /**
+             * Unit
+             * @enum {string}
+             */
+            unit: "percent" | "money";
+            /** Value */
+            value: string;
+        };
+        /** DrawdownInput */
+        DrawdownInput: {
+            /**
+             * Kind
+             * @default static
+             * @enum {string}
+             */
+            kind: "static" | "trailing";
+            /** Start */
+            start?: number | string | null;
+            /**
+             * Unit
+             * @enum {string}
+             */
+            unit: "percent" | "money";
+            /** Value */
+            value: number | string;
+        };
         /** EquityCurve */
         EquityCurve: {
             /** Currency */
@@ -2729,6 +3041,41 @@ export interface components {
              */
             token: string;
         };
+        /** Guard */
+        Guard: {
+            /** Account Id */
+            account_id: string;
+            /** Closing Problem */
+            closing_problem: string;
+            /** Currency */
+            currency: string | null;
+            /** Day Since */
+            day_since: string | null;
+            defaults: components["schemas"]["Limits"];
+            in_force: components["schemas"]["Limits"];
+            /** Kills */
+            kills: components["schemas"]["KillInForce"][];
+            /** Orders */
+            orders: number | null;
+            own: components["schemas"]["Limits"];
+            /** Positions */
+            positions: number | null;
+            /** Seen At */
+            seen_at: string | null;
+            state: components["schemas"]["GuardState"];
+            /** Trips */
+            trips: components["schemas"]["Trip"][];
+            /** Used */
+            used: components["schemas"]["Used"][];
+            /** Words */
+            words: string;
+        };
+        /**
+         * GuardState
+         * @description What a guard is doing.
+         * @enum {string}
+         */
+        GuardState: "off" | "pending" | "watching" | "tripped" | "killed" | "lost";
         /**
          * Hold
          * @description What keeps a terminal from running although the user wants it.
@@ -2836,7 +3183,7 @@ export interface components {
          * JobKind
          * @enum {string}
          */
-        JobKind: "place_terminal" | "send_mail";
+        JobKind: "place_terminal" | "send_mail" | "spread_kill_switch";
         /** JobPage */
         JobPage: {
             /** Items */
@@ -2854,12 +3201,204 @@ export interface components {
          * @enum {string}
          */
         KeyScope: "read" | "trade" | "bots" | "accounts" | "members" | "fleet";
+        /** KillInForce */
+        KillInForce: {
+            /** Id */
+            id: string;
+            mode: components["schemas"]["KillMode"];
+            /** Reason */
+            reason: string;
+            scope: components["schemas"]["KillScope"];
+            /**
+             * Thrown At
+             * Format: date-time
+             */
+            thrown_at: string;
+        };
+        /**
+         * KillMode
+         * @enum {string}
+         */
+        KillMode: "no_new_orders" | "close_all";
+        /** KillReport */
+        KillReport: {
+            /**
+             * Counts
+             * @description How many accounts have come how far.
+             */
+            counts: {
+                [key: string]: number;
+            };
+            /** Finished */
+            finished: boolean;
+            /** Id */
+            id: string;
+            /** Listed */
+            listed: boolean;
+            mode: components["schemas"]["KillMode"];
+            /** Reason */
+            reason: string;
+            /** Released At */
+            released_at: string | null;
+            scope: components["schemas"]["KillScope"];
+            /** Targets */
+            targets: components["schemas"]["KillTarget"][];
+            /**
+             * Thrown At
+             * Format: date-time
+             */
+            thrown_at: string;
+            /** Thrown By You */
+            thrown_by_you: boolean;
+        };
+        /**
+         * KillScope
+         * @enum {string}
+         */
+        KillScope: "account" | "user" | "tenant" | "fleet";
+        /** KillSwitch */
+        KillSwitch: {
+            /**
+             * Counts
+             * @description How many accounts have come how far.
+             */
+            counts: {
+                [key: string]: number;
+            };
+            /** Finished */
+            finished: boolean;
+            /** Id */
+            id: string;
+            /** Listed */
+            listed: boolean;
+            mode: components["schemas"]["KillMode"];
+            /** Reason */
+            reason: string;
+            /** Released At */
+            released_at: string | null;
+            scope: components["schemas"]["KillScope"];
+            /**
+             * Thrown At
+             * Format: date-time
+             */
+            thrown_at: string;
+            /** Thrown By You */
+            thrown_by_you: boolean;
+        };
+        /** KillSwitchPage */
+        KillSwitchPage: {
+            /** Items */
+            items: components["schemas"]["KillSwitch"][];
+            /** Next Cursor */
+            next_cursor: string | null;
+        };
+        /**
+         * KillTarget
+         * @description What became of one account.
+         */
+        KillTarget: {
+            /** Account Id */
+            account_id: string;
+            /** Done At */
+            done_at: string | null;
+            /** Login */
+            login: number;
+            /** Note */
+            note: string;
+            /** Orders */
+            orders: number | null;
+            /** Positions */
+            positions: number | null;
+            /** Seen At */
+            seen_at: string | null;
+            /** Server */
+            server: string;
+            state: components["schemas"]["TargetState"];
+        };
         /**
          * LeasePolicy
          * @description What becomes of a terminal when its node loses touch with the control plane.
          * @enum {string}
          */
         LeasePolicy: "keep_running" | "self_fence";
+        /** LimitDefaults */
+        LimitDefaults: {
+            limits: components["schemas"]["Limits"];
+        };
+        /**
+         * Limits
+         * @description What is limited; whatever is left out is not.
+         */
+        Limits: {
+            daily_loss?: components["schemas"]["DailyLoss"] | null;
+            drawdown?: components["schemas"]["Drawdown"] | null;
+            /** Equity Floor */
+            equity_floor?: string | null;
+            /** Hours */
+            hours?: components["schemas"]["Window"][] | null;
+            /** Max Open Volume */
+            max_open_volume?: string | null;
+            /** Max Orders */
+            max_orders?: number | null;
+            /** Max Positions */
+            max_positions?: number | null;
+            /** Max Symbols */
+            max_symbols?: number | null;
+            /** Max Volume */
+            max_volume?: string | null;
+            /**
+             * On Breach
+             * @default stop_opening
+             * @enum {string}
+             */
+            on_breach: "stop_opening" | "close_all";
+            /** Orders Per Minute */
+            orders_per_minute?: number | null;
+            /**
+             * Pauses
+             * @default []
+             */
+            pauses: components["schemas"]["Pause"][];
+            /** Symbols */
+            symbols?: string[] | null;
+        };
+        /**
+         * LimitsInput
+         * @description What is limited; whatever is left out is not.
+         */
+        LimitsInput: {
+            daily_loss?: components["schemas"]["DailyLossInput"] | null;
+            drawdown?: components["schemas"]["DrawdownInput"] | null;
+            /** Equity Floor */
+            equity_floor?: number | string | null;
+            /** Hours */
+            hours?: components["schemas"]["Window"][] | null;
+            /** Max Open Volume */
+            max_open_volume?: number | string | null;
+            /** Max Orders */
+            max_orders?: number | null;
+            /** Max Positions */
+            max_positions?: number | null;
+            /** Max Symbols */
+            max_symbols?: number | null;
+            /** Max Volume */
+            max_volume?: number | string | null;
+            /**
+             * On Breach
+             * @default stop_opening
+             * @enum {string}
+             */
+            on_breach: "stop_opening" | "close_all";
+            /** Orders Per Minute */
+            orders_per_minute?: number | null;
+            /**
+             * Pauses
+             * @default []
+             */
+            pauses: components["schemas"]["Pause"][];
+            /** Symbols */
+            symbols?: string[] | null;
+        };
         /**
          * Mail
          * @description A mail is on its way, if there is anything to say to its recipient.
@@ -3325,6 +3864,32 @@ export interface components {
             };
         };
         /**
+         * Pause
+         * @description Nothing is opened from `start` to before `end`: of these symbols and currencies, of any when both are empty.
+         */
+        Pause: {
+            /**
+             * Currencies
+             * @default []
+             */
+            currencies: string[];
+            /**
+             * End
+             * Format: date-time
+             */
+            end: string;
+            /**
+             * Start
+             * Format: date-time
+             */
+            start: string;
+            /**
+             * Symbols
+             * @default []
+             */
+            symbols: string[];
+        };
+        /**
          * Phase
          * @description Where a terminal is in its life, as the agent sees it.
          * @enum {string}
@@ -3437,6 +4002,21 @@ export interface components {
         PositionList: {
             /** Items */
             items: components["schemas"]["Position"][];
+        };
+        /** Preset */
+        Preset: {
+            /** Description */
+            description: string;
+            limits: components["schemas"]["Limits"];
+            /** Name */
+            name: string;
+            /** Title */
+            title: string;
+        };
+        /** PresetList */
+        PresetList: {
+            /** Items */
+            items: components["schemas"]["Preset"][];
         };
         /**
          * Problem
@@ -3671,6 +4251,10 @@ export interface components {
         SetLeasePolicy: {
             policy: components["schemas"]["LeasePolicy"];
         };
+        /** SetLimits */
+        SetLimits: {
+            limits: components["schemas"]["LimitsInput"];
+        };
         /** SetMemberRole */
         SetMemberRole: {
             /** Reason */
@@ -3903,6 +4487,11 @@ export interface components {
             /** Items */
             items: components["schemas"]["Symbol"][];
         };
+        /**
+         * TargetState
+         * @enum {string}
+         */
+        TargetState: "waiting" | "closing" | "done" | "unreachable" | "not_running";
         /** TenantPlacement */
         TenantPlacement: {
             /** Dedicated Nodes */
@@ -3949,6 +4538,21 @@ export interface components {
             since: string;
             /** Status */
             status: string;
+        };
+        /** ThrowKillSwitch */
+        ThrowKillSwitch: {
+            mode: components["schemas"]["KillMode"];
+            /**
+             * Reason
+             * @default
+             */
+            reason: string;
+        };
+        /** ThrowOverOthers */
+        ThrowOverOthers: {
+            mode: components["schemas"]["KillMode"];
+            /** Reason */
+            reason: string;
         };
         /**
          * Ticket
@@ -4028,6 +4632,26 @@ export interface components {
             next_cursor: string | null;
         };
         /**
+         * Trip
+         * @description A loss limit that was hit.
+         */
+        Trip: {
+            /**
+             * At
+             * Format: date-time
+             */
+            at: string;
+            /** Limit */
+            limit: string;
+            /** Lost */
+            lost: string;
+            /**
+             * Switch
+             * @enum {string}
+             */
+            switch: "daily_loss" | "drawdown" | "equity_floor";
+        };
+        /**
          * Unproven
          * @description Why a terminal stays where it is.
          * @enum {string}
@@ -4066,6 +4690,23 @@ export interface components {
             overall: components["schemas"]["UptimeShare"];
             /** Window */
             window: string;
+        };
+        /**
+         * Used
+         * @description How much of a loss limit is used up.
+         */
+        Used: {
+            /** Limit */
+            limit: string;
+            /** Lost */
+            lost: string;
+            /** Share */
+            share: number;
+            /**
+             * Switch
+             * @enum {string}
+             */
+            switch: "daily_loss" | "drawdown" | "equity_floor";
         };
         /** User */
         User: {
@@ -4131,6 +4772,18 @@ export interface components {
             items: components["schemas"]["Waiting"][];
             /** Next Cursor */
             next_cursor: string | null;
+        };
+        /**
+         * Window
+         * @description Part of a weekday in which positions may be opened. Monday is 0; `end` does not belong to it.
+         */
+        Window: {
+            /** Day */
+            day: number;
+            /** End Minute */
+            end_minute: number;
+            /** Start Minute */
+            start_minute: number;
         };
         /** _Assertion */
         _Assertion: {
@@ -5072,6 +5725,412 @@ export interface operations {
             };
             /** @description There is no such thing */
             404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Some input is not valid */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too many attempts */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The farm cannot do this right now */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    get_guard: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                account_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    /** @description For If-Match with changes. */
+                    ETag?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Guard"];
+                };
+            };
+            /** @description Please sign in */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description This is not allowed */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description There is no such thing */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Some input is not valid */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too many attempts */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The farm cannot do this right now */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    set_limits: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description The `ETag` of what you have seen. When it has been changed since, nothing is done (412). */
+                "If-Match"?: string | null;
+            };
+            path: {
+                account_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["SetLimits"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    /** @description For If-Match with changes. */
+                    ETag?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Guard"];
+                };
+            };
+            /** @description Please sign in */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description This is not allowed */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description There is no such thing */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description This was changed meanwhile */
+            412: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The request is too large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The body must be JSON */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Some input is not valid */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too many attempts */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The farm cannot do this right now */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    rearm_guard: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description Made by the client, new for each wish. For a day, the same key does nothing again and gives the answer of the first time. */
+                "Idempotency-Key"?: string;
+            };
+            path: {
+                account_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            202: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Guard"];
+                };
+            };
+            /** @description Please sign in */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description This is not allowed */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description There is no such thing */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description This does not fit the present state */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The request is too large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The body must be JSON */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Some input is not valid */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too many attempts */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The farm cannot do this right now */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    kill_account: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description Made by the client, new for each wish. For a day, the same key does nothing again and gives the answer of the first time. */
+                "Idempotency-Key"?: string;
+            };
+            path: {
+                account_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["ThrowKillSwitch"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            202: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["KillReport"];
+                };
+            };
+            /** @description Please sign in */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description This is not allowed */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description There is no such thing */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description This does not fit the present state */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The request is too large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The body must be JSON */
+            415: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -10961,6 +12020,815 @@ export interface operations {
             };
         };
     };
+    list_kill_switches: {
+        parameters: {
+            query?: {
+                /** @description Opaque; `next_cursor` of the previous page. */
+                cursor?: string | null;
+                /** @description Most items in one page. */
+                limit?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["KillSwitchPage"];
+                };
+            };
+            /** @description Please sign in */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description This is not allowed */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Some input is not valid */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too many attempts */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The farm cannot do this right now */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    kill_all_mine: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description Made by the client, new for each wish. For a day, the same key does nothing again and gives the answer of the first time. */
+                "Idempotency-Key"?: string;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["ThrowKillSwitch"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            202: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["KillReport"];
+                };
+            };
+            /** @description Please sign in */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description This is not allowed */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description There is no such thing */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description This does not fit the present state */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The request is too large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The body must be JSON */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Some input is not valid */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too many attempts */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The farm cannot do this right now */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    kill_fleet: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description Made by the client, new for each wish. For a day, the same key does nothing again and gives the answer of the first time. */
+                "Idempotency-Key"?: string;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["ThrowOverOthers"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            202: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["KillReport"];
+                };
+            };
+            /** @description Please sign in */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description This is not allowed */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description There is no such thing */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description This does not fit the present state */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The request is too large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The body must be JSON */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Some input is not valid */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too many attempts */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The farm cannot do this right now */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    kill_tenant: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description Made by the client, new for each wish. For a day, the same key does nothing again and gives the answer of the first time. */
+                "Idempotency-Key"?: string;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["ThrowOverOthers"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            202: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["KillReport"];
+                };
+            };
+            /** @description Please sign in */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description This is not allowed */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description There is no such thing */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description This does not fit the present state */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The request is too large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The body must be JSON */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Some input is not valid */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too many attempts */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The farm cannot do this right now */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    get_kill_switch: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                kill_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["KillReport"];
+                };
+            };
+            /** @description Please sign in */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description This is not allowed */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description There is no such thing */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Some input is not valid */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too many attempts */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The farm cannot do this right now */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    release_kill_switch: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description Made by the client, new for each wish. For a day, the same key does nothing again and gives the answer of the first time. */
+                "Idempotency-Key"?: string;
+            };
+            path: {
+                kill_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            202: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["KillReport"];
+                };
+            };
+            /** @description Please sign in */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description This is not allowed */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description There is no such thing */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description This does not fit the present state */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The request is too large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The body must be JSON */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Some input is not valid */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too many attempts */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The farm cannot do this right now */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    get_limit_defaults: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    /** @description For If-Match with changes. */
+                    ETag?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["LimitDefaults"];
+                };
+            };
+            /** @description Please sign in */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description This is not allowed */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Some input is not valid */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too many attempts */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The farm cannot do this right now */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    set_limit_defaults: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description The `ETag` of what you have seen. When it has been changed since, nothing is done (412). */
+                "If-Match"?: string | null;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["SetLimits"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    /** @description For If-Match with changes. */
+                    ETag?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["LimitDefaults"];
+                };
+            };
+            /** @description Please sign in */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description This is not allowed */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description This was changed meanwhile */
+            412: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The request is too large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The body must be JSON */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Some input is not valid */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too many attempts */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The farm cannot do this right now */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    list_limit_presets: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PresetList"];
+                };
+            };
+            /** @description Please sign in */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description This is not allowed */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Some input is not valid */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too many attempts */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The farm cannot do this right now */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     get_me: {
         parameters: {
             query?: never;
@@ -11471,6 +13339,116 @@ export interface operations {
             };
             /** @description There is no such thing */
             404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Some input is not valid */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too many attempts */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The farm cannot do this right now */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    kill_member: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description Made by the client, new for each wish. For a day, the same key does nothing again and gives the answer of the first time. */
+                "Idempotency-Key"?: string;
+            };
+            path: {
+                user_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["ThrowOverOthers"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            202: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["KillReport"];
+                };
+            };
+            /** @description Please sign in */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description This is not allowed */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description There is no such thing */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description This does not fit the present state */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The request is too large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The body must be JSON */
+            415: {
                 headers: {
                     [name: string]: unknown;
                 };

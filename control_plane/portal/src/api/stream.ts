@@ -58,6 +58,11 @@ export function openStream(client: QueryClient): () => void {
         mergeOrder(client, body as Order)
         for (const listener of orderListeners) listener(body as Order)
       },
+      guard: (body) => {
+        const { account_id } = body as { account_id: string }
+        void client.invalidateQueries({ queryKey: keys.guard(account_id) })
+        void client.invalidateQueries({ queryKey: ["kill-switch"] })
+      },
     },
     show: (now) => (state.value = now),
     readAnew: () => void client.invalidateQueries(),

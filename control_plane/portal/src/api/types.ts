@@ -32,6 +32,9 @@ export type Strategy = Schemas["Strategy"]
 export type StrategyParameter = Schemas["StrategyParameter"]
 export type SymbolInfo = Schemas["Symbol"]
 export type User = Schemas["User"]
+export type Guard = Schemas["Guard"]
+export type KillReport = Schemas["KillReport"]
+export type Limits = Guard["own"]
 export type Side = Position["side"]
 
 export interface Page<Item> {

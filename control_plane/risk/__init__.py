@@ -1,0 +1,1 @@
+"""Bots: strategies set to run on one account, and what they log."""

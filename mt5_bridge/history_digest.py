@@ -19,18 +19,21 @@ Digests = dict[int, tuple[int, str]]
 """Beginning of a period in seconds to the number of rows in it and a digest of them, whatever their order."""
 
 
-def units(amount: float | Decimal) -> int:
-    """An amount as a whole number of 1e-8, rounded as the trade log rounds what it stores."""
+def exact_text(amount: float | Decimal) -> str:
+    """An amount as a whole number of 1e-8, rounded as the trade log rounds what it stores; as it is when it is none."""
     exact = amount if isinstance(amount, Decimal) else Decimal(repr(amount))
-    return int(exact.quantize(_SMALLEST).scaleb(8))
+    try:
+        return str(int(exact.quantize(_SMALLEST).scaleb(8)))
+    except (ArithmeticError, ValueError):
+        return repr(amount)
 
 
 def deal_text(deal: Any) -> str:
     """What of a `TradeDeal` must be alike on both sides: all but its comment and the numbers of foreign systems."""
     return (
         f"{deal.ticket},{deal.order},{deal.time_msc},{deal.type},{deal.entry},{deal.magic},{deal.position_id},"
-        f"{deal.reason},{deal.volume + 0.0!r},{deal.price + 0.0!r},{units(deal.commission)},{units(deal.swap)},"
-        f"{units(deal.profit)},{units(deal.fee)},{plain_symbol(deal.symbol)}"
+        f"{deal.reason},{deal.volume + 0.0!r},{deal.price + 0.0!r},{exact_text(deal.commission)},"
+        f"{exact_text(deal.swap)},{exact_text(deal.profit)},{exact_text(deal.fee)},{plain_symbol(deal.symbol)}"
     )
 
 

@@ -36,6 +36,7 @@ from node_agent.probation import Probation
 from node_agent.process import Children
 from node_agent.protocol.keys import TicketKey
 from node_agent.protocol.messages import DesiredSnapshot, NodeReport, SyncResponse
+from node_agent.protocol.versions import speaks
 from node_agent.resources import read_resources
 from node_agent.roster import Roster
 from node_agent.runtimes.installed import NodeParts, installed_engines, installed_runtimes
@@ -82,6 +83,7 @@ class Agent:
         config, layout, modules = settings.config, settings.layout, settings.modules
         self._database = Database(layout.database)
         self._state = StateStore(self._database)
+        self._takes_books = False
         self._spool = Spool(self._database)
 
         def wall() -> float:
@@ -98,7 +100,7 @@ class Agent:
             config.control_plane_url, farm_context(settings.ca_pem), config.node_id, settings.keys, wall
         )
         self._shelf = TemplateShelf(layout.templates, fetch)
-        collector = Collector(self._database, wall)
+        collector = Collector(self._database, wall, whole_books=lambda: self._takes_books)
         parts = ExecutorParts(
             layout=layout,
             roster=roster,
@@ -198,6 +200,7 @@ class Agent:
     def _apply(self, response: SyncResponse, sent_at: Moment) -> None:
         """Take in what the control plane wants. Raises StorageError, then the answer does not count as received."""
         now = self._settings.clocks()
+        self._takes_books = speaks(response.protocol, 2)
         half_way = now.wall - age(sent_at, now) / 2
         self._clock_offset = half_way - response.server_time.timestamp()
         wanted = response.desired or self._held_back

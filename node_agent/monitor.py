@@ -235,6 +235,7 @@ class Monitor:
             self._books.journal = sequence
         if probe.account is not None and self._books.are_due(pulse["deals"], now):
             self._parts.collector.collect_deals(bridge, self.target)
+            self._parts.collector.collect_books(bridge, self.target)
             deals_from = self._parts.collector.deals_from(self.target)
             # A count from another day says nothing about the next one.
             count = pulse["deals"] if deals_from == self._books.deals_from else None

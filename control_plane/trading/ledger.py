@@ -10,7 +10,7 @@ from control_plane.db.types import money
 from mt5_bridge.contract import CONSTANT_GROUPS
 
 _TYPES = CONSTANT_GROUPS["DEAL_TYPE"]
-DEAL_TYPE_NAMES = {code: name.removeprefix("DEAL_TYPE_").lower() for name, code in _TYPES.items()}
+DEAL_TYPE_NAMES = {code: name.removeprefix("DEAL_").removeprefix("TYPE_").lower() for name, code in _TYPES.items()}
 BUY, SELL = _TYPES["DEAL_TYPE_BUY"], _TYPES["DEAL_TYPE_SELL"]
 _ENTRIES = CONSTANT_GROUPS["DEAL_ENTRY"]
 ENTRY_IN, ENTRY_OUT = _ENTRIES["DEAL_ENTRY_IN"], _ENTRIES["DEAL_ENTRY_OUT"]

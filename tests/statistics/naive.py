@@ -26,7 +26,7 @@ def ordered(deals: Sequence[Any]) -> list[Any]:
 def trades(deals: Sequence[Any]) -> list[dict[str, Any]]:
     """Every closing, with all that came before it on its position told over again from the start."""
     ours = [deal for deal in ordered(deals) if deal.type in (0, 1)]
-    found = []
+    found: list[dict[str, Any]] = []
     for place, closing in enumerate(ours):
         if closing.entry == 0:
             continue
@@ -34,7 +34,7 @@ def trades(deals: Sequence[Any]) -> list[dict[str, Any]]:
         for deal in ours[: place + 1]:
             if deal.position_id == closing.position_id:
                 state, made = _after(state, deal)
-                if deal is closing:
+                if deal is closing and made is not None:
                     found.append(made)
     return found
 
@@ -119,7 +119,7 @@ def falls(values: np.ndarray, relative: bool) -> float:
     return float(depths.max(initial=0.0))
 
 
-def day(msc: int) -> np.datetime64:
+def day(msc: int) -> Any:
     return np.datetime64(msc, "ms").astype("datetime64[D]")
 
 

@@ -14,6 +14,7 @@ PERIOD_SECONDS: Final = 30 * 86_400
 """Length of a period; they begin at multiples of it, broker wall clock since 1970."""
 _SMALLEST: Final = Decimal("0.00000001")
 _MODULUS: Final = 1 << 128
+_EXACT_CENTS: Final = 1e12
 
 Digests = dict[int, tuple[int, str]]
 """Beginning of a period in seconds to the number of rows in it and a digest of them, whatever their order."""
@@ -21,6 +22,8 @@ Digests = dict[int, tuple[int, str]]
 
 def exact_text(amount: float | Decimal) -> str:
     """An amount as a whole number of 1e-8, rounded as the trade log rounds what it stores; as it is when it is none."""
+    if isinstance(amount, float) and abs(amount) < _EXACT_CENTS and amount == round(amount, 2):
+        return str(round(amount * 100) * 1_000_000)  # nearly all amounts, at a third of the cost
     exact = amount if isinstance(amount, Decimal) else Decimal(repr(amount))
     try:
         return str(int(exact.quantize(_SMALLEST).scaleb(8)))

@@ -35,7 +35,8 @@ def main() -> int:
                 comparing += time.monotonic() - started
             finally:
                 scene.close()
-        print(f"{count.accounts} accounts, {time.monotonic() - began:.0f} s", flush=True)
+        so_far = f"{count.found} of {count.planted} found, {'clean' if count.clean else 'NOT CLEAN'}"
+        print(f"{count.accounts} accounts, {so_far}, {time.monotonic() - began:.0f} s", flush=True)
     for each in fields(count):
         print(f"{each.name.replace('_', ' '):14} {getattr(count, each.name):>10}")
     print(f"{comparing:.0f} s of {time.monotonic() - began:.0f} s spent comparing, two comparisons of each account")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -33,7 +34,6 @@ from control_plane.container import Farm, build_farm
 from control_plane.fleet.service import NodePlace
 from control_plane.identity.state import Role
 from control_plane.notifications.model import Mail
-from control_plane.trading.ledger import balance_of, facts_of
 from control_plane.trading.model import Deal
 from mt5_bridge.contract import STRUCTS
 from mt5_bridge.history_digest import Digests, deal_msc, deal_text, digests, order_msc, order_text
@@ -125,7 +125,8 @@ class FakeTerminal:
     """Its worker does not know digests yet."""
 
     def account_info(self) -> Any:
-        total = float(balance_of([facts_of(each) for each in {each.ticket: each for each in self.deals}.values()]))
+        booked = {each.ticket: each for each in self.deals}.values()
+        total = round(math.fsum(each.profit + each.commission + each.swap + each.fee for each in booked), 2)
         return filled(AccountInfo, balance=total if self.balance is None else self.balance)
 
     def history_deals_get(self, date_from: int, date_to: int) -> tuple[Any, ...] | None:

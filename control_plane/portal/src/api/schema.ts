@@ -68,6 +68,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/accounts/{account_id}/calendar": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Get Calendar
+         * @description Results of each day of a month, by the broker's calendar.
+         */
+        get: operations["get_calendar"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/accounts/{account_id}/credentials": {
         parameters: {
             query?: never;
@@ -108,6 +128,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/accounts/{account_id}/deals/{ticket}/corrections": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List Deal Corrections
+         * @description What the broker has edited of a deal since it was recorded, oldest first.
+         */
+        get: operations["list_deal_corrections"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/accounts/{account_id}/deploy": {
         parameters: {
             query?: never;
@@ -122,6 +162,26 @@ export interface paths {
          * @description Start the terminal.
          */
         post: operations["deploy_account"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/accounts/{account_id}/differences": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List Differences
+         * @description Differences that were found between the trade log and the broker's book, newest first.
+         */
+        get: operations["list_differences"];
+        put?: never;
+        post?: never;
         delete?: never;
         options?: never;
         head?: never;
@@ -160,6 +220,106 @@ export interface paths {
          * @description Balance and equity over time, oldest first, thinned evenly to the limit.
          */
         get: operations["get_equity"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/accounts/{account_id}/exports/deals": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Export Deals
+         * @description All deals of the filter as CSV, newest first.
+         */
+        get: operations["export_deals"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/accounts/{account_id}/exports/history-orders": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Export History Orders
+         * @description All orders of the history as CSV, newest first.
+         */
+        get: operations["export_history_orders"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/accounts/{account_id}/exports/positions": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Export Positions
+         * @description Open positions as last seen, as CSV.
+         */
+        get: operations["export_positions"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/accounts/{account_id}/exports/statistics": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Export Statistics
+         * @description Every figure of the statistics as CSV: group, name, value.
+         */
+        get: operations["export_statistics"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/accounts/{account_id}/history-orders": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List History Orders
+         * @description Orders of the broker's history, whoever placed them; newest first.
+         */
+        get: operations["list_history_orders"];
         put?: never;
         post?: never;
         delete?: never;
@@ -253,6 +413,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/accounts/{account_id}/positions/last-seen": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Get Positions Last Seen
+         * @description Open positions as the terminal last showed them; the terminal is not asked.
+         */
+        get: operations["get_positions_last_seen"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/accounts/{account_id}/positions/{ticket}/close": {
         parameters: {
             query?: never;
@@ -273,6 +453,30 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/accounts/{account_id}/reconciliation": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Get Reconciliation
+         * @description How the trade log stands to the broker's book.
+         */
+        get: operations["get_reconciliation"];
+        put?: never;
+        /**
+         * Request Reconciliation
+         * @description Compare the trade log with the broker's book as soon as the terminal is ready.
+         */
+        post: operations["request_reconciliation"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/accounts/{account_id}/restart": {
         parameters: {
             query?: never;
@@ -287,6 +491,26 @@ export interface paths {
          * @description End the terminal and start it again, once. Its bots pause for some ten seconds; open positions stay open.
          */
         post: operations["restart_account"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/accounts/{account_id}/statistics": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Get Statistics
+         * @description Key figures, curve and breakdowns of the account's trades. `since` and `until` are days, both included.
+         */
+        get: operations["get_statistics"];
+        put?: never;
+        post?: never;
         delete?: never;
         options?: never;
         head?: never;
@@ -2156,6 +2380,37 @@ export interface components {
             snapshot: components["schemas"]["Snapshot"] | null;
             terminal: components["schemas"]["Terminal"];
         };
+        /**
+         * AccountFigures
+         * @description Of the whole account; shares are fractions, 0.01 is one per cent.
+         */
+        AccountFigures: {
+            /** Absolute Drawdown */
+            absolute_drawdown: string;
+            /** Balance */
+            balance: string;
+            /** Calmar */
+            calmar: number | null;
+            /** Deposits */
+            deposits: string;
+            equity_drawdown: components["schemas"]["Drawdown"] | null;
+            /** Gain */
+            gain: number | null;
+            max_drawdown: components["schemas"]["Drawdown"] | null;
+            /** Other Costs */
+            other_costs: string;
+            relative_drawdown: components["schemas"]["Drawdown"] | null;
+            /** Result */
+            result: string;
+            /** Sharpe */
+            sharpe: number | null;
+            /** Sortino */
+            sortino: number | null;
+            /** Withdrawals */
+            withdrawals: string;
+            /** Yearly Gain */
+            yearly_gain: number | null;
+        };
         /** AccountPage */
         AccountPage: {
             /** Items */
@@ -2328,6 +2583,21 @@ export interface components {
          * @enum {string}
          */
         BotPhase: "starting" | "running" | "stopped" | "backing_off" | "failed";
+        /** Breakdowns */
+        Breakdowns: {
+            /** Direction */
+            direction: components["schemas"]["Group"][];
+            /** Hour */
+            hour: components["schemas"]["Group"][];
+            /** Magic */
+            magic: components["schemas"]["Group"][];
+            /** Month */
+            month: components["schemas"]["Group"][];
+            /** Symbol */
+            symbol: components["schemas"]["Group"][];
+            /** Weekday */
+            weekday: components["schemas"]["Group"][];
+        };
         /** Breaker */
         Breaker: {
             /** Changed At */
@@ -2387,6 +2657,15 @@ export interface components {
             items: components["schemas"]["BrokerServer"][];
             /** Suggestions */
             suggestions: components["schemas"]["BrokerServer"][];
+        };
+        /** Calendar */
+        Calendar: {
+            /** Currency */
+            currency: string | null;
+            /** Items */
+            items: components["schemas"]["Day"][];
+            /** Month */
+            month: string;
         };
         /** ChangeCredentials */
         ChangeCredentials: {
@@ -2471,6 +2750,39 @@ export interface components {
             /** Words */
             words: string;
         };
+        /**
+         * Correction
+         * @description An edit by the broker: what has changed, by field, before and after; money as decimal strings.
+         */
+        Correction: {
+            /** After */
+            after: {
+                [key: string]: unknown;
+            };
+            /** Before */
+            before: {
+                [key: string]: unknown;
+            };
+            /** Number */
+            number: number;
+            /**
+             * Observed At
+             * Format: date-time
+             */
+            observed_at: string;
+            /**
+             * Recorded At
+             * Format: date-time
+             */
+            recorded_at: string;
+        };
+        /** CorrectionPage */
+        CorrectionPage: {
+            /** Items */
+            items: components["schemas"]["Correction"][];
+            /** Next Cursor */
+            next_cursor: string | null;
+        };
         /** CreateBot */
         CreateBot: {
             /** Account Id */
@@ -2496,6 +2808,33 @@ export interface components {
              */
             volume: number;
         };
+        /** CurvePoint */
+        CurvePoint: {
+            /** Broker Time Msc */
+            broker_time_msc: number;
+            /** Drawdown */
+            drawdown: number;
+            /** Value */
+            value: string;
+        };
+        /** Day */
+        Day: {
+            /** Balance */
+            balance: string | null;
+            /**
+             * Day
+             * Format: date
+             */
+            day: string;
+            /** Flow */
+            flow: string;
+            /** Gain */
+            gain: number | null;
+            /** Result */
+            result: string;
+            /** Trades */
+            trades: number;
+        };
         /** Deal */
         Deal: {
             /** Bot Id */
@@ -2506,6 +2845,8 @@ export interface components {
             comment: string;
             /** Commission */
             commission: string;
+            /** Corrections */
+            corrections: number;
             /**
              * Entry
              * @enum {string}
@@ -2515,6 +2856,8 @@ export interface components {
             fee: string;
             /** Magic */
             magic: number;
+            /** Operation */
+            operation: string;
             /** Order Ticket */
             order_ticket: number;
             /** Position Ticket */
@@ -2597,6 +2940,53 @@ export interface components {
              */
             time_zone: string;
         };
+        /**
+         * Difference
+         * @description One difference. `here` and `there` hold the fields that differ, or the whole row where one side has none.
+         */
+        Difference: {
+            /**
+             * Found At
+             * Format: date-time
+             */
+            found_at: string;
+            /** Here */
+            here: {
+                [key: string]: unknown;
+            };
+            /** Id */
+            id: string;
+            kind: components["schemas"]["DifferenceKind"];
+            /** Note */
+            note: string;
+            /** Settled At */
+            settled_at: string | null;
+            state: components["schemas"]["DifferenceState"];
+            subject: components["schemas"]["Subject"];
+            /** There */
+            there: {
+                [key: string]: unknown;
+            };
+            /** Ticket */
+            ticket: number;
+        };
+        /**
+         * DifferenceKind
+         * @enum {string}
+         */
+        DifferenceKind: "missing_here" | "missing_there" | "edited" | "doubled" | "unbalanced";
+        /** DifferencePage */
+        DifferencePage: {
+            /** Items */
+            items: components["schemas"]["Difference"][];
+            /** Next Cursor */
+            next_cursor: string | null;
+        };
+        /**
+         * DifferenceState
+         * @enum {string}
+         */
+        DifferenceState: "open" | "healed" | "gone";
         /** Directory */
         Directory: {
             /** Servers */
@@ -2663,6 +3053,20 @@ export interface components {
              */
             within_seconds: number;
         };
+        /**
+         * Drawdown
+         * @description `depth` is a share of the peak, or money. Times in broker wall clock, milliseconds.
+         */
+        Drawdown: {
+            /** Depth */
+            depth: number;
+            /** Peak Broker Time Msc */
+            peak_broker_time_msc: number;
+            /** Recovered Broker Time Msc */
+            recovered_broker_time_msc: number | null;
+            /** Trough Broker Time Msc */
+            trough_broker_time_msc: number;
+        };
         /** EquityCurve */
         EquityCurve: {
             /** Currency */
@@ -2728,6 +3132,69 @@ export interface components {
              * @description What follows the # in the link of the mail.
              */
             token: string;
+        };
+        /** Group */
+        Group: {
+            /** Key */
+            key: string;
+            /** Net */
+            net: string;
+            /** Trades */
+            trades: number;
+            /** Volume */
+            volume: number;
+            /** Wins */
+            wins: number;
+        };
+        /**
+         * HistoryOrder
+         * @description An order of the broker's history, whoever placed it.
+         */
+        HistoryOrder: {
+            /** Bot Id */
+            bot_id: string | null;
+            /** Comment */
+            comment: string;
+            /** Done Broker Time Msc */
+            done_broker_time_msc: number;
+            /** Magic */
+            magic: number;
+            /** Placed Broker Time Msc */
+            placed_broker_time_msc: number;
+            /** Position Ticket */
+            position_ticket: number;
+            /** Price Open */
+            price_open: number;
+            /** Reason */
+            reason: string;
+            /**
+             * Recorded At
+             * Format: date-time
+             */
+            recorded_at: string;
+            /** State */
+            state: string;
+            /** Stop Loss */
+            stop_loss: number | null;
+            /** Symbol */
+            symbol: string;
+            /** Take Profit */
+            take_profit: number | null;
+            /** Ticket */
+            ticket: number;
+            /** Type */
+            type: string;
+            /** Volume Initial */
+            volume_initial: number;
+            /** Volume Left */
+            volume_left: number;
+        };
+        /** HistoryOrderPage */
+        HistoryOrderPage: {
+            /** Items */
+            items: components["schemas"]["HistoryOrder"][];
+            /** Next Cursor */
+            next_cursor: string | null;
         };
         /**
          * Hold
@@ -3477,6 +3944,36 @@ export interface components {
          * @enum {string}
          */
         Reason: "bad_credentials" | "broker_unreachable" | "ipc_timeout" | "algo_trading_off" | "wrong_account" | "process_exit" | "out_of_memory" | "disk_full" | "live_update" | "template_broken" | "lease_expired";
+        /**
+         * Reconciliation
+         * @description How the trade log stands to the broker's book.
+         */
+        Reconciliation: {
+            /** Deals */
+            deals: number;
+            /** Fetched */
+            fetched: number;
+            /** Finished At */
+            finished_at: string | null;
+            /** Healed Differences */
+            healed_differences: number;
+            /** Looked At */
+            looked_at: string | null;
+            /** Open Differences */
+            open_differences: number;
+            /** Orders */
+            orders: number;
+            /** Problem */
+            problem: string;
+            /** Requested At */
+            requested_at: string | null;
+            state: components["schemas"]["ReconciliationState"];
+        };
+        /**
+         * ReconciliationState
+         * @enum {string}
+         */
+        ReconciliationState: "never" | "waiting" | "checking" | "failed" | "complete";
         /** RecordedMail */
         RecordedMail: {
             /** Id */
@@ -3586,6 +4083,47 @@ export interface components {
             /** Recovery Codes Left */
             recovery_codes_left: number;
         };
+        /** SeenPosition */
+        SeenPosition: {
+            /** Bot Id */
+            bot_id: string | null;
+            /** Broker Time Msc */
+            broker_time_msc: number;
+            /** Comment */
+            comment: string;
+            /** Magic */
+            magic: number;
+            /** Price Open */
+            price_open: number;
+            side: components["schemas"]["Side"];
+            /** Stop Loss */
+            stop_loss: number | null;
+            /** Swap */
+            swap: string;
+            /** Symbol */
+            symbol: string;
+            /** Take Profit */
+            take_profit: number | null;
+            /** Ticket */
+            ticket: number;
+            /** Volume */
+            volume: number;
+        };
+        /**
+         * SeenPositions
+         * @description As the terminal last showed them, also while it is stopped. What moves with the market is not among it.
+         */
+        SeenPositions: {
+            /** Items */
+            items: components["schemas"]["SeenPosition"][];
+            /** Seen At */
+            seen_at: string | null;
+        };
+        /**
+         * Separator
+         * @enum {string}
+         */
+        Separator: "comma" | "semicolon" | "tab";
         /**
          * ServerKind
          * @description As the broker says. Whether real money may be behind it is another question: see `service.is_live`.
@@ -3817,6 +4355,16 @@ export interface components {
          * @enum {string}
          */
         Source: "operator" | "template" | "import";
+        /** Statistics */
+        Statistics: {
+            account: components["schemas"]["AccountFigures"] | null;
+            breakdowns: components["schemas"]["Breakdowns"];
+            /** Currency */
+            currency: string | null;
+            /** Curve */
+            curve: components["schemas"]["CurvePoint"][];
+            trades: components["schemas"]["TradeFigures"];
+        };
         /**
          * Step
          * @description What becomes of a terminal on a draining node.
@@ -3870,6 +4418,19 @@ export interface components {
              */
             type: "int" | "float";
         };
+        /** Streak */
+        Streak: {
+            /** Length */
+            length: number;
+            /** Net */
+            net: string;
+        };
+        /**
+         * Subject
+         * @description What differs.
+         * @enum {string}
+         */
+        Subject: "deal" | "order" | "balance";
         /**
          * Symbol
          * @description Prices in the quote currency, volumes in lots.
@@ -3984,6 +4545,53 @@ export interface components {
             secret: string;
             /** Uri */
             uri: string;
+        };
+        /**
+         * TradeFigures
+         * @description Of closed trades, net of swap, commission and fees. None where a figure is not defined.
+         */
+        TradeFigures: {
+            /** Average Held Seconds */
+            average_held_seconds: number | null;
+            /** Average Loss */
+            average_loss: string | null;
+            /** Average Win */
+            average_win: string | null;
+            /** Commission */
+            commission: string;
+            drawdown: components["schemas"]["Drawdown"] | null;
+            /** Expectancy */
+            expectancy: string | null;
+            /** Gross Loss */
+            gross_loss: string;
+            /** Gross Profit */
+            gross_profit: string;
+            /** Largest Loss */
+            largest_loss: string | null;
+            /** Largest Win */
+            largest_win: string | null;
+            longest_losses: components["schemas"]["Streak"];
+            longest_wins: components["schemas"]["Streak"];
+            /** Losses */
+            losses: number;
+            /** Net */
+            net: string;
+            /** Payoff */
+            payoff: number | null;
+            /** Profit Factor */
+            profit_factor: number | null;
+            /** Sqn */
+            sqn: number | null;
+            /** Swap */
+            swap: string;
+            /** Trades */
+            trades: number;
+            /** Volume */
+            volume: number;
+            /** Win Rate */
+            win_rate: number | null;
+            /** Wins */
+            wins: number;
         };
         /**
          * Transition
@@ -4603,6 +5211,90 @@ export interface operations {
             };
         };
     };
+    get_calendar: {
+        parameters: {
+            query: {
+                /** @description Of the broker's calendar. */
+                month: string;
+                symbol?: string | null;
+                /** @description Magic number of who opened the trades. */
+                magic?: number | null;
+                /** @description Trades of this bot; in place of its magic number. */
+                bot_id?: string | null;
+            };
+            header?: never;
+            path: {
+                account_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Calendar"];
+                };
+            };
+            /** @description Please sign in */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description This is not allowed */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description There is no such thing */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Some input is not valid */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too many attempts */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The farm cannot do this right now */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     change_credentials: {
         parameters: {
             query?: never;
@@ -4809,6 +5501,83 @@ export interface operations {
             };
         };
     };
+    list_deal_corrections: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                account_id: string;
+                ticket: number;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["CorrectionPage"];
+                };
+            };
+            /** @description Please sign in */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description This is not allowed */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description There is no such thing */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Some input is not valid */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too many attempts */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The farm cannot do this right now */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     deploy_account: {
         parameters: {
             query?: never;
@@ -4890,6 +5659,88 @@ export interface operations {
             };
             /** @description The body must be JSON */
             415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Some input is not valid */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too many attempts */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The farm cannot do this right now */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    list_differences: {
+        parameters: {
+            query?: {
+                state?: components["schemas"]["DifferenceState"] | null;
+                /** @description Opaque; `next_cursor` of the previous page. */
+                cursor?: string | null;
+                /** @description Most items in one page. */
+                limit?: number;
+            };
+            header?: never;
+            path: {
+                account_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["DifferencePage"];
+                };
+            };
+            /** @description Please sign in */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description This is not allowed */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description There is no such thing */
+            404: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -5050,6 +5901,422 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["EquityCurve"];
+                };
+            };
+            /** @description Please sign in */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description This is not allowed */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description There is no such thing */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Some input is not valid */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too many attempts */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The farm cannot do this right now */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    export_deals: {
+        parameters: {
+            query?: {
+                symbol?: string | null;
+                position_ticket?: number | null;
+                /** @description Not before this moment; RFC 3339. */
+                since?: string | null;
+                /** @description Before this moment; RFC 3339. */
+                until?: string | null;
+                /** @description Between cells; `semicolon` where a comma separates decimals. */
+                separator?: components["schemas"]["Separator"];
+            };
+            header?: never;
+            path: {
+                account_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description UTF-8 with a header row. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "text/csv": string;
+                };
+            };
+            /** @description Please sign in */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description This is not allowed */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description There is no such thing */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Some input is not valid */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too many attempts */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The farm cannot do this right now */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    export_history_orders: {
+        parameters: {
+            query?: {
+                symbol?: string | null;
+                position_ticket?: number | null;
+                /** @description Between cells; `semicolon` where a comma separates decimals. */
+                separator?: components["schemas"]["Separator"];
+            };
+            header?: never;
+            path: {
+                account_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description UTF-8 with a header row. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "text/csv": string;
+                };
+            };
+            /** @description Please sign in */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description This is not allowed */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description There is no such thing */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Some input is not valid */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too many attempts */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The farm cannot do this right now */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    export_positions: {
+        parameters: {
+            query?: {
+                /** @description Between cells; `semicolon` where a comma separates decimals. */
+                separator?: components["schemas"]["Separator"];
+            };
+            header?: never;
+            path: {
+                account_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description UTF-8 with a header row. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "text/csv": string;
+                };
+            };
+            /** @description Please sign in */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description This is not allowed */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description There is no such thing */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Some input is not valid */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too many attempts */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The farm cannot do this right now */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    export_statistics: {
+        parameters: {
+            query?: {
+                /** @description Trades of this bot; in place of its magic number. */
+                bot_id?: string | null;
+                /** @description Between cells; `semicolon` where a comma separates decimals. */
+                separator?: components["schemas"]["Separator"];
+                /** @description A day of the broker's calendar. */
+                since?: string | null;
+                /** @description A day of the broker's calendar. */
+                until?: string | null;
+                symbol?: string | null;
+                /** @description Magic number of who opened the trades. */
+                magic?: number | null;
+            };
+            header?: never;
+            path: {
+                account_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description UTF-8 with a header row. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "text/csv": string;
+                };
+            };
+            /** @description Please sign in */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description This is not allowed */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description There is no such thing */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Some input is not valid */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too many attempts */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The farm cannot do this right now */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    list_history_orders: {
+        parameters: {
+            query?: {
+                symbol?: string | null;
+                position_ticket?: number | null;
+                /** @description Opaque; `next_cursor` of the previous page. */
+                cursor?: string | null;
+                /** @description Most items in one page. */
+                limit?: number;
+            };
+            header?: never;
+            path: {
+                account_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["HistoryOrderPage"];
                 };
             };
             /** @description Please sign in */
@@ -5619,6 +6886,82 @@ export interface operations {
             };
         };
     };
+    get_positions_last_seen: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                account_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SeenPositions"];
+                };
+            };
+            /** @description Please sign in */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description This is not allowed */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description There is no such thing */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Some input is not valid */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too many attempts */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The farm cannot do this right now */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     close_position: {
         parameters: {
             query?: never;
@@ -5654,6 +6997,188 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Order"];
+                };
+            };
+            /** @description Please sign in */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description This is not allowed */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description There is no such thing */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description This does not fit the present state */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The request is too large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The body must be JSON */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Some input is not valid */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too many attempts */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The farm cannot do this right now */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    get_reconciliation: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                account_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Reconciliation"];
+                };
+            };
+            /** @description Please sign in */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description This is not allowed */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description There is no such thing */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Some input is not valid */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too many attempts */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The farm cannot do this right now */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    request_reconciliation: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description Made by the client, new for each wish. For a day, the same key does nothing again and gives the answer of the first time. */
+                "Idempotency-Key"?: string;
+            };
+            path: {
+                account_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            202: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Reconciliation"];
                 };
             };
             /** @description Please sign in */
@@ -5809,6 +7334,92 @@ export interface operations {
             };
             /** @description The body must be JSON */
             415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Some input is not valid */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too many attempts */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The farm cannot do this right now */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    get_statistics: {
+        parameters: {
+            query?: {
+                /** @description Trades of this bot; in place of its magic number. */
+                bot_id?: string | null;
+                /** @description A day of the broker's calendar. */
+                since?: string | null;
+                /** @description A day of the broker's calendar. */
+                until?: string | null;
+                symbol?: string | null;
+                /** @description Magic number of who opened the trades. */
+                magic?: number | null;
+            };
+            header?: never;
+            path: {
+                account_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Statistics"];
+                };
+            };
+            /** @description Please sign in */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description This is not allowed */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description There is no such thing */
+            404: {
                 headers: {
                     [name: string]: unknown;
                 };

@@ -7,6 +7,7 @@ from decimal import Decimal
 from hypothesis import given
 from hypothesis import strategies as st
 
+from control_plane.db.types import money
 from control_plane.trading.broker_book import DEALS
 from control_plane.trading.ledger import DealFacts, balance_of
 from control_plane.trading.reconciliation import Difference, compare, compare_balance, differing_periods, judge
@@ -92,6 +93,12 @@ def test_a_digest_does_not_depend_on_the_order_of_its_rows(rows: list[DealFacts]
 @given(st.floats(allow_nan=True, allow_infinity=True))
 def test_every_amount_has_a_text(amount: float) -> None:
     assert exact_text(amount)
+
+
+@given(st.integers(-(10**15), 10**15), st.sampled_from([0, 1, 2, 3, 5, 8]))
+def test_an_amount_has_the_same_text_on_its_way_and_in_the_log(number: int, places: int) -> None:
+    amount = number / 10**places
+    assert exact_text(amount) == exact_text(money(amount))
 
 
 @given(books(), st.integers(-500, 500))

@@ -22,6 +22,7 @@ WHOLE_LISTS = {
     "list_bars": "newest bars, as many as were asked for",
     "list_symbols": "the terminal's answer",
     "list_positions": "the terminal's answer",
+    "list_deal_corrections": "edits of one deal",
     "list_strategies": "a table of the code",
     "list_broker_servers": "the best 50 of a search",
     "list_recorded_mails": "the newest 50 of a farm that is tried out",

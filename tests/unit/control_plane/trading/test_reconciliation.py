@@ -95,7 +95,7 @@ def test_every_amount_has_a_text(amount: float) -> None:
     assert exact_text(amount)
 
 
-@given(st.integers(-(10**15), 10**15), st.sampled_from([0, 1, 2, 3, 5, 8]))
+@given(st.integers(-(10**10), 10**10), st.sampled_from([0, 1, 2, 3, 5, 8]))
 def test_an_amount_has_the_same_text_on_its_way_and_in_the_log(number: int, places: int) -> None:
     amount = number / 10**places
     assert exact_text(amount) == exact_text(money(amount))

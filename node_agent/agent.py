@@ -114,7 +114,11 @@ class Agent:
             rescue=collector.rescue_journal,
             may_start=self._lifeline.may_start,
         )
-        monitors = MonitorParts(connect_worker, collector, steady, steady.dated, config.timing.probe)
+        self._spooled = asyncio.Event()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        monitors = MonitorParts(
+            connect_worker, collector, steady, steady.dated, config.timing.probe, spooled=self._tell_spooled
+        )
         self._calls = monitors.calls
         self._started = settings.clocks().elapsed
         surroundings = Surroundings(
@@ -145,7 +149,7 @@ class Agent:
     async def run(self) -> None:
         """Until SIGTERM or SIGINT, which leave terminals, workers, bots and the gateway running."""
         stop = asyncio.Event()
-        loop = asyncio.get_running_loop()
+        loop = self._loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             # Not loop.add_signal_handler, which Windows lacks; the loop wakes up all the same.
             signal.signal(number, lambda *_: loop.call_soon_threadsafe(stop.set))
@@ -181,7 +185,7 @@ class Agent:
         async with asyncio.TaskGroup() as group:
             group.create_task(self._sync.run(config.sync_seconds))
             group.create_task(self._sync.watch())
-            group.create_task(deliver_events(self._link, self._spool, config.timing.events))
+            group.create_task(deliver_events(self._link, self._spool, config.timing.events, self._spooled))
             group.create_task(keep_outputs_small(self._settings.layout, _OUTPUTS_SECONDS))
             group.create_task(deliver_bundles(self._link, self._settings.layout, config.timing.bundles))
 
@@ -193,6 +197,11 @@ class Agent:
         await self._link.close()
         self._database.close()
         _log.info("agent_stopped", children="left running")
+
+    def _tell_spooled(self) -> None:
+        """From any thread."""
+        if self._loop is not None and not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(self._spooled.set)
 
     def _changed(self) -> None:
         self._sync.nudge()

@@ -10,7 +10,6 @@ from sqlalchemy.orm import Session
 from control_plane.accounts.service import require_account
 from control_plane.api_route import ApiRoute
 from control_plane.bots import repository as bots_repository
-from control_plane.errors import NotFoundError
 from control_plane.http import FarmDep, OwnerDep
 from control_plane.identity.owner import Owner
 from control_plane.paging import Cursor, Limit, Page, decode_cursor, decode_moment, encode_cursor, split_page
@@ -42,11 +41,9 @@ _ERRORS = problem_responses(401, 404, 422)
 
 @router.get("/deals/{ticket}/corrections", responses=_ERRORS)
 def list_deal_corrections(account_id: str, ticket: Ticket, farm: FarmDep, owner: OwnerDep) -> Page[CorrectionOut]:
-    """What the broker has edited of a deal since it was recorded, oldest first."""
+    """What the broker has edited of a deal since it was recorded, oldest first; empty for a deal it never edited."""
     with farm.database.read(owner.tenant_id) as session:
         require_account(session, owner, account_id)
-        if book_rows.standing(session, account_id, ticket) is None:
-            raise NotFoundError("There is no such deal on this account.", code="deal_not_found")
         rows = book_rows.corrections(session, account_id, [ticket])
     return Page(items=[present_correction(each) for each in rows], next_cursor=None)
 

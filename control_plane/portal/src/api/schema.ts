@@ -137,7 +137,7 @@ export interface paths {
         };
         /**
          * List Deal Corrections
-         * @description What the broker has edited of a deal since it was recorded, oldest first.
+         * @description What the broker has edited of a deal since it was recorded, oldest first; empty for a deal it never edited.
          */
         get: operations["list_deal_corrections"];
         put?: never;

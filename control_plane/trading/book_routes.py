@@ -23,7 +23,7 @@ from control_plane.trading.book_presentation import (
     present_seen_position,
 )
 from control_plane.trading.book_schemas import (
-    CorrectionOut,
+    CorrectionList,
     DifferenceOut,
     HistoryOrderOut,
     ReconciliationOut,
@@ -40,12 +40,12 @@ _ERRORS = problem_responses(401, 404, 422)
 
 
 @router.get("/deals/{ticket}/corrections", responses=_ERRORS)
-def list_deal_corrections(account_id: str, ticket: Ticket, farm: FarmDep, owner: OwnerDep) -> Page[CorrectionOut]:
+def list_deal_corrections(account_id: str, ticket: Ticket, farm: FarmDep, owner: OwnerDep) -> CorrectionList:
     """What the broker has edited of a deal since it was recorded, oldest first; empty for a deal it never edited."""
     with farm.database.read(owner.tenant_id) as session:
         require_account(session, owner, account_id)
         rows = book_rows.corrections(session, account_id, [ticket])
-    return Page(items=[present_correction(each) for each in rows], next_cursor=None)
+    return CorrectionList(items=[present_correction(each) for each in rows])
 
 
 @router.get("/history-orders", responses=_ERRORS)

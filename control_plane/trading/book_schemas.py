@@ -21,6 +21,10 @@ class CorrectionOut(BaseModel):
     recorded_at: datetime
 
 
+class CorrectionList(BaseModel):
+    items: list[CorrectionOut]
+
+
 class HistoryOrderOut(BaseModel):
     """An order of the broker's history, whoever placed it."""
 

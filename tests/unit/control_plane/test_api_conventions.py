@@ -30,6 +30,8 @@ WHOLE_LISTS = {
     "list_sessions": "one person's browsers",
     "list_member_accounts": "one person's accounts, 500 at most",
     "list_passkeys": "20 at most",
+    "get_calendar": "days of one month",
+    "get_positions_last_seen": "the terminal answered it whole",
     "list_invitations": "1000 open ones at most",
     "list_service_accounts": "100 at most",
     "list_service_keys": "50 at most",

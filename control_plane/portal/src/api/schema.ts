@@ -2776,12 +2776,10 @@ export interface components {
              */
             recorded_at: string;
         };
-        /** CorrectionPage */
-        CorrectionPage: {
+        /** CorrectionList */
+        CorrectionList: {
             /** Items */
             items: components["schemas"]["Correction"][];
-            /** Next Cursor */
-            next_cursor: string | null;
         };
         /** CreateBot */
         CreateBot: {
@@ -5519,7 +5517,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["CorrectionPage"];
+                    "application/json": components["schemas"]["CorrectionList"];
                 };
             };
             /** @description Please sign in */

@@ -24,7 +24,7 @@ IMAGE ?=
 IMAGE_WHERE_POSSIBLE = if docker version >/dev/null 2>&1 && command -v x86_64-w64-mingw32-gcc >/dev/null; then $(MAKE) --no-print-directory image; fi
 
 .DEFAULT_GOAL := help
-.PHONY: help setup portal demo test test-fast orders-test lint types format openapi lock wine clean conformance golden bench-replay bench-bridge bench-engine conformance-runtimes image bench-node bench-relocation rotate-keys-test audit-test simulate simulate-mutants chaos authz backup restore-drill settings api-baseline fuzz-api bench-placement load
+.PHONY: help setup portal demo test test-fast orders-test reconcile-test statistics-test bench-deal-lag lint types format openapi lock wine clean conformance golden bench-replay bench-bridge bench-engine conformance-runtimes image bench-node bench-relocation rotate-keys-test audit-test simulate simulate-mutants chaos authz backup restore-drill settings api-baseline fuzz-api bench-placement load
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-21s %s\n", $$1, $$2}'
@@ -57,6 +57,15 @@ test-fast: setup ## Run the unit tests only
 
 orders-test: setup ## Send 50,000 orders through a faulty link (N=50000) and compare with the broker's book
 	@$(BIN)/python -m tests.orders.run --orders $(N)
+
+reconcile-test: setup ## Compare 10,000 trade logs with their brokers' books, with planted differences, and count
+	@$(BIN)/python -m tests.reconciliation.run $(RECONCILE)
+
+statistics-test: setup ## Check the statistics of 1,000 generated histories against a naive calculation
+	@$(BIN)/python -m tests.statistics.run $(STATISTICS)
+
+bench-deal-lag: setup ## Measure how long a deal takes from the broker into the log and a browser
+	@$(BIN)/python -m tests.benchmarks.deal_lag $(BENCH)
 
 rotate-keys-test: setup ## Replace all keys of 100,000 credentials while others read and write them
 	@$(BIN)/python -m tests.vault.rotate $(ROTATE)

@@ -49,7 +49,10 @@ from control_plane.stream.routes import router as stream_router
 from control_plane.telemetry.counting import RequestCount
 from control_plane.telemetry.routes import health_router, operations_router
 from control_plane.terminals.routes import router as terminals_router
+from control_plane.trading.book_routes import router as book_router
+from control_plane.trading.export_routes import router as export_router
 from control_plane.trading.routes import router as trading_router
+from control_plane.trading.statistics_routes import router as statistics_router
 from node_agent.protocol.messages import BUNDLE_BYTES
 
 API = "/api/v1"
@@ -107,6 +110,9 @@ _API_ROUTERS = (
     trading_router,
     risk_router,
     stop_router,
+    book_router,
+    statistics_router,
+    export_router,
     bots_router,
     stream_router,
     fleet_router,

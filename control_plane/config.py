@@ -138,6 +138,14 @@ class Settings(BaseSettings):
 
     equity_seconds: float = Field(default=60.0, ge=1)
     """How far apart the points of equity curves are, while an account changes."""
+    equity_five_minutes_after_days: float = Field(default=7.0, gt=0)
+    """Older points of equity curves are thinned to one in five minutes."""
+    equity_hours_after_days: float = Field(default=30.0, gt=0)
+    """Still older ones to one an hour."""
+    equity_days_after_days: float = Field(default=365.0, gt=0)
+    """The oldest ones to one a day."""
+    reconcile_hours: float = Field(default=6.0, gt=0)
+    """How often the trade log of an account is compared with its broker's book, besides when its terminal comes."""
 
     @model_validator(mode="after")
     def _read_secrets(self) -> Self:

@@ -56,12 +56,14 @@ from control_plane.placement.operations import PlacementOperations
 from control_plane.placement.service import Placing
 from control_plane.reconcile.connection_tests import FinishedTests
 from control_plane.reconcile.drains import Drains
+from control_plane.reconcile.equity_thinning import EquityThinning
 from control_plane.reconcile.node_leases import NodeLeases
 from control_plane.reconcile.outdated import AfterRestore
 from control_plane.reconcile.placement import Placement
 from control_plane.reconcile.quarantine import Quarantine
 from control_plane.reconcile.relocation import Relocation
 from control_plane.reconcile.retention import Retention
+from control_plane.reconcile.trade_logs import TradeLogs
 from control_plane.reconcile.unsettled_orders import UnsettledOrders
 from control_plane.releases.service import Releases
 from control_plane.resources import (
@@ -297,10 +299,15 @@ def _caretakers(ground: Ground, terminals: Terminals) -> tuple[Loop, ...]:
     """What ends, settles and clears away."""
     settings, database, clock = ground.settings, ground.database, ground.clock
     settlement = UnsettledOrders(database, ground.door, terminals.trade_log, clock)
+    every = timedelta(hours=settings.reconcile_hours)
+    trade_logs = TradeLogs(database, ground.door, terminals.trade_log, clock, every)
     return (
         Loop("connection-tests", 1.0, FinishedTests(database, terminals.connection_tests).run_once),
         # It asks many terminals in turn, and those that cannot be reached answer slowly.
         Loop("unsettled-orders", settings.order_settle_seconds, settlement.run_once, patience_seconds=600.0),
+        # It asks many terminals as well.
+        Loop("trade-logs", 5.0, trade_logs.run_once, patience_seconds=600.0),
+        Loop("equity-thinning", 60.0, EquityThinning(database, clock, settings).run_once),
         Loop("retention", 600.0, Retention(database, ground.bundles, clock).run_once),
         Loop("audit-heads", 60.0, ground.head_keeper.run_once),
         Loop("idle-sessions", 20.0, ground.door.close_idle),

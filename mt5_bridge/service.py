@@ -19,6 +19,7 @@ from mt5_bridge.contract import FUNCTIONS, Scope, Style
 from mt5_bridge.executor import Executor
 from mt5_bridge.guard import parse_guard
 from mt5_bridge.guard_watch import GuardWatch
+from mt5_bridge.history_digest import deal_msc, deal_text, digests, order_msc, order_text
 from mt5_bridge.journal import Journal
 from mt5_bridge.order_packing import unpack_order
 from mt5_bridge.pulse import Pulse
@@ -40,6 +41,10 @@ FORWARDED: Final = frozenset(
 """Functions that reach the terminal. The link itself is the worker's: no client may re-make or switch it."""
 _DEADLINES: Final = {name: function.deadline for name, function in FUNCTIONS.items()}
 MAX_ORDER_ID: Final = 120
+_BOOKS: Final = {
+    "deals": ("history_deals_get", deal_text, deal_msc),
+    "orders": ("history_orders_get", order_text, order_msc),
+}
 _REMEMBERED_CALLS: Final = 256
 _REMEMBERED_BYTES: Final = 100
 
@@ -88,7 +93,10 @@ class BridgeService(Service):  # type: ignore[misc]  # rpyc has no types
             "farm.give_up": self._give_up,
             "farm.configure": self._configure,
         }
-        self._asking: dict[str, Callable[..., Any]] = {"farm.pulse": self._pulse}
+        self._asking: dict[str, Callable[..., Any]] = {
+            "farm.pulse": self._pulse,
+            "farm.history_digests": self._history_digests,
+        }
         """Of the farm's own, those that ask the terminal."""
         self._streaming: dict[str, Callable[..., Any]] = {
             "farm.subscribe": self._subscribe,
@@ -292,6 +300,13 @@ class BridgeService(Service):  # type: ignore[misc]  # rpyc has no types
         if terminal.link.linked and not terminal.link.wrong_account:
             facts |= terminal.pulse.take(lambda function, *args: self._ask(function, args, {})[0], deals_from)
         return json.dumps(facts, separators=(",", ":"))
+
+    def _history_digests(self, subject: Any, date_from: Any, date_to: Any) -> Any:
+        if subject not in _BOOKS or type(date_from) is not int or type(date_to) is not int:
+            raise CodecError("farm.history_digests takes deals or orders, and two integers")
+        function, text, msc = _BOOKS[subject]
+        rows = self._ask(function, (date_from, date_to), {})[0]
+        return json.dumps(None if rows is None else [[at, *each] for at, each in digests(rows, text, msc).items()])
 
     def _journal(self, after_sequence: Any, limit: Any) -> Any:
         if type(after_sequence) is not int or type(limit) is not int:

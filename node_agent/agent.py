@@ -36,6 +36,7 @@ from node_agent.probation import Probation
 from node_agent.process import Children
 from node_agent.protocol.keys import TicketKey
 from node_agent.protocol.messages import DesiredSnapshot, NodeReport, SyncResponse
+from node_agent.protocol.versions import speaks
 from node_agent.resources import read_resources
 from node_agent.roster import Roster
 from node_agent.runtimes.installed import NodeParts, installed_engines, installed_runtimes
@@ -83,6 +84,7 @@ class Agent:
         config, layout, modules = settings.config, settings.layout, settings.modules
         self._database = Database(layout.database)
         self._state = StateStore(self._database)
+        self._takes_books = False
         self._spool = Spool(self._database)
 
         def wall() -> float:
@@ -105,7 +107,7 @@ class Agent:
             config.control_plane_url, farm_context(settings.ca_pem), config.node_id, settings.keys, wall
         )
         self._shelf = TemplateShelf(layout.templates, fetch)
-        collector = Collector(self._database, wall)
+        collector = Collector(self._database, wall, whole_books=lambda: self._takes_books)
         parts = ExecutorParts(
             layout=layout,
             roster=roster,
@@ -119,7 +121,11 @@ class Agent:
             rescue=collector.rescue_journal,
             may_start=self._lifeline.may_start,
         )
-        monitors = MonitorParts(connect_worker, collector, steady, steady.dated, config.timing.probe)
+        self._spooled = asyncio.Event()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        monitors = MonitorParts(
+            connect_worker, collector, steady, steady.dated, config.timing.probe, spooled=self._tell_spooled
+        )
         self._calls = monitors.calls
         self._started = settings.clocks().elapsed
         surroundings = Surroundings(
@@ -150,7 +156,7 @@ class Agent:
     async def run(self) -> None:
         """Until SIGTERM or SIGINT, which leave terminals, workers, bots and the gateway running."""
         stop = asyncio.Event()
-        loop = asyncio.get_running_loop()
+        loop = self._loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             # Not loop.add_signal_handler, which Windows lacks; the loop wakes up all the same.
             signal.signal(number, lambda *_: loop.call_soon_threadsafe(stop.set))
@@ -186,7 +192,7 @@ class Agent:
         async with asyncio.TaskGroup() as group:
             group.create_task(self._sync.run(config.sync_seconds))
             group.create_task(self._sync.watch())
-            group.create_task(deliver_events(self._link, self._spool, config.timing.events))
+            group.create_task(deliver_events(self._link, self._spool, config.timing.events, self._spooled))
             group.create_task(keep_outputs_small(self._settings.layout, _OUTPUTS_SECONDS))
             group.create_task(deliver_bundles(self._link, self._settings.layout, config.timing.bundles))
 
@@ -199,12 +205,18 @@ class Agent:
         self._database.close()
         _log.info("agent_stopped", children="left running")
 
+    def _tell_spooled(self) -> None:
+        """From any thread."""
+        if self._loop is not None and not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(self._spooled.set)
+
     def _changed(self) -> None:
         self._sync.nudge()
 
     def _apply(self, response: SyncResponse, sent_at: Moment) -> None:
         """Take in what the control plane wants. Raises StorageError, then the answer does not count as received."""
         now = self._settings.clocks()
+        self._takes_books = speaks(response.protocol, 2)
         half_way = now.wall - age(sent_at, now) / 2
         self._clock_offset = half_way - response.server_time.timestamp()
         wanted = response.desired or self._held_back

@@ -1,4 +1,4 @@
-"""Turns what happened on a terminal into events: deals, order journal, bot logs.
+"""Turns what happened on a terminal into events: deals, orders of the history, positions, order journal, bot logs.
 
 Cursors move in the transaction that spools the events, so that a crash can neither lose nor repeat any.
 """
@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import datetime
@@ -15,6 +15,7 @@ from typing import Any
 
 import structlog
 
+from mt5_bridge.history_digest import deal_text
 from mt5_bridge.journal import Journal
 from mt5_bridge.pulse import END_OF_TIME
 from node_agent.bots.report import LogLine, LogPiece, read_log
@@ -23,9 +24,18 @@ from node_agent.clock import Clock, as_datetime
 from node_agent.database import Database
 from node_agent.layout import TerminalLayout
 from node_agent.protocol.encoding import storable
-from node_agent.protocol.messages import BotLogBody, DealBody, Event, OrderBody
+from node_agent.protocol.messages import (
+    BotLogBody,
+    DealBody,
+    Event,
+    EventBody,
+    HistoryOrderBody,
+    OpenPosition,
+    OrderBody,
+    PositionsBody,
+)
 from node_agent.spool import MOST_EVENTS, Spool
-from node_agent.state import StateStore
+from node_agent.state import Sight, StateStore
 
 _log = structlog.get_logger(__name__)
 
@@ -34,6 +44,8 @@ OVERLAP_SECONDS = 86_400
 JOURNAL_ROWS = 500
 _DEALS = "deals"
 _JOURNAL = "journal"
+_ORDERS = "orders"
+_POSITIONS = "positions"
 _MAX_EVENT_ID = 120
 _MAX_TEXT = 500
 
@@ -50,11 +62,19 @@ class _Left:
 class Collector:
     """Stateless but for the database. Methods raise StorageError, and what the bridge raises."""
 
-    def __init__(self, database: Database, clock: Clock, most_events: int = MOST_EVENTS) -> None:
+    def __init__(
+        self,
+        database: Database,
+        clock: Clock,
+        most_events: int = MOST_EVENTS,
+        whole_books: Callable[[], bool] = lambda: True,
+    ) -> None:
+        """`whole_books` says whether the control plane takes orders of the history and positions."""
         self._database = database
         self._state = StateStore(database)
         self._spool = Spool(database, most_events)
         self._clock = clock
+        self._whole_books = whole_books
 
     def deals_from(self, target: Target) -> int:
         """From when the next look at the history begins, broker wall clock in seconds."""
@@ -70,18 +90,77 @@ class Collector:
         if not deals:
             return 0
         with self._database.transaction():
-            fresh = [deal for deal in deals if self._state.first_sight(target.terminal_id, deal.ticket, deal.time)]
-            self._spool.append(self._deal_event(target, deal) for deal in fresh)
+            fresh = [event for deal in deals if (event := self._fresh_deal(target, deal)) is not None]
+            self._spool.append(fresh)
             latest = max(newest, *(deal.time for deal in deals))
             if latest != newest:
                 self._state.move_cursor(target.terminal_id, _DEALS, str(latest))
                 self._state.forget_deals_before(target.terminal_id, latest - OVERLAP_SECONDS)
         return len(fresh)
 
-    def _deal_event(self, target: Target, deal: Any) -> Event:
-        return self._event(
-            target, f"deal:{target.account_id}:{deal.ticket}", DealBody.model_validate(_cleaned(deal)), self._clock()
-        )
+    def _fresh_deal(self, target: Target, deal: Any) -> Event | None:
+        """None when it was collected before and has not changed since."""
+        digest = _digest(deal_text(deal))
+        match self._state.see_deal(target.terminal_id, deal.ticket, deal.time, digest):
+            case Sight.NEW:
+                return self._deal_event(target, deal)
+            case Sight.EDITED:
+                return self._deal_event(target, deal, f":{digest}:{int(self._clock())}")
+            case Sight.KNOWN:
+                return None
+
+    def _deal_event(self, target: Target, deal: Any, edit: str = "") -> Event:
+        event_id = f"deal:{target.account_id}:{deal.ticket}{edit}"
+        return self._event(target, event_id, DealBody.model_validate(_cleaned(deal)), self._clock())
+
+    def collect_books(self, bridge: Bridge, target: Target) -> int:
+        """Spool the orders of the history not seen before, and the positions if they have changed. Returns how many
+        events; none while the control plane is too old for them.
+        """
+        if not self._whole_books():
+            return 0
+        return self._collect_orders(bridge, target) + self._collect_positions(bridge, target)
+
+    def _collect_orders(self, bridge: Bridge, target: Target) -> int:
+        newest = int(self._state.cursor(target.terminal_id, _ORDERS) or 0)
+        orders = bridge.history_orders_get(max(0, newest - OVERLAP_SECONDS), END_OF_TIME)
+        if not orders:
+            return 0
+        with self._database.transaction():
+            fresh = [
+                order
+                for order in orders
+                if self._state.first_sight_of_order(target.terminal_id, order.ticket, order.time_done)
+            ]
+            self._spool.append(
+                self._event(
+                    target,
+                    f"history:{target.account_id}:{order.ticket}",
+                    HistoryOrderBody.model_validate(_cleaned(order)),
+                    self._clock(),
+                )
+                for order in fresh
+            )
+            latest = max(newest, *(order.time_done for order in orders))
+            if latest != newest:
+                self._state.move_cursor(target.terminal_id, _ORDERS, str(latest))
+                self._state.forget_orders_before(target.terminal_id, latest - OVERLAP_SECONDS)
+        return len(fresh)
+
+    def _collect_positions(self, bridge: Bridge, target: Target) -> int:
+        positions = bridge.positions_get()
+        if positions is None:
+            return 0  # not known, which is not the same as none
+        body = PositionsBody(positions=[OpenPosition.model_validate(_cleaned(each)) for each in positions])
+        digest = _digest(body.model_dump_json())
+        if self._state.cursor(target.terminal_id, _POSITIONS) == digest:
+            return 0
+        now = self._clock()
+        with self._database.transaction():
+            event_id = f"positions:{target.account_id}:{digest}:{int(now * 1000)}"
+            self._spool.append([self._event(target, event_id, body, now)])
+            self._state.move_cursor(target.terminal_id, _POSITIONS, digest)
+        return 1
 
     def collect_journal(self, bridge: Bridge, target: Target, newest_sequence: int) -> int:
         """Spool the journal rows that changed. `newest_sequence` is what the worker says; returns how many."""
@@ -170,9 +249,7 @@ class Collector:
         body = BotLogBody(bot_id=bot_id, level=line.level, text=line.text)
         return self._event(target, f"log:{bot_id}:{digest}", body, _instant(line.at, self._clock()))
 
-    def _event(
-        self, target: Target | _Left, event_id: str, body: DealBody | OrderBody | BotLogBody, at: float
-    ) -> Event:
+    def _event(self, target: Target | _Left, event_id: str, body: EventBody, at: float) -> Event:
         return Event(
             event_id=event_id,
             terminal_id=target.terminal_id,
@@ -183,8 +260,8 @@ class Collector:
         )
 
 
-def _cleaned(deal: Any) -> dict[str, Any]:
-    fields: dict[str, Any] = deal._asdict()
+def _cleaned(struct: Any) -> dict[str, Any]:
+    fields: dict[str, Any] = struct._asdict()
     return {name: storable(value, _MAX_TEXT) if isinstance(value, str) else value for name, value in fields.items()}
 
 
@@ -192,6 +269,10 @@ def _number(value: Any) -> float:
     """A request may hold anything that a float can be, and is in the journal although it was refused."""
     number = float(value or 0.0)
     return number if math.isfinite(number) else 0.0
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode("utf-8", "replace")).hexdigest()[:24]
 
 
 def _bounded(event_id: str) -> str:

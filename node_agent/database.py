@@ -27,6 +27,10 @@ CREATE TABLE IF NOT EXISTS cursor (
     PRIMARY KEY (terminal_id, source)
 );
 CREATE TABLE IF NOT EXISTS seen_deal (
+    terminal_id TEXT NOT NULL, ticket INTEGER NOT NULL, time INTEGER NOT NULL, digest TEXT,
+    PRIMARY KEY (terminal_id, ticket)
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS seen_order (
     terminal_id TEXT NOT NULL, ticket INTEGER NOT NULL, time INTEGER NOT NULL,
     PRIMARY KEY (terminal_id, ticket)
 ) WITHOUT ROWID;
@@ -63,6 +67,8 @@ class Database:
             self._connection.execute("ALTER TABLE handle ADD COLUMN body TEXT")
         if "boot" not in {row[1] for row in self._connection.execute("PRAGMA table_info(snapshot)")}:
             self._connection.execute("ALTER TABLE snapshot ADD COLUMN boot TEXT")
+        if "digest" not in {row[1] for row in self._connection.execute("PRAGMA table_info(seen_deal)")}:
+            self._connection.execute("ALTER TABLE seen_deal ADD COLUMN digest TEXT")
 
     @contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:

@@ -110,6 +110,8 @@ class MonitorParts:
     interval: float
     """Seconds between two rounds."""
     calls: NodeCallTimes = field(default_factory=NodeCallTimes)
+    spooled: Callable[[], None] = lambda: None
+    """Called from a monitor's thread when something waits for the control plane."""
 
 
 @dataclass
@@ -234,10 +236,15 @@ class Monitor:
         # Whatever is not new costs neither a question nor a look into the database.
         sequence = int(pulse["journal_sequence"])
         if sequence != self._books.journal:
-            self._parts.collector.collect_journal(bridge, self.target, sequence)
+            if self._parts.collector.collect_journal(bridge, self.target, sequence):
+                self._parts.spooled()
             self._books.journal = sequence
         if probe.account is not None and self._books.are_due(pulse["deals"], now):
-            self._parts.collector.collect_deals(bridge, self.target)
+            # At once, so that whoever watches does not wait for the other books.
+            if self._parts.collector.collect_deals(bridge, self.target):
+                self._parts.spooled()
+            if self._parts.collector.collect_books(bridge, self.target):
+                self._parts.spooled()
             deals_from = self._parts.collector.deals_from(self.target)
             # A count from another day says nothing about the next one.
             count = pulse["deals"] if deals_from == self._books.deals_from else None

@@ -6,6 +6,7 @@ With these a restarted agent re-attaches to what runs and carries on without the
 from __future__ import annotations
 
 import json
+from enum import Enum
 
 import structlog
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -36,6 +37,14 @@ class TerminalMemory(BaseModel):
     """Its memory limit ended it the last time."""
     finished_requests: tuple[str, ...] = ()
     strikes: Strikes = NO_STRIKES
+
+
+class Sight(Enum):
+    """How a deal of the history stands to what was collected before."""
+
+    NEW = "new"
+    KNOWN = "known"
+    EDITED = "edited"
 
 
 class StateStore:
@@ -134,6 +143,7 @@ class StateStore:
             sql.execute("DELETE FROM terminal WHERE terminal_id = ?", (terminal_id,))
             sql.execute("DELETE FROM cursor WHERE terminal_id = ?", (terminal_id,))
             sql.execute("DELETE FROM seen_deal WHERE terminal_id = ?", (terminal_id,))
+            sql.execute("DELETE FROM seen_order WHERE terminal_id = ?", (terminal_id,))
 
     def cursor(self, terminal_id: str, source: str) -> str | None:
         """How far `source` was collected, in the source's own notation."""
@@ -151,17 +161,35 @@ class StateStore:
         with self._database.transaction() as sql:
             sql.execute("DELETE FROM cursor WHERE terminal_id = ? AND source = ?", (terminal_id, source))
 
-    def first_sight(self, terminal_id: str, ticket: int, time: int) -> bool:
-        """Remember a deal; False when it was collected before."""
+    def see_deal(self, terminal_id: str, ticket: int, time: int, digest: str) -> Sight:
+        """Remember a deal and what it looks like."""
+        with self._database.transaction() as sql:
+            row = sql.execute(
+                "SELECT digest FROM seen_deal WHERE terminal_id = ? AND ticket = ?", (terminal_id, ticket)
+            ).fetchone()
+            if row is not None and row[0] == digest:
+                return Sight.KNOWN
+            sql.execute("INSERT OR REPLACE INTO seen_deal VALUES (?, ?, ?, ?)", (terminal_id, ticket, time, digest))
+        if row is None:
+            return Sight.NEW
+        # Those of an older agent have no digest.
+        return Sight.KNOWN if row[0] is None else Sight.EDITED
+
+    def first_sight_of_order(self, terminal_id: str, ticket: int, time: int) -> bool:
+        """Remember an order of the history; False when it was collected before."""
         with self._database.transaction() as sql:
             return (
-                sql.execute("INSERT OR IGNORE INTO seen_deal VALUES (?, ?, ?)", (terminal_id, ticket, time)).rowcount
+                sql.execute("INSERT OR IGNORE INTO seen_order VALUES (?, ?, ?)", (terminal_id, ticket, time)).rowcount
                 == 1
             )
 
     def forget_deals_before(self, terminal_id: str, time: int) -> None:
         with self._database.transaction() as sql:
             sql.execute("DELETE FROM seen_deal WHERE terminal_id = ? AND time < ?", (terminal_id, time))
+
+    def forget_orders_before(self, terminal_id: str, time: int) -> None:
+        with self._database.transaction() as sql:
+            sql.execute("DELETE FROM seen_order WHERE terminal_id = ? AND time < ?", (terminal_id, time))
 
 
 def _handle(

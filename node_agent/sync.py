@@ -143,11 +143,15 @@ class SyncLoop:
         self._lease_lost = lost
 
 
-async def deliver_events(link: ControlLink, spool: Spool, interval: float) -> None:
-    """Until cancelled: hand the spool over in order. An event leaves it only when the control plane has it."""
-    failures = 0
+async def deliver_events(link: ControlLink, spool: Spool, interval: float, news: asyncio.Event | None = None) -> None:
+    """Until cancelled: hand the spool over in order. An event leaves it only when the control plane has it.
+
+    `news` is set when something was spooled, and saves waiting for the next look; after a failure it does not.
+    """
+    failures, news = 0, news or asyncio.Event()
     while True:
         pause = interval
+        news.clear()
         try:
             while await _deliver_batch(link, spool):
                 failures = 0
@@ -155,7 +159,11 @@ async def deliver_events(link: ControlLink, spool: Spool, interval: float) -> No
             failures += 1
             pause = max(interval, _back_off(failures))
             _log.warning("events_not_delivered", error=str(error), attempts=failures)
-        await asyncio.sleep(pause)
+            await asyncio.sleep(pause)
+            continue
+        with suppress(TimeoutError):
+            async with asyncio.timeout(pause):
+                await news.wait()
 
 
 async def _deliver_batch(link: ControlLink, spool: Spool) -> bool:

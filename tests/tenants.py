@@ -14,10 +14,13 @@ from tests.unit.control_plane.world import (
     NodePlayer,
     Trader,
     World,
+    compare_books,
     deal_body,
     event,
+    history_order_body,
     observed,
     observed_bot,
+    positions_body,
     snapshot,
 )
 
@@ -77,7 +80,12 @@ def _member(world: World, node: NodePlayer, trader: Trader, tenant_id: str, logi
     world.run_loops()
     wanted = next(each for each in node.fetch().terminals if each.account_id == account)
     node.sync(observed(wanted, account=snapshot(login), bots=[observed_bot(bot, 1)]))
-    node.deliver(event(wanted, f"evt_{login}", deal_body(login)))
+    edited = deal_body(login, swap=-1.0)
+    node.deliver(event(wanted, f"evt_{login}", deal_body(login)), event(wanted, f"evt_{login}_2", edited))
+    node.deliver(
+        event(wanted, f"evt_{login}_3", history_order_body(login)), event(wanted, f"evt_{login}_4", positions_body())
+    )
+    compare_books(world, wanted)
     trader.call("POST", f"/accounts/{account}/orders", 201, ORDER, key=f"order of {login}")
     trader.call("DELETE", f"/accounts/{account}/tickets/tik_00000000000000000000000000", 204)
     return Member(trader, tenant_id, account, bot)

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import structlog
 
@@ -16,6 +16,7 @@ from control_plane.access.service import not_ready
 from control_plane.access.tickets import TicketIssuer
 from control_plane.logs import present_request
 from mt5_bridge.client import BridgeError, MetaTrader5
+from mt5_bridge.history_digest import Digests
 from node_agent.protocol.tickets import Scope
 
 _BUSY_SECONDS = 2.0
@@ -53,6 +54,21 @@ class BridgeSession:
     def position(self, ticket: int) -> Any:
         found = self._ask(self._client.positions_get, ticket=ticket)
         return found[0] if found else None
+
+    def account_info(self) -> Any:
+        return self._ask(self._client.account_info)
+
+    def history_deals_get(self, date_from: int, date_to: int) -> tuple[Any, ...] | None:
+        deals: tuple[Any, ...] | None = self._ask(self._client.history_deals_get, date_from, date_to)
+        return deals
+
+    def history_orders_get(self, date_from: int, date_to: int) -> tuple[Any, ...] | None:
+        orders: tuple[Any, ...] | None = self._ask(self._client.history_orders_get, date_from, date_to)
+        return orders
+
+    def history_digests(self, subject: Literal["deals", "orders"], date_from: int, date_to: int) -> Digests | None:
+        found: Digests | None = self._ask(self._client.history_digests, subject, date_from, date_to)
+        return found
 
     def send_once(self, client_order_id: str, request: Mapping[str, Any]) -> Any:
         return self._ask(self._client.send_once, client_order_id, dict(request), trace=present_request())

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
+from mt5_bridge.history_digest import Digests
 from node_agent.protocol.tickets import Scope
 
 SERVICE_PRINCIPAL = "service:control-plane"
@@ -50,6 +51,15 @@ class TerminalSession(Protocol):
     def copy_rates_from_pos(self, symbol: str, timeframe: int, start: int, count: int) -> Any: ...
     def positions_get(self) -> tuple[Any, ...] | None: ...
     def position(self, ticket: int) -> Any: ...
+    def account_info(self) -> Any: ...
+    def history_deals_get(self, date_from: int, date_to: int) -> tuple[Any, ...] | None: ...
+    def history_orders_get(self, date_from: int, date_to: int) -> tuple[Any, ...] | None: ...
+
+    def history_digests(self, subject: Literal["deals", "orders"], date_from: int, date_to: int) -> Digests | None:
+        """Of the broker's book by periods; see `mt5_bridge.history_digest`. A worker that is older than this function
+        raises RefusedError `not_allowed`.
+        """
+        ...
 
     def send_once(self, client_order_id: str, request: Mapping[str, Any]) -> Any:
         """`order_send` that a repeated id never repeats. Gives an OrderSendResult or None."""

@@ -34,9 +34,12 @@ from node_agent.protocol.messages import (
     DealBody,
     Event,
     EventAck,
+    HistoryOrderBody,
     ObservedTerminal,
     OrderBody,
+    PositionsBody,
     SyncRequest,
+    Wire,
 )
 
 _log = structlog.get_logger(__name__)
@@ -200,12 +203,16 @@ class Intake:
         match event.body:
             case DealBody() as body:
                 try:
-                    if self._trade_log.record_deal(session, account, body, event.epoch):
+                    if self._trade_log.record_deal(session, account, body, event.epoch, event.occurred_at):
                         self._bots.announce_by_magic(session, account, body.magic)
                 except ValueError as error:
                     return str(error)
             case OrderBody() as body:
                 self._trade_log.record_order(session, account, event, body)
+            case HistoryOrderBody() as body:
+                self._trade_log.record_history_order(session, account, body, event.epoch)
+            case PositionsBody() as body:
+                self._trade_log.record_positions(session, account, body, event.epoch, event.occurred_at)
             case BotLogBody() as body:
                 if not self._bots.record_log(session, account, event, body):
                     return "the account has no such bot"
@@ -230,7 +237,10 @@ def _unstorable(event: Event) -> str:
     """Why no database can hold an event; one such event must not hold up all that follow it. Empty when it can."""
     if event.occurred_at.tzinfo is None:
         return "the time has no zone"
-    for name, value in event.body:
+    parts: list[Wire] = [event.body]
+    if isinstance(event.body, PositionsBody):
+        parts += event.body.positions
+    for name, value in (pair for part in parts for pair in part):
         if isinstance(value, int) and not -(2**63) <= value < 2**63:
             return f"{name} is too large"
         if isinstance(value, float) and not math.isfinite(value):

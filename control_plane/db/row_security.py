@@ -12,7 +12,7 @@ from sqlalchemy import Connection, inspect, text
 from control_plane.db.tenancy import SYSTEM_SETTING, TENANT_SETTING
 
 VERSION_TABLE = "alembic_version"
-APPEND_ONLY = frozenset({"audit_entries", "deals"})
+APPEND_ONLY = frozenset({"audit_entries", "deal_corrections", "deals"})
 """The application may add to these, and neither change nor delete."""
 
 _TENANT = f"(SELECT current_setting('{TENANT_SETTING}', true))"

@@ -20,6 +20,7 @@ from control_plane.db.engine import Database
 from control_plane.identity.owner import Owner
 from control_plane.stream.frames import frame, heartbeat, opening, reset
 from control_plane.stream.places import StreamPlaces
+from control_plane.trading import book_rows
 from control_plane.trading import repository as trading_repository
 from control_plane.trading.presentation import present_deal, present_order
 from control_plane.trading.schemas import DealOut
@@ -120,4 +121,5 @@ def _deal_event(session: Session, owner: Owner, change: Change) -> DealEvent | N
     if deal is None:
         return None
     bots = bots_repository.names_by_magic(session, owner.tenant_id, deal.account_id)
-    return DealEvent(account_id=deal.account_id, deal=present_deal(deal, bots))
+    corrections = book_rows.corrections(session, deal.account_id, [deal.ticket])
+    return DealEvent(account_id=deal.account_id, deal=present_deal(deal, bots, corrections))

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from datetime import datetime
 from decimal import Decimal
+from typing import Any
 
-from sqlalchemy import BigInteger, ForeignKey, Index, String, UniqueConstraint
+from sqlalchemy import JSON, BigInteger, ForeignKey, Index, String, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
 from control_plane.db.base import Base, TenantRow
@@ -67,7 +68,7 @@ class IdempotencyKey(TenantRow, Base):
 
 
 class Deal(TenantRow, Base):
-    """One `TradeDeal` of the broker: the trade log. Never changed once written."""
+    """One `TradeDeal` of the broker: the trade log. Never changed once written; see `DealCorrection`."""
 
     __tablename__ = "deals"
     __table_args__ = (
@@ -110,3 +111,110 @@ class EquitySample(TenantRow, Base):
     broker_time: Mapped[int] = mapped_column(BigInteger)
     balance: Mapped[Decimal] = mapped_column(Money)
     equity: Mapped[Decimal] = mapped_column(Money)
+
+
+class DealCorrection(TenantRow, Base):
+    """The broker has edited a deal. The newest correction of a deal is how it stands now; none is ever changed."""
+
+    __tablename__ = "deal_corrections"
+
+    account_id: Mapped[str] = mapped_column(ForeignKey("accounts.id"), primary_key=True)
+    ticket: Mapped[int] = mapped_column(BigInteger, primary_key=True)
+    number: Mapped[int] = mapped_column(primary_key=True)
+    """1 for the first correction of a deal."""
+    before: Mapped[dict[str, Any]] = mapped_column(JSON)
+    """What has changed, by field, as it was; money as decimal text."""
+    after: Mapped[dict[str, Any]] = mapped_column(JSON)
+    epoch: Mapped[int]
+    observed_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    """When the broker's book was read, by the clock of who read it; older news of the same epoch are no news."""
+    recorded_at: Mapped[datetime] = mapped_column(UtcDateTime)
+
+
+class HistoryOrder(TenantRow, Base):
+    """One `TradeOrder` of the broker's history: filled, cancelled, expired or rejected, whoever placed it."""
+
+    __tablename__ = "history_orders"
+    __table_args__ = (Index("ix_history_orders_timeline", "account_id", "time_done_msc", "ticket"),)
+
+    account_id: Mapped[str] = mapped_column(ForeignKey("accounts.id"), primary_key=True)
+    ticket: Mapped[int] = mapped_column(BigInteger, primary_key=True)
+    time_setup_msc: Mapped[int] = mapped_column(BigInteger)
+    time_done_msc: Mapped[int] = mapped_column(BigInteger)
+    type: Mapped[int]
+    state: Mapped[int]
+    magic: Mapped[int] = mapped_column(BigInteger)
+    position_id: Mapped[int] = mapped_column(BigInteger)
+    reason: Mapped[int]
+    volume_initial: Mapped[float]
+    volume_current: Mapped[float]
+    price_open: Mapped[float]
+    sl: Mapped[float]
+    tp: Mapped[float]
+    symbol: Mapped[str] = mapped_column(String(64))
+    comment: Mapped[str] = mapped_column(String(128))
+    epoch: Mapped[int]
+    recorded_at: Mapped[datetime] = mapped_column(UtcDateTime)
+
+
+class PositionSight(TenantRow, Base):
+    """All open positions of an account as its terminal last showed them."""
+
+    __tablename__ = "position_sights"
+
+    account_id: Mapped[str] = mapped_column(ForeignKey("accounts.id"), primary_key=True)
+    positions: Mapped[list[dict[str, Any]]] = mapped_column(JSON)
+    """Fields of `OpenPosition` of the agent protocol."""
+    epoch: Mapped[int]
+    seen_at: Mapped[datetime] = mapped_column(UtcDateTime)
+
+
+class Reconciliation(TenantRow, Base):
+    """How the log of one account stands to the broker's book. Written by the loop that compares them; `requested_at`
+    alone by users."""
+
+    __tablename__ = "reconciliations"
+
+    account_id: Mapped[str] = mapped_column(ForeignKey("accounts.id"), primary_key=True)
+    requested_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    epoch: Mapped[int]
+    """Of the assignment at the last look."""
+    looked_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    finished_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    """When a comparison was last brought to its end."""
+    look_again_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    """When to look whether what differed still does."""
+    suspects: Mapped[list[str]] = mapped_column(JSON)
+    """Digests of the differences that the last look saw."""
+    problem: Mapped[str] = mapped_column(String(300))
+    """Why the last look came to nothing, in a trader's words; empty after a good one."""
+    deals: Mapped[int]
+    orders: Mapped[int]
+    fetched: Mapped[int]
+    """Rows that the last comparison had to read from the broker; the rest was alike by its digests."""
+    found: Mapped[int]
+    """New differences of the last comparison."""
+
+
+class BookDifference(TenantRow, Base):
+    """A difference between log and broker, found once."""
+
+    __tablename__ = "book_differences"
+    __table_args__ = (
+        UniqueConstraint("account_id", "subject", "kind", "ticket", "digest"),
+        Index("ix_book_differences_timeline", "account_id", "found_at", "id"),
+    )
+
+    id: Mapped[str] = mapped_column(String(40), primary_key=True)
+    account_id: Mapped[str] = mapped_column(ForeignKey("accounts.id"))
+    subject: Mapped[str] = mapped_column(String(8))
+    kind: Mapped[str] = mapped_column(String(16))
+    ticket: Mapped[int] = mapped_column(BigInteger)
+    """0 for the balance."""
+    digest: Mapped[str] = mapped_column(String(32))
+    """Of both sides, so that another edit of the same deal is another difference."""
+    here: Mapped[dict[str, Any]] = mapped_column(JSON)
+    there: Mapped[dict[str, Any]] = mapped_column(JSON)
+    state: Mapped[str] = mapped_column(String(8))
+    found_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    settled_at: Mapped[datetime | None] = mapped_column(UtcDateTime)

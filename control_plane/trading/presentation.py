@@ -7,7 +7,9 @@ from typing import Any, Literal
 
 from control_plane.db.types import money
 from control_plane.money import money_text
-from control_plane.trading.model import Deal, EquitySample, Order
+from control_plane.trading.book_rows import corrected, facts_of_row
+from control_plane.trading.ledger import DEAL_TYPE_NAMES
+from control_plane.trading.model import Deal, DealCorrection, EquitySample, Order
 from control_plane.trading.outcome import retcode_name
 from control_plane.trading.schemas import DealOut, EquityPoint, OrderOut, PositionOut
 from control_plane.trading.state import OrderKind, OrderState, Side
@@ -45,27 +47,33 @@ def present_order(row: Order, entries: Mapping[int, int]) -> OrderOut:
     )
 
 
-def present_deal(row: Deal, bots: Mapping[int, str]) -> DealOut:
-    """`bots` are the account's bot ids by magic number."""
+def present_deal(row: Deal, bots: Mapping[int, str], corrections: Sequence[DealCorrection] = ()) -> DealOut:
+    """`bots` are the account's bot ids by magic number; `corrections` the account's, in the order of their making."""
+    made = [each for each in corrections if each.ticket == row.ticket]
+    facts = facts_of_row(row)
+    for each in made:
+        facts = corrected(facts, each.after)
     return DealOut(
         ticket=row.ticket,
-        order_ticket=row.order_ticket,
-        position_ticket=row.position_ticket,
-        symbol=row.symbol,
-        type=_DEAL_TYPES.get(row.type, "other"),
-        entry=_DEAL_ENTRIES.get(row.entry, "in"),
-        volume=row.volume,
-        price=row.price,
-        profit=money_text(row.profit),
-        commission=money_text(row.commission),
-        swap=money_text(row.swap),
-        fee=money_text(row.fee),
-        magic=row.magic,
-        bot_id=bots.get(row.magic),
-        reason=_DEAL_REASONS.get(row.reason, "other"),
+        order_ticket=facts.order,
+        position_ticket=facts.position_id,
+        symbol=facts.symbol,
+        type=_DEAL_TYPES.get(facts.type, "other"),
+        operation=DEAL_TYPE_NAMES.get(facts.type, "other"),
+        entry=_DEAL_ENTRIES.get(facts.entry, "in"),
+        volume=facts.volume,
+        price=facts.price,
+        profit=money_text(facts.profit),
+        commission=money_text(facts.commission),
+        swap=money_text(facts.swap),
+        fee=money_text(facts.fee),
+        magic=facts.magic,
+        bot_id=bots.get(facts.magic),
+        reason=_DEAL_REASONS.get(facts.reason, "other"),
         comment=row.comment,
-        broker_time_msc=row.broker_time_msc,
+        broker_time_msc=facts.time_msc,
         recorded_at=row.recorded_at,
+        corrections=len(made),
     )
 
 

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 
-from sqlalchemy import and_, func, or_, select, update
+from sqlalchemy import and_, delete, func, or_, select, update
 from sqlalchemy.orm import Session
 
 from control_plane.accounts.model import Account
 from control_plane.identity.owner import Owner
 from control_plane.trading.model import Deal, EquitySample, IdempotencyKey, Order
 from control_plane.trading.state import UNSETTLED, OrderState
+
+_AT_ONCE = 500
 
 
 @dataclass(frozen=True)
@@ -105,13 +107,13 @@ def idempotency(session: Session, owner: Owner, key: str) -> IdempotencyKey | No
     return session.scalars(query).one_or_none()
 
 
-def known_deals(session: Session, account_id: str, tickets: Iterable[int]) -> set[int]:
-    query = select(Deal.ticket).where(Deal.account_id == account_id, Deal.ticket.in_(list(tickets)))
-    return set(session.scalars(query))
-
-
 def deal(session: Session, tenant_id: str, deal_id: str) -> Deal | None:
     return session.scalars(select(Deal).where(Deal.tenant_id == tenant_id, Deal.id == deal_id)).one_or_none()
+
+
+def deal_id(session: Session, account_id: str, ticket: int) -> str:
+    """Of a deal that is known."""
+    return session.execute(select(Deal.id).where(Deal.account_id == account_id, Deal.ticket == ticket)).scalar_one()
 
 
 def deals(
@@ -173,3 +175,23 @@ def equity(session: Session, owner: Owner, account_id: str, limit: int) -> list[
         .order_by(EquitySample.at)
     )
     return list(session.scalars(query))
+
+
+def accounts_with_equity(session: Session, after: str, rounds: int) -> list[str]:
+    """Ids of the next accounts, of all tenants, so many that all have had their turn after `rounds` rounds."""
+    total = session.scalar(select(func.count()).select_from(Account)) or 0
+    query = select(Account.id).where(Account.id > after).order_by(Account.id)
+    return list(session.scalars(query.limit(total // rounds + 1)))
+
+
+def equity_moments(session: Session, account_id: str, since: datetime, until: datetime) -> list[datetime]:
+    query = select(EquitySample.at).where(
+        EquitySample.account_id == account_id, EquitySample.at >= since, EquitySample.at < until
+    )
+    return list(session.scalars(query))
+
+
+def drop_equity(session: Session, account_id: str, moments: Sequence[datetime]) -> None:
+    for start in range(0, len(moments), _AT_ONCE):
+        some = moments[start : start + _AT_ONCE]
+        session.execute(delete(EquitySample).where(EquitySample.account_id == account_id, EquitySample.at.in_(some)))

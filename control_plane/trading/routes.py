@@ -25,7 +25,7 @@ from control_plane.paging import (
     split_page,
 )
 from control_plane.problems import problem_responses
-from control_plane.trading import repository
+from control_plane.trading import book_rows, repository
 from control_plane.trading.model import Order
 from control_plane.trading.presentation import present_deal, present_equity, present_order, present_position
 from control_plane.trading.schemas import ClosePosition, DealOut, EquityCurve, OrderOut, PlaceOrder, PositionList
@@ -126,9 +126,10 @@ def list_deals(
         require_account(session, owner, account_id)
         only = repository.DealFilter(symbol, position_ticket, since, until)
         page, last = split_page(repository.deals(session, owner, account_id, only, before, limit + 1), limit)
+        corrections = book_rows.corrections(session, account_id, [each.ticket for each in page])
         bots = bots_repository.names_by_magic(session, owner.tenant_id, account_id)
     return Page(
-        items=[present_deal(each, bots) for each in page],
+        items=[present_deal(each, bots, corrections) for each in page],
         next_cursor=encode_cursor(last.broker_time_msc, last.ticket) if last else None,
     )
 

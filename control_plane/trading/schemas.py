@@ -80,6 +80,9 @@ class DealOut(BaseModel):
     position_ticket: int
     symbol: str
     type: Literal["buy", "sell", "balance", "credit", "other"]
+    operation: str
+    """The type by its full name: buy, sell, balance, credit, charge, correction, bonus, commission, commission_daily,
+    interest, dividend, tax and the others of MT5; `other` for those that it does not name."""
     entry: Literal["in", "out", "inout", "out_by"]
     volume: float
     price: float
@@ -94,6 +97,8 @@ class DealOut(BaseModel):
     comment: str
     broker_time_msc: int
     recorded_at: datetime
+    corrections: int
+    """How often the broker has edited it; what is shown here is how it stands now."""
 
 
 class EquityPoint(BaseModel):

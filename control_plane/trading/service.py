@@ -1,9 +1,9 @@
-"""Keep the trade log: deals, orders of bots and equity, as the terminals report them. All of it may come twice."""
+"""Keep the trade log: deals, orders, positions and equity, as the terminals report them. All of it may come twice."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import structlog
@@ -18,15 +18,47 @@ from control_plane.db.bulk import put_rows
 from control_plane.db.engine import after_commit
 from control_plane.db.types import money
 from control_plane.ids import new_id
-from control_plane.trading import outcome, repository
-from control_plane.trading.model import Deal, EquitySample, Order
+from control_plane.trading import book_rows, outcome, repository
+from control_plane.trading.book_rows import Standing
+from control_plane.trading.ledger import DealFacts, facts_of
+from control_plane.trading.model import (
+    Deal,
+    DealCorrection,
+    EquitySample,
+    HistoryOrder,
+    Order,
+    PositionSight,
+    Reconciliation,
+)
 from control_plane.trading.outcome import Outcome
 from control_plane.trading.repository import EquityPoint
 from control_plane.trading.settlement import FIRST_LOOK_AT_FOREIGN
 from control_plane.trading.state import SETTLED, OrderKind, OrderState, Side, may_become
-from node_agent.protocol.messages import AccountSnapshot, DealBody, Event, OrderBody
+from mt5_bridge.history_digest import deal_text
+from node_agent.protocol.messages import (
+    AccountSnapshot,
+    DealBody,
+    Event,
+    HistoryOrderBody,
+    OrderBody,
+    PositionsBody,
+)
 
 _log = structlog.get_logger(__name__)
+_ORDER_FIELDS = (
+    "time_setup_msc",
+    "time_done_msc",
+    "type",
+    "state",
+    "magic",
+    "position_id",
+    "reason",
+    "volume_initial",
+    "volume_current",
+    "price_open",
+    "sl",
+    "tp",
+)
 
 
 class TradeLog:
@@ -35,10 +67,16 @@ class TradeLog:
         self._clock = clock
         self._equity_interval = equity_interval
 
-    def record_deal(self, session: Session, account: Account, body: DealBody, epoch: int) -> bool:
-        """Write a deal down once. Returns False when it is known. Raises ValueError for impossible amounts."""
-        if body.ticket in repository.known_deals(session, account.id, [body.ticket]):
-            return False
+    def record_deal(
+        self, session: Session, account: Account, body: DealBody, epoch: int, observed_at: datetime
+    ) -> bool:
+        """Write a deal down once, and as a correction when the broker has edited it. Returns False when it is known.
+
+        `observed_at` is when the broker's book was read. Raises ValueError for impossible amounts.
+        """
+        known = book_rows.standing(session, account.id, body.ticket)
+        if known is not None:
+            return self._correct(session, account, known, body, epoch, observed_at)
         row = Deal(
             id=new_id("dea"),
             tenant_id=account.tenant_id,
@@ -67,6 +105,69 @@ class TradeLog:
         session.flush()
         self._announce(session, Topic.DEAL, row.id, account)
         return True
+
+    def _correct(
+        self, session: Session, account: Account, known: Standing, body: DealBody, epoch: int, observed_at: datetime
+    ) -> bool:
+        """The deal stays as it was written; what is new lies beside it. Older news than what is known are no news."""
+        facts = facts_of(body)
+        if deal_text(facts) == deal_text(known.facts):
+            return False
+        if epoch < known.epoch or (
+            epoch == known.epoch and known.observed_at is not None and observed_at <= known.observed_at
+        ):
+            return False
+        changed = [name for name in DealFacts._fields if getattr(facts, name) != getattr(known.facts, name)]
+        session.add(
+            DealCorrection(
+                account_id=account.id,
+                tenant_id=account.tenant_id,
+                ticket=body.ticket,
+                number=known.corrections + 1,
+                before=book_rows.as_stored(known.facts, changed),
+                after=book_rows.as_stored(facts, changed),
+                epoch=epoch,
+                observed_at=observed_at,
+                recorded_at=self._clock.now(),
+            )
+        )
+        session.flush()
+        _log.info("deal_corrected", account=account.id, ticket=body.ticket, fields=changed)
+        self._announce(session, Topic.DEAL, repository.deal_id(session, account.id, body.ticket), account)
+        return True
+
+    def record_history_order(
+        self, session: Session, account: Account, body: HistoryOrderBody, epoch: int, *, replace: bool = False
+    ) -> bool:
+        """Write an order of the broker's history down once; with `replace`, as it is now. False when it is known."""
+        row = {
+            "account_id": account.id,
+            "ticket": body.ticket,
+            "tenant_id": account.tenant_id,
+            **{name: getattr(body, name) for name in _ORDER_FIELDS},
+            "symbol": body.symbol[:64],
+            "comment": body.comment[:128],
+            "epoch": epoch,
+            "recorded_at": self._clock.now(),
+        }
+        return put_rows(session, HistoryOrder, [row], keep=not replace) > 0
+
+    def record_positions(
+        self, session: Session, account: Account, body: PositionsBody, epoch: int, seen_at: datetime
+    ) -> None:
+        """Keep the newest sight of the open positions."""
+        known = book_rows.positions(session, account.id)
+        if known is not None and (epoch, seen_at) <= (known.epoch, known.seen_at):
+            return
+        row = {
+            "account_id": account.id,
+            "tenant_id": account.tenant_id,
+            "positions": [each.model_dump() for each in body.positions],
+            "epoch": epoch,
+            "seen_at": seen_at,
+        }
+        put_rows(session, PositionSight, [row])
+        self._announce(session, Topic.ACCOUNT, account.id, account)
 
     def record_order(self, session: Session, account: Account, event: Event, body: OrderBody) -> None:
         """Take in a row of the bridge's journal: news of an order placed here, or an order of a bot or a script."""
@@ -182,3 +283,22 @@ def _is_due(last: EquityPoint | None, row: dict[str, Any], interval: timedelta) 
         return True
     changed = (last.balance, last.equity) != (row["balance"], row["equity"])
     return changed and row["taken_at"] - last.at >= interval
+
+
+def never_compared(account_id: str, tenant_id: str) -> Reconciliation:
+    """Of an account that was never compared."""
+    return Reconciliation(
+        account_id=account_id,
+        tenant_id=tenant_id,
+        requested_at=None,
+        epoch=0,
+        looked_at=None,
+        finished_at=None,
+        look_again_at=None,
+        suspects=[],
+        problem="",
+        deals=0,
+        orders=0,
+        fetched=0,
+        found=0,
+    )

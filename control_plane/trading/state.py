@@ -1,4 +1,4 @@
-"""States of an order intent."""
+"""States of an order intent, and of a difference between the trade log and the broker's book."""
 
 from __future__ import annotations
 
@@ -44,3 +44,41 @@ _ALLOWED: dict[OrderState, frozenset[OrderState]] = {
 def may_become(present: OrderState, wanted: OrderState) -> bool:
     """A settled order never changes again; late and repeated news are simply not news."""
     return wanted in _ALLOWED[present]
+
+
+class Subject(StrEnum):
+    """What differs."""
+
+    DEAL = "deal"
+    ORDER = "order"
+    BALANCE = "balance"
+
+
+class DifferenceKind(StrEnum):
+    MISSING_HERE = "missing_here"
+    MISSING_THERE = "missing_there"
+    EDITED = "edited"
+    DOUBLED = "doubled"
+    """The broker's answer held a ticket more than once."""
+    UNBALANCED = "unbalanced"
+    """The balance is not the sum of the broker's own deals."""
+
+
+class DifferenceState(StrEnum):
+    OPEN = "open"
+    HEALED = "healed"
+    """The log holds what the broker says now."""
+    GONE = "gone"
+    """A later comparison did not see it any more."""
+
+
+_DIFFERENCE_MAY_BECOME: dict[DifferenceState, frozenset[DifferenceState]] = {
+    DifferenceState.OPEN: frozenset({DifferenceState.GONE}),
+    DifferenceState.HEALED: frozenset(),
+    DifferenceState.GONE: frozenset({DifferenceState.OPEN}),
+}
+
+
+def difference_may_become(present: DifferenceState, wanted: DifferenceState) -> bool:
+    """What was healed was written down; what has gone may come back."""
+    return wanted in _DIFFERENCE_MAY_BECOME[present]

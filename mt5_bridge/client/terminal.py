@@ -6,7 +6,7 @@ import json
 import threading
 import time
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Final, Self
+from typing import TYPE_CHECKING, Any, Final, Literal, Self
 
 from mt5_bridge import transport
 from mt5_bridge.arguments import NO_CONNECTION, SUCCESS, Parsed, RejectedError, left_by, parse, unconnected
@@ -94,6 +94,16 @@ class MetaTrader5:
         """What the node's agent watches, in one call; see `mt5_bridge.pulse`."""
         found: dict[str, Any] = json.loads(self._farm("farm.pulse", deals_from))
         return found
+
+    def history_digests(
+        self, subject: Literal["deals", "orders"], date_from: int, date_to: int
+    ) -> dict[int, tuple[int, str]] | None:
+        """Counts and digests of the history by periods, broker wall clock in seconds; see `mt5_bridge.history_digest`.
+
+        None when the terminal had no answer.
+        """
+        found = json.loads(self._farm("farm.history_digests", subject, date_from, date_to))
+        return None if found is None else {at: (count, digest) for at, count, digest in found}
 
     def outcome(self, client_order_id: str) -> dict[str, Any] | None:
         """The journal row of an order; None when the worker never had it, so it was never sent."""

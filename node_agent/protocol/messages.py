@@ -461,6 +461,59 @@ class OrderBody(Wire):
     comment: str
 
 
+class HistoryOrderBody(Wire):
+    """One `TradeOrder` of the history, field for field, times in broker wall clock. Since 1.2."""
+
+    kind: Literal["history_order"] = "history_order"
+    ticket: int
+    time_setup_msc: int
+    time_done_msc: int
+    time_expiration: int
+    type: int
+    type_time: int
+    type_filling: int
+    state: int
+    magic: int
+    position_id: int
+    position_by_id: int
+    reason: int
+    volume_initial: float
+    volume_current: float
+    price_open: float
+    sl: float
+    tp: float
+    price_current: float
+    price_stoplimit: float
+    symbol: str
+    comment: str
+    external_id: str
+
+
+class OpenPosition(Wire):
+    """What of a `TradePosition` does not move with the market; time in broker wall clock, milliseconds."""
+
+    ticket: int
+    identifier: int
+    time_msc: int
+    type: int
+    magic: int
+    reason: int
+    volume: float
+    price_open: float
+    sl: float
+    tp: float
+    swap: float
+    symbol: str
+    comment: str
+
+
+class PositionsBody(Wire):
+    """All open positions, sent when they have changed. Since 1.2."""
+
+    kind: Literal["positions"] = "positions"
+    positions: list[OpenPosition]
+
+
 class BotLogBody(Wire):
     kind: Literal["bot_log"] = "bot_log"
     bot_id: Identifier
@@ -468,7 +521,7 @@ class BotLogBody(Wire):
     text: str = Field(max_length=2000)
 
 
-EventBody = Annotated[DealBody | OrderBody | BotLogBody, Field(discriminator="kind")]
+EventBody = Annotated[DealBody | OrderBody | HistoryOrderBody | PositionsBody | BotLogBody, Field(discriminator="kind")]
 
 
 class Event(Wire):

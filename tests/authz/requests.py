@@ -23,7 +23,7 @@ _UPGRADE = {
     "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ==",
 }
 _TICKET = "tik_00000000000000000000000000"
-_QUERIES = {f"GET {_ACCOUNT}/bars": "?symbol=EURUSD"}
+_QUERIES = {f"GET {_ACCOUNT}/bars": "?symbol=EURUSD", f"GET {_ACCOUNT}/calendar": "?month=2026-03"}
 Body = Callable[[Person], dict[str, Any]]
 
 

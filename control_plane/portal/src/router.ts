@@ -38,6 +38,13 @@ export function createPortalRouter(client: QueryClient): Router {
         props: true,
         meta: { title: "Account" },
       },
+      {
+        path: "/accounts/:id/statistics",
+        name: "statistics",
+        component: () => import("./screens/statistics/StatisticsScreen.vue"),
+        props: true,
+        meta: { title: "Statistics" },
+      },
       { path: "/fleet", name: "fleet", component: () => import("./screens/fleet/FleetScreen.vue"), meta: { title: "Fleet" } },
       {
         path: "/fleet/:id",

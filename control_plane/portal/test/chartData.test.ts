@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest"
-import { equityCurve, mergeBars, resultToday, tradeMarkers } from "../src/lib/chartData"
+import { equityCurve, mergeBars, resultToday, tradeMarkers, balanceCurve } from "../src/lib/chartData"
 import { bar, deal } from "./records"
 
 describe("bars", () => {
@@ -63,4 +63,12 @@ describe("equity curve", () => {
     ]
     expect(equityCurve(points).map((item) => item.equity)).toEqual([2, 3])
   })
+})
+
+it("keeps the deepest fall of a second", () => {
+  const point = (msc: number, value: string, drawdown: number) => ({ broker_time_msc: msc, value, drawdown })
+  expect(balanceCurve([point(1000, "5", 0.2), point(1999, "6", 0.1), point(3000, "7", 0)])).toEqual([
+    { time: 1, value: 6, drawdown: 0.2 },
+    { time: 3, value: 7, drawdown: 0 },
+  ])
 })

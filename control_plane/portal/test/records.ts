@@ -77,6 +77,8 @@ export const account = (change: Partial<Account> = {}): Account => ({
 })
 
 export const deal = (change: Partial<Deal> = {}): Deal => ({
+  operation: "buy",
+  corrections: 0,
   ticket: 1,
   order_ticket: 1,
   position_ticket: 1,

@@ -146,8 +146,8 @@ def _leaves_the_spool_first(_right: Any) -> Any:
 def _cursor_before_the_spool(right: Any) -> Any:
     def collect(self: Collector, bridge: Any, target: Any) -> int:
         deals = bridge.history_deals_get(0, 2**31 - 1)
-        fresh = [deal for deal in deals if self._state.first_sight(target.terminal_id, deal.ticket, deal.time)]
-        self._spool.append(self._deal_event(target, deal) for deal in fresh)
+        fresh = [event for deal in deals if (event := self._fresh_deal(target, deal)) is not None]
+        self._spool.append(fresh)
         return len(fresh)
 
     return collect

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -33,7 +34,20 @@ from control_plane.container import Farm, build_farm
 from control_plane.fleet.service import NodePlace
 from control_plane.identity.state import Role
 from control_plane.notifications.model import Mail
-from mt5_bridge.structs import RATES_DTYPE, OrderSendResult, SymbolInfo, Tick, TradePosition, TradeRequest
+from control_plane.trading.model import Deal
+from mt5_bridge.contract import STRUCTS
+from mt5_bridge.history_digest import Digests, deal_msc, deal_text, digests, order_msc, order_text
+from mt5_bridge.structs import (
+    RATES_DTYPE,
+    AccountInfo,
+    OrderSendResult,
+    SymbolInfo,
+    Tick,
+    TradeDeal,
+    TradeOrder,
+    TradePosition,
+    TradeRequest,
+)
 from node_agent.protocol.encoding import to_text
 from node_agent.protocol.identity import sign_request
 from node_agent.protocol.messages import (
@@ -51,10 +65,13 @@ from node_agent.protocol.messages import (
     Event,
     EventAck,
     EventBatch,
+    HistoryOrderBody,
     NodeReport,
     ObservedBot,
     ObservedTerminal,
+    OpenPosition,
     Phase,
+    PositionsBody,
     SyncRequest,
     SyncResponse,
 )
@@ -97,6 +114,38 @@ class FakeTerminal:
     positions: dict[int, Any] = field(default_factory=dict)
     given_up: list[str] = field(default_factory=list)
     before_send: Callable[[], None] = lambda: None
+    deals: list[Any] = field(default_factory=list)
+    """The broker's book: `TradeDeal`s and, of the history, `TradeOrder`s."""
+    orders: list[Any] = field(default_factory=list)
+    balance: float | None = None
+    """None for the sum of the deals."""
+    read_rows: int = 0
+    """How many rows of the book were asked for."""
+    old: bool = False
+    """Its worker does not know digests yet."""
+
+    def account_info(self) -> Any:
+        booked = {each.ticket: each for each in self.deals}.values()
+        total = round(math.fsum(each.profit + each.commission + each.swap + each.fee for each in booked), 2)
+        return filled(AccountInfo, balance=total if self.balance is None else self.balance)
+
+    def history_deals_get(self, date_from: int, date_to: int) -> tuple[Any, ...] | None:
+        return self._read(each for each in self.deals if date_from <= each.time <= date_to)
+
+    def history_orders_get(self, date_from: int, date_to: int) -> tuple[Any, ...] | None:
+        return self._read(each for each in self.orders if date_from <= each.time_done <= date_to)
+
+    def history_digests(self, subject: str, date_from: int, date_to: int) -> Digests | None:
+        if self.old:
+            raise RefusedError("not_allowed", "farm.history_digests cannot be called through the bridge")
+        if subject == "deals":
+            return digests((each for each in self.deals if date_from <= each.time <= date_to), deal_text, deal_msc)
+        return digests((each for each in self.orders if date_from <= each.time_done <= date_to), order_text, order_msc)
+
+    def _read(self, rows: Iterable[Any]) -> tuple[Any, ...]:
+        found = tuple(rows)
+        self.read_rows += len(found)
+        return found
 
     def symbols_get(self) -> tuple[Any, ...] | None:
         return (self.symbol_info("EURUSD"),)
@@ -497,6 +546,40 @@ def deal_body(ticket: int, **changes: Any) -> DealBody:
         "external_id": "",
     }
     return DealBody(**{**fields, **changes})
+
+
+def history_order_body(ticket: int, **changes: Any) -> HistoryOrderBody:
+    numbers = {name: 0 for name, kind in STRUCTS["TradeOrder"] if kind is not str}
+    texts = {"symbol": "EURUSD", "comment": "", "external_id": ""}
+    done = 1_700_000_000_000 + ticket
+    return HistoryOrderBody(**{**numbers, **texts, "ticket": ticket, "time_done_msc": done, **changes})
+
+
+def positions_body(*tickets: int) -> PositionsBody:
+    numbers = {name: 0 for name, kind in STRUCTS["TradePosition"] if kind is not str}
+    return PositionsBody(
+        positions=[OpenPosition(**{**numbers, "ticket": each, "symbol": "EURUSD", "comment": ""}) for each in tickets]
+    )
+
+
+def as_struct(body: Any) -> Any:
+    """The broker's row that an event was made of."""
+    struct = TradeDeal if isinstance(body, DealBody) else TradeOrder
+    values = {"time_done": getattr(body, "time_done_msc", 0) // 1000, "time_setup": 0} | body.model_dump()
+    return filled(struct, **values)
+
+
+def compare_books(world: World, wanted: DesiredTerminal) -> None:
+    """The broker has one deal more than the log, and two looks have found it."""
+    terminal = world.terminal(wanted)
+    with world.farm.database.read_as_system() as session:
+        known = session.scalars(select(Deal).where(Deal.account_id == wanted.account_id)).all()
+    terminal.deals = [as_struct(deal_body(each.ticket, swap=-1.0)) for each in known]
+    terminal.deals.append(as_struct(deal_body(999_000)))
+    terminal.orders = [as_struct(history_order_body(each.ticket)) for each in known]
+    for _ in range(2):
+        world.run_loops()
+        world.clock.advance(seconds=31)
 
 
 @dataclass

@@ -15,14 +15,14 @@ from hypothesis import strategies as st
 
 from mt5_bridge.contract import STRUCTS
 from mt5_bridge.journal import Journal
-from mt5_bridge.structs import TradeDeal
+from mt5_bridge.structs import TradeDeal, TradeOrder, TradePosition
 from node_agent.bots.report import Status, read_status
 from node_agent.bridge import Target
 from node_agent.collector import OVERLAP_SECONDS, Collector
 from node_agent.database import Database
 from node_agent.errors import StorageError
 from node_agent.layout import TerminalLayout
-from node_agent.protocol.messages import BotLogBody, DealBody, OrderBody
+from node_agent.protocol.messages import BotLogBody, DealBody, HistoryOrderBody, OrderBody, PositionsBody
 from node_agent.spool import Spool, SpoolFullError
 from node_agent.state import StateStore
 
@@ -60,6 +60,14 @@ class FakeBridge:
         self.deals: list[Any] = []
         self.rows: list[dict[str, Any]] = []
         self.asked_from: list[int] = []
+        self.orders: list[Any] = []
+        self.positions: tuple[Any, ...] | None = ()
+
+    def history_orders_get(self, date_from: int, date_to: int) -> Any:
+        return tuple(each for each in self.orders if date_from <= each.time_done <= date_to)
+
+    def positions_get(self) -> Any:
+        return self.positions
 
     def history_deals_get(self, date_from: int, date_to: int) -> Any:
         self.asked_from.append(date_from)
@@ -135,6 +143,68 @@ def test_deals_booked_in_any_order_within_a_day_arrive_exactly_once(
         bench.collector.collect_deals(bench.bridge, bench.target)
     assert sorted(bench.tickets()) == sorted(booked)
     bench.database.close()
+
+
+def order(ticket: int, time_done: int, **changes: Any) -> Any:
+    values = {"ticket": ticket, "time_done": time_done, "time_done_msc": time_done * 1000, "symbol": "EURUSD"} | changes
+    return TradeOrder(values.get(name, kind()) for name, kind in STRUCTS["TradeOrder"])
+
+
+def position(ticket: int, **changes: Any) -> Any:
+    values = {"ticket": ticket, "symbol": "EURUSD"} | changes
+    return TradePosition(values.get(name, kind()) for name, kind in STRUCTS["TradePosition"])
+
+
+def test_a_deal_that_the_broker_edits_comes_again_under_another_id(bench: Bench) -> None:
+    bench.bridge.deals = [deal(1, 1_000_000, swap=0.0)]
+    bench.collector.collect_deals(bench.bridge, bench.target)
+    bench.bridge.deals = [deal(1, 1_000_000, swap=-1.5)]
+    assert bench.collector.collect_deals(bench.bridge, bench.target) == 1
+    assert bench.collector.collect_deals(bench.bridge, bench.target) == 0
+    first, second = bench.spool.oldest()
+    assert first.event_id != second.event_id
+    assert isinstance(second.body, DealBody)
+    assert second.body.swap == -1.5
+
+
+def test_deals_seen_by_an_older_agent_are_not_sent_again(bench: Bench) -> None:
+    with bench.database.transaction() as sql:
+        sql.execute(
+            "INSERT INTO seen_deal (terminal_id, ticket, time) VALUES (?, 1, 1000000)", ("ter_0000000000000001",)
+        )
+    bench.bridge.deals = [deal(1, 1_000_000)]
+    assert bench.collector.collect_deals(bench.bridge, bench.target) == 0
+    bench.bridge.deals = [deal(1, 1_000_000, profit=2.0)]
+    assert bench.collector.collect_deals(bench.bridge, bench.target) == 1
+
+
+def test_orders_of_the_history_come_once(bench: Bench) -> None:
+    bench.bridge.orders = [order(1, 1_000_000), order(2, 2_000_000)]
+    assert bench.collector.collect_books(bench.bridge, bench.target) == 3
+    bench.bridge.orders.append(order(3, 1_999_000))
+    assert bench.collector.collect_books(bench.bridge, bench.target) == 1
+    bodies = [event.body for event in bench.spool.oldest()]
+    assert [body.ticket for body in bodies if isinstance(body, HistoryOrderBody)] == [1, 2, 3]
+
+
+def test_positions_come_when_they_change_and_not_with_the_market(bench: Bench) -> None:
+    bench.bridge.positions = (position(5, sl=1.0, profit=3.0),)
+    assert bench.collector.collect_books(bench.bridge, bench.target) == 1
+    bench.bridge.positions = (position(5, sl=1.0, profit=9.0, price_current=1.2),)
+    assert bench.collector.collect_books(bench.bridge, bench.target) == 0
+    bench.bridge.positions = None
+    assert bench.collector.collect_books(bench.bridge, bench.target) == 0
+    bench.bridge.positions = ()
+    assert bench.collector.collect_books(bench.bridge, bench.target) == 1
+    bodies = [event.body for event in bench.spool.oldest()]
+    assert [len(body.positions) for body in bodies if isinstance(body, PositionsBody)] == [1, 0]
+
+
+def test_nothing_new_is_sent_to_an_older_control_plane(bench: Bench) -> None:
+    bench.bridge.orders, bench.bridge.positions = [order(1, 1_000_000)], (position(5),)
+    collector = Collector(bench.database, lambda: 5000.0, whole_books=lambda: False)
+    assert collector.collect_books(bench.bridge, bench.target) == 0
+    assert len(bench.spool) == 0
 
 
 def test_each_state_of_an_order_is_an_event(bench: Bench) -> None:

@@ -37,6 +37,12 @@ class ConnectingTerminal:
     def history_deals_get(self, date_from: int, date_to: int) -> Any:
         return ()
 
+    def history_orders_get(self, date_from: int, date_to: int) -> Any:
+        return ()
+
+    def positions_get(self) -> Any:
+        return ()
+
     def close(self) -> None:
         pass
 

@@ -1,6 +1,6 @@
 /** Pure steps between what the farm answers and what the charts draw. */
 
-import type { Bar, Deal, EquityPoint } from "../api/types"
+import type { Bar, Deal, EquityPoint, StatisticsPoint } from "../api/types"
 import { formatProfit, addMoney } from "./format"
 
 /**
@@ -77,6 +77,26 @@ export function equityCurve(points: EquityPoint[]): CurvePoint[] {
     if (last && time < last.time) continue
     if (last && time === last.time) curve.pop()
     curve.push({ time, balance: Number(point.balance), equity: Number(point.equity) })
+  }
+  return curve
+}
+
+export interface BalancePoint {
+  time: number
+  value: number
+  drawdown: number
+}
+
+/** Strictly ascending seconds of the broker's clock; of several points in one second the newest stays, with the deepest fall. */
+export function balanceCurve(points: StatisticsPoint[]): BalancePoint[] {
+  const curve: BalancePoint[] = []
+  for (const point of points) {
+    const time = Math.floor(point.broker_time_msc / 1000)
+    const last = curve.at(-1)
+    if (last && time < last.time) continue
+    const drawdown = last?.time === time ? Math.max(last.drawdown, point.drawdown) : point.drawdown
+    if (last?.time === time) curve.pop()
+    curve.push({ time, value: Number(point.value), drawdown })
   }
   return curve
 }

@@ -1,4 +1,4 @@
-"""Frames recorded with version 1.0 of the protocol: what an agent or a control plane not yet upgraded still sends."""
+"""Frames recorded with older versions of the protocol: what those not yet upgraded still send."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ from node_agent.protocol.messages import (
 from node_agent.protocol.tickets import Scope, Ticket
 
 FRAMES = Path(__file__).parent / "frames_1_0"
+VERSIONS = ("1_0", "1_1")
 KINDS: dict[str, type[Wire]] = {
     "enroll_request": EnrollRequest,
     "enroll_response": EnrollResponse,
@@ -32,18 +33,21 @@ KINDS: dict[str, type[Wire]] = {
 }
 
 
-def recorded(name: str) -> bytes:
-    return (FRAMES / f"{name}.json").read_bytes()
+def recorded(name: str, version: str = "1_0") -> bytes:
+    return (FRAMES.parent / f"frames_{version}" / f"{name}.json").read_bytes()
 
 
-def test_there_is_a_kind_for_each_recorded_frame() -> None:
-    assert {path.stem for path in FRAMES.glob("*.json")} == set(KINDS)
+@pytest.mark.parametrize("version", VERSIONS)
+def test_there_is_a_kind_for_each_recorded_frame(version: str) -> None:
+    assert {path.stem for path in (FRAMES.parent / f"frames_{version}").glob("*.json")} == set(KINDS)
 
 
+@pytest.mark.parametrize("version", VERSIONS)
 @pytest.mark.parametrize("name", sorted(KINDS))
-def test_is_understood_and_keeps_every_value(name: str) -> None:
-    understood = json.loads(KINDS[name].model_validate_json(recorded(name)).model_dump_json())
-    assert _without_additions(understood, json.loads(recorded(name))) == json.loads(recorded(name))
+def test_is_understood_and_keeps_every_value(name: str, version: str) -> None:
+    frame = recorded(name, version)
+    understood = json.loads(KINDS[name].model_validate_json(frame).model_dump_json())
+    assert _without_additions(understood, json.loads(frame)) == json.loads(frame)
 
 
 def test_says_nothing_of_what_came_later() -> None:

@@ -43,8 +43,9 @@ class Held:
 def held(session: Session, node_ids: Collection[str]) -> dict[str, list[Held]]:
     """By node id, of all tenants, in the order of the terminals."""
     found: dict[str, list[Held]] = defaultdict(list)
-    for row in session.execute(_HELD.where(Assignment.node_id.in_(node_ids))):
-        found[row[0]].append(_held(row))
+    with session.no_autoflush:  # the nodes are written once, at the end
+        for row in session.execute(_HELD.where(Assignment.node_id.in_(node_ids))):
+            found[row[0]].append(_held(row))
     return found
 
 

@@ -56,7 +56,12 @@ class Database:
             event.listen(self.engine, "begin", _begin_sqlite)
         else:
             self.engine = create_engine(
-                address, pool_size=20, max_overflow=20, pool_pre_ping=True, hide_parameters=True
+                address,
+                pool_size=20,
+                max_overflow=20,
+                pool_pre_ping=True,
+                hide_parameters=True,
+                executemany_mode="values_plus_batch",  # many changed rows go in few messages, instead of one each
             )
         self._writing: Engine = self.engine.execution_options(**{_BEGIN_OPTION: "BEGIN IMMEDIATE"})
         self._reading: Engine = self.engine

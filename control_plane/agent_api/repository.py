@@ -7,8 +7,8 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Select, and_, func, select
-from sqlalchemy.orm import Session
+from sqlalchemy import ScalarSelect, Select, select
+from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from control_plane.accounts.model import Account, AccountSnapshotRow
 from control_plane.accounts.repository import AccountColumns, Figures
@@ -49,11 +49,16 @@ def held(session: Session, node_ids: Collection[str]) -> dict[str, list[Held]]:
     return found
 
 
+def _newest(column: InstrumentedAttribute[Any]) -> ScalarSelect[Any]:
+    """Of the newest point of the account's equity curve.
+
+    One step down the index for each account, however long its curve is; joined, the whole table might be read.
+    """
+    points = select(column).where(EquitySample.account_id == Account.id).correlate(Account)
+    return points.order_by(EquitySample.at.desc()).limit(1).scalar_subquery()
+
+
 def _wide() -> Select[*tuple[Any, ...]]:
-    # One step down the index for each account, however long its curve is.
-    newest = (
-        select(func.max(EquitySample.at)).where(EquitySample.account_id == Account.id).correlate(Account)
-    ).scalar_subquery()
     assignment, terminal, account = Assignment, Terminal, Account
     seen, figures, point, sealed = TerminalObservation, AccountSnapshotRow, EquitySample, SealedCredentials
     return (
@@ -65,14 +70,13 @@ def _wide() -> Select[*tuple[Any, ...]]:
             *(account.id, account.tenant_id, account.user_id, account.login, account.server),
             *(seen.epoch, seen.phase, seen.reason, seen.detail, seen.screen, seen.service, seen.reported_at),
             *(figures.taken_at, figures.balance, figures.equity, figures.profit, figures.positions),
-            *(point.at, point.balance, point.equity),
+            *(_newest(each) for each in (point.at, point.balance, point.equity)),
             *(sealed.version, sealed.verdict),
         )
         .join_from(assignment, terminal, terminal.id == assignment.terminal_id)
         .join(account, account.id == terminal.account_id)
         .outerjoin(seen, seen.terminal_id == terminal.id)
         .outerjoin(figures, figures.account_id == account.id)
-        .outerjoin(point, and_(point.account_id == account.id, point.at == newest))
         .outerjoin(sealed, sealed.account_id == account.id)
         .where(assignment.released_at.is_(None))
         .order_by(assignment.terminal_id)

@@ -114,7 +114,18 @@ def snapshot(session: Session, tenant_id: str, account_id: str) -> AccountSnapsh
     return session.scalars(query).one_or_none()
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
+class AccountColumns:
+    """An account where an object would cost more than all that is done with it."""
+
+    id: str
+    tenant_id: str
+    user_id: str
+    login: int
+    server: str
+
+
+@dataclass(frozen=True, slots=True)
 class Figures:
     """What the owner of an account is shown of its newest snapshot."""
 
@@ -123,14 +134,6 @@ class Figures:
     equity: Decimal
     profit: Decimal
     positions: int
-
-
-def figures(session: Session, account_ids: Collection[str]) -> dict[str, Figures]:
-    """By account id, of all tenants."""
-    row = AccountSnapshotRow
-    query = select(row.account_id, row.taken_at, row.balance, row.equity, row.profit, row.positions)
-    rows = session.execute(query.where(row.account_id.in_(account_ids)))
-    return {each.account_id: Figures(each.taken_at, *each[2:]) for each in rows}
 
 
 def owned_test(session: Session, owner: Owner, test_id: str) -> ConnectionTest | None:

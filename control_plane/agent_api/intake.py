@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import timedelta
 
 import structlog
@@ -10,6 +11,9 @@ from sqlalchemy.orm import Session
 
 from control_plane.accounts import repository as accounts_repository
 from control_plane.accounts.model import Account
+from control_plane.accounts.repository import AccountColumns
+from control_plane.agent_api import repository
+from control_plane.agent_api.repository import Held
 from control_plane.assignments import repository as assignments_repository
 from control_plane.assignments.repository import Placement
 from control_plane.assignments.service import Assignments, enter
@@ -24,9 +28,9 @@ from control_plane.fleet.model import Node
 from control_plane.fleet.service import Fleet
 from control_plane.risk.service import Risk
 from control_plane.terminals import repository as terminals_repository
-from control_plane.terminals.service import Sighting, finish_requests, observe, without_refusal
+from control_plane.terminals.service import Look, Sighting, finish_requests, observe, without_refusal
 from control_plane.terminals.state import GONE_PHASES, Actor, Hold, Intent, should_run
-from control_plane.trading.service import TradeLog
+from control_plane.trading.service import Statement, TradeLog
 from control_plane.vault.trials import LoginTrials
 from node_agent.protocol.messages import (
     AccountSnapshot,
@@ -43,6 +47,47 @@ from node_agent.protocol.messages import (
 )
 
 _log = structlog.get_logger(__name__)
+
+
+class ConcernsAllError(Exception):
+    """A report says something that concerns more than its node, so nothing else may be taken together with it."""
+
+
+class View:
+    """A report beside what is known of the node. A node that knows all has the newest snapshot, so it acts on that."""
+
+    def __init__(self, node: Node, sync: SyncRequest, held: list[Held], sighting: Sighting) -> None:
+        self.node = node
+        self.sync = sync
+        self.held = held
+        self.sighting = sighting
+        self.knows_all = sync.known_generation == node.generation
+        self._reported = {each.terminal_id: each for each in sync.terminals}
+
+    def seen(self, held: Held) -> ObservedTerminal | None:
+        return self._reported.get(held.terminal.id)
+
+    def strays(self) -> int:
+        """Terminals that run and should not be here."""
+        mine = {each.terminal.id for each in self.held}
+        return sum(each.terminal_id not in mine and each.phase not in GONE_PHASES for each in self.sync.terminals)
+
+    def gone(self) -> list[Held]:
+        return [each for each in self.held if self.knows_all and _is_gone(each, self.seen(each))]
+
+    def to_change(self) -> list[str]:
+        """Ids of the terminals of which more changes than what was observed, so that they are needed as objects."""
+        return [each.terminal.id for each in self.held if self._changes(each, self.seen(each))]
+
+    def _changes(self, held: Held, seen: ObservedTerminal | None) -> bool:
+        if self.knows_all and (held.lease_policy != held.terminal.lease_policy or _is_gone(held, seen)):
+            return True
+        if seen is None:
+            return False
+        return _becomes_active(held) or _is_proof(held, seen) or bool(seen.finished_requests)
+
+
+_Current = tuple[Held, ObservedTerminal, View]
 
 
 class Intake:
@@ -72,49 +117,51 @@ class Intake:
         self._clock = clock
         self._believed_for = believed_for
 
-    def take_observations(self, session: Session, node: Node, sync: SyncRequest) -> None:
-        reported = {each.terminal_id: each for each in sync.terminals}
-        placements = assignments_repository.of_node(session, node.id)
-        self._notice_newer_epochs(session, node, placements, sync.terminals)
-        knows_all = sync.known_generation == node.generation
-        held = {placement.terminal.id for placement in placements}
-        node.strays = sum(each.terminal_id not in held and each.phase not in GONE_PHASES for each in sync.terminals)
-        current: list[tuple[Placement, ObservedTerminal]] = []
-        sighting = Sighting(node.id, self._clock.now(), sync.report.clock, self._believed_for)
-        for placement in placements:
-            if knows_all:
-                # Whichever snapshot the node acts on, it is this one or a later one.
-                placement.assignment.lease_policy = placement.terminal.lease_policy
-            seen = reported.get(placement.terminal.id)
-            if placement.assignment.unproven and seen is not None and seen.phase not in GONE_PHASES:
-                _believe(placement, seen)
-            if seen is not None and seen.epoch == placement.assignment.epoch:
-                current.append((placement, seen if knows_all else without_refusal(seen)))
-        self._observe(session, current, sighting, knows_all=knows_all)
-        if knows_all:
-            self._release(session, [each for each in placements if _is_gone(each, reported.get(each.terminal.id))])
-        if node.awaited and knows_all and node.strays == 0:
-            node.awaited = False
-            _log.info("awaited_node_settled", node=node.id)
+    def take_observations(self, session: Session, reports: Sequence[tuple[Node, SyncRequest]]) -> None:
+        """Of several nodes at once, since what a statement costs is the same for one as for many.
 
-    def _notice_newer_epochs(
-        self, session: Session, node: Node, placements: list[Placement], terminals: list[ObservedTerminal]
-    ) -> None:
+        Raises ConcernsAllError when one of several reports has to be taken alone.
+        """
+        known = repository.held(session, [node.id for node, _ in reports])
+        views = [self._view(node, sync, known[node.id]) for node, sync in reports]
+        if self._notice_newer_epochs(session, views):
+            known = repository.held(session, [node.id for node, _ in reports])
+            views = [self._view(node, sync, known[node.id]) for node, sync in reports]
+        for view in views:
+            view.node.strays = view.strays()
+        places = assignments_repository.of_terminals(session, [each for view in views for each in view.to_change()])
+        current = [look for view in views for look in _correct(view, places)]
+        self._observe(session, current, places)
+        self._release(session, [places[each.terminal.id] for view in views for each in view.gone()])
+        for view in views:
+            node = view.node
+            if node.awaited and view.knows_all and node.strays == 0:
+                node.awaited = False
+                _log.info("awaited_node_settled", node=node.id)
+
+    def _view(self, node: Node, sync: SyncRequest, held: list[Held]) -> View:
+        return View(node, sync, held, Sighting(node.id, self._clock.now(), sync.report.clock, self._believed_for))
+
+    def _notice_newer_epochs(self, session: Session, views: Sequence[View]) -> bool:
         """An epoch that was never handed out here was handed out by a newer copy of this database.
 
         Then two nodes may be told to run one account. Nothing more is started until all nodes have reported.
         """
-        known = {each.terminal.id: each.terminal.last_epoch for each in placements}
-        strays = {each.terminal_id for each in terminals} - known.keys()
+        handed_out = {each.terminal.id: each.terminal.last_epoch for view in views for each in view.held}
+        strays = {each.terminal_id for view in views for each in view.sync.terminals} - handed_out.keys()
         if strays:
-            known |= terminals_repository.last_epochs(session, strays)
+            handed_out |= terminals_repository.last_epochs(session, strays)
         newer = {
             each.terminal_id: each.epoch
-            for each in terminals
-            if known.get(each.terminal_id, each.epoch) < each.epoch <= outdated.HIGHEST_EPOCH
+            for view in views
+            for each in view.sync.terminals
+            if handed_out.get(each.terminal_id, each.epoch) < each.epoch <= outdated.HIGHEST_EPOCH
         }
         if not newer:
-            return
+            return False
+        if len(views) > 1:
+            raise ConcernsAllError
+        node = views[0].node
         for terminal_id, epoch in newer.items():
             terminals_repository.raise_last_epoch(session, terminal_id, epoch)
         if not outdated.awaited(session):
@@ -124,6 +171,7 @@ class Intake:
         _log.error("database_is_outdated", node=node.id, terminals=sorted(newer))
         reason = f"{len(newer)} of its terminals have epochs that were never handed out here"
         self._audit.record(session, node.tenant_id, Deed(THE_FARM, "hold_after_outdated_database", node.id, reason))
+        return True
 
     def announce_return(self, session: Session, node: Node) -> None:
         """A silent node is heard again: what is shown of all its terminals changes, even if they did not."""
@@ -150,40 +198,33 @@ class Intake:
             _log.warning("events_rejected", node=node.id, count=len(rejected))
         return EventAck(accepted=accepted, rejected=rejected)
 
-    def _observe(
-        self,
-        session: Session,
-        current: list[tuple[Placement, ObservedTerminal]],
-        sighting: Sighting,
-        *,
-        knows_all: bool,
-    ) -> None:
-        """All at once: a node reports every few seconds, and a query for each of its terminals would be too many."""
-        for placement, seen in current:
-            if may_become(AssignmentState(placement.assignment.state), AssignmentState.ACTIVE):
-                enter(session, placement, AssignmentState.ACTIVE, sighting.at, actor=Actor.NODE)
-            if finish_requests(session, placement.terminal, seen.finished_requests, sighting.at):
-                self._fleet.desired_changed(session, placement.assignment.node_id)
-        terminals = observe(session, [(placement.terminal, seen) for placement, seen in current], sighting)
+    def _observe(self, session: Session, current: Sequence[_Current], places: Mapping[str, Placement]) -> None:
+        for held, seen, view in current:
+            if _becomes_active(held):
+                enter(session, places[held.terminal.id], AssignmentState.ACTIVE, view.sighting.at, actor=Actor.NODE)
+            if seen.finished_requests:
+                terminal = places[held.terminal.id].terminal
+                if finish_requests(session, terminal, seen.finished_requests, view.sighting.at):
+                    self._fleet.desired_changed(session, view.node.id)
+        terminals = observe(
+            session, [Look(held.terminal, held.known, seen, view.sighting) for held, seen, view in current]
+        )
         accounts = self._trade_log.record_snapshots(
             session,
             [
-                (placement.account, seen.account)
-                for placement, seen in current
-                if seen.account is not None and _is_of(seen.account, placement.account)
+                Statement(held.account, held.figures, held.last_point, seen.account)
+                for held, seen, _ in current
+                if seen.account is not None and _is_of(seen.account, held.account)
             ],
         )
-        self._bots.observe(session, {placement.account.id: seen.bots for placement, seen in current})
-        self._risk.observe(session, current)
-        changed = [
-            (placement, seen)
-            for placement, seen in current
-            if placement.terminal.id in terminals or placement.account.id in accounts
-        ]
-        if knows_all:
-            self._trials.observe(session, [(placement.account, seen) for placement, seen in changed])
-        for placement, _ in changed:
-            self._announce(session, placement.account)
+        self._bots.observe(session, {held.account.id: seen.bots for held, seen, _ in current})
+        self._risk.observe(session, [(held.account, seen) for held, seen, _ in current])
+        for held, seen, view in current:
+            if held.terminal.id not in terminals and held.account.id not in accounts:
+                continue
+            if view.knows_all:
+                self._trials.observe(session, held.account, held.verdict, seen)
+            self._announce(session, held.account)
 
     def _release(self, session: Session, gone: list[Placement]) -> None:
         if gone:
@@ -191,7 +232,7 @@ class Intake:
         for placement in gone:
             self._assignments.release(session, placement)
 
-    def _announce(self, session: Session, account: Account) -> None:
+    def _announce(self, session: Session, account: Account | AccountColumns) -> None:
         change = Change(Topic.ACCOUNT, account.id, account.user_id, account.id)
         after_commit(session, lambda: self._bus.publish(change))
 
@@ -219,8 +260,32 @@ class Intake:
         return ""
 
 
-def _is_of(snapshot: AccountSnapshot, account: Account) -> bool:
+def _is_of(snapshot: AccountSnapshot, account: AccountColumns) -> bool:
     return (snapshot.login, snapshot.server) == (account.login, account.server)
+
+
+def _correct(view: View, places: Mapping[str, Placement]) -> Iterator[_Current]:
+    """Bring what is known of the places in line with a report; what it tells of their present epochs."""
+    for held in view.held:
+        seen, epoch = view.seen(held), held.epoch
+        place = places.get(held.terminal.id)
+        if place is not None:
+            if view.knows_all:
+                # Whichever snapshot the node acts on, it is this one or a later one.
+                place.assignment.lease_policy = place.terminal.lease_policy
+            if seen is not None and _is_proof(held, seen):
+                _believe(place, seen)
+            epoch = place.assignment.epoch
+        if seen is not None and seen.epoch == epoch:
+            yield held, seen if view.knows_all else without_refusal(seen), view
+
+
+def _becomes_active(held: Held) -> bool:
+    return may_become(AssignmentState(held.state), AssignmentState.ACTIVE)
+
+
+def _is_proof(held: Held, seen: ObservedTerminal) -> bool:
+    return held.unproven and seen.phase not in GONE_PHASES
 
 
 def _believe(placement: Placement, seen: ObservedTerminal) -> None:
@@ -250,12 +315,11 @@ def _unstorable(event: Event) -> str:
     return ""
 
 
-def _is_gone(placement: Placement, seen: ObservedTerminal | None) -> bool:
+def _is_gone(held: Held, seen: ObservedTerminal | None) -> bool:
     """Whether a node that knows the present snapshot has confirmed that a terminal that should not run does not.
 
     Under no epoch: one that still runs under an older epoch trades as well.
     """
-    terminal = placement.terminal
-    if should_run(Intent(terminal.intent), Hold(terminal.hold)) and not is_leaving(placement.assignment.state):
+    if should_run(Intent(held.terminal.intent), Hold(held.terminal.hold)) and not is_leaving(held.state):
         return False
     return seen is None or seen.phase in GONE_PHASES

@@ -4,28 +4,32 @@ from __future__ import annotations
 
 import ipaddress
 import re
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import structlog
 from anyio import to_thread
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PublicKey
+from pydantic import ValidationError
 from sqlalchemy.orm import Session
 
 from control_plane.access.tickets import TicketIssuer
-from control_plane.agent_api.intake import Intake
+from control_plane.agent_api.intake import ConcernsAllError, Intake
 from control_plane.agent_api.snapshot import build_snapshot
 from control_plane.assignments import repository as assignments_repository
 from control_plane.assignments.relocation import LeasePolicy
+from control_plane.audit.origin import coming_from
 from control_plane.audit.service import Audit, Deed
 from control_plane.bus.port import Bus
 from control_plane.certificates.service import Authority
 from control_plane.clock import Clock
 from control_plane.config import Settings
-from control_plane.db.engine import Database
-from control_plane.errors import InvalidInputError, NotFoundError, invalid_field
+from control_plane.db.engine import Database, after_commit, is_unreachable
+from control_plane.errors import FarmError, InvalidInputError, NotFoundError, invalid_field
 from control_plane.fleet import repository
 from control_plane.fleet.model import Node
-from control_plane.fleet.service import IDENTITY_LIFETIME, Fleet, locked_error
+from control_plane.fleet.service import IDENTITY_LIFETIME, Caller, Fleet, SignedReport, locked_error
 from control_plane.fleet.state import NodeState
 from control_plane.ids import new_id
 from control_plane.terminals import repository as terminals_repository
@@ -47,6 +51,19 @@ from node_agent.protocol.messages import (
 WATCH_SECONDS = 25.0
 _SECOND_LIFE = "Two machines used this identity: one of them showed a token that the other had replaced."
 _log = structlog.get_logger(__name__)
+
+
+Answer = SyncResponse | Exception
+
+
+@dataclass(frozen=True)
+class Heard:
+    """A report that is believed, and in what state the node was before."""
+
+    node: Node
+    sync: SyncRequest
+    before: NodeState
+    address: str
 
 
 class AgentApi:
@@ -131,29 +148,83 @@ class AgentApi:
 
     def sync(self, header: str, path: str, body: bytes, address: str = "") -> SyncResponse:
         """Observations in, desired snapshot out, in one transaction, with a node that calls from this address."""
-        with self._database.write_as_system() as session:
-            caller = self._fleet.authenticate(session, header, "POST", path, body, hold=True)
-            request = SyncRequest.model_validate_json(body)
-            before = NodeState(caller.node.state)
-            if self._fleet.hear(caller, request):
-                self._take(session, caller.node, request, before)
-                caller.node.seen_from = address[:45] or caller.node.seen_from
-                return self._answer(session, caller.node, request)
-            self._fleet.lock(session, caller.node, _SECOND_LIFE)
-        _log.error("identity_locked", node=caller.node.id, boot=request.boot_id)
-        raise locked_error()
+        answer = self.sync_all([SignedReport.read(header, path, body, address)])[0]
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
 
-    def _take(self, session: Session, node: Node, request: SyncRequest, before: NodeState) -> None:
-        if before is not NodeState.ONLINE:
-            _log.info("node_state_changed", node=node.id, before=before, after=node.state)
-            self._intake.announce_return(session, node)
-        node.report = request.report.model_dump(mode="json")
-        node.gateway_address = _usable_address(request.report.gateway_address, node.gateway_address)
-        if node.protocol != request.protocol:
-            self._speak_anew(session, node, request.protocol)
-        self._intake.take_observations(session, node, request)
-        with session.no_autoflush:  # one statement writes the node, at the end
-            session.refresh(node, ["generation"])
+    def sync_all(self, reports: Sequence[SignedReport]) -> list[Answer]:
+        """The same of many nodes, in as few transactions as can be; answers, or what is wrong, in their order.
+
+        Whatever becomes of one of them, the others are answered as if each had come alone.
+        """
+        answers: Sequence[Answer | None] = [None] * len(reports)
+        if len(reports) > 1:
+            try:
+                answers = self._take_all(reports)
+            except ConcernsAllError:
+                pass
+            except Exception as error:  # noqa: BLE001 - whose fault it is shows when each is taken alone
+                if is_unreachable(error):
+                    return [error] * len(reports)
+                _log.warning("reports_taken_alone", count=len(reports), error=type(error).__name__)
+        pairs = zip(reports, answers, strict=True)
+        return [self._take_alone(report) if answer is None else answer for report, answer in pairs]
+
+    def _take_alone(self, report: SignedReport) -> Answer:
+        try:
+            with coming_from(report.origin):
+                (answer,) = self._take_all([report])
+        except Exception as error:  # noqa: BLE001 - it is for whoever waits for the answer
+            return error
+        assert answer is not None
+        return answer
+
+    def _take_all(self, reports: Sequence[SignedReport]) -> list[Answer | None]:
+        """In one transaction. None for one of several that has to be taken alone; raises when all of them have to."""
+        found: list[Heard | Exception | None] = []
+        useless: list[Caller] = []
+        with self._database.write_as_system() as session:
+            for report, caller in zip(reports, self._fleet.authenticate_all(session, reports), strict=True):
+                if not isinstance(caller, Caller):
+                    found.append(caller)
+                    continue
+                try:
+                    found.append(self._hear(session, caller, report))
+                except (ValidationError, FarmError) as error:
+                    found.append(error)
+                    useless.append(caller)
+            self._fleet.forget(session, useless)
+            heard = [each for each in found if isinstance(each, Heard)]
+            self._take(session, heard)
+            answers = iter([self._answer(session, each.node, each.sync) for each in heard])
+            for each in heard:
+                self._fleet.grant_lease(each.node, self._settings.fence_seconds)
+        return [next(answers) if isinstance(each, Heard) else each for each in found]
+
+    def _hear(self, session: Session, caller: Caller, report: SignedReport) -> Heard | FarmError:
+        """Raises ValidationError, or ConflictError for an old message; then nothing has come of it."""
+        node, sync = caller.node, SyncRequest.model_validate_json(report.body)
+        before = NodeState(node.state)
+        if self._fleet.hear(caller, sync):
+            return Heard(node, sync, before, report.address)
+        with coming_from(report.origin):
+            self._fleet.lock(session, node, _SECOND_LIFE)
+        after_commit(session, lambda: _log.error("identity_locked", node=node.id, boot=sync.boot_id))
+        return locked_error()
+
+    def _take(self, session: Session, heard: Sequence[Heard]) -> None:
+        for each in heard:
+            node, report = each.node, each.sync.report
+            if each.before is not NodeState.ONLINE:
+                _log.info("node_state_changed", node=node.id, before=each.before, after=node.state)
+                self._intake.announce_return(session, node)
+            node.report = report.model_dump(mode="json")
+            node.gateway_address = _usable_address(report.gateway_address, node.gateway_address)
+            node.seen_from = each.address[:45] or node.seen_from
+            if node.protocol != each.sync.protocol:
+                self._speak_anew(session, node, each.sync.protocol)
+        self._intake.take_observations(session, [(each.node, each.sync) for each in heard])
 
     def _speak_anew(self, session: Session, node: Node, protocol: str) -> None:
         """Another version of the agent works from the snapshot that its predecessor kept, less what that did not know.
@@ -164,15 +235,12 @@ class AgentApi:
         for placement in assignments_repository.of_node(session, node.id):
             placement.assignment.lease_policy = LeasePolicy.KEEP_RUNNING
         self._fleet.desired_changed(session, node.id)
-        session.flush()
-        session.refresh(node, ["generation"])
 
     def _answer(self, session: Session, node: Node, request: SyncRequest) -> SyncResponse:
         known = request.known_generation == node.generation
         now = self._clock.now()
         desired = None if known else build_snapshot(session, self._vault, node, now)
         certificate = self._renew_certificate(node, request.gateway_csr)
-        self._fleet.grant_lease(node, self._settings.fence_seconds)
         return SyncResponse(
             generation=node.generation,
             desired=desired,

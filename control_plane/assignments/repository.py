@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from sqlalchemy import Select, select
@@ -42,6 +43,14 @@ def of_terminal(session: Session, terminal_id: str) -> Placement | None:
     """The place of a terminal of any tenant."""
     row = session.execute(_living().where(Assignment.terminal_id == terminal_id)).one_or_none()
     return None if row is None else Placement(*row)
+
+
+def of_terminals(session: Session, terminal_ids: Collection[str]) -> dict[str, Placement]:
+    """The places of terminals of any tenant, by terminal id."""
+    if not terminal_ids:
+        return {}
+    rows = session.execute(_living().where(Assignment.terminal_id.in_(terminal_ids)))
+    return {place.terminal.id: place for place in (Placement(*row) for row in rows)}
 
 
 def revoked(session: Session) -> list[Placement]:

@@ -128,7 +128,8 @@ def observed(session: Session, account_ids: Collection[str]) -> list[ObservedBot
         .outerjoin(BotObservation, BotObservation.bot_id == Bot.id)
         .where(Bot.account_id.in_(account_ids), Bot.deleted_at.is_(None))
     )
-    return [ObservedBotRow(*row) for row in session.execute(query)]
+    with session.no_autoflush:  # nothing of this is written before, and what else waits may go on waiting
+        return [ObservedBotRow(*row) for row in session.execute(query)]
 
 
 def by_magic(session: Session, tenant_id: str, account_id: str, magic: int) -> Bot | None:

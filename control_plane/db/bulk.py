@@ -13,14 +13,14 @@ from control_plane.db.base import Base, TenantRow
 from control_plane.db.tenancy import check_own
 
 
-def put_rows(session: Session, model: type[Base], rows: Sequence[dict[str, Any]], *, keep: bool = False) -> int:
+def put_rows(session: Session, model: type[Base], rows: Sequence[dict[str, Any]], *, keep: bool = False) -> list[Any]:
     """Insert `rows`, all with the same columns; what has the same primary key is overwritten, or kept with `keep`.
 
-    Returns how many were written. Objects of `model` that the session holds already do not notice. Raises
-    ForeignRowError for another tenant's.
+    Returns the keys (the first column of each) of those that were written. Objects of `model` that the session holds
+    already do not notice. Raises ForeignRowError for another tenant's.
     """
     if not rows:
-        return 0
+        return []
     if issubclass(model, TenantRow):
         check_own(session, model, {row["tenant_id"] for row in rows})
     table = model.__table__
@@ -34,4 +34,4 @@ def put_rows(session: Session, model: type[Base], rows: Sequence[dict[str, Any]]
         others = {name: insert.excluded[name] for name in rows[0] if name not in key}
         statement = insert.on_conflict_do_update(index_elements=key, set_=others)
     # Asked to return something, the database is sent all rows at once instead of one by one.
-    return len(connection.execute(statement.returning(table.c[key[0]]), list(rows)).all())
+    return list(connection.scalars(statement.returning(table.c[key[0]]), list(rows)))

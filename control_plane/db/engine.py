@@ -11,6 +11,8 @@ from typing import Any
 import structlog
 from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.engine import make_url
+from sqlalchemy.exc import InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.orm import Session
 
 from control_plane.db.tenancy import ScopedSession
@@ -54,7 +56,12 @@ class Database:
             event.listen(self.engine, "begin", _begin_sqlite)
         else:
             self.engine = create_engine(
-                address, pool_size=20, max_overflow=20, pool_pre_ping=True, hide_parameters=True
+                address,
+                pool_size=20,
+                max_overflow=20,
+                pool_pre_ping=True,
+                hide_parameters=True,
+                executemany_mode="values_plus_batch",  # many changed rows go in few messages, instead of one each
             )
         self._writing: Engine = self.engine.execution_options(**{_BEGIN_OPTION: "BEGIN IMMEDIATE"})
         self._reading: Engine = self.engine
@@ -128,6 +135,13 @@ def before_commit(session: Session, callback: Callable[[], None]) -> None:
 def after_commit(session: Session, callback: Callable[[], None]) -> None:
     """Run `callback` once the transaction of `session` is committed; never when it is rolled back."""
     session.info.setdefault(_AFTER_COMMIT, []).append(callback)
+
+
+def is_unreachable(error: Exception) -> bool:
+    """Whether this came of the database, whatever was asked of it; the same at once again would only take long."""
+    if isinstance(error, OperationalError | InterfaceError):
+        return getattr(error.orig, "pgcode", None) is None
+    return isinstance(error, UnavailableError | PoolTimeoutError)
 
 
 def _prepare_sqlite(connection: Any, _record: Any) -> None:

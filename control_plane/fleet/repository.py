@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 
 from sqlalchemy import delete, func, select, update
@@ -20,8 +20,16 @@ def node(session: Session, node_id: str) -> Node | None:
 
 def lock_node(session: Session, node_id: str) -> Node | None:
     """The node as it is now, held until the transaction ends where the database can (SQLite holds everything)."""
-    query = select(Node).where(Node.id == node_id).with_for_update()
-    return session.scalars(query, execution_options={"populate_existing": True}).one_or_none()
+    return hold_nodes(session, [node_id], wait=True).get(node_id)
+
+
+def hold_nodes(session: Session, node_ids: Collection[str], *, wait: bool) -> dict[str, Node]:
+    """The same of several, by id; those that do not exist are left out.
+
+    Without `wait` those that others hold are left out, so that two who hold some never wait for each other.
+    """
+    query = select(Node).where(Node.id.in_(node_ids)).order_by(Node.id).with_for_update(skip_locked=not wait)
+    return {each.id: each for each in session.scalars(query, execution_options={"populate_existing": True})}
 
 
 def nodes(session: Session) -> list[Node]:
@@ -104,9 +112,15 @@ def token_exists(session: Session, token_hash: str) -> EnrolmentToken | None:
     return session.scalars(select(EnrolmentToken).where(EnrolmentToken.token_hash == token_hash)).one_or_none()
 
 
-def take_request(session: Session, token_id: str, expires_at: datetime) -> bool:
-    """Remember the id of a signed request. False when it is known already; of two at once, one is let in."""
-    return put_rows(session, SeenRequest, [{"token_id": token_id, "expires_at": expires_at}], keep=True) == 1
+def take_requests(session: Session, token_ids: Collection[str], expires_at: datetime) -> set[str]:
+    """Remember the ids of signed requests. Those that were not known already; of two at once, one is let in."""
+    rows = [{"token_id": each, "expires_at": expires_at} for each in token_ids]
+    return set(put_rows(session, SeenRequest, rows, keep=True))
+
+
+def forget_requests(session: Session, token_ids: Collection[str]) -> None:
+    """They were not taken after all."""
+    session.execute(delete(SeenRequest).where(SeenRequest.token_id.in_(token_ids)))
 
 
 def delete_expired_requests(session: Session, now: datetime) -> None:

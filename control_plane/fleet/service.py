@@ -12,12 +12,13 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from sqlalchemy.orm import Session
 
 from control_plane.assignments.relocation import NodeFacts, fence_due
+from control_plane.audit.origin import present_origin
 from control_plane.audit.service import THE_FARM, Audit, Deed
 from control_plane.bus.port import Bus, Change, Topic
 from control_plane.clock import Clock
 from control_plane.db.engine import after_commit
 from control_plane.db.tenancy import as_system
-from control_plane.errors import ConflictError, ForbiddenError, UnauthorisedError
+from control_plane.errors import ConflictError, FarmError, ForbiddenError, UnauthorisedError
 from control_plane.fleet import repository
 from control_plane.fleet.model import EnrolmentToken, Node
 from control_plane.fleet.state import Continuity, IdentityState, NodeState, change_identity, judge_continuity
@@ -38,6 +39,27 @@ class Caller:
 
     node: Node
     signed_at: int
+    request_id: str
+    """Known only once; see `Fleet.forget`."""
+
+
+@dataclass(frozen=True)
+class SignedReport:
+    """A sync as it came, from this address, and not looked into yet."""
+
+    node_id: str
+    """Claimed, and no more."""
+    header: str = field(repr=False)
+    path: str
+    body: bytes = field(repr=False)
+    address: str
+    origin: str
+    """Of what it makes the farm do, for the audit trail."""
+
+    @classmethod
+    def read(cls, header: str, path: str, body: bytes, address: str = "") -> SignedReport:
+        """Raises UnauthorisedError when the header names no node."""
+        return cls(_claimed_node(header), header, path, body, address, present_origin())
 
 
 @dataclass(frozen=True)
@@ -94,33 +116,67 @@ class Fleet:
         target: str,
         body: bytes,
         *,
-        hold: bool = False,
         harmless: bool = False,
     ) -> Caller:
-        """Who signed a request; each signature counts once. `hold` keeps the node's row until the transaction ends.
+        """Who signed a request; each signature counts once.
 
         `harmless` is a request that changes nothing and whose answer is no secret: hearing it twice does no harm, so
         that nothing is written. Raises UnauthorisedError, or ForbiddenError for an identity that is locked or revoked.
         """
-        now = self._clock.now()
+        caller = self._verify(repository.node(session, _claimed_node(header)), header, method, target, body)
+        if not harmless and not repository.take_requests(session, [caller.request_id], self._remembered_until()):
+            raise _replayed_error()
+        return caller
+
+    def authenticate_all(self, session: Session, reports: Sequence[SignedReport]) -> list[Caller | FarmError | None]:
+        """Who signed reports, or what is wrong, in their order. The nodes are held until the transaction ends.
+
+        None for one of several that has to be taken alone: the second of a node, or of a node that is unknown or held
+        by another transaction.
+        """
+        several = len(reports) > 1
+        nodes = repository.hold_nodes(session, {each.node_id for each in reports}, wait=not several)
+        found = [
+            None if several and each.node_id not in nodes else self._try(nodes.pop(each.node_id, None), each)
+            for each in reports
+        ]
+        ids = {each.request_id for each in found if isinstance(each, Caller)}
+        fresh = repository.take_requests(session, ids, self._remembered_until())
+        for place, each in enumerate(found):
+            if isinstance(each, Caller):
+                if each.request_id not in fresh:
+                    found[place] = _replayed_error()
+                fresh.discard(each.request_id)
+        return found
+
+    def _try(self, node: Node | None, report: SignedReport) -> Caller | FarmError | None:
         try:
-            fetch = repository.lock_node if hold else repository.node
-            node = fetch(session, identity.claimed_node(header))
-            if node is None:
-                raise UnauthorisedError("The farm does not know this node; enrol it again.", code="node_unknown")
+            return self._verify(node, report.header, "POST", report.path, report.body)
+        except FarmError as error:
+            return error
+
+    def _verify(self, node: Node | None, header: str, method: str, target: str, body: bytes) -> Caller:
+        now = self._clock.now()
+        if node is None:
+            raise UnauthorisedError("The farm does not know this node; enrol it again.", code="node_unknown")
+        try:
             key = Ed25519PublicKey.from_public_bytes(from_text(node.identity_key))
             signed = identity.verify_request(key, header, method, target, body)
         except identity.IdentityError as error:
-            raise UnauthorisedError(
-                f"The request is not signed as it must be: {error}.", code="bad_signature"
-            ) from error
+            raise _signature_error(error) from error
         _check_trust(node)
         if node.identity_expires_at <= now:
             raise UnauthorisedError("The node's identity has expired; enrol it again.", code="identity_expired")
-        lifetime = timedelta(seconds=identity.LIFETIME_SECONDS + 2 * identity.CLOCK_SKEW_SECONDS)
-        if not harmless and not repository.take_request(session, signed.token_id, now + lifetime):
-            raise UnauthorisedError("This signed request was sent before.", code="request_replayed")
-        return Caller(node, signed.signed_at)
+        return Caller(node, signed.signed_at, signed.token_id)
+
+    def forget(self, session: Session, callers: Sequence[Caller]) -> None:
+        """Nothing came of their requests."""
+        if callers:
+            repository.forget_requests(session, [each.request_id for each in callers])
+
+    def _remembered_until(self) -> datetime:
+        lifetime = identity.LIFETIME_SECONDS + 2 * identity.CLOCK_SKEW_SECONDS
+        return self._clock.now() + timedelta(seconds=lifetime)
 
     def hear(self, caller: Caller, sync: SyncRequest) -> bool:
         """A sync has come. False, and nothing is taken from it, when it shows that a second machine has the same keys.
@@ -217,6 +273,21 @@ def _check_trust(node: Node) -> None:
         raise locked_error()
     if node.identity_state == IdentityState.REVOKED:
         raise ForbiddenError("The node's identity was revoked; enrol it again.", code="identity_revoked")
+
+
+def _claimed_node(header: str) -> str:
+    try:
+        return identity.claimed_node(header)
+    except identity.IdentityError as error:
+        raise _signature_error(error) from error
+
+
+def _signature_error(error: identity.IdentityError) -> UnauthorisedError:
+    return UnauthorisedError(f"The request is not signed as it must be: {error}.", code="bad_signature")
+
+
+def _replayed_error() -> UnauthorisedError:
+    return UnauthorisedError("This signed request was sent before.", code="request_replayed")
 
 
 def _hash(token: str) -> str:

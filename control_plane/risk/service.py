@@ -10,6 +10,7 @@ import structlog
 from sqlalchemy.orm import Session
 
 from control_plane.accounts.model import Account
+from control_plane.accounts.repository import AccountColumns
 from control_plane.accounts.service import require_account
 from control_plane.assignments import repository as assignments_repository
 from control_plane.assignments.repository import Placement
@@ -114,36 +115,36 @@ class Risk:
                 self._fleet.desired_changed(session, assignment.node_id)
         self.announce(session, account)
 
-    def announce(self, session: Session, account: Account) -> None:
+    def announce(self, session: Session, account: Account | AccountColumns) -> None:
         change = Change(Topic.GUARD, account.id, account.user_id, account.id)
         after_commit(session, lambda: self._bus.publish(change))
 
-    def observe(self, session: Session, seen: Sequence[tuple[Placement, ObservedTerminal]]) -> None:
+    def observe(self, session: Session, seen: Sequence[tuple[AccountColumns, ObservedTerminal]]) -> None:
         """Keep what guards say; a terminal that has closed everything after a loss limit is held back."""
-        told = [(placement, each.guard, each.epoch) for placement, each in seen if each.guard is not None]
+        told = [(account, each.guard, each.epoch) for account, each in seen if each.guard is not None]
         if not told:
             return
         now = self._clock.now()
-        known = repository.observations(session, [placement.account.id for placement, _, _ in told])
+        known = repository.observations(session, [account.id for account, _, _ in told])
         rows = [
             {
-                "account_id": placement.account.id,
-                "tenant_id": placement.account.tenant_id,
+                "account_id": account.id,
+                "tenant_id": account.tenant_id,
                 "epoch": epoch,
                 "body": guard.model_dump(mode="json"),
                 "reported_at": now,
             }
-            for placement, guard, epoch in told
+            for account, guard, epoch in told
         ]
         put_rows(session, GuardObservation, rows)
-        for (placement, guard, _), row in zip(told, rows, strict=True):
-            before = known.get(placement.account.id)
+        for (account, guard, _), row in zip(told, rows, strict=True):
+            before = known.get(account.id)
             if before is None or before.body != row["body"]:
-                self.announce(session, placement.account)
-            if guard.trips and guard.flat and self._closes(session, placement.account):
-                self.hold(session, placement.account.id, f"{guard.trips[0].switch} was hit and everything is closed")
+                self.announce(session, account)
+            if guard.trips and guard.flat and self._closes(session, account):
+                self.hold(session, account.id, f"{guard.trips[0].switch} was hit and everything is closed")
 
-    def _closes(self, session: Session, account: Account) -> bool:
+    def _closes(self, session: Session, account: Account | AccountColumns) -> bool:
         return limits_in_force(session, account).on_breach == "close_all"
 
     def _row(self, session: Session, account: Account) -> AccountLimits:
@@ -179,7 +180,7 @@ def tenant_limits(session: Session, tenant_id: str) -> Limits:
     return read_limits(repository.defaults_of(session, [tenant_id]).get(tenant_id))
 
 
-def limits_in_force(session: Session, account: Account) -> Limits:
+def limits_in_force(session: Session, account: Account | AccountColumns) -> Limits:
     own = repository.limits_of(session, [account.id]).get(account.id)
     return strictest(tenant_limits(session, account.tenant_id), read_limits(own))
 

@@ -65,7 +65,19 @@ def observation(session: Session, tenant_id: str, terminal_id: str) -> TerminalO
     return session.scalars(query).one_or_none()
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
+class TerminalColumns:
+    """A terminal where an object would cost more than all that is done with it."""
+
+    id: str
+    tenant_id: str
+    intent: str
+    hold: str
+    last_epoch: int
+    lease_policy: str
+
+
+@dataclass(frozen=True, slots=True)
 class Known:
     """What the newest observation of a terminal said."""
 
@@ -76,18 +88,6 @@ class Known:
     screen: bool
     service: str
     reported_at: datetime
-
-
-def last_known(session: Session, terminal_ids: Collection[str]) -> dict[str, Known]:
-    """By terminal id, of all tenants."""
-    seen = TerminalObservation
-    query = select(
-        seen.terminal_id, seen.epoch, seen.phase, seen.reason, seen.detail, seen.screen, seen.service, seen.reported_at
-    ).where(seen.terminal_id.in_(terminal_ids))
-    return {
-        row.terminal_id: Known(row.epoch, row.phase, row.reason, row.detail, row.screen, row.service, row.reported_at)
-        for row in session.execute(query)
-    }
 
 
 def last_epochs(session: Session, terminal_ids: Collection[str]) -> dict[str, int]:

@@ -19,7 +19,7 @@ from control_plane.ids import new_id
 from control_plane.terminals import repository
 from control_plane.terminals.explanation import TerminalFacts, explain, short_words, status
 from control_plane.terminals.model import OneOffRequest, Terminal, TerminalObservation
-from control_plane.terminals.repository import Known
+from control_plane.terminals.repository import Known, TerminalColumns
 from control_plane.terminals.schemas import TerminalOut
 from control_plane.terminals.screen import screen_of
 from control_plane.terminals.state import Actor, Hold, Intent, RequestKind, TransitionKind
@@ -43,13 +43,22 @@ class Sighting:
     """What a node said counts for so long; after that nobody knows until it reports again."""
 
 
-def observe(session: Session, seen: Sequence[tuple[Terminal, ObservedTerminal]], sighting: Sighting) -> set[str]:
-    """Store observations of the current epochs. Returns the ids of terminals whose owner would see a difference."""
-    known = repository.last_known(session, [terminal.id for terminal, _ in seen])
+@dataclass(frozen=True, slots=True)
+class Look:
+    """A terminal in a report, of its current epoch."""
+
+    terminal: TerminalColumns
+    known: Known | None
+    seen: ObservedTerminal
+    sighting: Sighting
+
+
+def observe(session: Session, looks: Sequence[Look]) -> set[str]:
+    """Store observations. Returns the ids of terminals whose owner would see a difference."""
     rows = []
     changed = set()
-    for terminal, each in seen:
-        before = known.get(terminal.id)
+    for look in looks:
+        terminal, before, each, sighting = look.terminal, look.known, look.seen, look.sighting
         _note_phase(session, terminal, before, each, sighting)
         row = _row(terminal, each, _follow_service(session, terminal, before, each, sighting), sighting.at)
         rows.append(row)
@@ -60,7 +69,7 @@ def observe(session: Session, seen: Sequence[tuple[Terminal, ObservedTerminal]],
     return changed
 
 
-def _row(terminal: Terminal, seen: ObservedTerminal, service: str, now: datetime) -> dict[str, Any]:
+def _row(terminal: TerminalColumns, seen: ObservedTerminal, service: str, now: datetime) -> dict[str, Any]:
     return {
         "terminal_id": terminal.id,
         "tenant_id": terminal.tenant_id,
@@ -90,7 +99,7 @@ def place_given_up(session: Session, terminal: Terminal, epoch: int, now: dateti
 
 
 def _note_phase(
-    session: Session, terminal: Terminal, known: Known | None, seen: ObservedTerminal, sighting: Sighting
+    session: Session, terminal: TerminalColumns, known: Known | None, seen: ObservedTerminal, sighting: Sighting
 ) -> None:
     """A phase is judged anew by the node with every look, so any may follow any; a new epoch begins without one."""
     before = (Phase.ABSENT, None) if known is None or known.epoch != seen.epoch else (known.phase, known.reason)
@@ -109,7 +118,7 @@ def _note_phase(
 
 
 def _follow_service(
-    session: Session, terminal: Terminal, known: Known | None, seen: ObservedTerminal, sighting: Sighting
+    session: Session, terminal: TerminalColumns, known: Known | None, seen: ObservedTerminal, sighting: Sighting
 ) -> str:
     """The service that the terminal gives from now on; what it was until now is written down."""
     service: str = Service.DOWN if known is None else known.service
@@ -120,7 +129,9 @@ def _follow_service(
     return _note_service(session, terminal, service, found, sighting.at, seen.epoch)
 
 
-def _note_gap(session: Session, terminal: Terminal, known: Known, now: datetime, believed_for: timedelta) -> str:
+def _note_gap(
+    session: Session, terminal: Terminal | TerminalColumns, known: Known, now: datetime, believed_for: timedelta
+) -> str:
     """Nobody has reported for a while, be it for the node or for the control plane: what was then is not known."""
     if known.service == Service.UNKNOWN or now - known.reported_at <= believed_for:
         return known.service
@@ -128,7 +139,7 @@ def _note_gap(session: Session, terminal: Terminal, known: Known, now: datetime,
 
 
 def _note_service(
-    session: Session, terminal: Terminal, before: str, service: Service, at: datetime, epoch: int
+    session: Session, terminal: Terminal | TerminalColumns, before: str, service: Service, at: datetime, epoch: int
 ) -> Service:
     if before != service:
         transition = Transition(TransitionKind.SERVICE, before, service, Actor.FARM)

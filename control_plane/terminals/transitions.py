@@ -9,6 +9,7 @@ from sqlalchemy.orm import Session
 
 from control_plane.ids import new_id
 from control_plane.terminals.model import Terminal, TerminalTransition
+from control_plane.terminals.repository import TerminalColumns
 from control_plane.terminals.state import Actor, TransitionKind
 
 _NOTE_LIMIT = 300
@@ -28,7 +29,11 @@ class Transition:
 
 
 def record(
-    session: Session, terminal: Terminal, transition: Transition, at: datetime, epoch: int | None = None
+    session: Session,
+    terminal: Terminal | TerminalColumns,
+    transition: Transition,
+    at: datetime,
+    epoch: int | None = None,
 ) -> None:
     """In the transaction that makes the change. Without an epoch it is the newest one of the terminal."""
     session.add(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -143,22 +143,11 @@ def entries_of_deals(session: Session, tenant_id: str, account_id: str, tickets:
     return dict(session.execute(query).all())
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class EquityPoint:
     at: datetime
     balance: Decimal
     equity: Decimal
-
-
-def last_equities(session: Session, account_ids: Collection[str]) -> dict[str, EquityPoint]:
-    """The newest sample by account id, of all tenants."""
-    # One step down the index for each account, however long its curve is.
-    newest = select(func.max(EquitySample.at)).where(EquitySample.account_id == Account.id).scalar_subquery()
-    ends = select(Account.id, newest.label("at")).where(Account.id.in_(account_ids)).subquery()
-    query = select(EquitySample.account_id, EquitySample.at, EquitySample.balance, EquitySample.equity).join(
-        ends, and_(EquitySample.account_id == ends.c.id, EquitySample.at == ends.c.at)
-    )
-    return {row.account_id: EquityPoint(row.at, row.balance, row.equity) for row in session.execute(query)}
 
 
 def equity(session: Session, owner: Owner, account_id: str, limit: int) -> list[EquitySample]:

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
 import structlog
 from sqlalchemy.orm import Session
 
-from control_plane.accounts import repository as accounts_repository
 from control_plane.accounts.model import Account, AccountSnapshotRow
-from control_plane.accounts.repository import Figures
+from control_plane.accounts.repository import AccountColumns, Figures
 from control_plane.bus.port import Bus, Change, Topic
 from control_plane.clock import Clock
 from control_plane.db.bulk import put_rows
@@ -59,6 +59,17 @@ _ORDER_FIELDS = (
     "sl",
     "tp",
 )
+
+
+@dataclass(frozen=True, slots=True)
+class Statement:
+    """What a terminal says of its account, beside what is known of that."""
+
+    account: AccountColumns
+    known: Figures | None
+    last_point: EquityPoint | None
+    """The end of the equity curve."""
+    snapshot: AccountSnapshot
 
 
 class TradeLog:
@@ -150,7 +161,7 @@ class TradeLog:
             "epoch": epoch,
             "recorded_at": self._clock.now(),
         }
-        return put_rows(session, HistoryOrder, [row], keep=not replace) > 0
+        return bool(put_rows(session, HistoryOrder, [row], keep=not replace))
 
     def record_positions(
         self, session: Session, account: Account, body: PositionsBody, epoch: int, seen_at: datetime
@@ -196,39 +207,28 @@ class TradeLog:
         self._announce(session, Topic.ORDER, row.id, account)
         return True
 
-    def record_snapshots(self, session: Session, seen: Sequence[tuple[Account, AccountSnapshot]]) -> set[str]:
+    def record_snapshots(self, session: Session, statements: Sequence[Statement]) -> set[str]:
         """Keep what `account_info()` answered, and points of the equity curves. Returns the accounts that differ.
 
         Impossible amounts are logged and left out, and so is what is older than what is known.
         """
-        before = accounts_repository.figures(session, [account.id for account, _ in seen])
-        rows = []
-        for account, snapshot in seen:
-            known = before.get(account.id)
-            if known is None or snapshot.taken_at >= known.taken_at:
-                try:
-                    rows.append(_snapshot_row(account, snapshot))
-                except ValueError as error:
-                    _log.warning("snapshot_unusable", account=account.id, error=str(error))
+        rows, samples, changed = [], [], set()
+        for each in statements:
+            if each.known is not None and each.snapshot.taken_at < each.known.taken_at:
+                continue
+            try:
+                row = _snapshot_row(each.account, each.snapshot)
+            except ValueError as error:
+                _log.warning("snapshot_unusable", account=each.account.id, error=str(error))
+                continue
+            rows.append(row)
+            if _is_due(each.last_point, row, self._equity_interval):
+                samples.append(_equity_sample(row))
+            if each.known != _figures(row):
+                changed.add(each.account.id)
         put_rows(session, AccountSnapshotRow, rows)
-        self._sample_equity(session, rows)
-        return {row["account_id"] for row in rows if before.get(row["account_id"]) != _figures(row)}
-
-    def _sample_equity(self, session: Session, rows: Sequence[dict[str, Any]]) -> None:
-        last = repository.last_equities(session, [row["account_id"] for row in rows])
-        samples = [
-            {
-                "account_id": row["account_id"],
-                "at": row["taken_at"],
-                "tenant_id": row["tenant_id"],
-                "broker_time": row["broker_time"],
-                "balance": row["balance"],
-                "equity": row["equity"],
-            }
-            for row in rows
-            if _is_due(last.get(row["account_id"]), row, self._equity_interval)
-        ]
         put_rows(session, EquitySample, samples, keep=True)
+        return changed
 
     def _foreign_order(self, account: Account, event: Event, body: OrderBody) -> Order:
         return Order(
@@ -256,7 +256,7 @@ class TradeLog:
         after_commit(session, lambda: self._bus.publish(change))
 
 
-def _snapshot_row(account: Account, seen: AccountSnapshot) -> dict[str, Any]:
+def _snapshot_row(account: AccountColumns, seen: AccountSnapshot) -> dict[str, Any]:
     """Raises ValueError for impossible amounts."""
     return {
         "account_id": account.id,
@@ -270,6 +270,17 @@ def _snapshot_row(account: Account, seen: AccountSnapshot) -> dict[str, Any]:
         "positions": seen.positions,
         "broker_time": seen.broker_time,
         "taken_at": seen.taken_at,
+    }
+
+
+def _equity_sample(row: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "account_id": row["account_id"],
+        "at": row["taken_at"],
+        "tenant_id": row["tenant_id"],
+        "broker_time": row["broker_time"],
+        "balance": row["balance"],
+        "equity": row["equity"],
     }
 
 

@@ -8,6 +8,7 @@ from datetime import datetime
 from sqlalchemy.orm import Session
 
 from control_plane.accounts.model import Account
+from control_plane.accounts.repository import AccountColumns
 from control_plane.clock import Clock
 from control_plane.config import Settings
 from control_plane.db.tenancy import as_system
@@ -26,18 +27,20 @@ class LoginTrials:
         self._of_account = settings.refused_logins_of_account
         self._clock = clock
 
-    def observe(self, session: Session, seen: Sequence[tuple[Account, ObservedTerminal]]) -> None:
-        """Keep what the brokers made of passwords, as a node reports it that knows the newest ones."""
-        judged = [(account, found) for account, each in seen if (found := _verdict(each)) is not Verdict.UNTRIED]
-        before = repository.verdicts(session, [account.id for account, _ in judged])
-        for account, found in judged:
-            known = before.get(account.id)
-            if known is None or known[1] is found:
-                continue
-            if found is Verdict.REFUSED:
-                self._keep_refusal(session, account, known[0])
-            else:
-                repository.set_verdict(session, account.id, known[0], found)
+    def observe(
+        self, session: Session, account: AccountColumns, known: tuple[int, Verdict] | None, seen: ObservedTerminal
+    ) -> None:
+        """Keep what the broker made of a password, as a node reports it that knows the newest one.
+
+        `known` is the version of that, and what is known of it; None for an account without a password.
+        """
+        found = _verdict(seen)
+        if known is None or found in (Verdict.UNTRIED, known[1]):
+            return
+        if found is Verdict.REFUSED:
+            self._keep_refusal(session, account, known[0])
+        else:
+            repository.set_verdict(session, account.id, known[0], found)
 
     def give_up(self, session: Session, account: Account) -> None:
         """The broker has refused the newest password once, and nobody lets it be tried a second time."""
@@ -45,7 +48,7 @@ class LoginTrials:
         if known is not None and known[1] is not Verdict.REFUSED:
             self._keep_refusal(session, account, known[0])
 
-    def _keep_refusal(self, session: Session, account: Account, version: int) -> None:
+    def _keep_refusal(self, session: Session, account: Account | AccountColumns, version: int) -> None:
         repository.set_verdict(session, account.id, version, Verdict.REFUSED)
         refusal = LoginRefusal(
             account_id=account.id,

@@ -86,17 +86,19 @@ def _wish_counts_at_once(right: Any) -> Any:
 
 
 def _policy_believed_before_it_is_known(right: Any) -> Any:
-    def take(self: Intake, session: Any, node: Any, sync: Any) -> None:
-        right(self, session, node, sync)
-        for placement in assignments_repository.of_node(session, node.id):
-            placement.assignment.lease_policy = placement.terminal.lease_policy
+    def take(self: Intake, session: Any, reports: Any) -> None:
+        right(self, session, reports)
+        for node, _ in reports:
+            for placement in assignments_repository.of_node(session, node.id):
+                placement.assignment.lease_policy = placement.terminal.lease_policy
 
     return take
 
 
 def _knows_all_already(right: Any) -> Any:
-    def take(self: Intake, session: Any, node: Any, sync: Any) -> None:
-        right(self, session, node, sync.model_copy(update={"known_generation": node.generation}))
+    def take(self: Intake, session: Any, reports: Any) -> None:
+        known = [(node, sync.model_copy(update={"known_generation": node.generation})) for node, sync in reports]
+        right(self, session, known)
 
     return take
 

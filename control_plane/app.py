@@ -47,6 +47,7 @@ from control_plane.stream.routes import router as stream_router
 from control_plane.telemetry.counting import RequestCount
 from control_plane.telemetry.routes import health_router, operations_router
 from control_plane.terminals.routes import router as terminals_router
+from control_plane.trading.order_routes import router as orders_router
 from control_plane.trading.routes import router as trading_router
 from node_agent.protocol.messages import BUNDLE_BYTES
 
@@ -102,6 +103,7 @@ _API_ROUTERS = (
     keeper_router,
     accounts_router,
     access_router,
+    orders_router,
     trading_router,
     bots_router,
     stream_router,

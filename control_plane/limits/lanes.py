@@ -13,6 +13,10 @@ class Lane(StrEnum):
 _EXITS = frozenset(
     {
         "POST /accounts/{account_id}/positions/{ticket}/close",
+        "POST /accounts/{account_id}/positions/{ticket}/close-by",
+        "POST /accounts/{account_id}/positions/close-all",
+        "POST /accounts/{account_id}/pending-orders/{ticket}/cancel",
+        "POST /accounts/{account_id}/pending-orders/cancel-all",
         "POST /accounts/{account_id}/undeploy",
         "POST /accounts/{account_id}/end-sessions",
         "DELETE /accounts/{account_id}/tickets/{ticket_id}",

@@ -33,7 +33,17 @@ from control_plane.container import Farm, build_farm
 from control_plane.fleet.service import NodePlace
 from control_plane.identity.state import Role
 from control_plane.notifications.model import Mail
-from mt5_bridge.structs import RATES_DTYPE, OrderSendResult, SymbolInfo, Tick, TradePosition, TradeRequest
+from mt5_bridge.structs import (
+    RATES_DTYPE,
+    AccountInfo,
+    OrderCheckResult,
+    OrderSendResult,
+    SymbolInfo,
+    Tick,
+    TradeOrder,
+    TradePosition,
+    TradeRequest,
+)
 from node_agent.protocol.encoding import to_text
 from node_agent.protocol.identity import sign_request
 from node_agent.protocol.messages import (
@@ -95,6 +105,7 @@ class FakeTerminal:
     sent: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
     journal: dict[str, dict[str, Any]] = field(default_factory=dict)
     positions: dict[int, Any] = field(default_factory=dict)
+    pending: dict[int, Any] = field(default_factory=dict)
     given_up: list[str] = field(default_factory=list)
     before_send: Callable[[], None] = lambda: None
 
@@ -114,6 +125,11 @@ class FakeTerminal:
             volume_max=500.0,
             volume_step=0.01,
             filling_mode=3,
+            order_mode=127,
+            expiration_mode=15,
+            trade_mode=4,
+            trade_exemode=2,
+            trade_stops_level=10,
             visible=True,
             bid=1.1,
             ask=1.1001,
@@ -136,9 +152,48 @@ class FakeTerminal:
     def position(self, ticket: int) -> Any:
         return self.positions.get(ticket)
 
-    def open_position(self, ticket: int, volume: float = 0.1) -> None:
+    def open_position(self, ticket: int, volume: float = 0.1, side: int = 0, profit: float = -0.8) -> None:
         self.positions[ticket] = filled(
-            TradePosition, ticket=ticket, symbol="EURUSD", type=0, volume=volume, price_open=1.1, profit=-0.8, magic=5
+            TradePosition,
+            ticket=ticket,
+            symbol="EURUSD",
+            type=side,
+            volume=volume,
+            price_open=1.1,
+            profit=profit,
+            magic=5,
+        )
+
+    def orders_get(self) -> tuple[Any, ...] | None:
+        return tuple(self.pending.values())
+
+    def pending_order(self, ticket: int) -> Any:
+        return self.pending.get(ticket)
+
+    def account_info(self) -> Any:
+        return filled(AccountInfo, margin_mode=2, margin_free=10_000.0, currency="USD")
+
+    def order_check(self, request: Mapping[str, Any]) -> Any:
+        return filled(OrderCheckResult, request=filled(TradeRequest))
+
+    def order_calc_margin(self, action: int, symbol: str, volume: float, price: float) -> float | None:
+        return round(volume * 1000.0 * price, 2)
+
+    def order_calc_profit(
+        self, action: int, symbol: str, volume: float, price_open: float, price_close: float
+    ) -> float | None:
+        return round((price_close - price_open) * (-1 if action else 1) * volume * 100_000, 2)
+
+    def place_pending(self, ticket: int, kind: int = 2, price: float = 1.09, volume: float = 0.1) -> None:
+        self.pending[ticket] = filled(
+            TradeOrder,
+            ticket=ticket,
+            symbol="EURUSD",
+            type=kind,
+            volume_initial=volume,
+            volume_current=volume,
+            price_open=price,
+            magic=5,
         )
 
     def send_once(self, client_order_id: str, request: Mapping[str, Any]) -> Any:

@@ -19,8 +19,8 @@ depends_on = None
 _NEW_COLUMNS = (
     ("caller_order_id", sa.String(length=64)),
     ("batch_id", sa.String(length=40)),
-    ("wished_price", sa.Float()),
-    ("stop_limit_price", sa.Float()),
+    ("wished_price", sa.Double()),
+    ("stop_limit_price", sa.Double()),
     ("expiration", sa.String(length=16)),
     ("expires_broker_time", sa.BigInteger()),
     ("position_by_ticket", sa.BigInteger()),

@@ -224,9 +224,151 @@ export interface paths {
         put?: never;
         /**
          * Place Order
-         * @description Open a position at the market. An order that the broker refuses is answered with state `refused`.
+         * @description Open a position at the market, or place a pending order.
+         *
+         *     An order that the broker refuses is answered with state `refused`.
          */
         post: operations["place_order"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/accounts/{account_id}/orders/preview": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Preview Order
+         * @description What an order would need and risk, and why it would be refused. Nothing is sent.
+         */
+        post: operations["preview_order"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/accounts/{account_id}/orders/{order_id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Get Order
+         * @description One order, whatever became of it.
+         */
+        get: operations["get_order"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/accounts/{account_id}/orders/{order_id}/resolve": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Resolve Order
+         * @description Say what became of an order that the farm could not settle (`asks_person`), after a look at the broker.
+         */
+        post: operations["resolve_order"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/accounts/{account_id}/pending-orders": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List Pending Orders
+         * @description Orders that wait for their price, straight from the terminal, whoever placed them.
+         */
+        get: operations["list_pending_orders"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/accounts/{account_id}/pending-orders/cancel-all": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Cancel All Pending Orders
+         * @description Cancel all pending orders, or those of a symbol. Each is an order with its own outcome.
+         */
+        post: operations["cancel_all_pending_orders"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/accounts/{account_id}/pending-orders/{ticket}/cancel": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Cancel Pending Order
+         * @description Cancel a pending order.
+         */
+        post: operations["cancel_pending_order"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/accounts/{account_id}/pending-orders/{ticket}/modify": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Modify Pending Order
+         * @description Set a pending order's prices, stops and end of life.
+         */
+        post: operations["modify_pending_order"];
         delete?: never;
         options?: never;
         head?: never;
@@ -253,6 +395,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/accounts/{account_id}/positions/close-all": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Close All Positions
+         * @description Close all positions, or those of a symbol, or those in profit or loss. Each is an order with its own outcome.
+         */
+        post: operations["close_all_positions"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/accounts/{account_id}/positions/{ticket}/close": {
         parameters: {
             query?: never;
@@ -267,6 +429,46 @@ export interface paths {
          * @description Close a position at the market, or a part of it.
          */
         post: operations["close_position"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/accounts/{account_id}/positions/{ticket}/close-by": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Close Position By
+         * @description Close a position by one on the other side, on accounts that hedge. What is larger of the two stays open.
+         */
+        post: operations["close_position_by"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/accounts/{account_id}/positions/{ticket}/modify": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Modify Position
+         * @description Set a position's stop loss and take profit.
+         */
+        post: operations["modify_position"];
         delete?: never;
         options?: never;
         head?: never;
@@ -2388,6 +2590,16 @@ export interface components {
             /** Suggestions */
             suggestions: components["schemas"]["BrokerServer"][];
         };
+        /** CancelAll */
+        CancelAll: {
+            /** Symbol */
+            symbol?: string | null;
+        };
+        /** CancelPending */
+        CancelPending: {
+            /** Client Order Id */
+            client_order_id?: string | null;
+        };
         /** ChangeCredentials */
         ChangeCredentials: {
             /**
@@ -2417,8 +2629,26 @@ export interface components {
              */
             password: string;
         };
+        /** CloseAll */
+        CloseAll: {
+            /** Symbol */
+            symbol?: string | null;
+            /** @default all */
+            which: components["schemas"]["Which"];
+        };
+        /** CloseBy */
+        CloseBy: {
+            /** Client Order Id */
+            client_order_id?: string | null;
+            /** Position By */
+            position_by: number;
+        };
         /** ClosePosition */
         ClosePosition: {
+            /** Client Order Id */
+            client_order_id?: string | null;
+            /** Deviation */
+            deviation?: number | null;
             /** Volume */
             volume?: number | null;
         };
@@ -2684,6 +2914,12 @@ export interface components {
             /** Equity */
             equity: string;
         };
+        /**
+         * Expiration
+         * @description How long a pending order waits (`ORDER_TIME_*`).
+         * @enum {string}
+         */
+        Expiration: "gtc" | "day" | "specified" | "specified_day";
         /** Explanation */
         Explanation: {
             /** Fitting */
@@ -2925,6 +3161,37 @@ export interface components {
             items: components["schemas"]["Member"][];
             /** Next Cursor */
             next_cursor: string | null;
+        };
+        /**
+         * ModifyPending
+         * @description The order as it shall be; stops that are None are taken away.
+         */
+        ModifyPending: {
+            /** Client Order Id */
+            client_order_id?: string | null;
+            expiration?: components["schemas"]["Expiration"] | null;
+            /** Expires Broker Time */
+            expires_broker_time?: number | null;
+            /** Price */
+            price: number;
+            /** Stop Limit Price */
+            stop_limit_price?: number | null;
+            /** Stop Loss */
+            stop_loss?: number | null;
+            /** Take Profit */
+            take_profit?: number | null;
+        };
+        /**
+         * ModifyPosition
+         * @description The stops as they shall be; None takes one away.
+         */
+        ModifyPosition: {
+            /** Client Order Id */
+            client_order_id?: string | null;
+            /** Stop Loss */
+            stop_loss?: number | null;
+            /** Take Profit */
+            take_profit?: number | null;
         };
         /** MoveAccount */
         MoveAccount: {
@@ -3232,6 +3499,12 @@ export interface components {
         Order: {
             /** Account Id */
             account_id: string;
+            /** Asks Person */
+            asks_person: boolean;
+            /** Batch Id */
+            batch_id: string | null;
+            /** Client Order Id */
+            client_order_id: string | null;
             /**
              * Created At
              * Format: date-time
@@ -3239,6 +3512,9 @@ export interface components {
             created_at: string;
             /** Deal Ticket */
             deal_ticket: number;
+            expiration: components["schemas"]["Expiration"] | null;
+            /** Expires Broker Time */
+            expires_broker_time: number | null;
             /** Id */
             id: string;
             kind: components["schemas"]["OrderKind"];
@@ -3246,6 +3522,10 @@ export interface components {
             message: string;
             /** Order Ticket */
             order_ticket: number;
+            /** Pending Ticket */
+            pending_ticket: number | null;
+            /** Position By Ticket */
+            position_by_ticket: number | null;
             /** Position Ticket */
             position_ticket: number | null;
             /** Price */
@@ -3260,20 +3540,41 @@ export interface components {
             settled_at: string | null;
             side: components["schemas"]["Side"];
             state: components["schemas"]["OrderState"];
+            /** Stop Limit Price */
+            stop_limit_price: number | null;
             /** Stop Loss */
             stop_loss: number | null;
             /** Symbol */
             symbol: string;
             /** Take Profit */
             take_profit: number | null;
+            type: components["schemas"]["OrderType"];
             /** Volume */
             volume: number;
+            /** Wished Price */
+            wished_price: number | null;
+        };
+        /**
+         * OrderBatch
+         * @description What became of each part of a request for many.
+         */
+        OrderBatch: {
+            /**
+             * Created At
+             * Format: date-time
+             */
+            created_at: string;
+            /** Id */
+            id: string;
+            /** Items */
+            items: components["schemas"]["Order"][];
         };
         /**
          * OrderKind
+         * @description What a row wishes. Each wish is a row of its own, also those that only change or remove something.
          * @enum {string}
          */
-        OrderKind: "open" | "close" | "other";
+        OrderKind: "open" | "pending" | "modify" | "cancel" | "close" | "close_by" | "other";
         /** OrderPage */
         OrderPage: {
             /** Items */
@@ -3282,10 +3583,52 @@ export interface components {
             next_cursor: string | null;
         };
         /**
+         * OrderPreview
+         * @description What an order would need and risk, by the terminal's own calculation. Money in the account's currency.
+         */
+        OrderPreview: {
+            /** Broker Time */
+            broker_time: number;
+            /** Currency */
+            currency: string;
+            /** Loss At Stop */
+            loss_at_stop: string | null;
+            /** Margin */
+            margin: string | null;
+            /** Margin Free */
+            margin_free: string;
+            /** Margin Free After */
+            margin_free_after: string | null;
+            /** Message */
+            message: string;
+            /** Price */
+            price: number;
+            /** Problems */
+            problems: components["schemas"]["OrderProblem"][];
+            /** Profit At Target */
+            profit_at_target: string | null;
+            /** Retcode */
+            retcode: number | null;
+        };
+        /** OrderProblem */
+        OrderProblem: {
+            /** Code */
+            code: string;
+            /** Field */
+            field: string;
+            /** Message */
+            message: string;
+        };
+        /**
          * OrderState
          * @enum {string}
          */
         OrderState: "pending" | "sent" | "unknown" | "done" | "refused" | "not_executed";
+        /**
+         * OrderType
+         * @enum {string}
+         */
+        OrderType: "market" | "limit" | "stop" | "stop_limit";
         /**
          * Outcome
          * @enum {string}
@@ -3325,6 +3668,46 @@ export interface components {
             };
         };
         /**
+         * PendingOrder
+         * @description A pending order at the broker, whoever placed it.
+         */
+        PendingOrder: {
+            /** Bot Id */
+            bot_id: string | null;
+            /** Broker Time */
+            broker_time: number;
+            /** Comment */
+            comment: string;
+            expiration: components["schemas"]["Expiration"];
+            /** Expires Broker Time */
+            expires_broker_time: number | null;
+            /** Magic */
+            magic: number;
+            /** Price */
+            price: number;
+            /** Price Current */
+            price_current: number;
+            side: components["schemas"]["Side"];
+            /** Stop Limit Price */
+            stop_limit_price: number | null;
+            /** Stop Loss */
+            stop_loss: number | null;
+            /** Symbol */
+            symbol: string;
+            /** Take Profit */
+            take_profit: number | null;
+            /** Ticket */
+            ticket: number;
+            type: components["schemas"]["OrderType"];
+            /** Volume */
+            volume: number;
+        };
+        /** PendingOrderList */
+        PendingOrderList: {
+            /** Items */
+            items: components["schemas"]["PendingOrder"][];
+        };
+        /**
          * Phase
          * @description Where a terminal is in its life, as the agent sees it.
          * @enum {string}
@@ -3332,21 +3715,35 @@ export interface components {
         Phase: "absent" | "preparing" | "launching" | "logging_in" | "ready" | "degraded" | "stopping" | "stopped" | "backing_off" | "crash_loop" | "failed";
         /**
          * PlaceOrder
-         * @description A market order.
+         * @description A market order, or with another type a pending one.
          */
         PlaceOrder: {
+            /** Client Order Id */
+            client_order_id?: string | null;
             /**
              * Comment
              * @default
              */
             comment: string;
+            /** Deviation */
+            deviation?: number | null;
+            /** @default gtc */
+            expiration: components["schemas"]["Expiration"];
+            /** Expires Broker Time */
+            expires_broker_time?: number | null;
+            /** Price */
+            price?: number | null;
             side: components["schemas"]["Side"];
+            /** Stop Limit Price */
+            stop_limit_price?: number | null;
             /** Stop Loss */
             stop_loss?: number | null;
             /** Symbol */
             symbol: string;
             /** Take Profit */
             take_profit?: number | null;
+            /** @default market */
+            type: components["schemas"]["OrderType"];
             /**
              * Volume
              * @description Lots.
@@ -3558,6 +3955,19 @@ export interface components {
              * @description What follows the # in the link of the mail.
              */
             token: string;
+        };
+        /**
+         * ResolveOrder
+         * @description What a person has seen at the broker.
+         */
+        ResolveOrder: {
+            /** Happened */
+            happened: boolean;
+            /**
+             * Note
+             * @default
+             */
+            note: string;
         };
         /**
          * Role
@@ -3885,8 +4295,12 @@ export interface components {
             description: string;
             /** Digits */
             digits: number;
+            /** Expiration Mode */
+            expiration_mode: number;
             /** Name */
             name: string;
+            /** Order Mode */
+            order_mode: number;
             /** Point */
             point: number;
             /** Stops Level */
@@ -4132,6 +4546,12 @@ export interface components {
             /** Next Cursor */
             next_cursor: string | null;
         };
+        /**
+         * Which
+         * @description Which positions to close; by their present profit without swap and commission.
+         * @enum {string}
+         */
+        Which: "all" | "profitable" | "losing";
         /** _Assertion */
         _Assertion: {
             /** Authenticatordata */
@@ -5332,6 +5752,9 @@ export interface operations {
         parameters: {
             query?: {
                 state?: components["schemas"]["OrderState"] | null;
+                kind?: components["schemas"]["OrderKind"] | null;
+                client_order_id?: string | null;
+                asks_person?: boolean;
                 symbol?: string | null;
                 /** @description Not before this moment; RFC 3339. */
                 since?: string | null;
@@ -5534,6 +5957,748 @@ export interface operations {
             };
         };
     };
+    preview_order: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description Made by the client, new for each wish. For a day, the same key does nothing again and gives the answer of the first time. */
+                "Idempotency-Key"?: string;
+            };
+            path: {
+                account_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["PlaceOrder"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["OrderPreview"];
+                };
+            };
+            /** @description Please sign in */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description This is not allowed */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description There is no such thing */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description This does not fit the present state */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The request is too large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The body must be JSON */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Some input is not valid */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too many attempts */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The farm cannot do this right now */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    get_order: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                account_id: string;
+                order_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Order"];
+                };
+            };
+            /** @description Please sign in */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description This is not allowed */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description There is no such thing */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Some input is not valid */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too many attempts */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The farm cannot do this right now */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    resolve_order: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description Made by the client, new for each wish. For a day, the same key does nothing again and gives the answer of the first time. */
+                "Idempotency-Key"?: string;
+            };
+            path: {
+                account_id: string;
+                order_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["ResolveOrder"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Order"];
+                };
+            };
+            /** @description Please sign in */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description This is not allowed */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description There is no such thing */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description This does not fit the present state */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The request is too large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The body must be JSON */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Some input is not valid */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too many attempts */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The farm cannot do this right now */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    list_pending_orders: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                account_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PendingOrderList"];
+                };
+            };
+            /** @description Please sign in */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description This is not allowed */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description There is no such thing */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description This does not fit the present state */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Some input is not valid */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too many attempts */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The farm cannot do this right now */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    cancel_all_pending_orders: {
+        parameters: {
+            query?: never;
+            header: {
+                /** @description Made by the client, new for each wish to trade. The same key gives the same order. */
+                "Idempotency-Key": string;
+            };
+            path: {
+                account_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: {
+            content: {
+                "application/json": components["schemas"]["CancelAll"] | null;
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["OrderBatch"];
+                };
+            };
+            /** @description Some outcomes are not known yet; all orders will be settled. */
+            202: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["OrderBatch"];
+                };
+            };
+            /** @description Please sign in */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description This is not allowed */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description There is no such thing */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description This does not fit the present state */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The request is too large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The body must be JSON */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Some input is not valid */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too many attempts */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The farm cannot do this right now */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    cancel_pending_order: {
+        parameters: {
+            query?: never;
+            header: {
+                /** @description Made by the client, new for each wish to trade. The same key gives the same order. */
+                "Idempotency-Key": string;
+            };
+            path: {
+                account_id: string;
+                ticket: number;
+            };
+            cookie?: never;
+        };
+        requestBody?: {
+            content: {
+                "application/json": components["schemas"]["CancelPending"] | null;
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Order"];
+                };
+            };
+            /** @description The outcome is not known yet; the order will be settled. */
+            202: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Order"];
+                };
+            };
+            /** @description Please sign in */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description This is not allowed */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description There is no such thing */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description This does not fit the present state */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The request is too large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The body must be JSON */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Some input is not valid */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too many attempts */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The farm cannot do this right now */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    modify_pending_order: {
+        parameters: {
+            query?: never;
+            header: {
+                /** @description Made by the client, new for each wish to trade. The same key gives the same order. */
+                "Idempotency-Key": string;
+            };
+            path: {
+                account_id: string;
+                ticket: number;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["ModifyPending"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Order"];
+                };
+            };
+            /** @description The outcome is not known yet; the order will be settled. */
+            202: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Order"];
+                };
+            };
+            /** @description Please sign in */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description This is not allowed */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description There is no such thing */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description This does not fit the present state */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The request is too large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The body must be JSON */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Some input is not valid */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too many attempts */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The farm cannot do this right now */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     list_positions: {
         parameters: {
             query?: never;
@@ -5619,6 +6784,125 @@ export interface operations {
             };
         };
     };
+    close_all_positions: {
+        parameters: {
+            query?: never;
+            header: {
+                /** @description Made by the client, new for each wish to trade. The same key gives the same order. */
+                "Idempotency-Key": string;
+            };
+            path: {
+                account_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: {
+            content: {
+                "application/json": components["schemas"]["CloseAll"] | null;
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["OrderBatch"];
+                };
+            };
+            /** @description Some outcomes are not known yet; all orders will be settled. */
+            202: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["OrderBatch"];
+                };
+            };
+            /** @description Please sign in */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description This is not allowed */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description There is no such thing */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description This does not fit the present state */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The request is too large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The body must be JSON */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Some input is not valid */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too many attempts */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The farm cannot do this right now */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     close_position: {
         parameters: {
             query?: never;
@@ -5635,6 +6919,246 @@ export interface operations {
         requestBody?: {
             content: {
                 "application/json": components["schemas"]["ClosePosition"] | null;
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Order"];
+                };
+            };
+            /** @description The outcome is not known yet; the order will be settled. */
+            202: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Order"];
+                };
+            };
+            /** @description Please sign in */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description This is not allowed */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description There is no such thing */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description This does not fit the present state */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The request is too large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The body must be JSON */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Some input is not valid */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too many attempts */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The farm cannot do this right now */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    close_position_by: {
+        parameters: {
+            query?: never;
+            header: {
+                /** @description Made by the client, new for each wish to trade. The same key gives the same order. */
+                "Idempotency-Key": string;
+            };
+            path: {
+                account_id: string;
+                ticket: number;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["CloseBy"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Order"];
+                };
+            };
+            /** @description The outcome is not known yet; the order will be settled. */
+            202: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Order"];
+                };
+            };
+            /** @description Please sign in */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description This is not allowed */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description There is no such thing */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description This does not fit the present state */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The request is too large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The body must be JSON */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Some input is not valid */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too many attempts */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The farm cannot do this right now */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    modify_position: {
+        parameters: {
+            query?: never;
+            header: {
+                /** @description Made by the client, new for each wish to trade. The same key gives the same order. */
+                "Idempotency-Key": string;
+            };
+            path: {
+                account_id: string;
+                ticket: number;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["ModifyPosition"];
             };
         };
         responses: {

@@ -24,7 +24,7 @@ IMAGE ?=
 IMAGE_WHERE_POSSIBLE = if docker version >/dev/null 2>&1 && command -v x86_64-w64-mingw32-gcc >/dev/null; then $(MAKE) --no-print-directory image; fi
 
 .DEFAULT_GOAL := help
-.PHONY: help setup portal demo test test-fast orders-test lint types format openapi lock wine clean conformance golden bench-replay bench-bridge bench-engine conformance-runtimes image bench-node bench-relocation rotate-keys-test audit-test simulate simulate-mutants chaos authz backup restore-drill settings api-baseline fuzz-api bench-placement load
+.PHONY: help setup portal demo test test-fast orders-test lint types format openapi lock wine clean conformance golden bench-replay bench-bridge bench-engine conformance-runtimes image bench-node bench-relocation rotate-keys-test audit-test simulate simulate-mutants chaos authz backup restore-drill settings api-baseline fuzz-api bench-placement load orders-once bench-orders
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-21s %s\n", $$1, $$2}'
@@ -57,6 +57,9 @@ test-fast: setup ## Run the unit tests only
 
 orders-test: setup ## Send 50,000 orders through a faulty link (N=50000) and compare with the broker's book
 	@$(BIN)/python -m tests.orders.run --orders $(N)
+
+orders-once: setup ## Send N=200000 orders over REST through faults, and count what is doubled or lost (ONCE="--seed 7")
+	@$(BIN)/python -m tests.orders.once --orders $(if $(filter command line,$(origin N)),$(N),200000) $(ONCE)
 
 rotate-keys-test: setup ## Replace all keys of 100,000 credentials while others read and write them
 	@$(BIN)/python -m tests.vault.rotate $(ROTATE)
@@ -103,6 +106,9 @@ bench-node: setup ## Measure how fast a node mends itself and what its agent cos
 
 bench-relocation: setup ## Measure how long a terminal is nowhere once its node has fenced it
 	@$(BIN)/python -m tests.benchmarks.relocation $(BENCH)
+
+bench-orders: setup ## Measure orders over REST beside the same through mt5linux's protocol, in rounds that take turns
+	@$(BIN)/python -m tests.benchmarks.orders $(BENCH)
 
 bench-placement: setup ## Place 10,000 terminals on 1,000 nodes by 8 control planes at once, on both databases, and count
 	@$(BIN)/python -m tests.benchmarks.placement $(BENCH)

@@ -32,7 +32,7 @@ from tests.orders.rest_farm import RestFarm
 SHARES: Final = {Fault.TLS_REQUEST_CUT: 0.004, Fault.TLS_ANSWER_CUT: 0.004, Fault.CLIENT_ANSWER_LOST: 0.004}
 REPEATED: Final = 0.03
 """Share of answered requests that are sent once more with their key."""
-KILLED_EVERY: Final = 1_500
+KILLED_EVERY: Final = 1_000
 """Orders between two killings, of the control plane and of a worker in turns."""
 SETTLED: Final = frozenset({"done", "refused", "not_executed"})
 SETTLED_SECONDS: Final = 240.0

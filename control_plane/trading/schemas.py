@@ -10,7 +10,7 @@ from pydantic import BaseModel, Field, StringConstraints, model_validator
 from control_plane.trading.state import Expiration, OrderKind, OrderState, OrderType, Side, Which
 
 Volume = Annotated[float, Field(gt=0, le=1e6, allow_inf_nan=False, description="Lots.")]
-Price = Annotated[float, Field(gt=0, le=1e12, allow_inf_nan=False)]
+Price = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Deviation = Annotated[int, Field(ge=0, le=100_000, description="Points that the price may move meanwhile.")]
 ClientOrderId = Annotated[
     str,

@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import argparse
 import json
-import multiprocessing
+import signal
 import statistics
+import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from multiprocessing.connection import Connection
 from pathlib import Path
 
 import httpx
@@ -34,17 +34,6 @@ class DirectFarm(RestFarm):
 
     def _gateway_options(self, port: int) -> list[str]:
         return ["--gateway-listen", f"127.0.0.1:{port}"]
-
-
-def serve_plainly(said: Connection) -> None:
-    """RPyC's classic mode, as mt5linux serves it; says its port."""
-    import rpyc
-    from rpyc.utils.server import ThreadedServer
-
-    server = ThreadedServer(rpyc.SlaveService, hostname="127.0.0.1", port=0)
-    server._listen()
-    said.send(server.port)
-    server.start()
 
 
 class Rest:
@@ -128,11 +117,11 @@ def verdict(middle: float, late: float) -> str:
 
 def measure(folder: Path, rounds: int, count: int) -> dict[str, list[float]]:
     farm = DirectFarm(folder, FaultPlan(0, {}), 1)
-    near, far = multiprocessing.Pipe()
-    server = multiprocessing.get_context("spawn").Process(target=serve_plainly, args=(far,), daemon=True)
-    server.start()
+    command = [sys.executable, "-m", "tests.benchmarks.orders.plain"]
+    server = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    assert server.stdout is not None
     try:
-        rest, plain = Rest(farm, next(iter(farm.logins.values()))), Plain(near.recv(), ipc_of(farm))
+        rest, plain = Rest(farm, next(iter(farm.logins.values()))), Plain(int(server.stdout.readline()), ipc_of(farm))
         times: dict[str, list[float]] = {"REST": [], "mt5linux's protocol": []}
         for number in range(rounds + 1):
             found = {"REST": times_of(rest.order, count), "mt5linux's protocol": times_of(plain.order, count)}
@@ -140,14 +129,13 @@ def measure(folder: Path, rounds: int, count: int) -> dict[str, list[float]]:
             if number:  # the first warms up
                 for way, each in found.items():
                     times[way] += each
-                print(
-                    f"round {number} of {rounds}: "
-                    + ", ".join(f"{way} {statistics.median(each):.2f} ms" for way, each in found.items()),
-                    flush=True,
-                )
+                middles = ", ".join(f"{way} {statistics.median(each):.2f} ms" for way, each in found.items())
+                print(f"round {number} of {rounds}: {middles}", flush=True)
         return times
     finally:
         server.kill()
+        server.wait()
+        server.stdout.close()
         farm.close()
 
 
@@ -158,6 +146,7 @@ def main() -> int:
     parser.add_argument("--orders", type=int, default=100, help="of each way in a round")
     parser.add_argument("--data", type=Path, default=Path("/tmp"), help="where databases and journals are written")
     options = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # and everything that was started is ended
     with tempfile.TemporaryDirectory(prefix="m5", dir=options.data, ignore_cleanup_errors=True) as folder:
         times = measure(Path(folder), options.rounds, options.orders)
     print(describe(times))

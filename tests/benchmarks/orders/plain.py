@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+from collections import namedtuple
 from typing import Any
 
+from mt5_bridge import structs
 from mt5_bridge.backends.simulated import SimulatedBackend
+
+# Classes of this module, since those of the official package can be pickled and the simulated ones cannot.
+Tick = namedtuple("Tick", structs.Tick.field_names)
+TradeRequest = namedtuple("TradeRequest", structs.TradeRequest.field_names)
+OrderSendResult = namedtuple("OrderSendResult", structs.OrderSendResult.field_names)
 
 
 class PlainModule:
@@ -16,7 +23,24 @@ class PlainModule:
             raise ConnectionError(f"the terminal does not answer: {self._backend.last_error()}")
 
     def order_send(self, request: dict[str, Any]) -> Any:
-        return self._backend.call("order_send", (request,), {})
+        result = self._backend.call("order_send", (request,), {})
+        return None if result is None else OrderSendResult(*result[:-1], TradeRequest(*result[-1]))
 
     def symbol_info_tick(self, symbol: str) -> Any:
-        return self._backend.call("symbol_info_tick", (symbol,), {})
+        tick = self._backend.call("symbol_info_tick", (symbol,), {})
+        return None if tick is None else Tick(*tick)
+
+
+def main() -> None:
+    """RPyC's classic mode, as mt5linux serves it; says its port."""
+    import rpyc
+    from rpyc.utils.server import ThreadedServer
+
+    server = ThreadedServer(rpyc.SlaveService, hostname="127.0.0.1", port=0)
+    server._listen()
+    print(server.port, flush=True)
+    server.start()
+
+
+if __name__ == "__main__":
+    main()

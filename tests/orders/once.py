@@ -132,7 +132,7 @@ class Client(threading.Thread):
     def _wish(self, step: str, ticket: int) -> Wish:
         name = f"{self._name}-{next(self._count)}"
         base = {"symbol": "EURUSD", "volume": 0.01, "client_order_id": name, "comment": name}
-        path, body = {
+        wishes: dict[str, tuple[str, dict[str, Any]]] = {
             "market": ("/orders", {**base, "side": self._chance.choice(("buy", "sell"))}),
             "pending": ("/orders", {**base, "side": "buy", "type": "limit", "price": 0.5}),
             "stops": (f"/positions/{ticket}/modify", {"client_order_id": name}),
@@ -140,7 +140,8 @@ class Client(threading.Thread):
             "change": (f"/pending-orders/{ticket}/modify", {"price": 0.4, "client_order_id": name}),
             "cancel": (f"/pending-orders/{ticket}/cancel", {"client_order_id": name}),
             "close_all": ("/positions/close-all", {}),
-        }[step]
+        }
+        path, body = wishes[step]
         if step == "stops":
             # On a side that every position has: which of the two it is, the other stop says.
             body["stop_loss" if self._side_of(ticket) == "buy" else "take_profit"] = 0.5

@@ -9,9 +9,10 @@ from mt5_bridge import structs
 from mt5_bridge.backends.simulated import SimulatedBackend
 
 # Classes of this module, since those of the official package can be pickled and the simulated ones cannot.
-Tick = namedtuple("Tick", structs.Tick.field_names)
-TradeRequest = namedtuple("TradeRequest", structs.TradeRequest.field_names)
-OrderSendResult = namedtuple("OrderSendResult", structs.OrderSendResult.field_names)
+_record: Any = namedtuple
+Tick = _record("Tick", structs.Tick.field_names)
+TradeRequest = _record("TradeRequest", structs.TradeRequest.field_names)
+OrderSendResult = _record("OrderSendResult", structs.OrderSendResult.field_names)
 
 
 class PlainModule:

@@ -24,7 +24,7 @@ IMAGE ?=
 IMAGE_WHERE_POSSIBLE = if docker version >/dev/null 2>&1 && command -v x86_64-w64-mingw32-gcc >/dev/null; then $(MAKE) --no-print-directory image; fi
 
 .DEFAULT_GOAL := help
-.PHONY: help setup portal demo test test-fast orders-test reconcile-test statistics-test bench-deal-lag lint types format openapi lock wine clean conformance golden bench-replay bench-bridge bench-engine conformance-runtimes image bench-node bench-relocation rotate-keys-test audit-test simulate simulate-mutants chaos authz backup restore-drill settings api-baseline fuzz-api bench-placement load
+.PHONY: help setup portal demo test test-fast orders-test reconcile-test statistics-test bench-deal-lag lint types format openapi lock wine clean conformance golden bench-replay bench-bridge bench-engine conformance-runtimes image bench-node bench-relocation rotate-keys-test audit-test simulate simulate-mutants chaos authz backup restore-drill settings api-baseline fuzz-api bench-placement load orders-once bench-orders
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-21s %s\n", $$1, $$2}'
@@ -66,6 +66,9 @@ statistics-test: setup ## Check the statistics of 1,000 generated histories agai
 
 bench-deal-lag: setup ## Measure how long a deal takes from the broker into the log and a browser
 	@$(BIN)/python -m tests.benchmarks.deal_lag $(BENCH)
+
+orders-once: setup ## Send N=200000 orders over REST through faults, and count what is doubled or lost (ONCE="--seed 7")
+	@$(BIN)/python -m tests.orders.once --orders $(if $(filter command line,$(origin N)),$(N),200000) $(ONCE)
 
 rotate-keys-test: setup ## Replace all keys of 100,000 credentials while others read and write them
 	@$(BIN)/python -m tests.vault.rotate $(ROTATE)
@@ -112,6 +115,9 @@ bench-node: setup ## Measure how fast a node mends itself and what its agent cos
 
 bench-relocation: setup ## Measure how long a terminal is nowhere once its node has fenced it
 	@$(BIN)/python -m tests.benchmarks.relocation $(BENCH)
+
+bench-orders: setup ## Measure orders over REST beside the same through mt5linux's protocol, in rounds that take turns
+	@$(BIN)/python -m tests.benchmarks.orders $(BENCH)
 
 bench-placement: setup ## Place 10,000 terminals on 1,000 nodes by 8 control planes at once, on both databases, and count
 	@$(BIN)/python -m tests.benchmarks.placement $(BENCH)

@@ -52,6 +52,7 @@ from control_plane.telemetry.routes import health_router, operations_router
 from control_plane.terminals.routes import router as terminals_router
 from control_plane.trading.book_routes import router as book_router
 from control_plane.trading.export_routes import router as export_router
+from control_plane.trading.order_routes import router as orders_router
 from control_plane.trading.routes import router as trading_router
 from control_plane.trading.statistics_routes import router as statistics_router
 from node_agent.protocol.messages import BUNDLE_BYTES
@@ -108,6 +109,7 @@ _API_ROUTERS = (
     keeper_router,
     accounts_router,
     access_router,
+    orders_router,
     trading_router,
     risk_router,
     stop_router,

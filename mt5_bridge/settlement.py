@@ -30,6 +30,8 @@ _DEAL, _PENDING, _SLTP, _MODIFY, _REMOVE, _CLOSE_BY = (
 _DONE, _PARTIAL, _REJECT = (CONSTANTS[f"TRADE_RETCODE_{name}"] for name in ("DONE", "DONE_PARTIAL", "REJECT"))
 _CANCELED, _FILLED, _REJECTED = (CONSTANTS[f"ORDER_STATE_{name}"] for name in ("CANCELED", "FILLED", "REJECTED"))
 _BY_THE_SERVER: Final = frozenset(CONSTANTS[f"ORDER_REASON_{name}"] for name in ("SL", "TP", "SO"))
+_SL, _TP = (CONSTANTS[f"ORDER_REASON_{name}"] for name in ("SL", "TP"))
+_SPECIFIED: Final = CONSTANTS["ORDER_TIME_SPECIFIED"]
 _CLOSE_BY_TYPE: Final = CONSTANTS["ORDER_TYPE_CLOSE_BY"]
 _VOLUME_TOLERANCE: Final = 1e-9
 _PRICE_TOLERANCE: Final = 1e-9
@@ -70,14 +72,12 @@ def find(entry: Entry, books: Books, claimed: frozenset[int]) -> Finding | Waiti
     if action in {_DEAL, _PENDING, _CLOSE_BY}:
         return _new_order(entry, request, books, claimed)
     if action == _SLTP:
-        return _changed(request, (p for p in books.positions if _sltp_target(p, request)), order=0)
+        return _new_stops(request, books)
     if action == _MODIFY:
-        matching = (
-            o
-            for o in (*books.orders, *books.history_orders)  # it may have been filled since, at the new price
-            if o.ticket == request.order and _same_price(o.price_open, request.price)
-        )
-        return _changed(request, matching, order=request.order)
+        matching = (o for o in books.orders if o.ticket == request.order and _waits_as_asked(o, request))
+        # It may have been filled since, at the new price; what a stop-limit became has its limit as its price.
+        gone = (o for o in books.history_orders if o.ticket == request.order and _was_as_asked(o, request))
+        return _changed(request, (*matching, *gone), order=request.order)
     if action == _REMOVE:
         removed = [o for o in books.history_orders if o.ticket == request.order and o.state == _CANCELED]
         return _finding(request, State.DONE, _DONE, order=request.order) if removed else None
@@ -155,6 +155,36 @@ def _from_history(request: Any, order: Any, deals: Iterable[Any]) -> Finding:
         volume=filled or order.volume_initial,
         price=round(price, _PRICE_DIGITS),
     )
+
+
+def _new_stops(request: Any, books: Books) -> Finding | None:
+    """The position has the stops that were asked for, or was closed at one of them since."""
+    found = _changed(request, (p for p in books.positions if _sltp_target(p, request)), order=0)
+    if found is not None or not request.position:
+        return found
+    levels = {_SL: request.sl, _TP: request.tp}
+    closed_by_it = any(
+        order.position_id == request.position
+        and levels.get(order.reason, 0.0)
+        and _same_price(order.price_open, levels[order.reason])
+        for order in books.history_orders
+    )
+    return _finding(request, State.DONE, _DONE) if closed_by_it else None
+
+
+def _waits_as_asked(order: Any, request: Any) -> bool:
+    """Whether an active order has the prices and the end of its life that were asked for; stops are looked at later.
+
+    The end of a day is the server's to say, so of the lives that end with one the kind alone counts.
+    """
+    same_end = request.type_time != _SPECIFIED or order.time_expiration == request.expiration
+    same_prices = _same_price(order.price_open, request.price) and _same_price(order.price_stoplimit, request.stoplimit)
+    triggered = request.stoplimit and not order.price_stoplimit and _same_price(order.price_open, request.stoplimit)
+    return bool((same_prices or triggered) and order.type_time == request.type_time and same_end)
+
+
+def _was_as_asked(order: Any, request: Any) -> bool:
+    return _same_price(order.price_open, request.stoplimit or request.price)
 
 
 def _sltp_target(position: Any, request: Any) -> bool:

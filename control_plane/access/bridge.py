@@ -70,6 +70,29 @@ class BridgeSession:
         found: Digests | None = self._ask(self._client.history_digests, subject, date_from, date_to)
         return found
 
+    def orders_get(self) -> tuple[Any, ...] | None:
+        orders: tuple[Any, ...] | None = self._ask(self._client.orders_get)
+        return orders
+
+    def pending_order(self, ticket: int) -> Any:
+        found = self._ask(self._client.orders_get, ticket=ticket)
+        return found[0] if found else None
+
+    def order_check(self, request: Mapping[str, Any]) -> Any:
+        return self._ask(self._client.order_check, dict(request))
+
+    def order_calc_margin(self, action: int, symbol: str, volume: float, price: float) -> float | None:
+        margin: float | None = self._ask(self._client.order_calc_margin, action, symbol, volume, price)
+        return margin
+
+    def order_calc_profit(
+        self, action: int, symbol: str, volume: float, price_open: float, price_close: float
+    ) -> float | None:
+        profit: float | None = self._ask(
+            self._client.order_calc_profit, action, symbol, volume, price_open, price_close
+        )
+        return profit
+
     def send_once(self, client_order_id: str, request: Mapping[str, Any]) -> Any:
         return self._ask(self._client.send_once, client_order_id, dict(request), trace=present_request())
 

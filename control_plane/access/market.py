@@ -21,14 +21,21 @@ _MOST_CACHED = 5000
 
 @dataclass(frozen=True)
 class SymbolSpec:
-    """What an order is checked against. Volumes in lots, exact."""
+    """What an order is checked against. Volumes in lots, exact; levels in points; modes as in the official API."""
 
     name: str
     digits: int
+    point: float
     volume_min: Decimal
     volume_max: Decimal
     volume_step: Decimal
+    stops_level: int
+    freeze_level: int
+    trade_mode: int
+    execution: int
+    order_mode: int
     filling_mode: int
+    expiration_mode: int
     visible: bool
 
 
@@ -63,7 +70,7 @@ class Market:
         info = terminal.symbol_info(symbol)
         if info is None:
             raise invalid_field("symbol", f"The broker does not offer the symbol '{symbol}'.", code="unknown_symbol")
-        spec = _spec_of(info)
+        spec = spec_of(info)
         with self._lock:
             if len(self._specs) >= _MOST_CACHED:
                 self._specs.clear()
@@ -87,14 +94,21 @@ class Market:
         )
 
 
-def _spec_of(info: Any) -> SymbolSpec:
+def spec_of(info: Any) -> SymbolSpec:
     return SymbolSpec(
         name=info.name,
         digits=info.digits,
+        point=info.point,
         volume_min=Decimal(repr(info.volume_min)),
         volume_max=Decimal(repr(info.volume_max)),
         volume_step=Decimal(repr(info.volume_step)),
+        stops_level=info.trade_stops_level,
+        freeze_level=info.trade_freeze_level,
+        trade_mode=info.trade_mode,
+        execution=info.trade_exemode,
+        order_mode=info.order_mode,
         filling_mode=info.filling_mode,
+        expiration_mode=info.expiration_mode,
         visible=bool(info.visible),
     )
 
@@ -109,6 +123,8 @@ def _present_symbol(info: Any) -> SymbolOut:
         volume_max=info.volume_max,
         volume_step=info.volume_step,
         stops_level=info.trade_stops_level,
+        order_mode=info.order_mode,
+        expiration_mode=info.expiration_mode,
         bid=info.bid,
         ask=info.ask,
         broker_time=info.time,

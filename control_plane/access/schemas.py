@@ -55,6 +55,11 @@ class SymbolOut(BaseModel):
     volume_max: float
     volume_step: float
     stops_level: int
+    order_mode: int
+    """Bits of what orders may be: market 1, limit 2, stop 4, stop-limit 8, with stop loss 16, with take profit 32,
+    closed by another position 64."""
+    expiration_mode: int
+    """Bits of the lifetimes that pending orders may have: GTC 1, day 2, specified 4, specified day 8."""
     """Least distance of stops from the price, in points."""
     bid: float
     ask: float

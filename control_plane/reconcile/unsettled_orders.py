@@ -106,6 +106,8 @@ class UnsettledOrders:
                 _log.info("order_settled", order=order.id, state=news.state)
                 return
             shown, row.look_again_at = settlement.still_open(known, self._clock.now())
+            if row.asked_at is None and settlement.asks_person(known, self._clock.now()):
+                row.asked_at = self._clock.now()
             not_sent_yet = known.placed_here and known.state is OrderState.PENDING
             if not not_sent_yet and (row.state, row.message) != (shown.state, shown.message):
                 self._trade_log.apply(session, row, account, shown)

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import structlog
+from pydantic import BaseModel
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from control_plane.access.market import Market
 from control_plane.access.port import LinkLostError, RefusedError, Target, TerminalDoor, TerminalSession
-from control_plane.access.service import answering_target, not_ready, refusal_error
+from control_plane.access.service import answering_target, ask, not_ready, refusal_error
 from control_plane.accounts import repository as accounts_repository
 from control_plane.accounts.service import require_account
 from control_plane.audit.service import Audit, Deed
@@ -24,17 +25,33 @@ from control_plane.db.engine import Database
 from control_plane.errors import ConflictError, NotFoundError
 from control_plane.identity.owner import Owner
 from control_plane.ids import new_id
-from control_plane.trading import outcome, repository, requests
-from control_plane.trading.model import IdempotencyKey, Order
+from control_plane.trading import outcome, repository
+from control_plane.trading.model import IdempotencyKey, Order, OrderBatch
 from control_plane.trading.outcome import Outcome
-from control_plane.trading.schemas import ClosePosition, PlaceOrder
+from control_plane.trading.preparation import Preparation, Prepared
+from control_plane.trading.schemas import (
+    CancelAll,
+    CancelPending,
+    CloseAll,
+    CloseBy,
+    ClosePosition,
+    ModifyPending,
+    ModifyPosition,
+    OrderPreview,
+    PlaceOrder,
+    ResolveOrder,
+)
 from control_plane.trading.service import TradeLog
 from control_plane.trading.settlement import FIRST_LOOK
-from control_plane.trading.state import OrderKind, OrderState, Side
-from control_plane.trading.validation import check_volume
+from control_plane.trading.state import OrderState, OrderType
 from node_agent.protocol.tickets import Scope
 
 _logger = structlog.get_logger(__name__)
+
+
+_Earlier = TypeVar("_Earlier")
+_NOWHERE = Target("", "", "", 0)
+_REUSED = "This Idempotency-Key was used for another request."
 
 
 @dataclass(frozen=True)
@@ -45,28 +62,24 @@ class Attempt:
     account_id: str
     key: str
     request_hash: str
+    caller_order_id: str | None = None
 
     @classmethod
-    def of(cls, owner: Owner, account_id: str, key: str, what: Mapping[str, Any]) -> Attempt:
-        text = json.dumps({"account": account_id, **what}, sort_keys=True)
-        return cls(owner, account_id, key, hashlib.sha256(text.encode()).hexdigest())
-
-
-@dataclass(frozen=True)
-class _Prepared:
-    """An order that has passed all checks, and what to send for it."""
-
-    kind: OrderKind
-    side: Side
-    symbol: str
-    volume: float
-    stop_loss: float | None
-    take_profit: float | None
-    position_ticket: int | None
-    request: Mapping[str, Any]
+    def of(cls, owner: Owner, account_id: str, key: str, verb: str, ticket: int | None, wish: BaseModel) -> Attempt:
+        # What was not said is left out, so that a field that a later version adds does not make it another request.
+        said = wish.model_dump(mode="json", exclude_defaults=True)
+        text = json.dumps({"account": account_id, "verb": verb, "ticket": ticket, "wish": said}, sort_keys=True)
+        name = getattr(wish, "client_order_id", None)
+        return cls(owner, account_id, key, hashlib.sha256(text.encode()).hexdigest(), name)
 
 
 class OrderDesk:
+    """Each verb writes a wish down and sends it at most once; the same key and wish give the same answer again.
+
+    They raise InvalidInputError and NotFoundError before anything is sent, and ConflictError when the terminal is not
+    ready or the key was used for something else. What the broker refuses is an order in state refused, not an error.
+    """
+
     def __init__(
         self, database: Database, door: TerminalDoor, market: Market, log: TradeLog, audit: Audit, clock: Clock
     ) -> None:
@@ -78,45 +91,114 @@ class OrderDesk:
         self._clock = clock
 
     def place(self, owner: Owner, account_id: str, key: str, wish: PlaceOrder) -> Order:
-        """Open a position at the market. The same key and wish give the same order, without sending it again.
-
-        Raises InvalidInputError before anything is sent, ConflictError when the terminal is not ready or the key was
-        used for something else. What the broker refuses is an order in state refused, not an error.
-        """
-        attempt = Attempt.of(owner, account_id, key, {"open": wish.model_dump(mode="json")})
-
-        def prepare(terminal: TerminalSession, target: Target) -> _Prepared:
-            return self._prepare_open(terminal, target, wish)
-
-        return self._carry_out(attempt, prepare)
+        """Open a position at the market, or place a pending order."""
+        attempt = Attempt.of(owner, account_id, key, "open", None, wish)
+        return self._carry_out(attempt, lambda look: look.opening(wish))
 
     def close(self, owner: Owner, account_id: str, key: str, ticket: int, wish: ClosePosition) -> Order:
-        """Close a position, or part of it. Raises NotFoundError when it is not open, otherwise as `place`."""
-        attempt = Attempt.of(owner, account_id, key, {"close": ticket, **wish.model_dump(mode="json")})
+        """Close a position, or part of it."""
+        attempt = Attempt.of(owner, account_id, key, "close", ticket, wish)
+        return self._carry_out(attempt, lambda look: look.closing(ticket, wish))
 
-        def prepare(terminal: TerminalSession, target: Target) -> _Prepared:
-            return self._prepare_close(terminal, target, ticket, wish.volume)
+    def close_by(self, owner: Owner, account_id: str, key: str, ticket: int, wish: CloseBy) -> Order:
+        """Close two opposite positions of a hedging account by each other."""
+        attempt = Attempt.of(owner, account_id, key, "close_by", ticket, wish)
+        return self._carry_out(attempt, lambda look: look.closing_by(ticket, wish))
 
-        return self._carry_out(attempt, prepare)
+    def modify_position(self, owner: Owner, account_id: str, key: str, ticket: int, wish: ModifyPosition) -> Order:
+        """Set a position's stops."""
+        attempt = Attempt.of(owner, account_id, key, "modify_position", ticket, wish)
+        return self._carry_out(attempt, lambda look: look.stops(ticket, wish))
 
-    def _carry_out(self, attempt: Attempt, prepare: Any) -> Order:
+    def modify_pending(self, owner: Owner, account_id: str, key: str, ticket: int, wish: ModifyPending) -> Order:
+        """Set a pending order's prices, stops and end of life."""
+        attempt = Attempt.of(owner, account_id, key, "modify_pending", ticket, wish)
+        return self._carry_out(attempt, lambda look: look.change(ticket, wish))
+
+    def cancel(self, owner: Owner, account_id: str, key: str, ticket: int, wish: CancelPending) -> Order:
+        """Cancel a pending order."""
+        attempt = Attempt.of(owner, account_id, key, "cancel", ticket, wish)
+        return self._carry_out(attempt, lambda look: look.cancelling(ticket))
+
+    def close_all(self, owner: Owner, account_id: str, key: str, wish: CloseAll) -> tuple[OrderBatch, Sequence[Order]]:
+        """Close many positions; each is an order of its own, and one that fails does not keep the others open."""
+        attempt = Attempt.of(owner, account_id, key, "close_all", None, wish)
+        return self._carry_out_all(attempt, lambda look: look.closing_all(wish))
+
+    def cancel_all(
+        self, owner: Owner, account_id: str, key: str, wish: CancelAll
+    ) -> tuple[OrderBatch, Sequence[Order]]:
+        """Cancel many pending orders, as `close_all` closes."""
+        attempt = Attempt.of(owner, account_id, key, "cancel_all", None, wish)
+        return self._carry_out_all(attempt, lambda look: look.cancelling_all(wish))
+
+    def preview(self, owner: Owner, account_id: str, wish: PlaceOrder) -> OrderPreview:
+        """What an order would need and risk. Sends nothing, writes nothing."""
+        with self._database.read(owner.tenant_id) as session:
+            target = answering_target(session, owner, account_id, self._clock)
+        return ask(self._door, target, lambda terminal: Preparation(self._market, terminal, target).preview(wish))
+
+    def resolve(self, owner: Owner, account_id: str, order_id: str, wish: ResolveOrder) -> Order:
+        """Take a person's word for an outcome that the farm could not find out.
+
+        Raises NotFoundError, and ConflictError for an order that nobody was asked about.
+        """
+        with self._database.write(owner.tenant_id) as session:
+            account = require_account(session, owner, account_id)
+            row = repository.locked_order(session, owner.tenant_id, order_id)
+            if row is None or row.account_id != account_id:
+                raise NotFoundError("There is no such order.", code="order_not_found")
+            if not row.asks_person:
+                text = "The farm knows what became of this order, or is still finding out by itself."
+                raise ConflictError(text, code="order_not_unknown")
+            before = {"state": row.state}
+            row.resolved_by = owner.user_id
+            self._log.apply(session, row, account, outcome.of_person(wish.happened, wish.note))
+            deed = Deed(owner.user_id, "order_resolve", order_id, wish.note, before=before, after={"state": row.state})
+            self._audit.record(session, owner.tenant_id, deed)
+        return row
+
+    def _carry_out(self, attempt: Attempt, prepare: Callable[[Preparation], Prepared]) -> Order:
+        target, earlier = self._begin(attempt, self._earlier)
+        if earlier is not None:
+            return earlier
+        return self._over_a_fresh_link(lambda: self._try(attempt, target, prepare))
+
+    def _carry_out_all(
+        self, attempt: Attempt, prepare: Callable[[Preparation], list[Prepared]]
+    ) -> tuple[OrderBatch, Sequence[Order]]:
+        target, earlier = self._begin(attempt, self._earlier_batch)
+        if earlier is not None:
+            return earlier
+        batch, fresh = self._over_a_fresh_link(lambda: self._try_all(attempt, target, prepare))
+        self._send_all(attempt, target, fresh)
+        with self._database.read(attempt.owner.tenant_id) as session:
+            return batch, repository.orders_of_batch(session, attempt.owner.tenant_id, batch.id)
+
+    def _begin(
+        self, attempt: Attempt, earlier_of: Callable[[Session, Attempt], _Earlier | None]
+    ) -> tuple[Target, _Earlier | None]:
+        """How to reach the terminal, and what this key has made before; then the terminal need not be there."""
         with self._database.read(attempt.owner.tenant_id) as session:
             require_account(session, attempt.owner, attempt.account_id)
-            earlier = self._earlier(session, attempt)
+            earlier = earlier_of(session, attempt)
             if earlier is not None:
-                return earlier
-            target = answering_target(session, attempt.owner, attempt.account_id, self._clock)
+                return _NOWHERE, earlier
+            return answering_target(session, attempt.owner, attempt.account_id, self._clock), None
+
+    @staticmethod
+    def _over_a_fresh_link(work: Callable[[], _Earlier]) -> _Earlier:
+        """Only a link that broke before anything was written down comes out of `work`: it is tried twice."""
         try:
-            return self._try(attempt, target, prepare)
+            return work()
         except LinkLostError:
-            # Only a link that broke before anything was written down comes out here: a fresh one may be tried.
             pass
         try:
-            return self._try(attempt, target, prepare)
+            return work()
         except LinkLostError as error:
             raise not_ready("The link to the terminal was lost; nothing was sent. Please try again.") from error
 
-    def _try(self, attempt: Attempt, target: Target, prepare: Any) -> Order:
+    def _try(self, attempt: Attempt, target: Target, prepare: Callable[[Preparation], Prepared]) -> Order:
         with self._open(attempt, target) as terminal:
             # Sessions of one user with a terminal come one after the other: the first attempt may be done by now,
             # and what it did (a position closed) must not make the second one fail.
@@ -125,59 +207,89 @@ class OrderDesk:
             if earlier is not None:
                 return earlier
             try:
-                prepared = prepare(terminal, target)
+                prepared = prepare(Preparation(self._market, terminal, target))
             except RefusedError as refusal:
                 raise refusal_error(refusal) from refusal
             order, is_new = self._write_down(attempt, target, prepared)
-            if not is_new or not self._claim(order):
-                return self._read(order)
-            # Joins the request's id to the order's, under which journal and trade log have all that follows.
-            _logger.info("order_sent", order=order.id, terminal=target.terminal_id, epoch=target.epoch)
+            if not is_new:
+                return order
+            return self._send_written(terminal, order, prepared.request)
+
+    def _try_all(
+        self, attempt: Attempt, target: Target, prepare: Callable[[Preparation], list[Prepared]]
+    ) -> tuple[OrderBatch, list[tuple[Order, Mapping[str, Any]]]]:
+        """The batch, and its orders that are to be sent: none when this request was there before."""
+        with self._open(attempt, target) as terminal:
             try:
-                news = _send(terminal, order.id, prepared.request)
+                prepared = prepare(Preparation(self._market, terminal, target))
+            except RefusedError as refusal:
+                raise refusal_error(refusal) from refusal
+        try:
+            return self._insert_batch(attempt, target, prepared)
+        except IntegrityError:
+            with self._database.read(attempt.owner.tenant_id) as session:
+                earlier = self._earlier_batch(session, attempt)
+            if earlier is None:
+                raise
+            return earlier[0], []
+
+    def _send_all(self, attempt: Attempt, target: Target, fresh: Sequence[tuple[Order, Mapping[str, Any]]]) -> None:
+        """A link that breaks costs the order that was on it its answer; the next goes over a new one."""
+        waiting = list(reversed(fresh))
+        while waiting:
+            try:
+                with self._open(attempt, target) as terminal:
+                    while waiting:
+                        order, request = waiting.pop()
+                        if self._claim(order):
+                            self._send_written(terminal, order, request, break_with_link=True)
             except LinkLostError:
-                self._settle(order, outcome.UNKNOWN)
-                return self._read(order)
-            self._settle(order, news)
-            return self._read(order)
+                continue
+            except ConflictError:
+                for order, _ in waiting:
+                    self._settle(order, outcome.NOT_EXECUTED)
+                return
+
+    def _send_written(
+        self, terminal: TerminalSession, order: Order, request: Mapping[str, Any], *, break_with_link: bool = False
+    ) -> Order:
+        # Joins the request's id to the order's, under which journal and trade log have all that follows.
+        _logger.info("order_sent", order=order.id, epoch=order.epoch)
+        try:
+            news = _send(terminal, order.id, request)
+        except LinkLostError:
+            settled = self._settle(order, outcome.UNKNOWN)
+            if break_with_link:
+                raise
+            return settled
+        return self._settle(order, news)
 
     def _open(self, attempt: Attempt, target: Target) -> AbstractContextManager[TerminalSession]:
         return self._door.session(target, Scope.TRADE, f"user:{attempt.owner.user_id}")
-
-    def _prepare_open(self, terminal: TerminalSession, target: Target, wish: PlaceOrder) -> _Prepared:
-        spec = self._market.spec(terminal, target, wish.symbol)
-        check_volume(wish.volume, spec)
-        if not spec.visible:
-            terminal.symbol_select(spec.name, True)
-        price = requests.market_price(terminal.symbol_info_tick(spec.name), wish.side)
-        request = requests.open_position(spec, wish, price)
-        return _Prepared(
-            OrderKind.OPEN, wish.side, spec.name, wish.volume, wish.stop_loss, wish.take_profit, None, request
-        )
-
-    def _prepare_close(self, terminal: TerminalSession, target: Target, ticket: int, volume: float | None) -> _Prepared:
-        position = terminal.position(ticket)
-        if position is None:
-            raise NotFoundError("This position is not open (any more).", code="position_not_found")
-        spec = self._market.spec(terminal, target, position.symbol)
-        lots = position.volume if volume is None else volume
-        if volume is not None:  # the whole of what is open is never wrong, whatever the symbol's limits are today
-            check_volume(volume, spec, position.volume)
-        side = Side.BUY if position.type else Side.SELL
-        price = requests.market_price(terminal.symbol_info_tick(spec.name), side)
-        request = requests.close_position(spec, position, side, lots, price)
-        return _Prepared(OrderKind.CLOSE, side, spec.name, lots, None, None, ticket, request)
 
     def _earlier(self, session: Session, attempt: Attempt) -> Order | None:
         """The order that this key has made before."""
         used = repository.idempotency(session, attempt.owner, attempt.key)
         if used is None:
+            if repository.batch(session, attempt.owner, attempt.key) is not None:
+                raise ConflictError(_REUSED, code="idempotency_key_reused")
             return None
         if used.request_hash != attempt.request_hash:
-            raise ConflictError("This Idempotency-Key was used for another request.", code="idempotency_key_reused")
+            raise ConflictError(_REUSED, code="idempotency_key_reused")
         return repository.order(session, attempt.owner.tenant_id, used.order_id)
 
-    def _write_down(self, attempt: Attempt, target: Target, prepared: _Prepared) -> tuple[Order, bool]:
+    def _earlier_batch(self, session: Session, attempt: Attempt) -> tuple[OrderBatch, Sequence[Order]] | None:
+        """The orders that this key has made before, all at once."""
+        batch = repository.batch(session, attempt.owner, attempt.key)
+        if batch is None:
+            if repository.idempotency(session, attempt.owner, attempt.key) is not None:
+                raise ConflictError(_REUSED, code="idempotency_key_reused")
+            return None
+        if batch.request_hash != attempt.request_hash:
+            raise ConflictError(_REUSED, code="idempotency_key_reused")
+        return batch, repository.orders_of_batch(session, attempt.owner.tenant_id, batch.id)
+
+    def _write_down(self, attempt: Attempt, target: Target, prepared: Prepared) -> tuple[Order, bool]:
         """The committed intent, and whether it is new: a repetition may have overtaken this request."""
         try:
             return self._insert(attempt, target, prepared)
@@ -189,72 +301,130 @@ class OrderDesk:
                 raise
             return earlier, False
 
-    def _insert(self, attempt: Attempt, target: Target, prepared: _Prepared) -> tuple[Order, bool]:
-        now = self._clock.now()
+    def _insert(self, attempt: Attempt, target: Target, prepared: Prepared) -> tuple[Order, bool]:
+        """Written down as sent in one transaction, for it is sent next. If it is not (this process dies), nobody else
+        sends it: it is given up in the bridge's journal.
+        """
         owner = attempt.owner
         with self._database.write(owner.tenant_id) as session:
             earlier = self._earlier(session, attempt)
             if earlier is not None:
                 return earlier, False
-            order_id = new_id("ord")
-            order = Order(
-                id=order_id,
-                tenant_id=owner.tenant_id,
-                account_id=attempt.account_id,
-                client_order_id=order_id,
-                principal=f"user:{owner.user_id}",
-                epoch=target.epoch,
-                kind=prepared.kind,
-                side=prepared.side,
-                symbol=prepared.symbol,
-                volume=prepared.volume,
-                stop_loss=prepared.stop_loss,
-                take_profit=prepared.take_profit,
-                position_ticket=prepared.position_ticket,
-                state=OrderState.PENDING,
-                retcode=0,
-                message="",
-                order_ticket=0,
-                deal_ticket=0,
-                price=0.0,
-                created_at=now,
-                look_again_at=now + FIRST_LOOK,
-            )
-            session.add(order)
-            session.flush()
-            facts = {"symbol": order.symbol, "side": order.side, "volume": order.volume, "account": order.account_id}
-            self._audit.record(
-                session, owner.tenant_id, Deed(owner.user_id, f"order_{order.kind}", order_id, "", after=facts)
-            )
+            if attempt.caller_order_id is not None:
+                self._require_new_name(session, attempt)
+            order = self._add(session, attempt, target, prepared, OrderState.SENT)
             session.add(
                 IdempotencyKey(
                     user_id=owner.user_id,
                     key=attempt.key,
                     tenant_id=owner.tenant_id,
                     request_hash=attempt.request_hash,
-                    order_id=order_id,
-                    created_at=now,
+                    order_id=order.id,
+                    created_at=order.created_at,
                 )
             )
         return order, True
+
+    def _insert_batch(
+        self, attempt: Attempt, target: Target, prepared: Sequence[Prepared]
+    ) -> tuple[OrderBatch, list[tuple[Order, Mapping[str, Any]]]]:
+        """All or none. Those that cannot be right are refused at once; the others are claimed when their turn comes."""
+        owner = attempt.owner
+        with self._database.write(owner.tenant_id) as session:
+            earlier = self._earlier_batch(session, attempt)
+            if earlier is not None:
+                return earlier[0], []
+            batch = OrderBatch(
+                id=new_id("bat"),
+                tenant_id=owner.tenant_id,
+                account_id=attempt.account_id,
+                user_id=owner.user_id,
+                key=attempt.key,
+                request_hash=attempt.request_hash,
+                created_at=self._clock.now(),
+            )
+            session.add(batch)
+            added = [
+                (self._add(session, attempt, target, each, OrderState.PENDING, batch.id), each) for each in prepared
+            ]
+            for order, each in added:
+                if each.refusal:
+                    refused = Outcome(OrderState.REFUSED, f"Nothing was sent: {each.refusal}")
+                    self._log.apply(session, order, require_account(session, owner, attempt.account_id), refused)
+        return batch, [(order, each.request) for order, each in added if not each.refusal]
+
+    def _add(
+        self,
+        session: Session,
+        attempt: Attempt,
+        target: Target,
+        prepared: Prepared,
+        state: OrderState,
+        batch_id: str | None = None,
+    ) -> Order:
+        now, owner, order_id = self._clock.now(), attempt.owner, new_id("ord")
+        levels = prepared.levels
+        order = Order(
+            id=order_id,
+            tenant_id=owner.tenant_id,
+            account_id=attempt.account_id,
+            client_order_id=order_id,
+            caller_order_id=attempt.caller_order_id,
+            batch_id=batch_id,
+            principal=f"user:{owner.user_id}",
+            epoch=target.epoch,
+            kind=prepared.kind,
+            type=prepared.type,
+            side=prepared.side,
+            symbol=prepared.symbol,
+            volume=prepared.volume,
+            wished_price=levels.price or None,
+            stop_limit_price=levels.stop_limit_price or None,
+            expiration=None if prepared.type is OrderType.MARKET else levels.expiration,
+            expires_broker_time=levels.expires_broker_time or None,
+            stop_loss=levels.stop_loss or None,
+            take_profit=levels.take_profit or None,
+            position_ticket=prepared.position_ticket,
+            position_by_ticket=prepared.position_by_ticket,
+            pending_ticket=prepared.pending_ticket,
+            state=state,
+            retcode=0,
+            message="",
+            order_ticket=0,
+            deal_ticket=0,
+            price=0.0,
+            created_at=now,
+            sent_at=now if state is OrderState.SENT else None,
+            look_again_at=now + FIRST_LOOK,
+        )
+        session.add(order)
+        session.flush()
+        facts = {"symbol": order.symbol, "side": order.side, "volume": order.volume, "account": order.account_id}
+        deed = Deed(owner.user_id, f"order_{order.kind}", order_id, "", after=facts)
+        self._audit.record(session, owner.tenant_id, deed)
+        return order
+
+    def _require_new_name(self, session: Session, attempt: Attempt) -> None:
+        named = attempt.caller_order_id or ""
+        known = repository.order_by_caller_id(session, attempt.owner.tenant_id, attempt.account_id, named)
+        if known is not None:
+            text = f"The order {known.id} has this client_order_id already. Give each order of an account its own."
+            raise ConflictError(text, code="client_order_id_used")
 
     def _claim(self, order: Order) -> bool:
         with self._database.write(order.tenant_id) as session:
             return repository.claim_for_sending(session, order.tenant_id, order.id, self._clock.now())
 
-    def _settle(self, order: Order, news: Outcome) -> None:
+    def _settle(self, order: Order, news: Outcome) -> Order:
+        """The order as it is now."""
         with self._database.write(order.tenant_id) as session:
             # Found also when the account was removed in the meantime: what was sent must be settled.
             account = accounts_repository.of_tenant(session, order.tenant_id, order.account_id)
             row = repository.locked_order(session, order.tenant_id, order.id)
-            if row is not None and account is not None:
+            assert row is not None  # orders are never deleted
+            if account is not None:
                 self._log.apply(session, row, account, news)
-
-    def _read(self, order: Order) -> Order:
-        with self._database.read(order.tenant_id) as session:
-            row = repository.order(session, order.tenant_id, order.id)
-        assert row is not None
-        return row
+            return row
 
 
 def _send(terminal: TerminalSession, order_id: str, request: Mapping[str, Any]) -> Outcome:

@@ -39,16 +39,29 @@ _WORDS = {
     10019: "There is not enough free margin.",
     10020: "The price has changed; please try again.",
     10021: "There is no price for this symbol at the moment.",
+    10022: "The broker calls the order's expiration invalid.",
+    10023: "The order has changed meanwhile; please look again.",
     10024: "Too many requests; please wait a moment.",
+    10025: "It is exactly like that already; nothing was changed.",
     10026: "The broker does not allow algorithmic trading on this account.",
     10027: "Algorithmic trading is switched off in the terminal.",
+    10029: "The market is too close to a level of it, so it cannot be changed now.",
     10030: "The broker does not support this way of filling the order.",
     10031: "The terminal has no connection to the broker.",
+    10032: "This is only allowed on accounts with real money.",
+    10033: "The limit of pending orders is reached.",
     10034: "The volume limit for this symbol is reached.",
+    10035: "The broker does not take this type of order for this symbol.",
     10036: "The position is already closed.",
     10038: "The volume is larger than that of the position.",
+    10039: "An order that closes this position is there already.",
     10040: "The limit of open positions is reached.",
+    10041: "The order was rejected when it was to be carried out, and cancelled.",
+    10042: "This symbol can only be bought.",
+    10043: "This symbol can only be sold.",
     10044: "Only closing is allowed for this symbol.",
+    10045: "The oldest position of the symbol has to be closed first.",
+    10046: "This account cannot hold positions in both directions.",
 }
 
 _REFUSAL_WORDS = {
@@ -73,6 +86,12 @@ class Outcome:
 
 UNKNOWN = Outcome(OrderState.UNKNOWN, UNKNOWN_MESSAGE)
 NOT_EXECUTED = Outcome(OrderState.NOT_EXECUTED, NOT_EXECUTED_MESSAGE)
+
+
+def of_person(happened: bool, note: str) -> Outcome:
+    """From somebody who has looked at the broker."""
+    words = "Somebody has looked: it did happen." if happened else "Somebody has looked: it did not happen."
+    return Outcome(OrderState.DONE if happened else OrderState.NOT_EXECUTED, f"{words} {note}".rstrip())
 
 
 def retcode_name(retcode: int) -> str:

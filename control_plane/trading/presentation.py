@@ -11,8 +11,9 @@ from control_plane.trading.book_rows import corrected, facts_of_row
 from control_plane.trading.ledger import DEAL_TYPE_NAMES
 from control_plane.trading.model import Deal, DealCorrection, EquitySample, Order
 from control_plane.trading.outcome import retcode_name
-from control_plane.trading.schemas import DealOut, EquityPoint, OrderOut, PositionOut
-from control_plane.trading.state import OrderKind, OrderState, Side
+from control_plane.trading.schemas import DealOut, EquityPoint, OrderOut, PendingOrderOut, PositionOut
+from control_plane.trading.state import Expiration, OrderKind, OrderState, OrderType, Side
+from control_plane.trading.validation import lifetime_of, order_side, pending_type
 from mt5_bridge.contract import CONSTANT_GROUPS
 
 _DEAL_TYPES: dict[int, Literal["buy", "sell", "balance", "credit"]] = {0: "buy", 1: "sell", 2: "balance", 3: "credit"}
@@ -27,14 +28,24 @@ def present_order(row: Order, entries: Mapping[int, int]) -> OrderOut:
     return OrderOut(
         id=row.id,
         account_id=row.account_id,
+        client_order_id=row.caller_order_id,
+        batch_id=row.batch_id,
         kind=_kind(row, entries),
+        type=OrderType(row.type),
         side=Side(row.side),
         symbol=row.symbol,
         volume=row.volume,
+        wished_price=row.wished_price,
+        stop_limit_price=row.stop_limit_price,
+        expiration=Expiration(row.expiration) if row.expiration else None,
+        expires_broker_time=row.expires_broker_time,
         stop_loss=row.stop_loss,
         take_profit=row.take_profit,
         position_ticket=row.position_ticket,
+        position_by_ticket=row.position_by_ticket,
+        pending_ticket=row.pending_ticket,
         state=OrderState(row.state),
+        asks_person=row.asks_person,
         retcode=row.retcode,
         retcode_name=retcode_name(row.retcode),
         message=row.message,
@@ -94,6 +105,28 @@ def present_position(row: Any, bots: Mapping[int, str]) -> PositionOut:
         bot_id=bots.get(row.magic),
         comment=row.comment,
         broker_time=row.time,
+    )
+
+
+def present_pending(row: Any, bots: Mapping[int, str]) -> PendingOrderOut:
+    """From a `TradeOrder` of the terminal."""
+    return PendingOrderOut(
+        ticket=row.ticket,
+        symbol=row.symbol,
+        side=order_side(row),
+        type=pending_type(row),
+        volume=row.volume_current,
+        price=row.price_open,
+        stop_limit_price=row.price_stoplimit or None,
+        price_current=row.price_current,
+        stop_loss=row.sl or None,
+        take_profit=row.tp or None,
+        expiration=lifetime_of(row),
+        expires_broker_time=row.time_expiration or None,
+        magic=row.magic,
+        bot_id=bots.get(row.magic),
+        comment=row.comment,
+        broker_time=row.time_setup,
     )
 
 

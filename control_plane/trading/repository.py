@@ -12,8 +12,8 @@ from sqlalchemy.orm import Session
 
 from control_plane.accounts.model import Account
 from control_plane.identity.owner import Owner
-from control_plane.trading.model import Deal, EquitySample, IdempotencyKey, Order
-from control_plane.trading.state import UNSETTLED, OrderState
+from control_plane.trading.model import Deal, EquitySample, IdempotencyKey, Order, OrderBatch
+from control_plane.trading.state import UNSETTLED, OrderKind, OrderState
 
 _AT_ONCE = 500
 
@@ -23,6 +23,10 @@ class OrderFilter:
     """Which orders to list; None for any. `since` is inclusive, `until` is not, both of their making."""
 
     state: OrderState | None = None
+    kind: OrderKind | None = None
+    caller_order_id: str | None = None
+    asks_person: bool = False
+    """Only those that a person has to look at."""
     symbol: str | None = None
     since: datetime | None = None
     until: datetime | None = None
@@ -56,6 +60,27 @@ def order_by_client_id(session: Session, tenant_id: str, account_id: str, client
     return session.scalars(query).one_or_none()
 
 
+def order_by_caller_id(session: Session, tenant_id: str, account_id: str, caller_order_id: str) -> Order | None:
+    query = select(Order).where(
+        Order.tenant_id == tenant_id, Order.account_id == account_id, Order.caller_order_id == caller_order_id
+    )
+    return session.scalars(query).one_or_none()
+
+
+def batch(session: Session, owner: Owner, key: str) -> OrderBatch | None:
+    """What a user's Idempotency-Key has made for many."""
+    query = select(OrderBatch).where(
+        OrderBatch.tenant_id == owner.tenant_id, OrderBatch.user_id == owner.user_id, OrderBatch.key == key
+    )
+    return session.scalars(query).one_or_none()
+
+
+def orders_of_batch(session: Session, tenant_id: str, batch_id: str) -> list[Order]:
+    """In the order in which they were written down."""
+    query = select(Order).where(Order.tenant_id == tenant_id, Order.batch_id == batch_id)
+    return list(session.scalars(query.order_by(Order.created_at, Order.id)))
+
+
 def claim_for_sending(session: Session, tenant_id: str, order_id: str, now: datetime) -> bool:
     """Move an order from pending to sent; False when something else has settled it first."""
     moved = session.execute(
@@ -86,6 +111,12 @@ def orders(
     query = select(Order).where(Order.tenant_id == owner.tenant_id, Order.account_id == account_id)
     if only.state is not None:
         query = query.where(Order.state == only.state)
+    if only.kind is not None:
+        query = query.where(Order.kind == only.kind)
+    if only.caller_order_id is not None:
+        query = query.where(Order.caller_order_id == only.caller_order_id)
+    if only.asks_person:
+        query = query.where(Order.state.in_(UNSETTLED), Order.asked_at.is_not(None))
     if only.symbol is not None:
         query = query.where(Order.symbol == only.symbol)
     if only.since is not None:

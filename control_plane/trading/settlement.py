@@ -61,10 +61,15 @@ def judge(row: Mapping[str, Any] | None) -> Outcome | None:
     return news if news.state in SETTLED else None
 
 
+def asks_person(order: OpenOrder, now: datetime) -> bool:
+    """Whether it has been open for so long that somebody should look at the broker."""
+    return now - order.created_at >= _ASK_A_PERSON_AFTER
+
+
 def still_open(order: OpenOrder, now: datetime) -> tuple[Outcome, datetime]:
     """What to show meanwhile, and when to look again. After a minute a person is told, and looks become rarer."""
     age = now - order.created_at
     shown = outcome.UNKNOWN
-    if age >= _ASK_A_PERSON_AFTER:
+    if asks_person(order, now):
         shown = replace(shown, message=outcome.STILL_UNKNOWN_MESSAGE)
-    return shown, now + (max(PATIENT, age / _RARER) if age >= _ASK_A_PERSON_AFTER else _EAGER)
+    return shown, now + (max(PATIENT, age / _RARER) if asks_person(order, now) else _EAGER)

@@ -6,9 +6,40 @@ from enum import StrEnum
 
 
 class OrderKind(StrEnum):
+    """What a row wishes. Each wish is a row of its own, also those that only change or remove something."""
+
     OPEN = "open"
+    PENDING = "pending"
+    MODIFY = "modify"
+    """Of a position's stops, or of a pending order."""
+    CANCEL = "cancel"
     CLOSE = "close"
+    CLOSE_BY = "close_by"
     OTHER = "other"
+
+
+class OrderType(StrEnum):
+    MARKET = "market"
+    LIMIT = "limit"
+    STOP = "stop"
+    STOP_LIMIT = "stop_limit"
+
+
+class Expiration(StrEnum):
+    """How long a pending order waits (`ORDER_TIME_*`)."""
+
+    GTC = "gtc"
+    DAY = "day"
+    SPECIFIED = "specified"
+    SPECIFIED_DAY = "specified_day"
+
+
+class Which(StrEnum):
+    """Which positions to close; by their present profit without swap and commission."""
+
+    ALL = "all"
+    PROFITABLE = "profitable"
+    LOSING = "losing"
 
 
 class Side(StrEnum):

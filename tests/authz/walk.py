@@ -46,6 +46,8 @@ _PAST_THE_DOOR = (
     '"kill_switch_not_found"',
     '"link_spent"',
     '"no_logs"',
+    '"order_not_found"',
+    '"pending_order_not_found"',
     '"pool_not_found"',
     '"tenant_not_found"',
 )

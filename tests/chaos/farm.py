@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from control_plane.demo.count import Count, FarmLog, compare
 from control_plane.demo.farm_client import FarmClient, answers
@@ -82,6 +82,9 @@ class Trader(FarmClient):
 class ChaosFarm:
     """`accounts` accounts with a bot each, on `nodes` nodes that would each hold them all."""
 
+    speed = SPEED
+    environment: ClassVar[dict[str, str]] = ENVIRONMENT
+
     def __init__(self, folder: Path, *, nodes: int, policies: Sequence[str]) -> None:
         self.folder = folder
         first = free_ports(3 + nodes)
@@ -120,7 +123,7 @@ class ChaosFarm:
 
     def _start(self, nodes: int) -> None:
         broker = ["--data", str(self.folder / "broker"), "--listen", f"127.0.0.1:{self._broker_port}"]
-        self._serve("broker", "mt5_bridge.simulated.server", *broker, "--speed", str(SPEED), "--symbols", SYMBOL)
+        self._serve("broker", "mt5_bridge.simulated.server", *broker, "--speed", str(self.speed), "--symbols", SYMBOL)
         wait_for((self.folder / "broker" / "admin.token").exists, 30, "the broker")
         wait_for(lambda: bool(self.admin().status()), 30, "the broker")
         self._control("broker-server", "add", "--name", SERVER, "--company", "Simulated", *self._broker_address())
@@ -140,11 +143,14 @@ class ChaosFarm:
         enrolment.touch(0o600)
         enrolment.write_text(token)
         options = ["--data", str(folder), "--enrolment", str(enrolment), "--name", name, "--slots", "20"]
-        _run("node_agent.cli", "enroll", *options, "--gateway-listen", f"127.0.0.1:{next(self._ports)}")
+        _run("node_agent.cli", "enroll", *options, *self._gateway_options(next(self._ports)))
         log = self.folder / f"{name}.log"
-        agent = Service(name, ["node_agent.cli", "run", "--data", str(folder)], log, ENVIRONMENT)
+        agent = Service(name, ["node_agent.cli", "run", "--data", str(folder)], log, self.environment)
         wait_for((folder / "agent.sqlite3").exists, 30, name)
         return Node(name, folder, link, agent)
+
+    def _gateway_options(self, port: int) -> list[str]:
+        return ["--gateway-listen", f"127.0.0.1:{port}"]
 
     def _connect(self, policies: Sequence[str]) -> None:
         self.client.sign_in("chaos@mt5farm.example", PASSWORD + "-Aa1")
@@ -168,7 +174,7 @@ class ChaosFarm:
 
     def _serve(self, name: str, *arguments: str) -> None:
         log = self.folder / f"{name.replace(' ', '-')}.log"
-        self.services[name] = Service(name, arguments, log, ENVIRONMENT)
+        self.services[name] = Service(name, arguments, log, self.environment)
 
     def _control(self, *arguments: str) -> str:
         return _run("control_plane.cli", *arguments, "--data", str(self.folder / "control"))

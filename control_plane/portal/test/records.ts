@@ -1,6 +1,6 @@
 /** Complete records of the contract for tests; each test changes what it is about. */
 
-import type { Account, Bar, Bot, Deal, FleetNode, Order, SymbolInfo, Terminal } from "../src/api/types"
+import type { Account, Bar, Bot, Deal, FleetNode, Order, Position, SymbolInfo, Terminal } from "../src/api/types"
 
 export const terminal = (change: Partial<Terminal> = {}): Terminal => ({
   id: "ter_0000000000000001",
@@ -103,14 +103,24 @@ export const deal = (change: Partial<Deal> = {}): Deal => ({
 export const order = (change: Partial<Order> = {}): Order => ({
   id: "ord_0000000000000001",
   account_id: "acc_0000000000000001",
+  client_order_id: null,
+  batch_id: null,
   kind: "open",
+  type: "market",
   symbol: "EURUSD",
   side: "buy",
   volume: 0.1,
+  wished_price: null,
+  stop_limit_price: null,
+  expiration: null,
+  expires_broker_time: null,
   stop_loss: null,
   take_profit: null,
   position_ticket: null,
+  position_by_ticket: null,
+  pending_ticket: null,
   state: "done",
+  asks_person: false,
   retcode: 10009,
   retcode_name: "DONE",
   message: "",
@@ -146,6 +156,24 @@ export const bot = (change: Partial<Bot> = {}): Bot => ({
 
 export const bar = (time: number, close = 1.1): Bar => ({ time, open: close, high: close, low: close, close, tick_volume: 1 })
 
+export const position = (change: Partial<Position> = {}): Position => ({
+  ticket: 1,
+  symbol: "EURUSD",
+  side: "buy",
+  volume: 0.1,
+  price_open: 1.1,
+  price_current: 1.1,
+  stop_loss: null,
+  take_profit: null,
+  profit: "0.00",
+  swap: "0.00",
+  magic: 0,
+  bot_id: null,
+  comment: "",
+  broker_time: 0,
+  ...change,
+})
+
 export const eurusd: SymbolInfo = {
   name: "EURUSD",
   description: "Euro vs US Dollar",
@@ -155,6 +183,8 @@ export const eurusd: SymbolInfo = {
   volume_max: 50,
   volume_step: 0.01,
   stops_level: 10,
+  order_mode: 127,
+  expiration_mode: 15,
   bid: 1.1,
   ask: 1.10012,
   broker_time: 0,

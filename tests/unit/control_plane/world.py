@@ -40,6 +40,7 @@ from mt5_bridge.history_digest import Digests, deal_msc, deal_text, digests, ord
 from mt5_bridge.structs import (
     RATES_DTYPE,
     AccountInfo,
+    OrderCheckResult,
     OrderSendResult,
     SymbolInfo,
     Tick,
@@ -112,6 +113,7 @@ class FakeTerminal:
     sent: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
     journal: dict[str, dict[str, Any]] = field(default_factory=dict)
     positions: dict[int, Any] = field(default_factory=dict)
+    pending: dict[int, Any] = field(default_factory=dict)
     given_up: list[str] = field(default_factory=list)
     before_send: Callable[[], None] = lambda: None
     deals: list[Any] = field(default_factory=list)
@@ -127,7 +129,8 @@ class FakeTerminal:
     def account_info(self) -> Any:
         booked = {each.ticket: each for each in self.deals}.values()
         total = round(math.fsum(each.profit + each.commission + each.swap + each.fee for each in booked), 2)
-        return filled(AccountInfo, balance=total if self.balance is None else self.balance)
+        balance = total if self.balance is None else self.balance
+        return filled(AccountInfo, balance=balance, margin_mode=2, margin_free=10_000.0, currency="USD")
 
     def history_deals_get(self, date_from: int, date_to: int) -> tuple[Any, ...] | None:
         return self._read(each for each in self.deals if date_from <= each.time <= date_to)
@@ -163,6 +166,11 @@ class FakeTerminal:
             volume_max=500.0,
             volume_step=0.01,
             filling_mode=3,
+            order_mode=127,
+            expiration_mode=15,
+            trade_mode=4,
+            trade_exemode=2,
+            trade_stops_level=10,
             visible=True,
             bid=1.1,
             ask=1.1001,
@@ -185,9 +193,45 @@ class FakeTerminal:
     def position(self, ticket: int) -> Any:
         return self.positions.get(ticket)
 
-    def open_position(self, ticket: int, volume: float = 0.1) -> None:
+    def open_position(self, ticket: int, volume: float = 0.1, side: int = 0, profit: float = -0.8) -> None:
         self.positions[ticket] = filled(
-            TradePosition, ticket=ticket, symbol="EURUSD", type=0, volume=volume, price_open=1.1, profit=-0.8, magic=5
+            TradePosition,
+            ticket=ticket,
+            symbol="EURUSD",
+            type=side,
+            volume=volume,
+            price_open=1.1,
+            profit=profit,
+            magic=5,
+        )
+
+    def orders_get(self) -> tuple[Any, ...] | None:
+        return tuple(self.pending.values())
+
+    def pending_order(self, ticket: int) -> Any:
+        return self.pending.get(ticket)
+
+    def order_check(self, request: Mapping[str, Any]) -> Any:
+        return filled(OrderCheckResult, request=filled(TradeRequest))
+
+    def order_calc_margin(self, action: int, symbol: str, volume: float, price: float) -> float | None:
+        return round(volume * 1000.0 * price, 2)
+
+    def order_calc_profit(
+        self, action: int, symbol: str, volume: float, price_open: float, price_close: float
+    ) -> float | None:
+        return round((price_close - price_open) * (-1 if action else 1) * volume * 100_000, 2)
+
+    def place_pending(self, ticket: int, kind: int = 2, price: float = 1.09, volume: float = 0.1) -> None:
+        self.pending[ticket] = filled(
+            TradeOrder,
+            ticket=ticket,
+            symbol="EURUSD",
+            type=kind,
+            volume_initial=volume,
+            volume_current=volume,
+            price_open=price,
+            magic=5,
         )
 
     def send_once(self, client_order_id: str, request: Mapping[str, Any]) -> Any:

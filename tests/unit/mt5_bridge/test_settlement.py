@@ -144,3 +144,36 @@ def test_not_found_means_not_executed_only_after_both_waits_and_a_second_look(
     expected = missed and connected >= 5 and sent >= (5 if answered else 30)
     verdict = not_executed(connected_for=connected, sent_for=sent, missed_before=missed, answered=answered)
     assert verdict is expected
+
+
+SPECIFIED = 2
+CHANGE = {"action": 7, "order": 51, "price": 1.2, "sl": 1.1}
+
+
+@pytest.mark.parametrize(
+    ("asked", "waits", "found"),
+    [
+        ({}, {}, True),
+        ({"type_time": SPECIFIED, "expiration": 5000}, {"type_time": SPECIFIED, "time_expiration": 5000}, True),
+        ({"type_time": SPECIFIED, "expiration": 5000}, {"type_time": SPECIFIED, "time_expiration": 4000}, False),
+        ({"type_time": SPECIFIED, "expiration": 5000}, {}, False),
+        ({"stoplimit": 1.15}, {"price_stoplimit": 1.15}, True),
+        ({"stoplimit": 1.15}, {"price_stoplimit": 1.16}, False),
+        ({"stoplimit": 1.15}, {"price_open": 1.15}, True),
+        ({}, {"sl": 1.0}, False),
+    ],
+)
+def test_a_change_of_a_pending_order_is_done_only_if_all_that_was_asked_for_is_there(
+    asked: dict[str, Any], waits: dict[str, Any], found: bool
+) -> None:
+    placed = order(**{"type": 6, "state": 1, "price_open": 1.2, "sl": 1.1} | waits)
+    assert isinstance(find(entry(**CHANGE, **asked), Books(orders=(placed,)), NOBODY), Finding) is found
+
+
+@pytest.mark.parametrize(
+    ("reason", "level", "found"), [(4, 1.1, True), (4, 1.05, False), (5, 1.3, True), (3, 1.1, False)]
+)
+def test_new_stops_are_done_if_the_position_was_closed_at_one_of_them(reason: int, level: float, found: bool) -> None:
+    wish = entry(action=6, position=51, sl=1.1, tp=1.3)
+    closing = order(ticket=60, position_id=51, type=1, reason=reason, price_open=level)
+    assert isinstance(find(wish, Books(history_orders=(closing,)), NOBODY), Finding) is found

@@ -4,7 +4,8 @@ import { useInfiniteQuery, useQuery, type QueryClient, type UseQueryReturnType }
 import { computed, type Ref } from "vue"
 import { mergeBars } from "../lib/chartData"
 import { api, Problem, unwrap } from "./client"
-import type { Account, Bar, Bot, Deal, FleetNode, FleetNodeDetail, Order, Page, Placement, Position, Strategy, SymbolInfo, Transition, User, WaitingTerminal } from "./types"
+import type { OrderWish } from "../lib/orderForm"
+import type { Account, Bar, Bot, Deal, FleetNode, FleetNodeDetail, Order, OrderPreview, Page, PendingOrder, Placement, Position, Strategy, SymbolInfo, Transition, User, WaitingTerminal } from "./types"
 
 export const keys = {
   farm: ["farm"] as const,
@@ -23,6 +24,8 @@ export const keys = {
   symbols: (id: string) => ["symbols", id] as const,
   bars: (id: string, symbol: string, timeframe: string) => ["bars", id, symbol, timeframe] as const,
   positions: (id: string) => ["positions", id] as const,
+  pendingOrders: (id: string) => ["pending-orders", id] as const,
+  preview: (id: string, wish: string) => ["order-preview", id, wish] as const,
   deals: (id: string) => ["deals", id] as const,
   recentDeals: (id: string) => ["recent-deals", id] as const,
   orders: (id: string) => ["orders", id] as const,
@@ -184,6 +187,36 @@ export function usePositions(id: Ref<string>, live: Ref<boolean>): UseQueryRetur
     },
     enabled: live,
     refetchInterval: LIVE_MS,
+    retry: false,
+  })
+}
+
+export function usePendingOrders(id: Ref<string>, live: Ref<boolean>): UseQueryReturnType<PendingOrder[], Error> {
+  return useQuery({
+    queryKey: computed(() => keys.pendingOrders(id.value)),
+    queryFn: async () => {
+      const path = { account_id: id.value }
+      return (await unwrap(api.GET("/api/v1/accounts/{account_id}/pending-orders", { params: { path } }))).items
+    },
+    enabled: live,
+    refetchInterval: LIVE_MS,
+    retry: false,
+  })
+}
+
+/** What an order would need and risk now; asked again while it stands in the ticket. */
+export function usePreview(id: Ref<string>, wish: Ref<OrderWish | null>) {
+  return useQuery({
+    queryKey: computed(() => keys.preview(id.value, JSON.stringify(wish.value))),
+    queryFn: ({ queryKey }): Promise<OrderPreview> =>
+      unwrap(
+        api.POST("/api/v1/accounts/{account_id}/orders/preview", {
+          params: { path: { account_id: id.value } },
+          body: JSON.parse(queryKey[2]) as OrderWish,
+        }),
+      ),
+    enabled: computed(() => wish.value !== null),
+    refetchInterval: 2 * LIVE_MS,
     retry: false,
   })
 }

@@ -65,3 +65,112 @@ export function stopProblems(side: Side, stopLoss: string, takeProfit: string, r
     takeProfit: judge(takeProfit, side === "sell", "take profit"),
   }
 }
+
+export type OrderType = "market" | "limit" | "stop" | "stop_limit"
+export type Expiration = "gtc" | "day" | "specified" | "specified_day"
+export type StopUnit = "price" | "points"
+
+const TYPE_BITS: readonly [OrderType, string, number][] = [
+  ["market", "Market", 1],
+  ["limit", "Limit", 2],
+  ["stop", "Stop", 4],
+  ["stop_limit", "Stop limit", 8],
+]
+const EXPIRATION_BITS: readonly [Expiration, string, number][] = [
+  ["gtc", "Until cancelled", 1],
+  ["day", "Today", 2],
+  ["specified", "Until a time", 4],
+  ["specified_day", "Until the end of a day", 8],
+]
+
+const allowed = <Name extends string>(bits: readonly [Name, string, number][], mode: number) =>
+  bits.filter(([, , bit]) => mode & bit).map(([value, label]) => ({ value, label }))
+
+/** What the symbol takes, as options of a select. */
+export const typesOf = (mode: number) => allowed(TYPE_BITS, mode)
+export const expirationsOf = (mode: number) => allowed(EXPIRATION_BITS, mode)
+
+export const needsEnd = (expiration: Expiration): boolean => expiration === "specified" || expiration === "specified_day"
+
+/** Seconds of the broker's clock for what a `datetime-local` field holds: broker time is shown as it is, never shifted. */
+export function brokerSeconds(field: string): number | null {
+  const at = Date.parse(`${field.length === 16 ? field + ":00" : field}Z`)
+  return Number.isNaN(at) ? null : Math.floor(at / 1000)
+}
+
+/** The price of a stop that was typed as a price, or as a distance in points from where the order fills or waits; null when none was typed. */
+export function stopPrice(
+  text: string,
+  unit: StopUnit,
+  away: "loss" | "profit",
+  side: Side,
+  from: number,
+  rules: Pick<SymbolInfo, "point" | "digits">,
+): number | null {
+  const value = parseNumber(text)
+  if (value === null || unit === "price") return value
+  const direction = (side === "buy") === (away === "profit") ? 1 : -1
+  return Number((from + direction * value * rules.point).toFixed(rules.digits))
+}
+
+/** What was typed into the ticket. */
+export interface TicketForm {
+  type: OrderType
+  volume: string
+  price: string
+  stopLimit: string
+  stopLoss: string
+  takeProfit: string
+  unit: StopUnit
+  expiration: Expiration
+  end: string
+  deviation: string
+}
+
+export interface OrderWish {
+  symbol: string
+  side: Side
+  volume: number
+  type: OrderType
+  expiration: Expiration
+  comment: string
+  price?: number
+  stop_limit_price?: number
+  stop_loss?: number
+  take_profit?: number
+  expires_broker_time?: number
+  deviation?: number
+}
+
+/** The order that the form means for one side; null while a number of it cannot be read. */
+export function wishOf(form: TicketForm, side: Side, symbol: SymbolInfo): OrderWish | null {
+  const volume = parseNumber(form.volume)
+  if (volume === null || volume <= 0) return null
+  const pending = form.type !== "market"
+  const expiration = pending ? form.expiration : "gtc"
+  const wish: OrderWish = { symbol: symbol.name, side, volume, type: form.type, expiration, comment: "" }
+  let from = side === "buy" ? symbol.ask : symbol.bid
+  if (pending) {
+    const price = parseNumber(form.price)
+    if (!price) return null
+    from = wish.price = price
+  } else {
+    const deviation = parseNumber(form.deviation)
+    if (deviation !== null) wish.deviation = Math.round(deviation)
+  }
+  if (form.type === "stop_limit") {
+    const inner = parseNumber(form.stopLimit)
+    if (!inner) return null
+    from = wish.stop_limit_price = inner
+  }
+  if (needsEnd(expiration)) {
+    const end = brokerSeconds(form.end)
+    if (end === null) return null
+    wish.expires_broker_time = end
+  }
+  const stopLoss = stopPrice(form.stopLoss, form.unit, "loss", side, from, symbol)
+  const takeProfit = stopPrice(form.takeProfit, form.unit, "profit", side, from, symbol)
+  if (stopLoss) wish.stop_loss = stopLoss
+  if (takeProfit) wish.take_profit = takeProfit
+  return wish
+}

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import numpy as np
 import numpy.typing as npt
 
-from mt5_bridge.strategies.base import Parameter, ParameterError, Side, Strategy, Target
+from mt5_bridge.strategies.base import Context, Parameter, ParameterError, Side, Strategy
 
 
 class MovingAverageCross(Strategy):
@@ -38,18 +38,17 @@ class MovingAverageCross(Strategy):
     def bars_needed(self) -> int:
         return int(self.settings["slow"]) + 1
 
-    def on_bar(self, bars: npt.NDArray[Any], held: Side | None) -> Target | None:
-        if len(bars) < self.bars_needed:
-            return None
-        before, now = self._spread(bars["close"][:-1]), self._spread(bars["close"])
+    def on_bar(self, context: Context, bars: npt.NDArray[Any]) -> None:
+        closes = bars["close"]
+        held, now = context.held, self._spread(closes)
         if held is None:
+            before = self._spread(closes[:-1])
             if before <= 0 < now:
-                return self._target(Side.LONG)
-            if before >= 0 > now:
-                return self._target(Side.SHORT)
-            return None
-        wanted = Side.LONG if now > 0 else Side.SHORT
-        return self._target(wanted) if now and wanted is not held else None
+                self._hold(context, Side.LONG)
+            elif before >= 0 > now:
+                self._hold(context, Side.SHORT)
+        elif now and (wanted := Side.LONG if now > 0 else Side.SHORT) is not held:
+            self._hold(context, wanted)
 
     def _spread(self, closes: npt.NDArray[np.float64]) -> float:
         """Fast average minus slow average at the last close; below a billionth of the price it is no difference."""
@@ -57,5 +56,5 @@ class MovingAverageCross(Strategy):
         difference = float(fast - slow)
         return difference if abs(difference) > abs(float(slow)) * 1e-9 else 0.0
 
-    def _target(self, side: Side) -> Target:
-        return Target(side, self.settings["stop_loss_points"], self.settings["take_profit_points"])
+    def _hold(self, context: Context, side: Side) -> None:
+        context.target(side, self.settings["stop_loss_points"], self.settings["take_profit_points"])

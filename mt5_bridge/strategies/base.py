@@ -21,6 +21,10 @@ class ParameterError(ValueError):
     """A parameter that the strategy cannot work with. The message is safe to show."""
 
 
+class UnableError(Exception):
+    """The strategy can never work here, for example without an extra. The message is safe to show."""
+
+
 class AwayError(Exception):
     """The terminal gave no answer; try again when it is back."""
 
@@ -52,6 +56,13 @@ class Parameter:
         if self.maximum is not None and value > self.maximum:
             raise ParameterError(f"{self.title} must be at most {self.maximum:g}")
         return self.type(value)
+
+
+STOPS = (
+    Parameter("stop_loss_points", "Stop loss", "Points from the opening price; 0 for none.", int, 0, 0, 1_000_000),
+    Parameter("take_profit_points", "Take profit", "Points from the opening price; 0 for none.", int, 0, 0, 1_000_000),
+)
+"""Settings of strategies that set their stops by `Strategy.hold`."""
 
 
 class Side(Enum):
@@ -208,14 +219,17 @@ class Context:
         if (level, goal) != (position.sl, position.tp):
             self.wishes.append(Modify(position.ticket, level, goal))
 
-    def trail(self, distance: float) -> None:
-        """Draw the stop losses of all own positions up to `distance` behind the price; they never move back."""
+    def trail(self, distance: float, step: float = 0.0) -> None:
+        """Draw the stop losses of all own positions up to `distance` behind the price.
+
+        They never move back, and only when they gain at least `step` (a point at least).
+        """
         tick = self.tick()
         for position in self.positions():
             side = Side(position.type)
             price = tick.bid if side is Side.LONG else tick.ask
             level = round(price - side.sign * distance, self.info.digits)
-            if not position.sl or side.sign * (level - position.sl) >= self.point / 2:
+            if not position.sl or side.sign * (level - position.sl) >= max(step, self.point / 2):
                 self.modify(position, stop_loss=level)
 
     def points(self, distance: float) -> int:
@@ -257,6 +271,10 @@ class Strategy(ABC):
     @abstractmethod
     def bars_needed(self) -> int:
         """Closed bars that `on_bar` needs to decide: it gets exactly so many, however long the market has run."""
+
+    def hold(self, context: Context, side: Side | None) -> None:
+        """Note a target with the strategy's own settings `STOPS`, where it has them."""
+        context.target(side, self.settings.get("stop_loss_points", 0), self.settings.get("take_profit_points", 0))
 
     def on_start(self, context: Context) -> None:  # noqa: B027 - may be left out
         """The terminal is there and the first moment about to come. Nothing noted here is carried out."""

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import numpy as np
 import numpy.typing as npt
 
-from mt5_bridge.strategies.base import Context, Parameter, ParameterError, Side, Strategy
+from mt5_bridge.strategies.base import STOPS, Context, Parameter, ParameterError, Side, Strategy
 
 
 class MovingAverageCross(Strategy):
@@ -23,10 +23,7 @@ class MovingAverageCross(Strategy):
     parameters: ClassVar[tuple[Parameter, ...]] = (
         Parameter("fast", "Fast period", "Closed bars in the fast average.", int, 5, 1, 500),
         Parameter("slow", "Slow period", "Closed bars in the slow average; more than the fast one.", int, 20, 2, 1000),
-        Parameter("stop_loss_points", "Stop loss", "Points from the opening price; 0 for none.", int, 0, 0, 1_000_000),
-        Parameter(
-            "take_profit_points", "Take profit", "Points from the opening price; 0 for none.", int, 0, 0, 1_000_000
-        ),
+        *STOPS,
     )
 
     def __init__(self, values: Mapping[str, Any]) -> None:
@@ -44,17 +41,14 @@ class MovingAverageCross(Strategy):
         if held is None:
             before = self._spread(closes[:-1])
             if before <= 0 < now:
-                self._hold(context, Side.LONG)
+                self.hold(context, Side.LONG)
             elif before >= 0 > now:
-                self._hold(context, Side.SHORT)
+                self.hold(context, Side.SHORT)
         elif now and (wanted := Side.LONG if now > 0 else Side.SHORT) is not held:
-            self._hold(context, wanted)
+            self.hold(context, wanted)
 
     def _spread(self, closes: npt.NDArray[np.float64]) -> float:
         """Fast average minus slow average at the last close; below a billionth of the price it is no difference."""
         fast, slow = closes[-self.settings["fast"] :].mean(), closes[-self.settings["slow"] :].mean()
         difference = float(fast - slow)
         return difference if abs(difference) > abs(float(slow)) * 1e-9 else 0.0
-
-    def _hold(self, context: Context, side: Side) -> None:
-        context.target(side, self.settings["stop_loss_points"], self.settings["take_profit_points"])

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from mt5_bridge.client import BridgeError, BridgeLost, MetaTrader5
 from mt5_bridge.strategies import registry
-from mt5_bridge.strategies.base import AwayError, Context, ParameterError, Strategy, Wish
+from mt5_bridge.strategies.base import AwayError, Context, ParameterError, Strategy, UnableError, Wish
 from mt5_bridge.strategies.bot_files import (
     BotConfig,
     BotReport,
@@ -218,7 +218,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         strategy = registry.create(config.strategy, config.parameters)
         Bot(config, strategy, report, _connector(config), stop).run()
-    except (ParameterError, FailedError, ConfigError) as error:
+    except (ParameterError, UnableError, FailedError, ConfigError) as error:
         report.error(str(error))
         report.status(Phase.FAILED, str(error))
         return FAILED_EXIT_CODE

@@ -193,6 +193,23 @@ class Exchange:
             return
         self._look(name)
 
+    def stretch(self, name: str, lowest: Quote, highest: Quote, last: Quote) -> bool:
+        """Step over ticks of which none does anything, given their lowest and highest prices and the last of them.
+
+        False, and nothing done, when one of them may; they are then to be given to `advance`.
+        """
+        book, alarms = self.book, self._alarms
+        alarms.refresh()
+        calm = alarms.calm(name)
+        if calm is None or last.time_msc >= alarms.next_moment:
+            return False
+        bid_low, bid_high, ask_low, ask_high = calm
+        if not (bid_low < lowest.bid and highest.bid < bid_high and ask_low < lowest.ask and highest.ask < ask_high):
+            return False
+        book.quotes[name] = last
+        book.now_msc = max(book.now_msc, last.time_msc)
+        return True
+
     def pass_time(self, until_msc: int) -> None:
         """Let time go on to `until_msc` without ticks."""
         self._alarms.refresh()

@@ -176,7 +176,9 @@ def check_volume(volume: float, info: Any) -> None:
         raise FailedError(f"{volume:g} lots are not a multiple of {info.volume_step:g}, the step of {info.name}")
 
 
-def _connector(config: BotConfig) -> Callable[[], MetaTrader5]:
+def connector(config: BotConfig) -> Callable[[], MetaTrader5]:
+    """Opens connections to the bot's worker."""
+
     def connect() -> MetaTrader5:
         # Read anew each time: the agent may have replaced it.
         try:
@@ -217,7 +219,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     report.status(Phase.STARTING)
     try:
         strategy = registry.create(config.strategy, config.parameters)
-        Bot(config, strategy, report, _connector(config), stop).run()
+        Bot(config, strategy, report, connector(config), stop).run()
     except (ParameterError, UnableError, FailedError, ConfigError) as error:
         report.error(str(error))
         report.status(Phase.FAILED, str(error))

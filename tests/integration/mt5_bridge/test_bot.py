@@ -52,7 +52,7 @@ class RunningBot:
             loaded,
             create(loaded.strategy, loaded.parameters),
             BotReport(loaded),
-            runner._connector(loaded),
+            runner.connector(loaded),
             self.stop_event,
         )
         self.thread = threading.Thread(target=self.bot.run, daemon=True)

@@ -36,7 +36,7 @@ class MovingAverageCross(Strategy):
         return int(self.settings["slow"]) + 1
 
     def on_bar(self, context: Context, bars: npt.NDArray[Any]) -> None:
-        closes = bars["close"]
+        closes = np.ascontiguousarray(bars["close"])
         held, now = context.held, self._spread(closes)
         if held is None:
             before = self._spread(closes[:-1])
@@ -49,6 +49,8 @@ class MovingAverageCross(Strategy):
 
     def _spread(self, closes: npt.NDArray[np.float64]) -> float:
         """Fast average minus slow average at the last close; below a billionth of the price it is no difference."""
-        fast, slow = closes[-self.settings["fast"] :].mean(), closes[-self.settings["slow"] :].mean()
-        difference = float(fast - slow)
-        return difference if abs(difference) > abs(float(slow)) * 1e-9 else 0.0
+        fast, slow = self.settings["fast"], self.settings["slow"]
+        # A sum is several times as fast as `mean`, which matters to a backtest of a million bars.
+        slow_average = float(np.add.reduce(closes[-slow:])) / slow
+        difference = float(np.add.reduce(closes[-fast:])) / fast - slow_average
+        return difference if abs(difference) > abs(slow_average) * 1e-9 else 0.0

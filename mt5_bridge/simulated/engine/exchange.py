@@ -27,7 +27,7 @@ from mt5_bridge.simulated.engine.money import AccountState
 from mt5_bridge.simulated.engine.opening import check_money, order_of_request
 from mt5_bridge.simulated.engine.request import Request
 from mt5_bridge.simulated.engine.retcodes import Refused, Retcode
-from mt5_bridge.simulated.engine.triggers import TickRun, in_order, is_reached, stop_reason
+from mt5_bridge.simulated.engine.triggers import NO_LEVELS, TickRun, in_order, is_reached, stop_reason
 from mt5_bridge.simulated.market.bars import Array
 from mt5_bridge.simulated.symbols import SymbolSpec
 from mt5_bridge.structs import OrderCheckResult, OrderSendResult, Struct
@@ -193,19 +193,22 @@ class Exchange:
             return
         self._look(name)
 
-    def stretch(self, name: str, lowest: Quote, highest: Quote, last: Quote) -> bool:
-        """Step over ticks of which none does anything, given their lowest and highest prices and the last of them.
+    def stretch(self, name: str, bounds: tuple[float, float, float, float], last: Quote) -> bool:
+        """Step over ticks of which none does anything, given the bounds of all their prices and the last of them.
 
-        False, and nothing done, when one of them may; they are then to be given to `advance`.
+        `bounds` are lowest and highest bid, lowest and highest ask. False, and nothing done, when one of the ticks may
+        do something: they are then to be given to `advance`.
         """
         book, alarms = self.book, self._alarms
-        alarms.refresh()
+        if book.stale_levels or book.stale_accounts:
+            alarms.refresh()
         calm = alarms.calm(name)
         if calm is None or last.time_msc >= alarms.next_moment:
             return False
-        bid_low, bid_high, ask_low, ask_high = calm
-        if not (bid_low < lowest.bid and highest.bid < bid_high and ask_low < lowest.ask and highest.ask < ask_high):
-            return False
+        if calm is not NO_LEVELS:
+            lowest_bid, highest_bid, lowest_ask, highest_ask = bounds
+            if calm.reached(lowest_bid, lowest_ask) or calm.reached(highest_bid, highest_ask):
+                return False
         book.quotes[name] = last
         book.now_msc = max(book.now_msc, last.time_msc)
         return True

@@ -134,10 +134,7 @@ class Valuation:
 
     def state(self, account: Account, positions: Iterable[Position] | None = None) -> AccountState:
         """The account's sums (rule H1), with the margin of its own positions or of others in their place."""
-        sums = self._sums.get(account.login)
-        if sums is None:
-            sums = sums_of(account, self.specs, self.margin(account.positions.values()))
-            self._sums[account.login] = sums
+        sums = self._summed(account)
         profit = self._floating(account, sums)
         margin = sums.margin if positions is None else self.margin(positions)
         if sums.reserves:
@@ -145,6 +142,19 @@ class Valuation:
         digits = account.currency_digits
         equity = round(account.balance + account.credit + profit + sums.swap, digits)
         return AccountState(round(profit, digits), equity, round(margin, digits))
+
+    def equity(self, account: Account) -> float:
+        """The equity of `state` alone."""
+        sums = self._summed(account)
+        profit = self._floating(account, sums)
+        return round(account.balance + account.credit + profit + sums.swap, account.currency_digits)
+
+    def _summed(self, account: Account) -> Sums:
+        sums = self._sums.get(account.login)
+        if sums is None:
+            sums = sums_of(account, self.specs, self.margin(account.positions.values()))
+            self._sums[account.login] = sums
+        return sums
 
     def _floating(self, account: Account, sums: Sums) -> float:
         """Profit of all positions, not rounded."""

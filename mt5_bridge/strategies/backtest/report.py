@@ -16,7 +16,8 @@ table{border-collapse:collapse;width:100%;font-size:.85rem}td,th{padding:.25rem 
 td.n,th.n{text-align:right;font-variant-numeric:tabular-nums}th{text-align:left;color:#5b6675;font-weight:600}
 dl{display:grid;grid-template-columns:repeat(auto-fill,minmax(13rem,1fr));gap:.6rem;margin:1rem 0}
 dl div{border:1px solid #e4e8ee;border-radius:.5rem;padding:.5rem .8rem}dt{color:#5b6675;font-size:.8rem}
-dd{margin:0;font-size:1.05rem;font-variant-numeric:tabular-nums}svg{width:100%;height:auto}svg text{font:11px system-ui;fill:#5b6675}
+dd{margin:0;font-size:1.05rem;font-variant-numeric:tabular-nums}
+svg{width:100%;height:auto}svg text{font:11px system-ui;fill:#5b6675}
 @media(prefers-color-scheme:dark){body{background:#12161c;color:#dfe5ee}td,th,dl div{border-color:#2a323d}}
 """
 _DEAL_COLUMNS: Final = ("time", "ticket", "type", "entry", "volume", "price", "commission", "swap", "profit", "comment")
@@ -31,7 +32,8 @@ def html(result: Mapping[str, Any]) -> str:
     parts = [
         f"<h1>{escape(title)}</h1>",
         f'<p class="sub">{_moment(data["first_msc"])} to {_moment(data["last_msc"])} (broker time), '
-        f"{data['bars']:,} bars, {data['ticks']:,} ticks of {escape(str(data['recording']))}, data {data['digest']}</p>",
+        f"{data['bars']:,} bars, {data['ticks']:,} ticks of "
+        f"{escape(str(data['recording']))}, data {data['digest']}</p>",
         _figures(result["statistics"]),
         "<h2>Equity and balance</h2>",
         _chart(curve, {"equity": (2, "#2563eb"), "balance": (1, "#94a3b8")}),
@@ -62,7 +64,7 @@ def _figures(statistics: Mapping[str, Any]) -> str:
 
 def _text(name: str, value: Any) -> str:
     if value is None:
-        return "–"
+        return "none"
     if name.endswith("share"):
         return f"{value:.1%}"
     return f"{value:,.2f}" if isinstance(value, float) else f"{value:,}"

@@ -21,8 +21,8 @@ from mt5_bridge.simulated.market.bars import TICK_FLAG_BID, Array, aggregate, op
 from mt5_bridge.simulated.symbols import SWAP_POINTS, SymbolSpec
 from mt5_bridge.strategies.backtest.recording import Recording
 from mt5_bridge.strategies.backtest.result import Curve, Result
-from mt5_bridge.strategies.backtest.terminal import BacktestTerminal
-from mt5_bridge.strategies.base import Context, Strategy
+from mt5_bridge.strategies.backtest.terminal import BacktestContext, BacktestTerminal
+from mt5_bridge.strategies.base import Strategy
 from mt5_bridge.strategies.execution import Execution
 from mt5_bridge.strategies.session import Session
 from mt5_bridge.structs import Tick
@@ -105,9 +105,8 @@ class _Run:
         self._terminal = BacktestTerminal(self._exchange, self._account, spec, self._frames, settings.timeframe)
         self._log = _Log(self._exchange)
         execution = Execution(settings, self._log, threading.Event())
-        context = Context(
-            self._name, settings.timeframe, settings.volume, settings.magic, self._terminal, self._log.info
-        )
+        market = (self._name, settings.timeframe, settings.volume, settings.magic)
+        context = BacktestContext(self._account, *market, self._terminal, self._log.info)
         self._session = Session(
             strategy, context, lambda wishes, occasion: execution.carry_out(self._terminal, wishes, occasion)
         )
@@ -145,8 +144,9 @@ class _Run:
     def _begin(self, ticks: Array) -> None:
         """The first tick is there, and what lies before it is history."""
         row = ticks[0]
-        self._exchange.set_quote(self._name, _quote(row))
-        self._terminal.row = row
+        quote = Quote(float(row["bid"]), float(row["ask"]), int(row["time_msc"]), float(row["last"]))
+        self._exchange.set_quote(self._name, quote)
+        self._terminal.ticks, self._terminal.number = ticks, 0
         key = int(open_times(ticks["time"][:1], self._settings.timeframe)[0])
         self._terminal.closed = max(0, int(np.searchsorted(self._opens, key)) - 1)
         self._session.start()
@@ -166,43 +166,39 @@ class _Run:
     def _bar_by_bar(self, ticks: Array) -> None:
         """From one closed bar to the next, for strategies that want to see nothing else."""
         decisions = list(self._decisions(ticks))
-        bids, asks = np.ascontiguousarray(ticks["bid"]), np.ascontiguousarray(ticks["ask"])
         stops = [end + 1 for end, _ in decisions]
         if not stops or stops[-1] < len(ticks):
             stops.append(len(ticks))
-        starts = [0, *stops[:-1]]
-        lows = zip(np.minimum.reduceat(bids, starts).tolist(), np.minimum.reduceat(asks, starts).tolist(), strict=True)
-        highs = zip(np.maximum.reduceat(bids, starts).tolist(), np.maximum.reduceat(asks, starts).tolist(), strict=True)
-        lasts = ticks[np.array(stops) - 1]
-        exchange, name = self._exchange, self._name
-        for number, ((low_bid, low_ask), (high_bid, high_ask), start, stop) in enumerate(
-            zip(lows, highs, starts, stops, strict=True)
-        ):
-            row = lasts[number]
-            quote = _quote(row)
-            calm = exchange.stretch(name, Quote(low_bid, low_ask, 0), Quote(high_bid, high_ask, 0), quote)
-            if not calm:
-                exchange.advance({name: ticks[start:stop]}, quote.time_msc)
+        starts, ends = [0, *stops[:-1]], np.array(stops) - 1
+        columns = [np.ascontiguousarray(ticks[name]) for name in ("bid", "ask")]
+        bounds = [edge.reduceat(column, starts).tolist() for column in columns for edge in (np.minimum, np.maximum)]
+        quotes = [ticks[name][ends].tolist() for name in ("bid", "ask", "time_msc", "last")]
+        exchange, name, terminal = self._exchange, self._name, self._terminal
+        terminal.ticks = ticks
+        for number, (bound, quote) in enumerate(zip(zip(*bounds, strict=True), map(Quote, *quotes), strict=True)):
+            if not exchange.stretch(name, bound, quote):
+                exchange.advance({name: ticks[starts[number] : stops[number]]}, quote.time_msc)
             if number < len(decisions):
-                self._terminal.row = row
-                self._bar(decisions[number][1])
+                terminal.number, closed = decisions[number]
+                self._bar(closed)
 
     def _moment_by_moment(self, ticks: Array) -> None:
         decisions = dict(self._decisions(ticks))
         times = ticks["time_msc"].tolist()
         bids, asks, deals = ticks["bid"].tolist(), ticks["ask"].tolist(), ticks["last"].tolist()
         exchange, session, name, last = self._exchange, self._session, self._name, len(ticks) - 1
+        self._terminal.ticks = ticks
         for number, time_msc in enumerate(times):
             exchange.tick(name, Quote(bids[number], asks[number], time_msc, deals[number]))
             if number < last and times[number + 1] == time_msc:
                 continue
-            self._terminal.row = ticks[number]
+            self._terminal.number = number
             if session.wants_trades and len(self._account.deals) > self._told:
                 self._tell_deals()
             if number in decisions:
                 self._bar(decisions[number])
             if session.wants_ticks:
-                session.tick(Tick(self._terminal.row.item()))
+                session.tick(Tick(ticks[number].item()))
 
     def _bar(self, closed: int) -> None:
         self._terminal.closed = closed
@@ -219,7 +215,7 @@ class _Run:
     def _note(self) -> None:
         """Write the account's value down."""
         account, book = self._account, self._exchange.book
-        equity = book.valuation.state(account).equity if account.positions else account.balance + account.credit
+        equity = book.valuation.equity(account) if account.positions else account.balance + account.credit
         self._curve.add(book.now_msc, account.balance, equity)
 
     def _with_spread(self, ticks: Array) -> Array:
@@ -227,10 +223,6 @@ class _Run:
         points = np.rint(ticks["bid"] / self._point) + (self._settings.spread or 0)
         ticks["ask"] = points / round(1 / self._point)
         return ticks
-
-
-def _quote(row: Any) -> Quote:
-    return Quote(float(row["bid"]), float(row["ask"]), int(row["time_msc"]), float(row["last"]))
 
 
 def _spec(spec: SymbolSpec, settings: Settings) -> SymbolSpec:

@@ -11,13 +11,29 @@ from mt5_bridge.simulated.engine.request import Request
 from mt5_bridge.simulated.market.bars import Array
 from mt5_bridge.simulated.market.series import Series
 from mt5_bridge.simulated.symbols import SymbolSpec
+from mt5_bridge.strategies.base import Context, Side
 from mt5_bridge.structs import Struct, Tick
 
 _SERVER: Final = "Backtest"
 
 
+class BacktestContext(Context):
+    """Looks a strategy's commonest question up in the book, where a terminal would be asked for all positions."""
+
+    def __init__(self, account: Account, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._held = account.positions
+
+    @property
+    def held(self) -> Side | None:
+        for position in self._held.values():
+            if position.magic == self.magic:
+                return Side.LONG if position.buy else Side.SHORT
+        return None
+
+
 class BacktestTerminal:
-    """What is visible of the market is set by the one who plays it: `closed` bars of `frames`, and `row`, the tick."""
+    """What is visible of the market is set by who plays it: `closed` bars of `frames`, and tick `number` of `ticks`."""
 
     def __init__(self, exchange: Exchange, account: Account, spec: SymbolSpec, frames: Array, timeframe: int) -> None:
         self._exchange = exchange
@@ -29,7 +45,8 @@ class BacktestTerminal:
         self._sent = 0
         self._info: Struct | None = None
         self.closed = 0
-        self.row: Any = None
+        self.ticks: Array = frames[:0]
+        self.number = 0
 
     def last_error(self) -> tuple[int, str]:
         """Nothing goes wrong here."""
@@ -50,7 +67,7 @@ class BacktestTerminal:
 
     def symbol_info_tick(self, _symbol: str, /) -> Struct:
         """The tick of the moment."""
-        return Tick(self.row.item())
+        return Tick(self.ticks[self.number].item())
 
     def positions_get(self, *, symbol: str) -> tuple[Struct, ...]:
         """Open positions of the account."""

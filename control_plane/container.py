@@ -17,6 +17,8 @@ from control_plane.agent_api.service import AgentApi
 from control_plane.assignments.service import Assignments
 from control_plane.audit.heads import HeadKeeper
 from control_plane.audit.service import Audit
+from control_plane.backtests.jobs import BacktestJobs
+from control_plane.backtests.service import Backtests
 from control_plane.bots.service import Bots
 from control_plane.bus.port import Bus
 from control_plane.certificates.service import Authority
@@ -151,6 +153,8 @@ class Terminals:
     holds: Holds
     mass_loss: MassLoss
     bots: Bots
+    backtests: Backtests
+    backtest_jobs: BacktestJobs
     releases: Releases
     screens: Screens
     trade_log: TradeLog
@@ -199,7 +203,11 @@ def build_farm(settings: Settings, *, clock: Clock | None = None, door: Terminal
     people = _gather_people(ground, outbox)
     terminals = _gather_terminals(ground, outbox)
     placement = Placement(ground.database, terminals.placing)
-    handlers = {JobKind.PLACE_TERMINAL: placement.place_terminal, JobKind.SEND_MAIL: people.mails.deliver}
+    handlers = {
+        JobKind.PLACE_TERMINAL: placement.place_terminal,
+        JobKind.SEND_MAIL: people.mails.deliver,
+        JobKind.RUN_BACKTEST: terminals.backtest_jobs.begin,
+    }
     runner = JobRunner(ground.database, ground.clock, handlers)
     jobs = Loop("jobs", 1.0, open_executor(settings, runner, ground.database, ground.clock).work)
     loops = (jobs, Loop("placement", 5.0, placement.run_once), *_fleet_loops(ground, terminals))
@@ -257,6 +265,8 @@ def _gather_terminals(ground: Ground, outbox: Outbox) -> Terminals:
         holds=Holds(fleet, outbox, audit, bus, clock),
         mass_loss=MassLoss(audit, clock, lease),
         bots=Bots(fleet, audit, bus, clock),
+        backtests=Backtests(outbox, audit, clock),
+        backtest_jobs=BacktestJobs(database, ground.door, outbox, clock),
         releases=Releases(fleet, settings.data, clock),
         screens=Screens(ground.authority.pem),
         trade_log=trade_log,
@@ -288,6 +298,7 @@ def _caretakers(ground: Ground, terminals: Terminals) -> tuple[Loop, ...]:
         Loop("connection-tests", 1.0, FinishedTests(database, terminals.connection_tests).run_once),
         # It asks many terminals in turn, and those that cannot be reached answer slowly.
         Loop("unsettled-orders", settings.order_settle_seconds, settlement.run_once, patience_seconds=600.0),
+        Loop("backtests", 15.0, terminals.backtest_jobs.run_once),
         Loop("retention", 600.0, Retention(database, ground.bundles, clock).run_once),
         Loop("audit-heads", 60.0, ground.head_keeper.run_once),
         Loop("idle-sessions", 20.0, ground.door.close_idle),

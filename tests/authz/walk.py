@@ -15,6 +15,7 @@ from tests.authz.stage import Person, Stage
 NOBODY = "nobody"
 _LAST = (
     "DELETE /api/v1/auth/passkeys/{passkey_id}",
+    "DELETE /api/v1/backtests/{backtest_id}",
     "DELETE /api/v1/bots/{bot_id}",
     "DELETE /api/v1/accounts/{account_id}",
     "POST /api/v1/auth/change-password",
@@ -27,6 +28,7 @@ _LAST = (
 _DISTURBING = ("undeploy", "credentials", "/nodes", "/terminals")
 _HIDDEN = {
     "account": "account_not_found",
+    "backtest": "backtest_not_found",
     "bot": "bot_not_found",
     "invitation": "invitation_not_found",
     "key": "api_key_not_found",
@@ -43,7 +45,9 @@ _PAST_THE_DOOR = (
     '"bad_passkey"',
     '"job_not_found"',
     '"link_spent"',
+    '"backtest_not_ended"',
     '"no_logs"',
+    '"no_report"',
     '"pool_not_found"',
     '"tenant_not_found"',
 )

@@ -20,6 +20,7 @@ from mt5_bridge.strategies import registry
 from mt5_bridge.strategies.backtest import optimise, report
 from mt5_bridge.strategies.backtest.recording import SOURCES, Recording, load
 from mt5_bridge.strategies.backtest.run import Settings, lots_fit, run
+from mt5_bridge.strategies.backtest.search_space import Create, SearchError, combinations, values_of
 from mt5_bridge.strategies.base import ParameterError, UnableError
 
 _TIMEFRAMES: Final = {name.removeprefix("TIMEFRAME_"): value for name, value in CONSTANT_GROUPS["TIMEFRAME"].items()}
@@ -131,7 +132,7 @@ def main(argv: Sequence[str]) -> int:
         if arguments.html:
             arguments.html.write_text(report.html(result), encoding="utf-8")
         sys.stdout.write(json.dumps(result["statistics"], indent=1) + "\n")
-    except (HistoryError, ParameterError, UnableError, optimise.SearchError, OSError) as error:
+    except (HistoryError, ParameterError, UnableError, SearchError, OSError) as error:
         sys.stderr.write(f"backtest: {error}\n")
         return 2
     return 0
@@ -156,13 +157,13 @@ def _settings(arguments: argparse.Namespace, recording: Recording) -> Settings:
 
 def _search(
     arguments: argparse.Namespace,
-    create: optimise.Create,
+    create: Create,
     values: Mapping[str, Any],
     recording: Recording,
     settings: Settings,
 ) -> dict[str, Any]:
-    ranges = {name: optimise.values_of(text) for name, text in arguments.ranges}
-    tried = optimise.combinations(create, values, ranges)
+    ranges = {name: values_of(text) for name, text in arguments.ranges}
+    tried = combinations(create, values, ranges)
     progress = _told(f"{len(tried):,} combinations", sys.stderr)
     workers = optimise.Workers(create, recording, arguments.processes)
     begun = time.monotonic()

@@ -6,8 +6,6 @@ that fit the past by luck, so every search keeps a stretch out of sample and say
 
 from __future__ import annotations
 
-import itertools
-import math
 import multiprocessing
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -17,9 +15,8 @@ from typing import Any, Final
 from mt5_bridge.strategies.backtest.recording import Recording
 from mt5_bridge.strategies.backtest.result import Statistics
 from mt5_bridge.strategies.backtest.run import CancelledError, Settings, run
-from mt5_bridge.strategies.base import ParameterError, Strategy
+from mt5_bridge.strategies.backtest.search_space import Create, SearchError
 
-MOST_COMBINATIONS: Final = 10_000
 SHOWN: Final = 20
 """So many of the best are run out of sample."""
 OBJECTIVES: Final[Mapping[str, Callable[[Statistics], float]]] = {
@@ -30,54 +27,7 @@ OBJECTIVES: Final[Mapping[str, Callable[[Statistics], float]]] = {
 }
 """What can be searched for; more is better. `recovery` is net profit over the largest drawdown."""
 
-Create = Callable[[Mapping[str, Any]], Strategy]
 Progress = Callable[[float], bool]
-
-
-class SearchError(ValueError):
-    """A search that cannot be made. The message is safe to show."""
-
-
-def values_of(text: str) -> list[float]:
-    """The values of a range: `5,10,20` or `FIRST:LAST:STEP`, both ends inclusive. Raises SearchError."""
-    try:
-        if ":" not in text:
-            return [_number(part) for part in text.split(",")]
-        first, last, step = (_number(part) for part in text.split(":"))
-    except ValueError as error:
-        raise SearchError(f"{text!r} is neither values like 5,10,20 nor a range like 5:20:5") from error
-    if step <= 0 or last < first:
-        raise SearchError(f"{text!r} must rise: FIRST:LAST:STEP")
-    count = math.floor((last - first) / step + 1e-9) + 1
-    if count > MOST_COMBINATIONS:
-        raise SearchError(f"{text!r} has {count:,} values; at most {MOST_COMBINATIONS:,} can be tried")
-    return [round(first + step * number, 10) for number in range(count)]
-
-
-def _number(text: str) -> float:
-    number = float(text)
-    if not math.isfinite(number):
-        raise ValueError(text)
-    return int(number) if number.is_integer() else number
-
-
-def combinations(
-    create: Create, fixed: Mapping[str, Any], ranges: Mapping[str, Sequence[float]]
-) -> list[dict[str, Any]]:
-    """All combinations that the strategy accepts, without running any. Raises SearchError."""
-    count = math.prod(len(values) for values in ranges.values())
-    if count > MOST_COMBINATIONS:
-        raise SearchError(f"{count:,} combinations; at most {MOST_COMBINATIONS:,} can be tried, make the steps larger")
-    found, refused = [], ""
-    for values in itertools.product(*ranges.values()):
-        parameters = dict(fixed) | dict(zip(ranges, values, strict=True))
-        try:
-            found.append(dict(create(parameters).settings))
-        except ParameterError as error:
-            refused = str(error)
-    if not found:
-        raise SearchError(f"the strategy accepts none of the combinations: {refused}")
-    return found
 
 
 @dataclass(frozen=True)

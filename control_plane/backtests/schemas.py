@@ -35,8 +35,8 @@ class CreateBacktest(BaseModel):
     parameters: Annotated[dict[str, int | float], Field(max_length=50)] = {}
     deposit: Annotated[Decimal, Field(gt=0, le=Decimal(10**12), max_digits=15, decimal_places=2)] = Decimal(10_000)
     leverage: Annotated[int, Field(ge=1, le=5000)] = 100
-    commission: Annotated[Decimal, Field(le=0, ge=Decimal(-(10**6)), max_digits=9, decimal_places=2)] = Decimal(0)
-    """Money for one lot of each deal, negative or 0."""
+    commission: Annotated[Decimal, Field(ge=0, le=Decimal(10**6), max_digits=9, decimal_places=2)] = Decimal(0)
+    """What one lot of each deal costs."""
     spread: Annotated[int, Field(ge=0, le=100_000, description="Points; that of the bars unless given.")] | None = None
     ranges: Annotated[dict[str, ParameterRange], Field(max_length=6)] = {}
     """Parameters to search; none for a single run."""

@@ -60,7 +60,7 @@ def _parser() -> Parser:
     parser.add_argument("--volume", type=float, default=0.1, help="lots")
     parser.add_argument("--deposit", type=float, default=10_000.0)
     parser.add_argument("--leverage", type=int, default=100)
-    parser.add_argument("--commission", type=float, default=0.0, help="money for a lot of each deal, negative costs")
+    parser.add_argument("--commission", type=float, default=0.0, help="what a lot of each deal costs")
     parser.add_argument("--swap-long", type=float, default=0.0, help="points a day")
     parser.add_argument("--swap-short", type=float, default=0.0, help="points a day")
     parser.add_argument("--spread", type=int, help="points; the recording's unless given")

@@ -43,7 +43,7 @@ def values_between(first: float, last: float, step: float) -> list[float]:
 def _number(value: float) -> float:
     if not math.isfinite(value):
         raise ValueError(value)
-    return int(value) if value.is_integer() else value
+    return int(value) if float(value).is_integer() else value
 
 
 def combinations(

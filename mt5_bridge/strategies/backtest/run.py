@@ -35,7 +35,7 @@ _LOG_LINES: Final = 2000
 class Settings:
     """What is tested and under which terms. Volume is lots, money the account's currency, times the broker's (ms).
 
-    `commission` is what one lot of a deal costs; `swap_long` and `swap_short` are points a day, 0 keeps the symbol's own;
+    `commission` is what one lot of a deal costs; swaps are points a day, 0 keeps the symbol's own;
     `spread` is points, None keeps the recording's.
     """
 

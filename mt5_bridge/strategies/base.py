@@ -2,7 +2,7 @@
 
 A strategy sees the market through a `Context` and notes in it what it wants; it never talks to a terminal. What it
 noted is carried out when the method returns, in the order of noting. So the same file runs everywhere, and a decision
-can be tested without any terminal. This module needs numpy's types alone.
+can be tested without any terminal. This module needs numpy alone.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any, ClassVar, Protocol
 
+import numpy as np
 import numpy.typing as npt
 
 
@@ -282,6 +283,15 @@ class Strategy(ABC):
     @abstractmethod
     def on_bar(self, context: Context, bars: npt.NDArray[Any]) -> None:
         """A bar has closed: the first tick of a later one is there. `bars` has the dtype of copy_rates."""
+
+    def may_act(self, bars: npt.NDArray[Any], held: Side | None) -> npt.NDArray[np.bool_] | None:
+        """For each of these bars, whether `on_bar` could note anything at its close while `held` is held.
+
+        For the speed of backtests alone, and for strategies whose `on_bar` neither keeps a state nor logs: where the
+        answer is no, `on_bar` is not called. True wherever it is in doubt; None when nothing is known.
+        """
+        del bars, held
+        return None
 
     def on_tick(self, context: Context, tick: Any) -> None:  # noqa: B027 - may be left out
         """The price has moved; `tick` is the newest Tick."""

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
 
 import numpy as np
 import numpy.typing as npt
 
 from mt5_bridge.strategies.base import STOPS, Context, Parameter, ParameterError, Side, Strategy
+
+_DOUBT: Final = 1e-7
+"""Share of the price by which sums that were made in another order may differ, many times over."""
 
 
 class MovingAverageCross(Strategy):
@@ -46,6 +49,21 @@ class MovingAverageCross(Strategy):
                 self.hold(context, Side.SHORT)
         elif now and (wanted := Side.LONG if now > 0 else Side.SHORT) is not held:
             self.hold(context, wanted)
+
+    def may_act(self, bars: npt.NDArray[Any], held: Side | None) -> npt.NDArray[np.bool_]:
+        closes = np.ascontiguousarray(bars["close"])
+        sums = np.concatenate(([0.0], np.cumsum(closes - closes[0])))  # small numbers, so that little is lost
+        averages = []
+        for period in (self.settings["fast"], self.settings["slow"]):
+            average = np.full(len(closes), np.nan)
+            average[period - 1 :] = (sums[period:] - sums[:-period]) / period
+            averages.append(average)
+        difference, doubt = averages[0] - averages[1], np.abs(closes) * _DOUBT
+        above, below = ~(difference <= -doubt), ~(difference >= doubt)
+        if held is not None:
+            return np.asarray(below if held is Side.LONG else above)
+        was_above, was_below = (np.concatenate(([True], one[:-1])) for one in (above, below))
+        return np.asarray((above & was_below) | (below & was_above))
 
     def _spread(self, closes: npt.NDArray[np.float64]) -> float:
         """Fast average minus slow average at the last close; below a billionth of the price it is no difference."""

@@ -213,6 +213,21 @@ class Exchange:
         book.now_msc = max(book.now_msc, last.time_msc)
         return True
 
+    def calm_stretches(self, name: str, bounds: tuple[Array, Array, Array, Array], times: Array) -> int:
+        """How many stretches of ticks in a row, from the first, do nothing, given the bounds and last time of each."""
+        book, alarms = self.book, self._alarms
+        if book.stale_levels or book.stale_accounts:
+            alarms.refresh()
+        calm = alarms.calm(name)
+        if calm is None:
+            return 0
+        quiet = times < alarms.next_moment
+        if calm is not NO_LEVELS:
+            lowest_bid, highest_bid, lowest_ask, highest_ask = bounds
+            quiet &= (calm.bid_low < lowest_bid) & (highest_bid < calm.bid_high)
+            quiet &= (calm.ask_low < lowest_ask) & (highest_ask < calm.ask_high)
+        return len(quiet) if quiet.all() else int(quiet.argmin())
+
     def pass_time(self, until_msc: int) -> None:
         """Let time go on to `until_msc` without ticks."""
         self._alarms.refresh()

@@ -39,6 +39,12 @@ class Curve:
         self.balances.append(balance)
         self.equities.append(equity)
 
+    def extend(self, times: Any, balance: float, equities: Any) -> None:
+        """Write many points of one balance down (arrays of int64 and float64)."""
+        self.times.frombytes(times.tobytes())
+        self.balances.extend([balance] * len(times))
+        self.equities.frombytes(equities.tobytes())
+
     def points(self, most: int = CURVE_POINTS) -> list[tuple[int, float, float]]:
         """At most about `most` points that keep the highest and lowest equity of each stretch."""
         count = len(self.times)

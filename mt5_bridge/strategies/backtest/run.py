@@ -22,13 +22,16 @@ from mt5_bridge.simulated.symbols import SWAP_POINTS, SymbolSpec
 from mt5_bridge.strategies.backtest.recording import Recording
 from mt5_bridge.strategies.backtest.result import Curve, Result
 from mt5_bridge.strategies.backtest.terminal import BacktestContext, BacktestTerminal
-from mt5_bridge.strategies.base import Strategy
+from mt5_bridge.strategies.base import Side, Strategy
 from mt5_bridge.strategies.execution import Execution
 from mt5_bridge.strategies.session import Session
 from mt5_bridge.structs import Tick
 
 _LOGIN: Final = 1
 _LOG_LINES: Final = 2000
+_LOOK_AHEAD: Final = 256
+_SHORTEST_LEAP: Final = 4
+"""Fewer bars are stepped through faster than they are leapt over."""
 
 
 @dataclass(frozen=True)
@@ -113,6 +116,7 @@ class _Run:
         self._needed = self._session.bars_needed
         self._point = spec.point
         self._told = len(self._account.deals)
+        self._asked: dict[Side | None, Array | None] = {}
         self._key = -1
         self._curve = Curve()
         self.ticks = 0
@@ -171,16 +175,45 @@ class _Run:
             stops.append(len(ticks))
         starts, ends = [0, *stops[:-1]], np.array(stops) - 1
         columns = [np.ascontiguousarray(ticks[name]) for name in ("bid", "ask")]
-        bounds = [edge.reduceat(column, starts).tolist() for column in columns for edge in (np.minimum, np.maximum)]
-        quotes = [ticks[name][ends].tolist() for name in ("bid", "ask", "time_msc", "last")]
+        bounds = [edge.reduceat(column, starts) for column in columns for edge in (np.minimum, np.maximum)]
+        lasts = [np.ascontiguousarray(ticks[name][ends]) for name in ("bid", "ask", "time_msc", "last")]
+        plain_bounds = list(zip(*(bound.tolist() for bound in bounds), strict=True))
+        quotes = list(map(Quote, *(last.tolist() for last in lasts)))
+        closed_bars = np.array([closed for _, closed in decisions], np.int64)
         exchange, name, terminal = self._exchange, self._name, self._terminal
         terminal.ticks = ticks
-        for number, (bound, quote) in enumerate(zip(zip(*bounds, strict=True), map(Quote, *quotes), strict=True)):
-            if not exchange.stretch(name, bound, quote):
-                exchange.advance({name: ticks[starts[number] : stops[number]]}, quote.time_msc)
+        number = 0
+        while number < len(quotes):
+            leap = self._leap(number, closed_bars, bounds, lasts)
+            if leap:
+                number += leap
+                exchange.stretch(name, plain_bounds[number - 1], quotes[number - 1])
+                continue
+            if not exchange.stretch(name, plain_bounds[number], quotes[number]):
+                exchange.advance({name: ticks[starts[number] : stops[number]]}, quotes[number].time_msc)
             if number < len(decisions):
                 terminal.number, closed = decisions[number]
                 self._bar(closed)
+            number += 1
+
+    def _leap(self, start: int, closed: Array, bounds: list[Array], lasts: list[Array]) -> int:
+        """How many bars from `start` on nothing happens at; the account's value at each is then written down."""
+        ahead = slice(start, min(start + _LOOK_AHEAD, len(closed)))
+        asked = self._answers(self._session.context.held)
+        if asked is None or ahead.start >= ahead.stop:
+            return 0
+        acts = asked[closed[ahead] - 1] & (closed[ahead] >= self._needed)
+        count = int(acts.argmax()) if acts.any() else len(acts)
+        if count < _SHORTEST_LEAP:
+            return 0
+        low_bid, high_bid, low_ask, high_ask = (bound[start : start + count] for bound in bounds)
+        bids, asks, times, _ = (last[start : start + count] for last in lasts)
+        count = self._exchange.calm_stretches(self._name, (low_bid, high_bid, low_ask, high_ask), times)
+        equities = self._exchange.book.valuation.equities(self._account, self._name, bids[:count], asks[:count])
+        if equities is None or count < _SHORTEST_LEAP:
+            return 0
+        self._curve.extend(times[:count], self._account.balance, equities)
+        return count
 
     def _moment_by_moment(self, ticks: Array) -> None:
         decisions = dict(self._decisions(ticks))
@@ -202,9 +235,20 @@ class _Run:
 
     def _bar(self, closed: int) -> None:
         self._terminal.closed = closed
-        if closed >= self._needed:
+        if closed >= self._needed and self._may_act(closed):
             self._session.bar(self._frames[closed - self._needed : closed])
         self._note()
+
+    def _may_act(self, closed: int) -> bool:
+        """Whether the strategy wants to be asked at the close of the newest bar, as far as it has said so before."""
+        asked = self._answers(self._session.context.held)
+        return asked is None or bool(asked[closed - 1])
+
+    def _answers(self, held: Side | None) -> Array | None:
+        """What the strategy says of all bars with this position, asked once."""
+        if held not in self._asked:
+            self._asked[held] = self._strategy.may_act(self._frames, held)
+        return self._asked[held]
 
     def _tell_deals(self) -> None:
         fresh, self._told = self._account.deals[self._told :], len(self._account.deals)

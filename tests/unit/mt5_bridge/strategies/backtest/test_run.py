@@ -47,7 +47,7 @@ def test_every_strategy_trades_and_does_the_same_again(name: str) -> None:
 def test_stepping_over_calm_ticks_is_as_looking_at_each(name: str, seed: int, timeframe: int) -> None:
     kind = BUILT_IN[name]
     # A strategy that looks at ticks is given every moment of the market.
-    looking: Any = type("Looking", (kind,), {"on_tick": lambda self, context, tick: None})
+    looking: Any = type("Looking", (kind,), {"on_tick": lambda *_: None, "may_act": lambda *_: None})
     recording = wandering(700, seed)
     quick = run(kind(QUICK[name]), recording, settings(timeframe=timeframe))
     slow = run(looking(QUICK[name]), recording, settings(timeframe=timeframe))

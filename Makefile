@@ -24,7 +24,7 @@ IMAGE ?=
 IMAGE_WHERE_POSSIBLE = if docker version >/dev/null 2>&1 && command -v x86_64-w64-mingw32-gcc >/dev/null; then $(MAKE) --no-print-directory image; fi
 
 .DEFAULT_GOAL := help
-.PHONY: help setup portal demo test test-fast orders-test reconcile-test statistics-test bench-deal-lag lint types format openapi lock wine clean conformance golden bench-replay bench-bridge bench-engine conformance-runtimes image bench-node bench-relocation rotate-keys-test audit-test simulate simulate-mutants chaos authz backup restore-drill settings api-baseline fuzz-api bench-placement load orders-once bench-orders
+.PHONY: help setup portal demo test test-fast orders-test reconcile-test statistics-test bench-deal-lag lint types format openapi lock wine clean conformance golden bench-replay bench-bridge bench-engine conformance-runtimes image bench-node bench-relocation rotate-keys-test audit-test simulate simulate-mutants chaos authz backup restore-drill settings api-baseline fuzz-api bench-placement load orders-once bench-orders live-equals-backtest bench-backtest
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-21s %s\n", $$1, $$2}'
@@ -121,6 +121,12 @@ bench-orders: setup ## Measure orders over REST beside the same through mt5linux
 
 bench-placement: setup ## Place 10,000 terminals on 1,000 nodes by 8 control planes at once, on both databases, and count
 	@$(BIN)/python -m tests.benchmarks.placement $(BENCH)
+
+live-equals-backtest: setup ## Run each built-in strategy live and as a backtest over the same ticks, and compare deals
+	@$(BIN)/python -m tests.live_equals_backtest.run $(LIVE)
+
+bench-backtest: setup ## Measure bars and ticks a second of a backtest beside other backtesters, same strategy and bars
+	@$(BIN)/python -m tests.benchmarks.backtest $(BENCH)
 
 backup: setup ## Save the farm in FARM=folder (the demo unless said) into TO=new folder
 	@if [ -z "$(FARM)" ] && [ ! -d $(DEMO_FARM) ]; then echo "No demo has run here yet; FARM=folder saves another farm."; \

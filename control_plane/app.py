@@ -19,6 +19,7 @@ from control_plane.accounts.routes import router as accounts_router
 from control_plane.agent_api.batches import Batches
 from control_plane.agent_api.routes import router as agent_router
 from control_plane.api_route import ApiRoute
+from control_plane.backtests.routes import router as backtests_router
 from control_plane.bots.routes import router as bots_router
 from control_plane.brokers import repository as brokers_repository
 from control_plane.brokers.routes import keeper_router
@@ -117,6 +118,7 @@ _API_ROUTERS = (
     statistics_router,
     export_router,
     bots_router,
+    backtests_router,
     stream_router,
     fleet_router,
     placement_router,

@@ -17,6 +17,8 @@ from control_plane.agent_api.service import AgentApi
 from control_plane.assignments.service import Assignments
 from control_plane.audit.heads import HeadKeeper
 from control_plane.audit.service import Audit
+from control_plane.backtests.jobs import BacktestJobs
+from control_plane.backtests.service import Backtests
 from control_plane.bots.service import Bots
 from control_plane.bus.port import Bus
 from control_plane.certificates.service import Authority
@@ -155,6 +157,8 @@ class Terminals:
     holds: Holds
     mass_loss: MassLoss
     bots: Bots
+    backtests: Backtests
+    backtest_jobs: BacktestJobs
     releases: Releases
     screens: Screens
     trade_log: TradeLog
@@ -209,6 +213,7 @@ def build_farm(settings: Settings, *, clock: Clock | None = None, door: Terminal
         JobKind.PLACE_TERMINAL: placement.place_terminal,
         JobKind.SEND_MAIL: people.mails.deliver,
         JobKind.SPREAD_KILL_SWITCH: terminals.kill_switches.spread,
+        JobKind.RUN_BACKTEST: terminals.backtest_jobs.begin,
     }
     runner = JobRunner(ground.database, ground.clock, handlers)
     jobs = Loop("jobs", 1.0, open_executor(settings, runner, ground.database, ground.clock).work)
@@ -269,6 +274,8 @@ def _gather_terminals(ground: Ground, outbox: Outbox) -> Terminals:
         holds=holds,
         mass_loss=MassLoss(audit, clock, lease),
         bots=Bots(fleet, audit, bus, clock),
+        backtests=Backtests(outbox, audit, clock),
+        backtest_jobs=BacktestJobs(database, ground.door, outbox, clock),
         releases=Releases(fleet, settings.data, clock),
         screens=Screens(ground.authority.pem),
         trade_log=trade_log,
@@ -308,6 +315,7 @@ def _caretakers(ground: Ground, terminals: Terminals) -> tuple[Loop, ...]:
         # It asks many terminals as well.
         Loop("trade-logs", 5.0, trade_logs.run_once, patience_seconds=600.0),
         Loop("equity-thinning", 60.0, EquityThinning(database, clock, settings).run_once),
+        Loop("backtests", 15.0, terminals.backtest_jobs.run_once),
         Loop("retention", 600.0, Retention(database, ground.bundles, clock).run_once),
         Loop("audit-heads", 60.0, ground.head_keeper.run_once),
         Loop("idle-sessions", 20.0, ground.door.close_idle),

@@ -26,6 +26,8 @@ commands:
                     save the ticks and bars of a terminal, or bring files of history into shape for a replay
   bot --config FILE
                     run one bot
+  backtest STRATEGY --history PATH --symbol NAME ...
+                    test a strategy on recorded history, or search its parameters
 """
 CONNECTION: Final = "--connection"
 
@@ -143,6 +145,12 @@ def _history(arguments: Sequence[str]) -> int:
     return run(arguments)
 
 
+def _backtest(arguments: Sequence[str]) -> int:
+    from mt5_bridge.strategies.backtest.command import main as run
+
+    return run(arguments)
+
+
 _COMMANDS: Final[dict[str, Callable[[Sequence[str]], int]]] = {
     "run": _run,
     "worker": _worker,
@@ -150,6 +158,7 @@ _COMMANDS: Final[dict[str, Callable[[Sequence[str]], int]]] = {
     "broker": _broker,
     "bot": _bot,
     "history": _history,
+    "backtest": _backtest,
 }
 
 if __name__ == "__main__":

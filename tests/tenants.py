@@ -24,6 +24,7 @@ from tests.unit.control_plane.world import (
     snapshot,
 )
 
+BACKTEST = {"strategy": "moving_average_cross", "symbol": "EURUSD", "timeframe": "M5", "bars": 200, "volume": 0.1}
 BOT = {"name": "Cross", "strategy": "moving_average_cross", "symbol": "EURUSD", "timeframe": "M1", "volume": 0.1}
 ORDER = {"symbol": "EURUSD", "side": "buy", "volume": 0.1}
 

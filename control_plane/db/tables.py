@@ -6,6 +6,7 @@ from control_plane.access import model as access
 from control_plane.accounts import model as accounts
 from control_plane.assignments import model as assignments
 from control_plane.audit import model as audit
+from control_plane.backtests import model as backtests
 from control_plane.bots import model as bots
 from control_plane.brokers import model as brokers
 from control_plane.db.base import Base
@@ -28,6 +29,7 @@ MODULES = (
     accounts,
     assignments,
     audit,
+    backtests,
     bots,
     brokers,
     fleet,

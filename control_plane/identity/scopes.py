@@ -27,6 +27,7 @@ _READS = frozenset({"GET", "HEAD"})
 _TO_CHANGE: Mapping[str, KeyScope] = {
     "access": KeyScope.TRADE,
     "accounts": KeyScope.ACCOUNTS,
+    "backtests": KeyScope.BOTS,
     "bots": KeyScope.BOTS,
     "jobs": KeyScope.FLEET,
     "nodes": KeyScope.FLEET,
@@ -36,6 +37,7 @@ _TO_CHANGE: Mapping[str, KeyScope] = {
 _TO_READ: Mapping[str, KeyScope] = {
     "access": KeyScope.READ,
     "accounts": KeyScope.READ,
+    "backtests": KeyScope.READ,
     "bots": KeyScope.READ,
     "brokers": KeyScope.READ,
     "jobs": KeyScope.FLEET,

@@ -16,6 +16,7 @@ class JobKind(StrEnum):
     PLACE_TERMINAL = "place_terminal"
     SEND_MAIL = "send_mail"
     SPREAD_KILL_SWITCH = "spread_kill_switch"
+    RUN_BACKTEST = "run_backtest"
 
 
 class JobState(StrEnum):

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from mt5_bridge.addresses import parse_address
 from mt5_bridge.contract import CONSTANT_GROUPS
 from mt5_bridge.worker_config import ConfigError, load_object, required
+
+MAX_STATE_BYTES: Final = 65_536
 
 
 class Phase(StrEnum):
@@ -40,6 +42,8 @@ class BotConfig:
     epoch: int
     status_file: Path
     log_file: Path
+    state_file: Path
+    """What a strategy keeps over restarts; beside the status unless the configuration says where."""
 
 
 def load_bot_config(path: Path) -> BotConfig:
@@ -52,6 +56,7 @@ def load_bot_config(path: Path) -> BotConfig:
         parse_address(required(data, "worker", str))
     except ValueError as error:
         raise ConfigError(str(error)) from error
+    status_file = Path(required(data, "status_file", str))
     return BotConfig(
         bot_id=required(data, "bot_id", str),
         revision=required(data, "revision", int),
@@ -64,8 +69,9 @@ def load_bot_config(path: Path) -> BotConfig:
         worker=required(data, "worker", str),
         token_file=Path(required(data, "token_file", str)),
         epoch=required(data, "epoch", int),
-        status_file=Path(required(data, "status_file", str)),
+        status_file=status_file,
         log_file=Path(required(data, "log_file", str)),
+        state_file=Path(data.get("state_file") or status_file.with_name("state.json")),
     )
 
 
@@ -94,10 +100,7 @@ class BotReport:
             return
         self._last = (phase, detail)
         content = {"phase": phase, "detail": detail, "at": _now(), "revision": self._config.revision}
-        target = self._config.status_file
-        draft = target.with_suffix(f"{target.suffix}.new")
-        draft.write_text(json.dumps(content), encoding="utf-8")
-        draft.replace(target)
+        replace_file(self._config.status_file, json.dumps(content))
 
     def info(self, text: str) -> None:
         """Tell the user what the bot did."""
@@ -115,6 +118,56 @@ class BotReport:
         line = json.dumps({"at": _now(), "level": level, "text": text}, ensure_ascii=False)
         with self._config.log_file.open("a", encoding="utf-8") as file:
             file.write(line + "\n")
+
+
+@dataclass
+class Memory:
+    """What a bot knows of its own past, so that a restarted one goes on where it was."""
+
+    revision: int
+    last_bar: int = 0
+    """Open time (s) of the newest bar that was acted on."""
+    last_deal: int | None = None
+    """Ticket of the newest own deal that the strategy was told of."""
+    state: dict[str, Any] = field(default_factory=dict)
+
+
+def load_memory(config: BotConfig) -> Memory:
+    """What was kept of the same strategy on the same market; nothing when there is none.
+
+    With a new revision the strategy's own state stays, and the newest bar is acted on anew. Raises ConfigError.
+    """
+    if not config.state_file.exists():
+        return Memory(config.revision)
+    data = load_object(config.state_file)
+    if data.get("of") != _identity(config):
+        return Memory(config.revision)
+    memory = Memory(config.revision, 0, data.get("last_deal"), required(data, "state", dict))
+    if data.get("revision") == config.revision:
+        memory.last_bar = required(data, "last_bar", int)
+    return memory
+
+
+def save_memory(config: BotConfig, memory: Memory) -> None:
+    """Write it down whole or not at all. Raises ConfigError for a state that is not small and plain, OSError."""
+    try:
+        text = json.dumps({"of": _identity(config), **asdict(memory)}, allow_nan=False)
+    except (TypeError, ValueError) as error:
+        raise ConfigError(f"the strategy's state is not plain JSON: {error}") from error
+    if len(text) > MAX_STATE_BYTES:
+        raise ConfigError(f"the strategy's state has {len(text)} bytes; at most {MAX_STATE_BYTES} are kept")
+    replace_file(config.state_file, text)
+
+
+def _identity(config: BotConfig) -> list[Any]:
+    return [config.strategy, config.symbol, config.timeframe, config.magic]
+
+
+def replace_file(target: Path, text: str) -> None:
+    """Write a file so that readers see the old or the new one whole. Raises OSError."""
+    draft = target.with_suffix(f"{target.suffix}.new")
+    draft.write_text(text, encoding="utf-8")
+    draft.replace(target)
 
 
 def _now() -> str:

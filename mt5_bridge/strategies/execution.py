@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
-from typing import Any, Final
+from collections.abc import Callable, Sequence
+from typing import Any, Final, Protocol
 
-from mt5_bridge.client import BridgeError, MetaTrader5
+from mt5_bridge.client import BridgeError
 from mt5_bridge.contract import CONSTANTS, RETCODES
-from mt5_bridge.strategies.base import Side, Target
-from mt5_bridge.strategies.bot_files import BotConfig, BotReport
+from mt5_bridge.strategies.base import AwayError, Close, Modify, Open, Side, Target, Terminal, Wish
 
 _DONE: Final = frozenset(CONSTANTS[f"TRADE_RETCODE_{name}"] for name in ("PLACED", "DONE", "DONE_PARTIAL"))
 _UNCERTAIN: Final = frozenset(CONSTANTS[f"TRADE_RETCODE_{name}"] for name in ("ERROR", "TIMEOUT", "CONNECTION"))
@@ -23,21 +22,48 @@ _FORMER_SECONDS: Final = 60.0
 _MAX_COMMENT: Final = 29
 
 
-class AwayError(Exception):
-    """The terminal gave no answer; try again when it is back."""
-
-
 class StoppedError(Exception):
     """The bot was asked to stop while it waited."""
+
+
+class TradingTerminal(Terminal, Protocol):
+    """A terminal that carries an order out at most once for each id: a bridge worker, or a backtest's own."""
+
+    def describe(self) -> Any: ...
+    def outcome(self, client_order_id: str, /) -> Any: ...
+    def give_up(self, client_order_id: str, /) -> Any: ...
+    def send_once(self, client_order_id: str, request: dict[str, Any], /) -> Any: ...
+
+
+class Orders(Protocol):
+    """Whose orders they are: `volume` is lots, `revision` tells runs with other settings apart."""
+
+    @property
+    def bot_id(self) -> str: ...
+    @property
+    def revision(self) -> int: ...
+    @property
+    def symbol(self) -> str: ...
+    @property
+    def volume(self) -> float: ...
+    @property
+    def magic(self) -> int: ...
+
+
+class Report(Protocol):
+    """Where a user reads what was done."""
+
+    def info(self, text: str) -> None: ...
+    def warning(self, text: str) -> None: ...
 
 
 class Execution:
     """The trading side of one bot. It outlives connections: an order under way is followed on the next one.
 
-    Every order has an id made of the bot, the bar and the step, so that doing the same step again sends nothing.
+    Every order has an id made of the bot, the occasion and the step, so that doing the same step again sends nothing.
     """
 
-    def __init__(self, config: BotConfig, report: BotReport, stop: threading.Event) -> None:
+    def __init__(self, config: Orders, report: Report, stop: threading.Event) -> None:
         self._config = config
         self._report = report
         self._stop = stop
@@ -45,14 +71,14 @@ class Execution:
         self._is_first = True
         self._never_came: str | None = None
 
-    def positions(self, api: MetaTrader5) -> tuple[Any, ...]:
+    def positions(self, api: TradingTerminal) -> tuple[Any, ...]:
         """The bot's own open positions: its symbol, its magic number. Raises AwayError."""
         positions = api.positions_get(symbol=self._config.symbol)
         if positions is None:
             raise AwayError(api.last_error()[1])
         return tuple(position for position in positions if position.magic == self._config.magic)
 
-    def resume(self, api: MetaTrader5) -> None:
+    def resume(self, api: TradingTerminal) -> None:
         """Wait for the outcome of an order that was under way when the link broke, before anything else is done.
 
         On the first connection for a minute at most, since it may have been sent by the process before this one: its
@@ -64,22 +90,45 @@ class Execution:
             self._report.warning("what became of an earlier order on this account is not known; trading goes on")
         self._is_first = False
 
-    def reach(self, api: MetaTrader5, target: Target, bar_time: int) -> None:
-        """Close what does not fit the target, then open what is missing. Gives up for this bar after a refusal."""
-        base = f"{self._config.bot_id}:{self._config.revision}:{bar_time}"
+    def carry_out(self, api: TradingTerminal, wishes: Sequence[Wish], occasion: str) -> None:
+        """Do what a strategy wished on an occasion (the bar's time, a tick, a deal). Gives up after a refusal."""
+        base = f"{self._config.bot_id}:{self._config.revision}:{occasion}"
+        for number, wish in enumerate(wishes):
+            match wish:
+                case Target():
+                    done = self._reach(api, wish, base)
+                case Open():
+                    done = self._step(api, f"{base}:{number}:open:{wish.side.name.lower()}", self._new(api, wish))
+                case Close():
+                    done = self._close(api, wish, base)
+                case Modify():
+                    done = self._step(api, f"{base}:{number}:modify:{wish.ticket}", self._levels(wish))
+            if not done:
+                return
+
+    def _reach(self, api: TradingTerminal, target: Target, base: str) -> bool:
+        """Close what does not fit the target, then open what is missing."""
         kept = False
         for position in self.positions(api):
             if target.side is not None and position.type == target.side.value and not kept:
                 kept = True
             elif not self._step(api, f"{base}:close:{position.ticket}", self._closing(api, position)):
-                return
-        if target.side is not None and not kept:
-            self._step(api, f"{base}:open:{target.side.name.lower()}", self._opening(api, target.side, target))
+                return False
+        if target.side is None or kept:
+            return True
+        return self._step(api, f"{base}:open:{target.side.name.lower()}", self._opening(api, target.side, target))
 
-    def _step(self, api: MetaTrader5, order_id: str, request: dict[str, Any]) -> bool:
+    def _close(self, api: TradingTerminal, wish: Close, base: str) -> bool:
+        """A position that is gone has nothing left to close."""
+        for position in self.positions(api):
+            if position.ticket == wish.ticket:
+                return self._step(api, f"{base}:close:{wish.ticket}", self._closing(api, position))
+        return True
+
+    def _step(self, api: TradingTerminal, order_id: str, request: dict[str, Any]) -> bool:
         return self._rule_out_former(api, order_id) and self._send(api, order_id, request)
 
-    def _send(self, api: MetaTrader5, order_id: str, request: dict[str, Any]) -> bool:
+    def _send(self, api: TradingTerminal, order_id: str, request: dict[str, Any]) -> bool:
         """Whether the order is carried out. Raises BridgeLost when that is not known; `resume` then finds out."""
         if api.outcome(order_id) is not None:
             return self._follow(api, order_id)
@@ -98,15 +147,22 @@ class Execution:
         if result is None or result.retcode in _UNCERTAIN:
             return self._follow(api, order_id)
         self._pending = None
+        return self._judge(api, request, result, before)
+
+    def _judge(self, api: TradingTerminal, request: dict[str, Any], result: Any, before: set[int]) -> bool:
+        """Whether an answer says that the request is carried out; what it did to positions is then to be seen."""
         if result.retcode not in _DONE:
             name = RETCODES.get(result.retcode, str(result.retcode))
             self._report.warning(f"{_words(request)} was refused: {result.comment or name}")
             return False
+        if request["action"] == CONSTANTS["TRADE_ACTION_SLTP"]:
+            self._report.info(_words(request))
+            return True
         self._report.info(f"{_words(request)} at {result.price:g}")
         self._until(lambda: {position.ticket for position in self.positions(api)} != before, _VISIBLE_SECONDS)
         return True
 
-    def _rule_out_former(self, api: MetaTrader5, order_id: str) -> bool:
+    def _rule_out_former(self, api: TradingTerminal, order_id: str) -> bool:
         """An order that never came to the worker may still be on its way, and must not come after another one is sent.
 
         Whether that is certain: it may have come just now.
@@ -118,7 +174,7 @@ class Execution:
         self._never_came = None
         return True
 
-    def _follow(self, api: MetaTrader5, order_id: str) -> bool:
+    def _follow(self, api: TradingTerminal, order_id: str) -> bool:
         """Wait until the worker knows what became of an order; whether it was carried out."""
         self._pending = order_id
         row: dict[str, Any] | None = None
@@ -147,21 +203,35 @@ class Execution:
                 return False
         return True
 
-    def _opening(self, api: MetaTrader5, side: Side, target: Target) -> dict[str, Any]:
+    def _new(self, api: TradingTerminal, wish: Open) -> dict[str, Any]:
+        request, _, info = self._deal(api, wish.side)
+        levels = {"sl": round(wish.stop_loss, info.digits), "tp": round(wish.take_profit, info.digits)}
+        return request | {"volume": wish.volume} | {name: level for name, level in levels.items() if level}
+
+    def _levels(self, wish: Modify) -> dict[str, Any]:
+        return {
+            "action": CONSTANTS["TRADE_ACTION_SLTP"],
+            "magic": self._config.magic,
+            "symbol": self._config.symbol,
+            "position": wish.ticket,
+            "sl": wish.stop_loss,
+            "tp": wish.take_profit,
+        }
+
+    def _opening(self, api: TradingTerminal, side: Side, target: Target) -> dict[str, Any]:
         request, price, info = self._deal(api, side)
-        direction = 1 if side is Side.LONG else -1
         request["volume"] = self._config.volume
         if target.stop_loss_points:
-            request["sl"] = round(price - direction * target.stop_loss_points * info.point, info.digits)
+            request["sl"] = round(price - side.sign * target.stop_loss_points * info.point, info.digits)
         if target.take_profit_points:
-            request["tp"] = round(price + direction * target.take_profit_points * info.point, info.digits)
+            request["tp"] = round(price + side.sign * target.take_profit_points * info.point, info.digits)
         return request
 
-    def _closing(self, api: MetaTrader5, position: Any) -> dict[str, Any]:
+    def _closing(self, api: TradingTerminal, position: Any) -> dict[str, Any]:
         request, _, _ = self._deal(api, Side(1 - position.type))
         return request | {"volume": position.volume, "position": position.ticket}
 
-    def _deal(self, api: MetaTrader5, side: Side) -> tuple[dict[str, Any], float, Any]:
+    def _deal(self, api: TradingTerminal, side: Side) -> tuple[dict[str, Any], float, Any]:
         tick, info = api.symbol_info_tick(self._config.symbol), api.symbol_info(self._config.symbol)
         if tick is None or info is None:
             raise AwayError(api.last_error()[1])
@@ -188,6 +258,8 @@ def filling(allowed: int) -> int:
 
 
 def _words(request: dict[str, Any]) -> str:
+    if "type" not in request:
+        return f"set stop loss {request['sl']:g} and take profit {request['tp']:g} of {request['position']}"
     verb = "buy" if request["type"] == Side.LONG.value else "sell"
     purpose = f" to close {request['position']}" if "position" in request else ""
     return f"{verb} {request['volume']:g} {request['symbol']}{purpose}"

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
 
 import numpy as np
 import numpy.typing as npt
 
-from mt5_bridge.strategies.base import Parameter, ParameterError, Side, Strategy, Target
+from mt5_bridge.strategies.base import STOPS, Context, Parameter, ParameterError, Side, Strategy
+
+_DOUBT: Final = 1e-7
+"""Share of the price by which sums that were made in another order may differ, many times over."""
 
 
 class MovingAverageCross(Strategy):
@@ -23,10 +26,7 @@ class MovingAverageCross(Strategy):
     parameters: ClassVar[tuple[Parameter, ...]] = (
         Parameter("fast", "Fast period", "Closed bars in the fast average.", int, 5, 1, 500),
         Parameter("slow", "Slow period", "Closed bars in the slow average; more than the fast one.", int, 20, 2, 1000),
-        Parameter("stop_loss_points", "Stop loss", "Points from the opening price; 0 for none.", int, 0, 0, 1_000_000),
-        Parameter(
-            "take_profit_points", "Take profit", "Points from the opening price; 0 for none.", int, 0, 0, 1_000_000
-        ),
+        *STOPS,
     )
 
     def __init__(self, values: Mapping[str, Any]) -> None:
@@ -38,24 +38,37 @@ class MovingAverageCross(Strategy):
     def bars_needed(self) -> int:
         return int(self.settings["slow"]) + 1
 
-    def on_bar(self, bars: npt.NDArray[Any], held: Side | None) -> Target | None:
-        if len(bars) < self.bars_needed:
-            return None
-        before, now = self._spread(bars["close"][:-1]), self._spread(bars["close"])
+    def on_bar(self, context: Context, bars: npt.NDArray[Any]) -> None:
+        closes = np.ascontiguousarray(bars["close"])
+        held, now = context.held, self._spread(closes)
         if held is None:
+            before = self._spread(closes[:-1])
             if before <= 0 < now:
-                return self._target(Side.LONG)
-            if before >= 0 > now:
-                return self._target(Side.SHORT)
-            return None
-        wanted = Side.LONG if now > 0 else Side.SHORT
-        return self._target(wanted) if now and wanted is not held else None
+                self.hold(context, Side.LONG)
+            elif before >= 0 > now:
+                self.hold(context, Side.SHORT)
+        elif now and (wanted := Side.LONG if now > 0 else Side.SHORT) is not held:
+            self.hold(context, wanted)
+
+    def may_act(self, bars: npt.NDArray[Any], held: Side | None) -> npt.NDArray[np.bool_]:
+        closes = np.ascontiguousarray(bars["close"])
+        sums = np.concatenate(([0.0], np.cumsum(closes - closes[0])))  # small numbers, so that little is lost
+        averages = []
+        for period in (self.settings["fast"], self.settings["slow"]):
+            average = np.full(len(closes), np.nan)
+            average[period - 1 :] = (sums[period:] - sums[:-period]) / period
+            averages.append(average)
+        difference, doubt = averages[0] - averages[1], np.abs(closes) * _DOUBT
+        above, below = ~(difference <= -doubt), ~(difference >= doubt)
+        if held is not None:
+            return np.asarray(below if held is Side.LONG else above)
+        was_above, was_below = (np.concatenate(([True], one[:-1])) for one in (above, below))
+        return np.asarray((above & was_below) | (below & was_above))
 
     def _spread(self, closes: npt.NDArray[np.float64]) -> float:
         """Fast average minus slow average at the last close; below a billionth of the price it is no difference."""
-        fast, slow = closes[-self.settings["fast"] :].mean(), closes[-self.settings["slow"] :].mean()
-        difference = float(fast - slow)
-        return difference if abs(difference) > abs(float(slow)) * 1e-9 else 0.0
-
-    def _target(self, side: Side) -> Target:
-        return Target(side, self.settings["stop_loss_points"], self.settings["take_profit_points"])
+        fast, slow = self.settings["fast"], self.settings["slow"]
+        # A sum is several times as fast as `mean`, which matters to a backtest of a million bars.
+        slow_average = float(np.add.reduce(closes[-slow:])) / slow
+        difference = float(np.add.reduce(closes[-fast:])) / fast - slow_average
+        return difference if abs(difference) > abs(slow_average) * 1e-9 else 0.0

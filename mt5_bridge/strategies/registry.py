@@ -5,10 +5,29 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
+from mt5_bridge.strategies.atr_trailing import AtrTrailing
 from mt5_bridge.strategies.base import ParameterError, Strategy
+from mt5_bridge.strategies.bollinger_reversion import BollingerReversion
+from mt5_bridge.strategies.donchian_breakout import DonchianBreakout
+from mt5_bridge.strategies.learned_direction import LearnedDirection
+from mt5_bridge.strategies.london_breakout import LondonBreakout
+from mt5_bridge.strategies.macd_cross import MacdCross
 from mt5_bridge.strategies.moving_average_cross import MovingAverageCross
+from mt5_bridge.strategies.rsi_reversion import RsiReversion
 
-BUILT_IN: Final[Mapping[str, type[Strategy]]] = {strategy.name: strategy for strategy in (MovingAverageCross,)}
+BUILT_IN: Final[Mapping[str, type[Strategy]]] = {
+    strategy.name: strategy
+    for strategy in (
+        MovingAverageCross,
+        RsiReversion,
+        BollingerReversion,
+        MacdCross,
+        DonchianBreakout,
+        AtrTrailing,
+        LondonBreakout,
+        LearnedDirection,
+    )
+}
 
 
 def create(name: str, parameters: Mapping[str, Any]) -> Strategy:

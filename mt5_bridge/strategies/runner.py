@@ -13,9 +13,18 @@ from typing import Any, Final
 
 from mt5_bridge.client import BridgeError, BridgeLost, MetaTrader5
 from mt5_bridge.strategies import registry
-from mt5_bridge.strategies.base import ParameterError, Side, Strategy
-from mt5_bridge.strategies.bot_files import BotConfig, BotReport, Phase, load_bot_config
-from mt5_bridge.strategies.execution import AwayError, Execution, StoppedError
+from mt5_bridge.strategies.base import AwayError, Context, ParameterError, Strategy, UnableError, Wish
+from mt5_bridge.strategies.bot_files import (
+    BotConfig,
+    BotReport,
+    Memory,
+    Phase,
+    load_bot_config,
+    load_memory,
+    save_memory,
+)
+from mt5_bridge.strategies.execution import Execution, StoppedError
+from mt5_bridge.strategies.session import Session
 from mt5_bridge.worker_config import ConfigError, read_token
 
 FAILED_EXIT_CODE: Final = 3
@@ -24,6 +33,8 @@ STOP_SECONDS: Final = 1.5
 _FIRST_BACKOFF, _LAST_BACKOFF = 0.1, 1.0
 _STEP_TOLERANCE: Final = 1e-6
 _NOT_FOUND: Final = frozenset({-1, -4})
+_DEALS_SECONDS: Final = 7 * 86_400
+_END_OF_TIME: Final = 2**31 - 1
 
 
 class FailedError(Exception):
@@ -31,7 +42,10 @@ class FailedError(Exception):
 
 
 class Bot:
-    """Runs a strategy until it is stopped, through any number of connections. Acts once per closed bar."""
+    """Runs a strategy until it is stopped, through any number of connections. Acts once per closed bar.
+
+    `look_again` returns when the market may have moved: after a short time, or when a replay has made its next step.
+    """
 
     def __init__(
         self,
@@ -40,14 +54,20 @@ class Bot:
         report: BotReport,
         connect: Callable[[], MetaTrader5],
         stop: threading.Event,
+        look_again: Callable[[], object] | None = None,
     ) -> None:
         self._config = config
-        self._strategy = strategy
         self._report = report
         self._connect = connect
         self._stop = stop
+        self._look_again = look_again or (lambda: stop.wait(POLL_SECONDS))
         self._execution = Execution(config, report, stop)
-        self._last_bar = 0
+        self._context = Context(config.symbol, config.timeframe, config.volume, config.magic, log=report.info)
+        self._session = Session(strategy, self._context, self._carry_out)
+        self._memory = Memory(config.revision)
+        self._api: MetaTrader5 | None = None
+        self._deals_from = 0
+        self._last_tick = 0
         self._started = False
 
     def run(self) -> None:
@@ -65,7 +85,9 @@ class Bot:
                 self._report.status(Phase.STARTING, f"waiting for the terminal: {error}")
                 self._stop.wait(backoff)
                 backoff = min(backoff * 2, _LAST_BACKOFF)
-        self._strategy.on_stop()
+        if self._started:
+            self._session.stop()
+            self._remember()
 
     def _prepare(self, api: MetaTrader5) -> None:
         if not api.describe()["connected"]:
@@ -79,29 +101,68 @@ class Bot:
             raise AwayError(api.last_error()[1])
         check_volume(self._config.volume, info)
         self._execution.resume(api)
+        self._context.terminal = self._api = api
         if not self._started:
-            self._strategy.on_start()
+            self._memory = load_memory(self._config)
+            self._context.state = self._memory.state
+            self._session.start()
             self._started = True
 
     def _trade(self, api: MetaTrader5) -> None:
-        # The newest bar is still forming; the ones before it are closed.
-        wanted = self._strategy.bars_needed + 1
         while not self._stop.is_set():
-            bars = api.copy_rates_from_pos(self._config.symbol, self._config.timeframe, 0, wanted)
-            if bars is None:
-                raise AwayError(api.last_error()[1])
-            self._report.status(Phase.RUNNING, "" if len(bars) == wanted else "waiting for enough bars")
-            if len(bars) > 1 and int(bars["time"][-2]) > self._last_bar:
-                self._act(api, bars[:-1])
-                self._last_bar = int(bars["time"][-2])
-            self._stop.wait(POLL_SECONDS)
+            self._look(api)
+            self._look_again()
 
-    def _act(self, api: MetaTrader5, closed: Any) -> None:
-        positions = self._execution.positions(api)
-        held = Side(positions[0].type) if positions else None
-        target = self._strategy.on_bar(closed, held)
-        if target is not None:
-            self._execution.reach(api, target, int(closed["time"][-1]))
+    def _look(self, api: MetaTrader5) -> None:
+        """One moment of the market: own deals, then a bar that has closed, then the tick."""
+        # The newest bar is still forming; the ones before it are closed.
+        wanted = self._session.bars_needed + 1
+        bars = api.copy_rates_from_pos(self._config.symbol, self._config.timeframe, 0, wanted)
+        if bars is None:
+            raise AwayError(api.last_error()[1])
+        tick = self._context.tick() if self._session.wants_ticks else None
+        if self._session.wants_trades:
+            self._tell_deals(api)
+        self._report.status(Phase.RUNNING, "" if len(bars) == wanted else "waiting for enough bars")
+        if len(bars) == wanted and int(bars["time"][-2]) > self._memory.last_bar:
+            self._session.bar(bars[:-1])
+            self._memory.last_bar = int(bars["time"][-2])
+            self._remember()
+        if tick is not None and tick.time_msc > self._last_tick:
+            self._session.tick(tick)
+            self._last_tick = tick.time_msc
+            if self._context.wishes:
+                self._remember()
+
+    def _tell_deals(self, api: MetaTrader5) -> None:
+        """Tell the strategy of its deals since the last look; those from before its first start are not its own."""
+        known = self._memory.last_deal
+        begin = self._deals_from or self._context.tick().time - _DEALS_SECONDS
+        deals = api.history_deals_get(begin, _END_OF_TIME)
+        if deals is None:
+            raise AwayError(api.last_error()[1])
+        if known is None:
+            self._memory.last_deal = max((deal.ticket for deal in deals), default=0)
+            return
+        self._deals_from = max((deal.time for deal in deals), default=begin)
+        for deal in sorted(deals, key=lambda one: int(one.ticket)):
+            if deal.ticket > known and (deal.symbol, deal.magic) == (self._config.symbol, self._config.magic):
+                self._session.trade(deal)
+                self._memory.last_deal = deal.ticket
+                self._remember()
+
+    def _remember(self) -> None:
+        """Keep what a restart needs. Raises FailedError."""
+        self._memory.state = self._context.state
+        try:
+            save_memory(self._config, self._memory)
+        except ConfigError as error:
+            raise FailedError(str(error)) from error
+
+    def _carry_out(self, wishes: Sequence[Wish], occasion: str) -> None:
+        if self._api is None:
+            raise AwayError("it is not connected")
+        self._execution.carry_out(self._api, wishes, occasion)
 
 
 def check_volume(volume: float, info: Any) -> None:
@@ -115,7 +176,9 @@ def check_volume(volume: float, info: Any) -> None:
         raise FailedError(f"{volume:g} lots are not a multiple of {info.volume_step:g}, the step of {info.name}")
 
 
-def _connector(config: BotConfig) -> Callable[[], MetaTrader5]:
+def connector(config: BotConfig) -> Callable[[], MetaTrader5]:
+    """Opens connections to the bot's worker."""
+
     def connect() -> MetaTrader5:
         # Read anew each time: the agent may have replaced it.
         try:
@@ -156,8 +219,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     report.status(Phase.STARTING)
     try:
         strategy = registry.create(config.strategy, config.parameters)
-        Bot(config, strategy, report, _connector(config), stop).run()
-    except (ParameterError, FailedError) as error:
+        Bot(config, strategy, report, connector(config), stop).run()
+    except (ParameterError, UnableError, FailedError, ConfigError) as error:
         report.error(str(error))
         report.status(Phase.FAILED, str(error))
         return FAILED_EXIT_CODE

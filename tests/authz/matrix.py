@@ -53,6 +53,7 @@ class Line:
         """Whether its subject belongs to a user."""
         return self.subject in {
             "account",
+            "backtest",
             "bot",
             "invitation",
             "key",

@@ -10,7 +10,7 @@ from typing import Any
 from control_plane.ids import new_id
 from tests.authz.matrix import Line
 from tests.authz.stage import Person
-from tests.tenants import BOT, ORDER
+from tests.tenants import BACKTEST, BOT, ORDER
 from tests.unit.control_plane.world import PASSWORD, SERVER, certificate_request
 
 _ACCOUNT = "/api/v1/accounts/{account_id}"
@@ -42,6 +42,7 @@ def wish(line: Line, whose: Person, node_id: str) -> Wish:
     path = line.path.replace("{path:path}", "sign-in").format(
         account_id=whose.account_id,
         bot_id=whose.bot_id,
+        backtest_id=whose.backtest_id,
         node_id=node_id,
         user_id=whose.user_id,
         terminal_id=whose.terminal_id,
@@ -163,6 +164,7 @@ _BODIES: dict[str, Body] = {
     f"POST {_ACCOUNT}/positions/{{ticket}}/close-by": _fixed({"position_by": 2}),
     f"POST {_ACCOUNT}/pending-orders/{{ticket}}/modify": _fixed({"price": 1.0}),
     "POST /api/v1/bots": lambda whose: {**BOT, "account_id": whose.account_id},
+    "POST /api/v1/backtests": lambda whose: {**BACKTEST, "account_id": whose.account_id},
     "PUT /api/v1/members/{user_id}/role": lambda whose: {**_WHY, "role": whose.role},
     "POST /api/v1/nodes/breaker/lift": _fixed(_WHY),
     "POST /api/v1/jobs/{job_id}/redrive": _fixed(_WHY),

@@ -24,7 +24,7 @@ from control_plane.identity.sessions import Browser
 from control_plane.identity.state import Role, UserKind
 from control_plane.ids import new_id
 from node_agent.protocol.messages import Phase
-from tests.tenants import BOT, add_tenant, move_user
+from tests.tenants import BACKTEST, BOT, add_tenant, move_user
 from tests.unit.control_plane.world import (
     NodePlayer,
     Trader,
@@ -51,6 +51,7 @@ class Person:
     account_id: str
     terminal_id: str
     bot_id: str
+    backtest_id: str
     user_id: str
     session_id: str
     """Of a second browser, which nobody uses."""
@@ -183,13 +184,25 @@ def _make_ready(world: World, node: NodePlayer, logins: list[int]) -> None:
 def _person(world: World, node: NodePlayer, tenant: str, role: Role, member: Trader, account: dict[str, Any]) -> Person:
     email, account_id, terminal_id = member.user["email"], account["id"], account["terminal"]["id"]
     bot = member.call("POST", "/bots", 201, {**BOT, "account_id": account_id})
+    backtest = member.call("POST", "/backtests", 202, {**BACKTEST, "account_id": account_id})
     codes = member.call("POST", "/auth/second-factor/recovery-codes")["codes"]
     key = member.call("POST", "/auth/api-keys", 201, {"name": "Script", "scopes": ["read"]})
     tried = {"login": int(account["login"]) + 100_000, "password": "broker-secret", "server": account["server"]}
     test_id = member.call("POST", "/connection-tests", 202, tried)["id"]
     session_id = _second_browser(world, email)
     passkey_id, others = _passkey(world, member), _for_the_tenant(world, member.user["id"])
-    owned = (member.user["id"], account_id, terminal_id, bot["id"], session_id, key["id"], test_id, passkey_id, *others)
+    owned = (
+        member.user["id"],
+        account_id,
+        terminal_id,
+        bot["id"],
+        backtest["id"],
+        session_id,
+        key["id"],
+        test_id,
+        passkey_id,
+        *others,
+    )
     return Person(
         tenant=tenant,
         role=role,
@@ -198,6 +211,7 @@ def _person(world: World, node: NodePlayer, tenant: str, role: Role, member: Tra
         account_id=account_id,
         terminal_id=terminal_id,
         bot_id=bot["id"],
+        backtest_id=backtest["id"],
         user_id=member.user["id"],
         session_id=session_id,
         key_id=key["id"],

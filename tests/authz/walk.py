@@ -16,6 +16,7 @@ from tests.authz.stage import Person, Stage
 NOBODY = "nobody"
 _LAST = (
     "DELETE /api/v1/auth/passkeys/{passkey_id}",
+    "DELETE /api/v1/backtests/{backtest_id}",
     "DELETE /api/v1/bots/{bot_id}",
     "DELETE /api/v1/accounts/{account_id}",
     "POST /api/v1/auth/change-password",
@@ -28,6 +29,7 @@ _LAST = (
 _DISTURBING = ("undeploy", "kill", "credentials", "/nodes", "/terminals")
 _HIDDEN = {
     "account": "account_not_found",
+    "backtest": "backtest_not_found",
     "bot": "bot_not_found",
     "invitation": "invitation_not_found",
     "key": "api_key_not_found",
@@ -45,9 +47,11 @@ _PAST_THE_DOOR = (
     '"job_not_found"',
     '"kill_switch_not_found"',
     '"link_spent"',
+    '"backtest_not_ended"',
     '"no_logs"',
     '"order_not_found"',
     '"pending_order_not_found"',
+    '"no_report"',
     '"pool_not_found"',
     '"tenant_not_found"',
 )

@@ -45,6 +45,7 @@ export function createPortalRouter(client: QueryClient): Router {
         props: true,
         meta: { title: "Statistics" },
       },
+      { path: "/backtests", name: "backtests", component: () => import("./screens/backtests/BacktestsScreen.vue"), meta: { title: "Backtests" } },
       { path: "/fleet", name: "fleet", component: () => import("./screens/fleet/FleetScreen.vue"), meta: { title: "Fleet" } },
       {
         path: "/fleet/:id",

@@ -6,8 +6,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
+import numpy as np
+
 from mt5_bridge.simulated.engine.model import Account, Order, Position, Quote
 from mt5_bridge.simulated.engine.sums import Sums, floating_cents, sums_of
+from mt5_bridge.simulated.market.bars import Array
 from mt5_bridge.simulated.symbols import (
     BOND_MODES,
     CFD_INDEX,
@@ -134,10 +137,7 @@ class Valuation:
 
     def state(self, account: Account, positions: Iterable[Position] | None = None) -> AccountState:
         """The account's sums (rule H1), with the margin of its own positions or of others in their place."""
-        sums = self._sums.get(account.login)
-        if sums is None:
-            sums = sums_of(account, self.specs, self.margin(account.positions.values()))
-            self._sums[account.login] = sums
+        sums = self._summed(account)
         profit = self._floating(account, sums)
         margin = sums.margin if positions is None else self.margin(positions)
         if sums.reserves:
@@ -145,6 +145,32 @@ class Valuation:
         digits = account.currency_digits
         equity = round(account.balance + account.credit + profit + sums.swap, digits)
         return AccountState(round(profit, digits), equity, round(margin, digits))
+
+    def equity(self, account: Account) -> float:
+        """The equity of `state` alone."""
+        sums = self._summed(account)
+        profit = self._floating(account, sums)
+        return round(account.balance + account.credit + profit + sums.swap, account.currency_digits)
+
+    def equities(self, account: Account, name: str, bids: Array, asks: Array) -> Array | None:
+        """The equity at each of these quotes of one symbol; None where that takes more than products."""
+        sums = self._summed(account)
+        if sums.others or any(side.symbol != name for side in sums.sides):
+            return None
+        total = np.full(len(bids), float(sums.opened))
+        for _, buy, sizes in sums.sides:
+            for size, count in sizes:
+                worth = count * np.rint((bids if buy else asks) * size * 100.0)
+                total += worth if buy else -worth
+        held = account.balance + account.credit + sums.swap
+        return np.asarray(np.round(held + total / 100.0, account.currency_digits))
+
+    def _summed(self, account: Account) -> Sums:
+        sums = self._sums.get(account.login)
+        if sums is None:
+            sums = sums_of(account, self.specs, self.margin(account.positions.values()))
+            self._sums[account.login] = sums
+        return sums
 
     def _floating(self, account: Account, sums: Sums) -> float:
         """Profit of all positions, not rounded."""

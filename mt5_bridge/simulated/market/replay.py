@@ -65,7 +65,7 @@ class _Loader:
         ticks = self._spill(tick_batches(file), TICKS_DTYPE, "time_msc")
         pieces = (ticks.rows[start : start + BATCH_ROWS] for start in range(0, len(ticks.rows), BATCH_ROWS))
         minutes = minute_bars_of(pieces, spec.point)
-        earlier = _earlier(files, file.first_msc, spec.point)
+        earlier = earlier_bars(files, file.first_msc, spec.point)
         return self._mapped(spec, self._spill(itertools.chain(earlier, minutes), RATES_DTYPE, "time"), ticks)
 
     def _series_of_bars(self, file: HistoryFile, spec: SymbolSpec) -> Series:
@@ -90,7 +90,7 @@ class _Loader:
         return Series(spec.point, ticks.rows, bars.rows, times=ticks.times, opens=bars.times, rest=rest)
 
 
-def _earlier(files: Sequence[HistoryFile], first_msc: int, point: float) -> Iterator[Array]:
+def earlier_bars(files: Sequence[HistoryFile], first_msc: int, point: float) -> Iterator[Array]:
     """Minute bars before the first tick, from the file that leads up to it."""
     leading = [
         one
@@ -103,15 +103,17 @@ def _earlier(files: Sequence[HistoryFile], first_msc: int, point: float) -> Iter
         yield bars[bars["time"] < first_msc // 60_000 * MINUTE]
 
 
+def ranked(candidates: Sequence[HistoryFile]) -> list[HistoryFile]:
+    """Files of one symbol, the most faithful and newest first."""
+    return sorted(candidates, key=lambda file: (file.layout, file.step, -file.last_msc))
+
+
 def _choose(files: Mapping[str, Sequence[HistoryFile]]) -> dict[str, HistoryFile]:
     """One file for each symbol: the most faithful ones that share a stretch of time."""
-    ranked = [
-        sorted(candidates, key=lambda file: (file.layout, file.step, -file.last_msc))[:_CANDIDATES]
-        for candidates in files.values()
-    ]
+    best_of_each = [ranked(candidates)[:_CANDIDATES] for candidates in files.values()]
     shared = [
         choice
-        for choice in itertools.product(*ranked)
+        for choice in itertools.product(*best_of_each)
         if min(file.last_msc for file in choice) - max(file.first_msc for file in choice) >= _SHORTEST_MSC
     ]
     if not shared:

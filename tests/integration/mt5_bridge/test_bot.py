@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -16,6 +16,7 @@ from mt5_bridge import settlement
 from mt5_bridge.auth import bot_token
 from mt5_bridge.journal import Journal
 from mt5_bridge.strategies import runner
+from mt5_bridge.strategies.base import Context, Parameter, Strategy
 from mt5_bridge.strategies.bot_files import BotReport, load_bot_config
 from mt5_bridge.strategies.registry import create
 from mt5_bridge.structs import RATES_DTYPE
@@ -52,7 +53,7 @@ class RunningBot:
             loaded,
             create(loaded.strategy, loaded.parameters),
             BotReport(loaded),
-            runner._connector(loaded),
+            runner.connector(loaded),
             self.stop_event,
         )
         self.thread = threading.Thread(target=self.bot.run, daemon=True)
@@ -224,3 +225,67 @@ def test_a_file_that_cannot_be_read_is_exit_code_2(tmp_path: Path, capsys: pytes
     (tmp_path / "bot.json").write_text("{")
     assert runner.main(["--config", str(tmp_path / "bot.json")]) == 2
     assert "not valid JSON" in capsys.readouterr().err
+
+
+class Remembering(Strategy):
+    """Counts its bars in its state, and is told of its deals."""
+
+    name: ClassVar[str] = "remembering"
+    title: ClassVar[str] = "Remembering"
+    help: ClassVar[str] = ""
+    parameters: ClassVar[tuple[Parameter, ...]] = ()
+    bars_needed = 2
+
+    def __init__(self, values: dict[str, Any]) -> None:
+        super().__init__(values)
+        self.told: list[int] = []
+        self.found: dict[str, Any] = {}
+
+    def on_start(self, context: Context) -> None:
+        self.found = dict(context.state)
+
+    def on_bar(self, context: Context, bars: Any) -> None:
+        context.state["bars"] = context.state.get("bars", 0) + 1
+        if context.state["bars"] == 1:
+            context.buy()
+
+    def on_trade(self, context: Context, deal: Any) -> None:
+        self.told.append(deal.ticket)
+
+
+def remembering(worker: RunningWorker, **change: Any) -> tuple[RunningBot, Remembering]:
+    bot, strategy = RunningBot(worker, **change), Remembering({})
+    config = load_bot_config(bot.file)
+    bot.bot = runner.Bot(config, strategy, BotReport(config), runner.connector(config), bot.stop_event)
+    bot.thread = threading.Thread(target=bot.bot.run, daemon=True)
+    bot.thread.start()
+    return bot, strategy
+
+
+def stop(bot: RunningBot) -> None:
+    bot.stop_event.set()
+    bot.thread.join(10)
+    assert not bot.thread.is_alive()
+
+
+def test_state_and_the_news_of_deals_outlive_a_restart(backend: StubBackend, worker: RunningWorker) -> None:
+    first, strategy = remembering(worker)
+    eventually(lambda: strategy.told)
+    stop(first)
+    assert (strategy.found, len(strategy.told), len(backend.sent)) == ({}, 1, 1)
+    again, other = remembering(worker)
+    let_it_look_again(backend)
+    show(backend, 2, UP)
+    eventually(lambda: again.bot._context.state["bars"] == 2)
+    stop(again)
+    assert (other.found, other.told, len(backend.sent)) == ({"bars": 1}, [], 1)
+
+
+def test_the_state_of_another_market_is_not_taken_for_its_own(backend: StubBackend, worker: RunningWorker) -> None:
+    first, _ = remembering(worker)
+    eventually(lambda: (worker.folder / "state.json").exists() and first.bot._context.state)
+    stop(first)
+    other, strategy = remembering(worker, timeframe="M5")
+    eventually(lambda: other.bot._started)
+    stop(other)
+    assert strategy.found == {}

@@ -1,11 +1,12 @@
 /** What the screens read: one place for the keys of the cache, how often each entry is renewed, and the requests behind it. */
 
-import { useInfiniteQuery, useQuery, type QueryClient, type UseQueryReturnType } from "@tanstack/vue-query"
+import { useInfiniteQuery, useQueries, useQuery, type QueryClient, type UseQueryReturnType } from "@tanstack/vue-query"
 import { computed, type Ref } from "vue"
+import { isOpen } from "../lib/backtests"
 import { mergeBars } from "../lib/chartData"
 import { api, Problem, unwrap } from "./client"
 import type { OrderWish } from "../lib/orderForm"
-import type { Account, Bar, Bot, Deal, FleetNode, FleetNodeDetail, Order, OrderPreview, Page, PendingOrder, Placement, Position, Strategy, SymbolInfo, Transition, User, WaitingTerminal } from "./types"
+import type { Account, Backtest, Bar, Bot, Deal, FleetNode, FleetNodeDetail, Order, OrderPreview, Page, PendingOrder, Placement, Position, Strategy, SymbolInfo, Transition, User, WaitingTerminal } from "./types"
 
 export const keys = {
   farm: ["farm"] as const,
@@ -31,6 +32,8 @@ export const keys = {
   orders: (id: string) => ["orders", id] as const,
   equity: (id: string) => ["equity", id] as const,
   strategies: ["strategies"] as const,
+  backtests: ["backtests"] as const,
+  backtestReport: (id: string) => ["backtest-report", id] as const,
   bots: (accountId: string) => ["bots", accountId] as const,
   nodes: ["nodes"] as const,
   node: (id: string) => ["node", id] as const,
@@ -280,6 +283,31 @@ export function useStrategies(): UseQueryReturnType<Strategy[], Error> {
     queryFn: async () => (await unwrap(api.GET("/api/v1/strategies"))).items,
     staleTime: Infinity,
   })
+}
+
+const BACKTEST_MS = 1500
+
+/** Newest first; asked again and again only while one of them has not ended. */
+export function useBacktests(): UseQueryReturnType<Backtest[], Error> {
+  return useQuery({
+    queryKey: keys.backtests,
+    queryFn: async () => (await unwrap(api.GET("/api/v1/backtests"))).items,
+    refetchInterval: (query) => (query.state.data?.some(isOpen) ? BACKTEST_MS : false),
+  })
+}
+
+const backtestReport = (id: string) => ({
+  queryKey: keys.backtestReport(id),
+  queryFn: () => unwrap(api.GET("/api/v1/backtests/{backtest_id}/report", { params: { path: { backtest_id: id } } })),
+  staleTime: Infinity,
+})
+
+export function useBacktestReport(id: Ref<string>) {
+  return useQuery(computed(() => backtestReport(id.value)))
+}
+
+export function useBacktestReports(ids: Ref<string[]>) {
+  return useQueries({ queries: computed(() => ids.value.map(backtestReport)) })
 }
 
 export function useBots(accountId: Ref<string>): UseQueryReturnType<Bot[], Error> {

@@ -82,12 +82,13 @@ def execution(tmp_path: Path) -> Execution:
         epoch=1,
         status_file=tmp_path / "s",
         log_file=tmp_path / "l",
+        state_file=tmp_path / "m",
     )
     return Execution(config, BotReport(config), threading.Event())
 
 
 def reach(execution: Execution, api: Any, target: Target) -> None:
-    execution.reach(api, target, 600)
+    execution.carry_out(api, [target], "600")
 
 
 def test_opening_has_stops_from_the_price_and_an_id_of_bot_bar_and_step(execution: Execution) -> None:
@@ -169,13 +170,13 @@ class TestAnOrderThatNeverCame:
 
     def test_is_ruled_out_before_another_one_is_sent(self, execution: Execution) -> None:
         api = Api(10009)
-        execution.reach(api, LONG, 660)  # type: ignore[arg-type]
+        execution.carry_out(api, [LONG], "660")  # type: ignore[arg-type]
         assert (list(api.sent), api.given_up) == (["bot_1:2:660:open:long"], ["bot_1:2:600:open:long"])
 
     def test_and_comes_at_last_keeps_the_next_one_back(self, execution: Execution) -> None:
         api = Api(10009)
         api.states = {"bot_1:2:600:open:long": ["sent", "done"]}
-        execution.reach(api, LONG, 660)  # type: ignore[arg-type]
+        execution.carry_out(api, [LONG], "660")  # type: ignore[arg-type]
         assert api.sent == {}
 
 

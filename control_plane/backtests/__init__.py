@@ -1,0 +1,1 @@
+"""Backtests and searches of parameters on the history of an account's own terminal."""

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from mt5_bridge.bot_rules import BotRule, parse_bot_rules
 from mt5_bridge.contract import CONSTANTS
 
 _DEAL = CONSTANTS["TRADE_ACTION_DEAL"]
@@ -20,6 +21,8 @@ class Guard:
     symbols: frozenset[str] | None = None
     max_volume: float | None = None
     trading: bool = True
+    bots: Mapping[str, BotRule] | None = None
+    """Of the terminal's bots by their ids; None where bots are not told apart."""
 
     def refusal(self, request: Mapping[str, Any], *, reduces: bool) -> tuple[str, str] | None:
         """Why the trade request must not be sent, as (code, safe message), or None.
@@ -55,6 +58,7 @@ def parse_guard(data: object) -> Guard:
         symbols=None if symbols is None else frozenset(symbols),
         max_volume=None if volume is None else float(volume),
         trading=trading,
+        bots=parse_bot_rules(data.get("bots")),
     )
 
 

@@ -18,7 +18,7 @@ from node_agent.protocol.messages import DesiredBot, DesiredTerminal
 
 WEDGE_LIMIT = 3
 WEDGE_WINDOW = 600.0
-_LAUNCH = 2
+_LAUNCH = 3
 """How workers and bots are started; one that an older agent started otherwise is replaced, its terminal is not."""
 
 

@@ -54,10 +54,11 @@ def _rule(data: object) -> BotRule:
         rule = BotRule(**data)  # type: ignore[arg-type]  # what it is not is found out here
     except TypeError as error:
         raise ValueError("guard.bots holds something that is no rule") from error
+    asked: tuple[object, ...] = rule.opens, rule.sends
     numbers = rule.magic, rule.orders_per_minute
     if not all(type(each) is int and 0 <= each <= _LARGEST_MAGIC for each in numbers):
         raise ValueError("guard.bots needs magic and orders_per_minute as numbers of 0 or more")
-    if type(rule.opens) is not bool or type(rule.sends) is not bool:
+    if not all(isinstance(each, bool) for each in asked):
         raise ValueError("guard.bots needs opens and sends as true or false")
     return rule
 

@@ -66,9 +66,7 @@ class BotLog:
     def _own_up(self) -> None:
         count, self._left_out = self._left_out, 0
         if count:
-            self._write(
-                "warning", f"{count} lines were left out: it prints more than {self._rate:g} lines a second."
-            )
+            self._write("warning", f"{count} lines were left out: it prints more than {self._rate:g} lines a second.")
 
     def _write(self, level: str, text: str) -> None:
         line = json.dumps({"at": _now(), "level": level, "text": text[:2000]}, ensure_ascii=False)

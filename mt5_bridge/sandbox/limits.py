@@ -19,9 +19,9 @@ class Limits:
     folder_size: int = 48 * MIB
     folder_entries: int = 500
     temporary: int = 32 * MIB
-    cpu_share: float = 0.5
+    cpu_share: float = 0.25
     """Of one core, in the long run."""
-    cpu_burst: float = 20.0
+    cpu_burst: float = 8.0
     """Seconds of a whole core that it may have saved up."""
     wall_clock: float | None = None
     """After so long it is ended; None for a bot, which runs until it is stopped."""

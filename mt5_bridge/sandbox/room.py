@@ -1,9 +1,8 @@
-"""What one sandbox sees of the machine, as the command line of bubblewrap. Pure but for a look at the system's paths."""
+"""What one sandbox sees of the machine, as the command line of bubblewrap. Of the system it reads some paths only."""
 
 from __future__ import annotations
 
 import json
-import os
 import site
 import sys
 import zlib
@@ -61,13 +60,13 @@ def command(room: Room, *, root: bool, seccomp: int, bubblewrap: str) -> list[st
         line += ["--unshare-user", "--disable-userns", "--uid", "65534", "--gid", "65534", "--cap-drop", "ALL"]
     for folder in _parents([*_SETTINGS, *_python(), *_system_folders(), f"{PRIVATE}/any", f"{_LIBRARIES}/any"]):
         line += ["--perms", "0755", "--dir", folder]
-    for folder in _system_folders():
-        line += ["--symlink", os.readlink(folder), folder] if Path(folder).is_symlink() else _shown(folder)
+    for system in _system_folders():
+        line += ["--symlink", str(Path(system).readlink()), system] if Path(system).is_symlink() else _shown(system)
     for path in (*_SETTINGS, *_python()):
         line += _shown(path)
     line += ["--ro-bind", str(Path(mt5_bridge.__path__[0])), f"{_LIBRARIES}/mt5_bridge"]
-    line += ["--proc", "/proc", "--dev", "/dev", "--size", str(_SHARED_MEMORY), "--tmpfs", "/dev/shm"]
-    line += ["--size", str(room.limits.temporary), "--perms", "1777", "--tmpfs", "/tmp"]
+    line += ["--proc", "/proc", "--dev", "/dev", "--size", str(_SHARED_MEMORY), "--tmpfs", "/dev/shm"]  # noqa: S108 - its own
+    line += ["--size", str(room.limits.temporary), "--perms", "1777", "--tmpfs", "/tmp"]  # noqa: S108 - its own
     line += ["--bind", str(room.box), BOX]
     if room.code is not None:
         line += ["--ro-bind", str(room.code), CODE]

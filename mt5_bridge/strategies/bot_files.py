@@ -40,6 +40,8 @@ class BotConfig:
     epoch: int
     status_file: Path
     log_file: Path
+    paper: bool = False
+    """Orders are filled by the bot itself and never sent; see `paper`."""
 
 
 def load_bot_config(path: Path) -> BotConfig:
@@ -66,6 +68,7 @@ def load_bot_config(path: Path) -> BotConfig:
         epoch=required(data, "epoch", int),
         status_file=Path(required(data, "status_file", str)),
         log_file=Path(required(data, "log_file", str)),
+        paper=data.get("paper") is True,
     )
 
 

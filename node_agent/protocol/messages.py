@@ -210,8 +210,7 @@ class SyncRequest(Wire):
 
 
 class CodeRef(Wire):
-    """A file that a user has brought, named by what it holds. Nodes fetch it from `CODE_PATH` and run it in a sandbox.
-    """
+    """A file that a user has brought, named by what it holds. Nodes fetch it and run it in a sandbox."""
 
     sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
     size: int = Field(ge=1, le=CODE_BYTES)

@@ -43,6 +43,7 @@ from control_plane.notifications.routes import router as recorded_mail_router
 from control_plane.placement.routes import router as placement_router
 from control_plane.service_accounts.routes import router as service_accounts_router
 from control_plane.spa import portal_router
+from control_plane.strategies.routes import router as strategies_router
 from control_plane.stream.routes import router as stream_router
 from control_plane.telemetry.counting import RequestCount
 from control_plane.telemetry.routes import health_router, operations_router
@@ -53,6 +54,8 @@ from node_agent.protocol.messages import BUNDLE_BYTES
 API = "/api/v1"
 VERSION = version("mt5farm")
 _MOST_BYTES = 256 * 1024
+_MOST_BYTES_OF_UPLOADS = 3_000_000
+"""Of a user's own strategy, in base64."""
 _AGENT_THREADS = 40
 _MOST_BYTES_OF_AGENTS = BUNDLE_BYTES + 1024
 """A bundle of logs, a batch of events, or a report of all terminals of a node."""
@@ -104,6 +107,7 @@ _API_ROUTERS = (
     access_router,
     trading_router,
     bots_router,
+    strategies_router,
     stream_router,
     fleet_router,
     placement_router,
@@ -124,7 +128,7 @@ def create_app(farm: Farm) -> FastAPI:
     app.include_router(health_router)
     app.include_router(portal_router(farm.settings.portal_dist))
     app.add_middleware(RateLimitHeaders)
-    app.add_middleware(BodyLimit, most_bytes=_MOST_BYTES)
+    app.add_middleware(BodyLimit, most_bytes=_MOST_BYTES, larger={f"{API}/custom-strategies": _MOST_BYTES_OF_UPLOADS})
     app.add_middleware(ForgeryGuard)
     app.add_middleware(BrowserSecurity)
     app.add_middleware(RequestLog)

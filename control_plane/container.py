@@ -75,6 +75,7 @@ from control_plane.resources import (
 )
 from control_plane.service_accounts.service import ServiceAccounts
 from control_plane.storage.port import Files
+from control_plane.strategies.service import Strategies
 from control_plane.stream.places import StreamPlaces
 from control_plane.stream.service import LiveUpdates
 from control_plane.telemetry.metrics import Metrics
@@ -151,6 +152,7 @@ class Terminals:
     holds: Holds
     mass_loss: MassLoss
     bots: Bots
+    strategies: Strategies
     releases: Releases
     screens: Screens
     trade_log: TradeLog
@@ -257,6 +259,7 @@ def _gather_terminals(ground: Ground, outbox: Outbox) -> Terminals:
         holds=Holds(fleet, outbox, audit, bus, clock),
         mass_loss=MassLoss(audit, clock, lease),
         bots=Bots(fleet, audit, bus, clock),
+        strategies=Strategies(ground.files, audit, clock),
         releases=Releases(fleet, settings.data, clock),
         screens=Screens(ground.authority.pem),
         trade_log=trade_log,

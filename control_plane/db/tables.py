@@ -18,6 +18,7 @@ from control_plane.limits import model as limits
 from control_plane.notifications import model as notifications
 from control_plane.placement import model as placement
 from control_plane.releases import model as releases
+from control_plane.strategies import model as strategies
 from control_plane.terminals import model as terminals
 from control_plane.trading import model as trading
 from control_plane.vault import model as vault
@@ -38,6 +39,7 @@ MODULES = (
     notifications,
     placement,
     releases,
+    strategies,
     terminals,
     trading,
     vault,

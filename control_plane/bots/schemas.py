@@ -42,7 +42,7 @@ class CreateBot(BaseModel):
     symbol: Annotated[str, StringConstraints(min_length=1, max_length=32)]
     timeframe: Annotated[str, StringConstraints(max_length=4)]
     volume: Volume
-    parameters: Annotated[dict[str, bool | int | float], Field(max_length=50)] = {}
+    parameters: Annotated[dict[str, int | float], Field(max_length=50)] = {}
     paper: bool = False
     """Its orders are filled by itself at live prices and never sent."""
 
@@ -55,7 +55,7 @@ class UpdateBot(BaseModel):
     symbol: Annotated[str, StringConstraints(min_length=1, max_length=32)] | None = None
     timeframe: Annotated[str, StringConstraints(max_length=4)] | None = None
     volume: Volume | None = None
-    parameters: Annotated[dict[str, bool | int | float], Field(max_length=50)] | None = None
+    parameters: Annotated[dict[str, int | float], Field(max_length=50)] | None = None
     """All of them; those left out get their defaults."""
     paper: bool | None = None
 
@@ -66,7 +66,7 @@ class BotSettings(BaseModel):
     symbol: str
     timeframe: str
     volume: float
-    parameters: dict[str, bool | int | float]
+    parameters: dict[str, int | float]
     paper: bool
 
 
@@ -88,7 +88,7 @@ class BotOut(BaseModel):
     symbol: str
     timeframe: str
     volume: float
-    parameters: dict[str, bool | int | float]
+    parameters: dict[str, int | float]
     paper: bool
     magic: int
     intent: BotIntent

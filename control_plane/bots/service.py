@@ -173,9 +173,9 @@ class Bots:
         owner: Owner,
         strategy: str,
         timeframe: str,
-        parameters: Mapping[str, bool | int | float],
+        parameters: Mapping[str, int | float],
         present: str | None = None,
-    ) -> dict[str, bool | int | float]:
+    ) -> dict[str, int | float]:
         """Parameters with defaults filled in; those of another strategy than the `present` one are dropped."""
         if timeframe not in TIMEFRAMES:
             raise invalid_field("timeframe", f"There is no timeframe '{timeframe}'.", code="unknown_timeframe")

@@ -175,20 +175,26 @@ def require_strategy(session: Session, owner: Owner, strategy_id: str) -> Custom
     return row
 
 
-def check_custom_parameters(
-    version: StrategyVersion, values: Mapping[str, bool | int | float]
-) -> dict[str, bool | int | float]:
-    """All parameters in their own types, defaults filled in. Raises InvalidInputError, naming each wrong one."""
+def check_custom_parameters(version: StrategyVersion, values: Mapping[str, int | float]) -> dict[str, int | float]:
+    """All parameters in their own types, with defaults; yes and no as 1 and 0.
+
+    Raises InvalidInputError, naming each wrong one.
+    """
     known = {each["name"]: _declared(each) for each in version.parameters}
     errors = [
         FieldError(f"parameters.{name}", f"The strategy has no parameter '{name}'.")
         for name in values
         if name not in known
     ]
-    read: dict[str, bool | int | float] = {}
+    read: dict[str, int | float] = {}
     for name, parameter in known.items():
         try:
-            read[name] = parameter.read(values.get(name, parameter.default))
+            value = values.get(name, parameter.default)
+            if parameter.type is bool:
+                value = {0: False, 1: True}.get(value, value)
+            read[name] = parameter.read(value)
+            if parameter.type is bool:
+                read[name] = int(read[name])
         except (ParameterError, OverflowError, ValueError) as error:
             errors.append(FieldError(f"parameters.{name}", f"{error}."))
     if errors:

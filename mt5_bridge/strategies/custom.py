@@ -6,9 +6,10 @@ import argparse
 import os
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import FrameType
+from typing import Any
 
 from mt5_bridge.client.errors import BridgeError, BridgeLost
 from mt5_bridge.client.run import run_script
@@ -58,9 +59,11 @@ def run_user_script(config: BotConfig, report: BotReport, script: Path, folder: 
     return _failed(report, "The script has come to its end. Start the bot to run it again.", tell=False)
 
 
-def _make(strategy: type[Strategy], values: object, folder: Path) -> Strategy:
+def _make(strategy: type[Strategy], values: Mapping[str, Any], folder: Path) -> Strategy:
+    """The farm keeps yes and no as 1 and 0."""
+    switches = {each.name for each in strategy.parameters if each.type is bool}
     try:
-        return strategy(values)  # type: ignore[arg-type]  # from the configuration, as for built-in ones
+        return strategy({name: bool(value) if name in switches else value for name, value in values.items()})
     except ValueError:
         raise
     except Exception as error:

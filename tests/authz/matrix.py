@@ -60,6 +60,7 @@ class Line:
             "passkey",
             "service",
             "session",
+            "strategy",
             "test",
         }
 

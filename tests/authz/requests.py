@@ -42,6 +42,8 @@ def wish(line: Line, whose: Person, node_id: str) -> Wish:
     path = line.path.replace("{path:path}", "sign-in").format(
         account_id=whose.account_id,
         bot_id=whose.bot_id,
+        strategy_id=whose.strategy_id,
+        change_id=new_id("bch"),
         node_id=node_id,
         user_id=whose.user_id,
         terminal_id=whose.terminal_id,
@@ -149,6 +151,10 @@ _BODIES: dict[str, Body] = {
     f"POST {_ACCOUNT}/tickets": _fixed({"scope": "trade"}),
     f"POST {_ACCOUNT}/orders": _fixed(ORDER),
     "POST /api/v1/bots": lambda whose: {**BOT, "account_id": whose.account_id},
+    "PATCH /api/v1/bots/{bot_id}": _fixed({"volume": 0.2}),
+    # What is no package is told so to those who may upload one, and no sandbox is needed for it.
+    "POST /api/v1/custom-strategies": _fixed({"name": "New", "file_name": "new.txt", "content": "eA=="}),
+    "POST /api/v1/custom-strategies/{strategy_id}/versions": _fixed({"file_name": "new.txt", "content": "eA=="}),
     "PUT /api/v1/members/{user_id}/role": lambda whose: {**_WHY, "role": whose.role},
     "POST /api/v1/nodes/breaker/lift": _fixed(_WHY),
     "POST /api/v1/jobs/{job_id}/redrive": _fixed(_WHY),

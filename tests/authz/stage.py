@@ -19,10 +19,13 @@ from sqlalchemy import delete, select
 from control_plane.app import create_agent_app, create_app, create_operations_app
 from control_plane.db.tables import METADATA
 from control_plane.identity.model import AttemptLane, Passkey, User, UserSession
+from control_plane.identity.owner import Owner
 from control_plane.identity.scopes import KeyScope, allowed_scopes
 from control_plane.identity.sessions import Browser
 from control_plane.identity.state import Role, UserKind
 from control_plane.ids import new_id
+from control_plane.strategies.schemas import Declaration
+from control_plane.strategies.service import Checked
 from node_agent.protocol.messages import Phase
 from tests.tenants import BOT, add_tenant, move_user
 from tests.unit.control_plane.world import (
@@ -51,6 +54,8 @@ class Person:
     account_id: str
     terminal_id: str
     bot_id: str
+    strategy_id: str
+    """Of one that this person has uploaded."""
     user_id: str
     session_id: str
     """Of a second browser, which nobody uses."""
@@ -189,7 +194,19 @@ def _person(world: World, node: NodePlayer, tenant: str, role: Role, member: Tra
     test_id = member.call("POST", "/connection-tests", 202, tried)["id"]
     session_id = _second_browser(world, email)
     passkey_id, others = _passkey(world, member), _for_the_tenant(world, member.user["id"])
-    owned = (member.user["id"], account_id, terminal_id, bot["id"], session_id, key["id"], test_id, passkey_id, *others)
+    strategy_id = _strategy(world, member)
+    owned = (
+        strategy_id,
+        member.user["id"],
+        account_id,
+        terminal_id,
+        bot["id"],
+        session_id,
+        key["id"],
+        test_id,
+        passkey_id,
+        *others,
+    )
     return Person(
         tenant=tenant,
         role=role,
@@ -198,6 +215,7 @@ def _person(world: World, node: NodePlayer, tenant: str, role: Role, member: Tra
         account_id=account_id,
         terminal_id=terminal_id,
         bot_id=bot["id"],
+        strategy_id=strategy_id,
         user_id=member.user["id"],
         session_id=session_id,
         key_id=key["id"],
@@ -209,6 +227,15 @@ def _person(world: World, node: NodePlayer, tenant: str, role: Role, member: Tra
         recovery_codes=codes,
         marks=(email, *owned, str(account["login"])),
     )
+
+
+def _strategy(world: World, member: Trader) -> str:
+    """It is there to be asked about; nothing of it is run."""
+    farm, user_id = world.farm, member.user["id"]
+    declared = Declaration(kind="strategy", title="Own", help="", parameters=[])
+    owner = Owner(_tenant_of(world, user_id), user_id)
+    with farm.database.write(owner.tenant_id) as session:
+        return farm.strategies.create(session, owner, "Own", Checked(b"packed", "main.py", declared), "")
 
 
 def _passkey(world: World, member: Trader) -> str:

@@ -152,9 +152,8 @@ _BODIES: dict[str, Body] = {
     f"POST {_ACCOUNT}/orders": _fixed(ORDER),
     "POST /api/v1/bots": lambda whose: {**BOT, "account_id": whose.account_id},
     "PATCH /api/v1/bots/{bot_id}": _fixed({"volume": 0.2}),
-    # What is no package is told so to those who may upload one, and no sandbox is needed for it.
-    "POST /api/v1/custom-strategies": _fixed({"name": "New", "file_name": "new.txt", "content": "eA=="}),
-    "POST /api/v1/custom-strategies/{strategy_id}/versions": _fixed({"file_name": "new.txt", "content": "eA=="}),
+    "POST /api/v1/custom-strategies": _fixed({"name": "New", "file_name": "new.py", "content": "eA=="}),
+    "POST /api/v1/custom-strategies/{strategy_id}/versions": _fixed({"file_name": "new.py", "content": "eA=="}),
     "PUT /api/v1/members/{user_id}/role": lambda whose: {**_WHY, "role": whose.role},
     "POST /api/v1/nodes/breaker/lift": _fixed(_WHY),
     "POST /api/v1/jobs/{job_id}/redrive": _fixed(_WHY),

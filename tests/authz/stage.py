@@ -26,6 +26,7 @@ from control_plane.identity.state import Role, UserKind
 from control_plane.ids import new_id
 from control_plane.strategies.schemas import Declaration
 from control_plane.strategies.service import Checked
+from mt5_bridge.sandbox.inspection import Finding
 from node_agent.protocol.messages import Phase
 from tests.tenants import BOT, add_tenant, move_user
 from tests.unit.control_plane.world import (
@@ -40,6 +41,7 @@ from tests.unit.control_plane.world import (
 )
 
 TENANTS = ("operator", "broker")
+_DECLARED = {"kind": "strategy", "title": "Own", "help": "", "parameters": []}
 _PEOPLE = len(TENANTS) * len(Role)
 
 
@@ -148,6 +150,8 @@ def raised(data: Path, **settings: Any) -> Iterator[Stage]:
     world = build_world(data, portal_dist=data / "dist", **settings)
     with ExitStack() as ends:
         ends.callback(world.farm.stop)
+        # Who may upload is asked here; what a sandbox finds is not.
+        world.farm.strategies._inspect = lambda _: Finding(declared=_DECLARED)
         node = world.node(slots=_PEOPLE)
         tenants = {"operator": "", "broker": add_tenant(world, "broker")}
         members = [

@@ -43,7 +43,6 @@ _OF_THE_FLEET = ("/api/v1/nodes", "/api/v1/jobs", "/api/v1/placements", "/api/v1
 _PAST_THE_DOOR = (
     '"bad_code"',
     '"bad_passkey"',
-    '"bad_package"',
     '"bot_not_running"',
     '"change_not_found"',
     '"job_not_found"',

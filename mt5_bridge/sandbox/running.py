@@ -116,6 +116,11 @@ class Sandbox:
         self._process.wait()
         if self._reader is not None:
             self._reader.join(1.0)
+        limits = self._room.limits
+        size, entries = _folder_size(self._room.box, limits.folder_entries)
+        if size > limits.folder_size or entries > limits.folder_entries:
+            # Also because folders that lie deep enough in each other stop those who remove them later.
+            clear_folder(self._room.box)
 
     def _inside(self) -> list[int]:
         assert self._process is not None
@@ -162,6 +167,33 @@ def read_plain(path: Path, most: int) -> bytes | None:
         return None
     with os.fdopen(descriptor, "rb") as file:
         return file.read(most) if stat.S_ISREG(os.fstat(descriptor).st_mode) else None
+
+
+def clear_folder(folder: Path) -> None:
+    """Remove all that is in it, however deep. Follows no links. What cannot be removed is left."""
+    moved = 0
+    stuck: set[str] = set()
+    while waiting := [entry for entry in _entries(folder) if entry.name not in stuck]:
+        for entry in waiting:
+            try:
+                if not entry.is_dir(follow_symlinks=False):
+                    Path(entry.path).unlink()
+                    continue
+                for inner in _entries(Path(entry.path)):
+                    if inner.is_dir(follow_symlinks=False):
+                        # To the top, so that no path gets longer than the system allows.
+                        Path(inner.path).rename(folder / f".cleared{moved}")
+                        moved += 1
+                    else:
+                        Path(inner.path).unlink()
+                Path(entry.path).rmdir()
+            except OSError:
+                stuck.add(entry.name)
+
+
+def _entries(folder: Path) -> list[os.DirEntry[str]]:
+    with os.scandir(folder) as found:
+        return list(found)
 
 
 def _folder_size(folder: Path, most: int) -> tuple[int, int]:

@@ -147,12 +147,8 @@ def test_a_brought_strategy_and_an_unmodified_script_trade_and_are_told_apart(st
         ("import MetaTrader5, socket\nsocket.create_connection(('1.1.1.1', 53))", "Operation not permitted"),
         ("import MetaTrader5, os\nwhile True: os.fork()", "Resource temporarily unavailable"),
         ("import MetaTrader5\nwhile True: print('y' * 500)", "lines were left out"),
-        (
-            "import MetaTrader5, signal\nsignal.signal(15, signal.SIG_IGN)\nprint('deaf')\nwhile True: pass",
-            "slowed down",
-        ),
     ],
-    ids=["memory", "raises", "socket", "fork", "prints", "loops"],
+    ids=["memory", "raises", "socket", "fork", "prints"],
 )
 def test_a_bad_bot_is_contained_and_its_owner_told(stage: Stage, source: str, words: str) -> None:
     stage.want(stage.bot(1, source), stage.bot(2, SCRIPT))

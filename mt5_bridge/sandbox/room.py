@@ -58,12 +58,12 @@ def command(room: Room, *, root: bool, seccomp: int, bubblewrap: str) -> list[st
         line += ["--cap-add", "CAP_SETUID", "--cap-add", "CAP_SETGID"]
     else:
         line += ["--unshare-user", "--disable-userns", "--uid", "65534", "--gid", "65534", "--cap-drop", "ALL"]
-    for folder in _parents([*_SETTINGS, *_python(), *_system_folders(), f"{PRIVATE}/any", f"{_LIBRARIES}/any"]):
-        line += ["--perms", "0755", "--dir", folder]
+    for parent in _parents([*_SETTINGS, *_python(), *_system_folders(), f"{PRIVATE}/any", f"{_LIBRARIES}/any"]):
+        line += ["--perms", "0755", "--dir", parent]
     for system in _system_folders():
         line += ["--symlink", str(Path(system).readlink()), system] if Path(system).is_symlink() else _shown(system)
-    for path in (*_SETTINGS, *_python()):
-        line += _shown(path)
+    for shown in (*_SETTINGS, *_python()):
+        line += _shown(shown)
     line += ["--ro-bind", str(Path(mt5_bridge.__path__[0])), f"{_LIBRARIES}/mt5_bridge"]
     line += ["--proc", "/proc", "--dev", "/dev", "--size", str(_SHARED_MEMORY), "--tmpfs", "/dev/shm"]  # noqa: S108 - its own
     line += ["--size", str(room.limits.temporary), "--perms", "1777", "--tmpfs", "/tmp"]  # noqa: S108 - its own

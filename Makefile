@@ -24,7 +24,7 @@ IMAGE ?=
 IMAGE_WHERE_POSSIBLE = if docker version >/dev/null 2>&1 && command -v x86_64-w64-mingw32-gcc >/dev/null; then $(MAKE) --no-print-directory image; fi
 
 .DEFAULT_GOAL := help
-.PHONY: help setup portal demo test test-fast orders-test reconcile-test statistics-test bench-deal-lag lint types format openapi lock wine clean conformance golden bench-replay bench-bridge bench-engine conformance-runtimes image bench-node bench-relocation rotate-keys-test audit-test simulate simulate-mutants chaos authz backup restore-drill settings api-baseline fuzz-api bench-placement load orders-once bench-orders live-equals-backtest bench-backtest
+.PHONY: help setup portal demo test test-fast orders-test reconcile-test statistics-test bench-deal-lag lint types format openapi lock wine clean conformance golden bench-replay bench-bridge bench-engine conformance-runtimes image bench-node bench-relocation rotate-keys-test audit-test simulate simulate-mutants chaos authz backup restore-drill settings api-baseline fuzz-api bench-placement load orders-once bench-orders live-equals-backtest bench-backtest sandbox-test
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-21s %s\n", $$1, $$2}'
@@ -87,6 +87,9 @@ authz: setup ## Try every route in every role with one's own things and with oth
 
 fuzz-api: setup ## Ask the REST API CASES=20000 things, right and wrong, by its own contract (SEED=1 repeats)
 	@$(BIN)/python -m tests.fuzz_api.run --cases $(CASES) $(if $(SEED),--seed $(SEED))
+
+sandbox-test: setup ## Try to break out of a bot's sandbox in every known way, and show what became of each
+	@$(BIN)/python -m tests.sandbox.run
 
 conformance: setup ## Count what of the official API and its behaviour is proven
 	@$(BIN)/python -m tests.conformance.report

@@ -47,6 +47,7 @@ from control_plane.risk.routes import router as risk_router
 from control_plane.risk.routes import stop_router
 from control_plane.service_accounts.routes import router as service_accounts_router
 from control_plane.spa import portal_router
+from control_plane.strategies.routes import router as strategies_router
 from control_plane.stream.routes import router as stream_router
 from control_plane.telemetry.counting import RequestCount
 from control_plane.telemetry.routes import health_router, operations_router
@@ -61,6 +62,8 @@ from node_agent.protocol.messages import BUNDLE_BYTES
 API = "/api/v1"
 VERSION = version("mt5farm")
 _MOST_BYTES = 256 * 1024
+_MOST_BYTES_OF_UPLOADS = 3_000_000
+"""Of a user's own strategy, in base64."""
 _AGENT_THREADS = 40
 _MOST_BYTES_OF_AGENTS = BUNDLE_BYTES + 1024
 """A bundle of logs, a batch of events, or a report of all terminals of a node."""
@@ -119,6 +122,7 @@ _API_ROUTERS = (
     export_router,
     bots_router,
     backtests_router,
+    strategies_router,
     stream_router,
     fleet_router,
     placement_router,
@@ -139,7 +143,7 @@ def create_app(farm: Farm) -> FastAPI:
     app.include_router(health_router)
     app.include_router(portal_router(farm.settings.portal_dist))
     app.add_middleware(RateLimitHeaders)
-    app.add_middleware(BodyLimit, most_bytes=_MOST_BYTES)
+    app.add_middleware(BodyLimit, most_bytes=_MOST_BYTES, larger={f"{API}/custom-strategies": _MOST_BYTES_OF_UPLOADS})
     app.add_middleware(ForgeryGuard)
     app.add_middleware(BrowserSecurity)
     app.add_middleware(RequestLog)

@@ -81,6 +81,7 @@ from control_plane.risk.kill_switches import KillSwitches
 from control_plane.risk.service import Risk
 from control_plane.service_accounts.service import ServiceAccounts
 from control_plane.storage.port import Files
+from control_plane.strategies.service import Strategies
 from control_plane.stream.places import StreamPlaces
 from control_plane.stream.service import LiveUpdates
 from control_plane.telemetry.metrics import Metrics
@@ -159,6 +160,7 @@ class Terminals:
     bots: Bots
     backtests: Backtests
     backtest_jobs: BacktestJobs
+    strategies: Strategies
     releases: Releases
     screens: Screens
     trade_log: TradeLog
@@ -276,6 +278,7 @@ def _gather_terminals(ground: Ground, outbox: Outbox) -> Terminals:
         bots=Bots(fleet, audit, bus, clock),
         backtests=Backtests(outbox, audit, clock),
         backtest_jobs=BacktestJobs(database, ground.door, outbox, clock),
+        strategies=Strategies(ground.files, audit, clock),
         releases=Releases(fleet, settings.data, clock),
         screens=Screens(ground.authority.pem),
         trade_log=trade_log,

@@ -72,16 +72,22 @@ class RequestLog:
 class BodyLimit:
     """Refuses bodies that no request of the farm needs, before anybody has proved who they are."""
 
-    def __init__(self, app: ASGIApp, most_bytes: int) -> None:
+    def __init__(self, app: ASGIApp, most_bytes: int, larger: Mapping[str, int] | None = None) -> None:
+        """`larger` are the limits of addresses that begin so."""
         self._app = app
-        self._most_bytes = most_bytes
+        self._usual_bytes = most_bytes
+        self._larger = larger or {}
+
+    def _limit(self, path: str) -> int:
+        return max([self._usual_bytes, *(most for start, most in self._larger.items() if path.startswith(start))])
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
+        most_bytes = self._limit(scope["path"])
         announced = Headers(scope=scope).get("content-length", "0")
-        if not announced.isdecimal() or int(announced) > self._most_bytes:
+        if not announced.isdecimal() or int(announced) > most_bytes:
             await _read_away(receive, announced)
             await problem_response(_too_large())(scope, receive, send)
             return
@@ -91,7 +97,7 @@ class BodyLimit:
             nonlocal received
             message = await receive()
             received += len(message.get("body", b""))
-            if received > self._most_bytes:
+            if received > most_bytes:
                 raise _too_large()
             return message
 

@@ -14,6 +14,8 @@ from enum import StrEnum
 from functools import cached_property
 from typing import Any, Final, TypeVar
 
+from mt5_bridge.bot_rules import BotRule, parse_bot_rules
+
 DAY_MINUTES: Final = 1440
 _ID: Final = re.compile(r"[0-9A-Za-z_-]{0,60}")
 
@@ -112,6 +114,8 @@ class Guard:
     kill_id: str = ""
     rearm_id: str = ""
     """Each new one clears, once, what has tripped."""
+    bots: Mapping[str, BotRule] | None = None
+    """Of the terminal's bots by their ids, beside all limits; None where bots are not told apart."""
 
     @cached_property
     def free(self) -> bool:
@@ -144,7 +148,7 @@ class Guard:
 _NO_LIMIT: Final = {
     field.name: field.default
     for field in fields(Guard)
-    if field.name not in {"kill_id", "rearm_id", "day_base", "day_reset", "utc_offsets", "on_breach"}
+    if field.name not in {"kill_id", "rearm_id", "day_base", "day_reset", "utc_offsets", "on_breach", "bots"}
 }  # fmt: skip
 T = TypeVar("T")
 
@@ -245,4 +249,5 @@ _READERS: Final[Mapping[str, Callable[[Any], Any]]] = {
     "kill": Kill,
     "kill_id": _id,
     "rearm_id": _id,
+    "bots": parse_bot_rules,
 }

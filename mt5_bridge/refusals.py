@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Final
 
-RETRYABLE: Final = frozenset({"busy", "deadline", "terminal_lost", "outcome_unknown", "worker_down", "hello_timeout"})
+RETRYABLE: Final = frozenset(
+    {"busy", "deadline", "terminal_lost", "outcome_unknown", "worker_down", "hello_timeout", "bot_unknown", "bot_pace"}
+)
 """Codes after which the same call can succeed later. For trades only with the same client order id."""
 
 

@@ -14,6 +14,7 @@ from rpyc.core.service import Service
 from mt5_bridge import transport
 from mt5_bridge.arguments import SUCCESS, RejectedError, left_by, parse
 from mt5_bridge.auth import AGENT
+from mt5_bridge.bot_rules import bot_of, own_order_id
 from mt5_bridge.codec import CodecError, decode, encode
 from mt5_bridge.contract import FUNCTIONS, Scope, Style
 from mt5_bridge.executor import Executor
@@ -39,6 +40,7 @@ FORWARDED: Final = frozenset(
     name for name, function in FUNCTIONS.items() if function.style is not Style.PYTHON
 ) - {"initialize", "login", "shutdown", "last_error"}  # fmt: skip
 """Functions that reach the terminal. The link itself is the worker's: no client may re-make or switch it."""
+_NOT_FOR_BOTS: Final = frozenset({"farm.journal", "farm.configure", "farm.pulse"})
 _DEADLINES: Final = {name: function.deadline for name, function in FUNCTIONS.items()}
 MAX_ORDER_ID: Final = 120
 _BOOKS: Final = {
@@ -224,6 +226,8 @@ class BridgeService(Service):  # type: ignore[misc]  # rpyc has no types
     def _permit(self, function: str) -> None:
         """Whether this session may call the function. Raises RefusedError."""
         self._check_epoch()
+        if function in _NOT_FOR_BOTS and bot_of(self._session.principal) is not None:
+            raise RefusedError("not_allowed", f"{function} is not for bots")
         if function in self._farm or function in self._asking or function in self._streaming:
             return
         if function not in FORWARDED:
@@ -314,13 +318,19 @@ class BridgeService(Service):  # type: ignore[misc]  # rpyc has no types
         return tuple(entry.pairs() for entry in self._terminal.journal.after(after_sequence, limit))
 
     def _outcome(self, client_order_id: Any) -> Any:
-        entry = self._terminal.journal.get(_text(client_order_id))
+        self._check_own(_text(client_order_id))
+        entry = self._terminal.journal.get(client_order_id)
         return None if entry is None else entry.pairs()
 
     def _give_up(self, client_order_id: Any) -> Any:
         self._check_scope("order_send")
+        self._check_own(_checked_id(client_order_id))
         sender = self._sender
         return self._terminal.journal.give_up(_checked_id(client_order_id), sender.principal, sender.epoch).pairs()
+
+    def _check_own(self, order_id: str) -> None:
+        if not own_order_id(self._session.principal, order_id):
+            raise RefusedError("not_allowed", "a bot may ask for its own orders only")
 
     def _configure(self, configuration: Any) -> Any:
         if self._session.principal != AGENT:

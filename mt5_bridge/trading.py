@@ -13,6 +13,7 @@ from itertools import count
 from typing import Any, Final
 
 from mt5_bridge.arguments import SUCCESS
+from mt5_bridge.bot_rules import BotRule, Pace, own_order_id, rule_for, touches_others
 from mt5_bridge.contract import CONSTANTS, FUNCTIONS
 from mt5_bridge.executor import BusyError, DeadlineError, Executor
 from mt5_bridge.guard import Guard
@@ -85,6 +86,7 @@ class TradeDesk:
         self._numbers = count(1)
         self._broker_time = 0
         self._missed: set[str] = set()
+        self._pace = Pace()
         self.mandate = mandate
         self.record = record or GuardRecord()
         self._opened_at: deque[float] | None = None
@@ -119,6 +121,15 @@ class TradeDesk:
 
         Raises RefusedError, and what the package raises.
         """
+        rule = rule_for(sender.principal, self.mandate.guard.bots)
+        if client_order_id is not None and not own_order_id(sender.principal, client_order_id):
+            raise RefusedError("not_allowed", "the client order ids of a bot begin with its own id and a colon")
+        if rule is not None:
+            request = rule.stamped(request)
+            known = client_order_id is not None and self._journal.get(client_order_id) is not None
+            # Before anything is written down, so that a flood fills no journal.
+            if not known and not self._pace.admit(sender.principal, rule.orders_per_minute, self._clock()):
+                raise RefusedError("bot_pace", f"the bot sent more than {rule.orders_per_minute} orders in a minute")
         order_id = client_order_id or f"{self._own_ids}{next(self._numbers)}"
         try:
             entry, new = self._journal.add(order_id, sender.principal, sender.epoch, request)
@@ -213,6 +224,9 @@ class TradeDesk:
             raise self._refuse(entry, State.NOT_EXECUTED, *_reason(terminal_lost()))
         if not self._account.matches(account):
             raise self._refuse(entry, State.REFUSED, "wrong_account", "another account is signed in to the terminal")
+        rule = rule_for(entry.principal, self.mandate.guard.bots)
+        if rule is not None:
+            self._check_rule(rule, entry, hedging=account.margin_mode == _HEDGING)
         if not self.unguarded and may_open(entry.request):
             self._check_guard(entry, account)
 
@@ -269,6 +283,29 @@ class TradeDesk:
         while self._opened_at and self._opened_at[0] <= now - MINUTE:
             self._opened_at.popleft()
         return self._opened_at
+
+    def _check_rule(self, rule: BotRule, entry: Entry, *, hedging: bool) -> None:
+        request = entry.request
+        found = rule.refusal(request, reduces=False)
+        if found is not None and not (rule.sends and self._reduces(request, hedging=hedging)):
+            raise self._refuse(entry, State.REFUSED, *found)
+        named = [request[name] for name in ("position", "position_by", "order") if request.get(name)]
+        if not named:
+            return
+        held = [
+            each
+            for ticket in named
+            for function in ("positions_get", "orders_get")
+            for each in self._link.call(function, (), {"ticket": ticket}) or ()
+        ]
+        if touches_others(request, tuple(held), rule.magic):
+            text = "a bot may change its own positions and orders only, and this is not one of them"
+            raise self._refuse(entry, State.REFUSED, "bot_not_its_own", text)
+
+    def _reduces(self, request: Mapping[str, Any], *, hedging: bool) -> bool:
+        ticket, symbol = request.get("position"), request.get("symbol")
+        positions = self._link.call("positions_get", (), {"ticket": ticket} if ticket else {"symbol": symbol}) or ()
+        return reduces(request, positions, hedging=hedging)
 
     def _lease_refusal(self, entry: Entry) -> RefusedError:
         # Closing is refused as well: whoever holds the terminal now decides about its positions.

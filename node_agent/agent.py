@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from mt5_bridge.lease import Moment, age, read_clocks
+from node_agent.bots.code import CodeFetcher, CodeShelf
 from node_agent.bridge import connect_worker
 from node_agent.bundles import deliver_bundles
 from node_agent.clock import SteadyClock, as_datetime
@@ -103,9 +104,10 @@ class Agent:
             steady,
             Duty(layout.root, settings.clocks),
         )
-        fetch = TemplateFetcher(
-            config.control_plane_url, farm_context(settings.ca_pem), config.node_id, settings.keys, wall
-        )
+        context = farm_context(settings.ca_pem)
+        fetch = TemplateFetcher(config.control_plane_url, context, config.node_id, settings.keys, wall)
+        fetch_code = CodeFetcher(config.control_plane_url, context, config.node_id, settings.keys, wall)
+        self._code = CodeShelf(layout.code, fetch_code)
         self._shelf = TemplateShelf(layout.templates, fetch)
         collector = Collector(self._database, wall, whole_books=lambda: self._takes_books)
         parts = ExecutorParts(
@@ -119,6 +121,7 @@ class Agent:
             connect=connect_worker,
             bounds=config.bounds,
             rescue=collector.rescue_journal,
+            code=self._code,
             may_start=self._lifeline.may_start,
         )
         self._spooled = asyncio.Event()
@@ -248,7 +251,10 @@ class Agent:
         else:
             self._snapshot_saved, self._held_back = True, None
         self._supervisor.wish(wanted)
-        self._tidy_soon({each.template.sha256 for each in wanted.terminals if each.template})
+        self._tidy_soon(
+            {each.template.sha256 for each in wanted.terminals if each.template},
+            {bot.code.sha256 for each in wanted.terminals for bot in each.bots if bot.code},
+        )
 
     def _keep_continuity(self, token: str) -> None:
         """Shown only once it lies on disk: a node that shows an older token than it should is taken for a copy."""
@@ -334,12 +340,13 @@ class Agent:
         except (OSError, ValueError) as error:
             _log.error("certificate_not_installed", error=str(error))
 
-    def _tidy_soon(self, wanted: set[str]) -> None:
-        self._tidying = asyncio.create_task(asyncio.to_thread(self._tidy_templates, wanted))
+    def _tidy_soon(self, templates: set[str], code: set[str]) -> None:
+        self._tidying = asyncio.create_task(asyncio.to_thread(self._tidy, templates, code))
 
-    def _tidy_templates(self, wanted: set[str]) -> None:
+    def _tidy(self, templates: set[str], code: set[str]) -> None:
         try:
-            gone = self._shelf.clean(wanted)
+            gone = self._shelf.clean(templates)
+            self._code.clean(code)
         except OSError as error:
             _log.error("templates_not_removed", error=str(error))
         else:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import structlog
 
+from node_agent.bots.code import CodeShelf
 from node_agent.bots.launch import start_bot
 from node_agent.bridge import Connect, Target
 from node_agent.bundles import pack_logs
@@ -18,7 +20,7 @@ from node_agent.layout import DataLayout, TerminalLayout
 from node_agent.monitor import Monitor
 from node_agent.plan import Action, Verb, terminal_fingerprint, worker_fingerprint
 from node_agent.process import Handle, Role, Slot
-from node_agent.protocol.messages import DesiredTerminal, Reason
+from node_agent.protocol.messages import DesiredBot, DesiredTerminal, Reason
 from node_agent.protocol.sealing import Credentials, SealContext, SealError, unseal
 from node_agent.roster import Roster
 from node_agent.runtimes.base import LaunchError, Runtime, TerminalSpec, Usage
@@ -51,6 +53,7 @@ class ExecutorParts:
     bounds: Bounds = field(default_factory=Bounds)
     rescue: Callable[[TerminalLayout], object] = lambda _: None
     """Called before a terminal's folder is removed, to take what must not be lost out of it."""
+    code: CodeShelf | None = None
     may_start: Callable[[str], bool] = lambda _: True
     """Asked, with a terminal's id, as late as possible before anything of it is started: False when its lease is over.
     """
@@ -115,7 +118,15 @@ class Executor:
                 bot = next(bot for bot in desired.bots if bot.bot_id == action.bot_id)
                 self._check_lease(desired)
                 self._parts.roster.stop(Slot(Role.BOT, desired.terminal_id, bot.bot_id), self._parts.timing.stop_grace)
-                start_bot(self._parts.roster, layout, desired, bot, self._parts.modules.bot)
+                code = self._code(bot)
+                start_bot(self._parts.roster, layout, desired, bot, self._parts.modules.bot, code)
+
+    def _code(self, bot: DesiredBot) -> Path | None:
+        if bot.code is None:
+            return None
+        if self._parts.code is None:
+            raise OSError("this agent has nowhere to keep code")
+        return self._parts.code.take(bot.code)
 
     def _start_terminal(self, desired: DesiredTerminal) -> None:
         runtime = self._runtime(desired)

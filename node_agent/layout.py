@@ -97,6 +97,10 @@ class TerminalLayout:
         """What of the run folder the terminal's container may write to."""
         return self.sockets / f"{self._short}.d"
 
+    def bridge_of(self, bot_id: str) -> Path:
+        """Where a sandboxed bot finds the bridge."""
+        return self.sockets / f"{hashlib.sha256(bot_id.encode()).hexdigest()[:12]}.b"
+
     def bot(self, bot_id: str) -> BotLayout:
         return BotLayout(self.bots / bot_id)
 
@@ -129,6 +133,16 @@ class BotLayout:
     @property
     def output(self) -> Path:
         return self.root / "output.log"
+
+    @property
+    def keeper(self) -> Path:
+        """Configuration of the process that keeps a sandboxed bot."""
+        return self.root / "keeper.json"
+
+    @property
+    def box(self) -> Path:
+        """All that a sandboxed bot may write to. Nothing in it is trusted, not even to be a plain file."""
+        return self.root / "box"
 
 
 @dataclass(frozen=True)
@@ -252,6 +266,11 @@ class DataLayout:
     @property
     def terminals(self) -> Path:
         return self.root / "terminals"
+
+    @property
+    def code(self) -> Path:
+        """What users have brought for their bots, each under its digest."""
+        return self.root / "code"
 
     @property
     def templates(self) -> Path:

@@ -18,10 +18,10 @@ from node_agent.protocol.messages import DesiredBot, DesiredTerminal
 
 WEDGE_LIMIT = 3
 WEDGE_WINDOW = 600.0
-_LAUNCH = 2
+_LAUNCH = 3
 """How bots are started; one that an older agent started otherwise is replaced, its terminal is not."""
 _WORKER = 3
-"""The same for workers; those of 2 know few of the guard's limits."""
+"""The same for workers; those of 2 know few of the guard's limits, and no rules of bots."""
 
 
 class Verb(StrEnum):

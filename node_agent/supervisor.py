@@ -16,7 +16,7 @@ from contextlib import suppress
 import structlog
 
 from mt5_bridge.client import BridgeError
-from node_agent.bots.launch import bot_command
+from node_agent.bots.launch import bot_command, keeper_command
 from node_agent.bots.report import read_status
 from node_agent.bridge import Target
 from node_agent.config import Timing
@@ -83,8 +83,9 @@ class Supervisor:
         for terminal_id in known:
             terminal = layout.terminal(terminal_id)
             for folder in terminal.bots.iterdir() if terminal.bots.is_dir() else ():
-                command = bot_command(terminal.bot(folder.name), modules.bot)
-                candidates.append(Candidate(Slot(Role.BOT, terminal_id, folder.name), tuple(command)))
+                bot = terminal.bot(folder.name)
+                for command in (bot_command(bot, modules.bot), keeper_command(bot)):
+                    candidates.append(Candidate(Slot(Role.BOT, terminal_id, folder.name), tuple(command)))
         adopted = self._parts.roster.adopt(candidates)
         adopted += self._executor.recover(known)
         for terminal_id in sorted(known):

@@ -20,6 +20,7 @@ from control_plane.limits.service import require
 from node_agent.protocol import identity
 from node_agent.protocol.messages import (
     BUNDLES_PATH,
+    CODE_PATH,
     ENROLL_PATH,
     EVENTS_PATH,
     SYNC_PATH,
@@ -103,6 +104,20 @@ def send_template(
         archive = farm.releases.archive_for_nodes(session, sha256)
     farm.limits.node_answered(node_id)
     return FileResponse(archive, media_type="application/gzip")
+
+
+@router.get(CODE_PATH + "/{sha256}", response_class=Response)
+def send_code(
+    farm: FarmDep, authorization: Signature, sha256: Annotated[str, Path(pattern=r"^[0-9a-f]{64}$")]
+) -> Response:
+    """The packed bytes of a user's strategy, for a node that runs a bot with it."""
+    node_id = _claimed_node(authorization)
+    require(farm.limits.node(node_id))
+    with farm.database.write_as_system() as session:
+        node = farm.fleet.authenticate(session, authorization, "GET", f"{CODE_PATH}/{sha256}", b"").node
+        content = farm.strategies.code_for_node(session, node.id, sha256)
+    farm.limits.node_answered(node_id)
+    return Response(content, media_type="application/zip")
 
 
 def _address(request: Request) -> str:

@@ -16,15 +16,19 @@ from control_plane.assignments.repository import Placement
 from control_plane.assignments.state import is_leaving
 from control_plane.bots import repository as bots_repository
 from control_plane.bots.model import Bot
+from control_plane.bots.state import BotIntent, may_open
 from control_plane.fleet.model import Node
 from control_plane.releases.service import template_refs
 from control_plane.risk import service as risk_service
+from control_plane.strategies import repository as strategies_repository
 from control_plane.terminals import repository as terminals_repository
 from control_plane.terminals.model import OneOffRequest
 from control_plane.terminals.state import Hold, Intent, RequestKind, should_run
 from control_plane.vault.sealing import SealBrokenError
 from control_plane.vault.service import Vault
 from node_agent.protocol.messages import (
+    BotRule,
+    CodeRef,
     DesiredBot,
     DesiredSnapshot,
     DesiredTerminal,
@@ -43,12 +47,13 @@ def build_snapshot(session: Session, vault: Vault, node: Node, now: datetime) ->
     bots: dict[str, list[Bot]] = defaultdict(list)
     for bot in bots_repository.running_of_accounts(session, [each.account.id for each in placements]):
         bots[bot.account_id].append(bot)
+    codes = _codes(session, [bot for each in bots.values() for bot in each])
     templates = template_refs(session, node.id)
     requests: dict[str, list[OneOffRequest]] = defaultdict(list)
     for request in terminals_repository.open_requests(session, [each.terminal.id for each in placements]):
         requests[request.terminal_id].append(request)
     terminals = [
-        _terminal(session, vault, node, each, bots[each.account.id], requests[each.terminal.id], templates)
+        _terminal(session, vault, node, each, bots[each.account.id], requests[each.terminal.id], templates, codes)
         for each in placements
     ]
     limits = risk_service.guards(session, placements, now)
@@ -74,6 +79,7 @@ def _terminal(
     bots: Sequence[Bot],
     requests: Sequence[OneOffRequest],
     templates: Mapping[str, TemplateRef],
+    codes: Mapping[str, CodeRef],
 ) -> DesiredTerminal:
     assignment, terminal, account = placement.assignment, placement.terminal, placement.account
     sealed, version = _credentials(session, vault, node, placement)
@@ -93,8 +99,8 @@ def _terminal(
         server_address=placement.server.simulated_address,
         credentials=sealed,
         credentials_version=version,
-        guard=Guard(),
-        bots=[_bot(bot) for bot in bots],
+        guard=Guard(bots={bot.id: _rule(bot) for bot in bots}),
+        bots=[_bot(bot, codes.get(bot.strategy)) for bot in bots],
         requests=[TerminalRequest(request_id=each.id, kind=RequestKind(each.kind).value) for each in requests],
         lease_policy=LeasePolicy(terminal.lease_policy).value,
         access_epoch=terminal.access_epoch,
@@ -117,7 +123,25 @@ def _credentials(session: Session, vault: Vault, node: Node, placement: Placemen
     return seal(credentials, node.sealing_key, context), opened.version
 
 
-def _bot(bot: Bot) -> DesiredBot:
+def _codes(session: Session, bots: Sequence[Bot]) -> dict[str, CodeRef]:
+    """By what bots call their strategy, for those that are not built in."""
+    versions = strategies_repository.versions_by_id(session, {bot.strategy for bot in bots})
+    return {
+        version.id: CodeRef(
+            sha256=version.sha256,
+            size=version.size,
+            kind="script" if version.kind == "script" else "strategy",
+            entry=version.entry,
+        )
+        for version in versions.values()
+    }
+
+
+def _rule(bot: Bot) -> BotRule:
+    return BotRule(magic=bot.magic, opens=may_open(BotIntent(bot.intent)), sends=not bot.paper)
+
+
+def _bot(bot: Bot, code: CodeRef | None) -> DesiredBot:
     return DesiredBot(
         bot_id=bot.id,
         revision=bot.revision,
@@ -127,4 +151,6 @@ def _bot(bot: Bot) -> DesiredBot:
         volume=bot.volume,
         magic=bot.magic,
         parameters=bot.parameters,
+        code=code,
+        paper=bot.paper,
     )

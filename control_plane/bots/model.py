@@ -29,10 +29,29 @@ class Bot(TenantRow, Base):
     magic: Mapped[int] = mapped_column(BigInteger)
     revision: Mapped[int]
     """Rises with each change of settings and each start; the agent restarts a bot whose revision changed."""
+    paper: Mapped[bool]
+    """Its orders are filled by itself at live prices, and never sent."""
     intent: Mapped[str] = mapped_column(String(16))
     changed_at: Mapped[datetime] = mapped_column(UtcDateTime)
     created_at: Mapped[datetime] = mapped_column(UtcDateTime)
     deleted_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+
+
+class BotChange(TenantRow, Base):
+    """One change of a bot's settings, by whom and from what to what. Never changed itself."""
+
+    __tablename__ = "bot_changes"
+    __table_args__ = (Index(None, "bot_id", "at"),)
+
+    id: Mapped[str] = mapped_column(String(40), primary_key=True)
+    bot_id: Mapped[str] = mapped_column(ForeignKey("bots.id"))
+    at: Mapped[datetime] = mapped_column(UtcDateTime)
+    by: Mapped[str] = mapped_column(String(40))
+    """User id."""
+    revision: Mapped[int]
+    """The bot's, from this change on."""
+    before: Mapped[dict[str, Any]] = mapped_column(JSON)
+    after: Mapped[dict[str, Any]] = mapped_column(JSON)
 
 
 class BotObservation(TenantRow, Base):

@@ -11,13 +11,16 @@ from sqlalchemy import Select, and_, case, delete, func, or_, select, type_coerc
 from sqlalchemy.orm import Session
 
 from control_plane.accounts.model import Account
-from control_plane.bots.model import Bot, BotLogLine, BotObservation
-from control_plane.bots.state import BotIntent
+from control_plane.bots.model import Bot, BotChange, BotLogLine, BotObservation
+from control_plane.bots.state import ALIVE, BotIntent
 from control_plane.db.types import Money
 from control_plane.identity.owner import Owner
 from control_plane.trading.model import Deal
 
 _OPENING_ENTRIES = (0, 2)
+_REVERSAL = 2
+_LOT_TOLERANCE = 1e-8
+"""Below it nothing is open."""
 
 
 @dataclass(frozen=True)
@@ -109,9 +112,7 @@ def names_by_magic(session: Session, tenant_id: str, account_id: str) -> dict[in
 
 
 def running_of_accounts(session: Session, account_ids: list[str]) -> list[Bot]:
-    query = select(Bot).where(
-        Bot.account_id.in_(account_ids), Bot.intent == BotIntent.RUNNING, Bot.deleted_at.is_(None)
-    )
+    query = select(Bot).where(Bot.account_id.in_(account_ids), Bot.intent.in_(ALIVE), Bot.deleted_at.is_(None))
     return list(session.scalars(query.order_by(Bot.id)))
 
 
@@ -165,6 +166,45 @@ def log_lines(
 
 def delete_old_log_lines(session: Session, before: datetime) -> None:
     session.execute(delete(BotLogLine).where(BotLogLine.at < before))
+
+
+def changes(session: Session, tenant_id: str, bot_id: str, before: str | None, limit: int) -> list[BotChange]:
+    """Newest first; ids sort by the time they were made."""
+    query = select(BotChange).where(BotChange.tenant_id == tenant_id, BotChange.bot_id == bot_id)
+    if before is not None:
+        query = query.where(BotChange.id < before)
+    return list(session.scalars(query.order_by(BotChange.id.desc()).limit(limit)))
+
+
+def change(session: Session, tenant_id: str, bot_id: str, change_id: str) -> BotChange | None:
+    query = select(BotChange).where(
+        BotChange.tenant_id == tenant_id, BotChange.bot_id == bot_id, BotChange.id == change_id
+    )
+    return session.scalars(query).one_or_none()
+
+
+def alive_count(session: Session, tenant_id: str) -> int:
+    query = select(func.count()).select_from(Bot)
+    return session.scalar(query.where(Bot.tenant_id == tenant_id, Bot.intent.in_(ALIVE))) or 0
+
+
+def holds_positions(session: Session, bot: Bot) -> bool:
+    """Whether the recorded deals leave a position open that the bot has opened, whoever closed a part of it.
+
+    A deal that reversed a position of a netting account counts as open.
+    """
+    opened = select(Deal.position_ticket).where(
+        Deal.account_id == bot.account_id, Deal.magic == bot.magic, Deal.entry.in_(_OPENING_ENTRIES)
+    )
+    held = case((Deal.entry == 0, Deal.volume), (Deal.entry == _REVERSAL, Deal.volume), else_=-Deal.volume)
+    query = (
+        select(Deal.position_ticket)
+        .where(Deal.tenant_id == bot.tenant_id, Deal.account_id == bot.account_id, Deal.position_ticket.in_(opened))
+        .group_by(Deal.position_ticket)
+        .having(func.sum(held) > _LOT_TOLERANCE)
+        .limit(1)
+    )
+    return session.scalar(query) is not None
 
 
 def _views(owner: Owner) -> Select[Bot, BotObservation]:

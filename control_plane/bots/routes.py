@@ -10,7 +10,15 @@ from fastapi import APIRouter, Query, Response
 from control_plane.api_route import ApiRoute
 from control_plane.bots import repository
 from control_plane.bots.repository import BotFilter
-from control_plane.bots.schemas import BotLogLineOut, BotOut, CreateBot, LogLevel, StrategyList
+from control_plane.bots.schemas import (
+    BotChangeOut,
+    BotLogLineOut,
+    BotOut,
+    CreateBot,
+    LogLevel,
+    StrategyList,
+    UpdateBot,
+)
 from control_plane.bots.service import bot_tag, present_bots, require_bot, require_seen
 from control_plane.bots.state import BotIntent
 from control_plane.bots.strategies import list_strategies as known_strategies
@@ -81,6 +89,60 @@ def stop_bot(bot_id: str, farm: FarmDep, owner: OwnerDep, response: Response, if
         require_seen(session, owner, bot_id, if_match)
         farm.bots.stop(session, owner, bot_id)
     response.headers["Retry-After"] = "1"
+    return _present(farm, owner, bot_id)
+
+
+@router.post("/bots/{bot_id}/pause", status_code=202, responses=problem_responses(401, 403, 404, 409))
+def pause_bot(bot_id: str, farm: FarmDep, owner: OwnerDep, response: Response, if_match: IfMatch = None) -> BotOut:
+    """The bot keeps running and may close what it holds, but opens nothing. Start lets it open again."""
+    with farm.database.write(owner.tenant_id) as session:
+        require_seen(session, owner, bot_id, if_match)
+        farm.bots.pause(session, owner, bot_id)
+    response.headers["Retry-After"] = "1"
+    return _present(farm, owner, bot_id)
+
+
+@router.post("/bots/{bot_id}/finish", status_code=202, responses=problem_responses(401, 403, 404, 409))
+def finish_bot(bot_id: str, farm: FarmDep, owner: OwnerDep, response: Response, if_match: IfMatch = None) -> BotOut:
+    """The bot opens nothing more and is stopped as soon as what it has opened is closed."""
+    with farm.database.write(owner.tenant_id) as session:
+        require_seen(session, owner, bot_id, if_match)
+        farm.bots.finish(session, owner, bot_id)
+    response.headers["Retry-After"] = "1"
+    return _present(farm, owner, bot_id)
+
+
+@router.patch("/bots/{bot_id}", responses=problem_responses(401, 403, 404, 415, 422))
+def change_bot(bot_id: str, wish: UpdateBot, farm: FarmDep, owner: OwnerDep, if_match: IfMatch = None) -> BotOut:
+    """Change a bot's settings. One that runs is started anew with them, and keeps its positions and its state."""
+    with farm.database.write(owner.tenant_id) as session:
+        require_seen(session, owner, bot_id, if_match)
+        farm.bots.change(session, owner, bot_id, wish)
+    return _present(farm, owner, bot_id)
+
+
+@router.get("/bots/{bot_id}/changes", responses=problem_responses(401, 404, 422))
+def list_bot_changes(
+    bot_id: str, farm: FarmDep, owner: OwnerDep, cursor: Cursor = None, limit: Limit = 100
+) -> Page[BotChangeOut]:
+    """Who changed what of its settings, newest first."""
+    keys = decode_cursor(cursor, str)
+    with farm.database.read(owner.tenant_id) as session:
+        require_bot(session, owner, bot_id)
+        rows = repository.changes(session, owner.tenant_id, bot_id, keys[0] if keys else None, limit + 1)
+    page, last = split_page(rows, limit)
+    return Page(
+        items=[BotChangeOut.model_validate(row, from_attributes=True) for row in page],
+        next_cursor=encode_cursor(last.id) if last else None,
+    )
+
+
+@router.post("/bots/{bot_id}/changes/{change_id}/revert", responses=problem_responses(401, 403, 404, 422))
+def revert_bot_change(bot_id: str, change_id: str, farm: FarmDep, owner: OwnerDep, if_match: IfMatch = None) -> BotOut:
+    """Back to the settings that the bot had before this change."""
+    with farm.database.write(owner.tenant_id) as session:
+        require_seen(session, owner, bot_id, if_match)
+        farm.bots.restore(session, owner, bot_id, change_id)
     return _present(farm, owner, bot_id)
 
 

@@ -43,6 +43,41 @@ class CreateBot(BaseModel):
     timeframe: Annotated[str, StringConstraints(max_length=4)]
     volume: Volume
     parameters: Annotated[dict[str, int | float], Field(max_length=50)] = {}
+    paper: bool = False
+    """Its orders are filled by itself at live prices and never sent."""
+
+
+class UpdateBot(BaseModel):
+    """What is absent stays as it is. A bot that runs is started anew with the new settings."""
+
+    name: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=60)] | None = None
+    strategy: Annotated[str, StringConstraints(max_length=64)] | None = None
+    symbol: Annotated[str, StringConstraints(min_length=1, max_length=32)] | None = None
+    timeframe: Annotated[str, StringConstraints(max_length=4)] | None = None
+    volume: Volume | None = None
+    parameters: Annotated[dict[str, int | float], Field(max_length=50)] | None = None
+    """All of them; those left out get their defaults."""
+    paper: bool | None = None
+
+
+class BotSettings(BaseModel):
+    name: str
+    strategy: str
+    symbol: str
+    timeframe: str
+    volume: float
+    parameters: dict[str, int | float]
+    paper: bool
+
+
+class BotChangeOut(BaseModel):
+    id: str
+    at: datetime
+    by: str
+    """User id."""
+    revision: int
+    before: BotSettings
+    after: BotSettings
 
 
 class BotOut(BaseModel):
@@ -54,6 +89,7 @@ class BotOut(BaseModel):
     timeframe: str
     volume: float
     parameters: dict[str, int | float]
+    paper: bool
     magic: int
     intent: BotIntent
     phase: BotPhase

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
+from typing import Any
 
 from sqlalchemy.orm import Session
 
@@ -13,21 +14,24 @@ from control_plane.accounts.service import require_account
 from control_plane.assignments import repository as assignments_repository
 from control_plane.audit.service import Audit, Deed
 from control_plane.bots import repository
-from control_plane.bots.model import Bot, BotLogLine, BotObservation
+from control_plane.bots.model import Bot, BotChange, BotLogLine, BotObservation
 from control_plane.bots.repository import BotResult, BotView
-from control_plane.bots.schemas import BotOut, CreateBot
-from control_plane.bots.state import BotIntent
+from control_plane.bots.schemas import BotOut, CreateBot, UpdateBot
+from control_plane.bots.state import ALIVE, BotIntent, may_become
 from control_plane.bots.strategies import check_parameters
 from control_plane.bus.port import Bus, Change, Topic
 from control_plane.clock import Clock
 from control_plane.db.engine import after_commit
 from control_plane.db.tenancy import as_system
-from control_plane.errors import ConflictError, NotFoundError, invalid_field
+from control_plane.entitlements.decision import EVERYTHING, BotWish, Entitlements, refusal
+from control_plane.errors import ConflictError, ForbiddenError, NotFoundError, invalid_field
 from control_plane.fleet.service import Fleet
 from control_plane.identity.owner import Owner
 from control_plane.ids import new_id
 from control_plane.money import money_text
 from control_plane.preconditions import entity_tag, require_match
+from control_plane.strategies import repository as strategies_repository
+from control_plane.strategies.service import check_custom_parameters
 from control_plane.terminals import repository as terminals_repository
 from node_agent.protocol.messages import BotLogBody, BotPhase, Event, ObservedBot
 
@@ -36,7 +40,16 @@ _FIRST_MAGIC = 770_000_001
 
 
 class Bots:
-    def __init__(self, fleet: Fleet, audit: Audit, bus: Bus, clock: Clock) -> None:
+    def __init__(
+        self,
+        fleet: Fleet,
+        audit: Audit,
+        bus: Bus,
+        clock: Clock,
+        entitled: Callable[[Session, str], Entitlements] = lambda _session, _tenant_id: EVERYTHING,
+    ) -> None:
+        """`entitled` says what the plan of a tenant lets its bots do."""
+        self._entitled = entitled
         self._fleet = fleet
         self._audit = audit
         self._bus = bus
@@ -45,9 +58,8 @@ class Bots:
     def create(self, session: Session, owner: Owner, wish: CreateBot) -> str:
         """A stopped bot; returns its id. Raises NotFoundError or InvalidInputError."""
         account = require_account(session, owner, wish.account_id)
-        if wish.timeframe not in TIMEFRAMES:
-            raise invalid_field("timeframe", f"There is no timeframe '{wish.timeframe}'.", code="unknown_timeframe")
-        parameters = check_parameters(wish.strategy, wish.parameters)
+        parameters = self._check(session, owner, wish.strategy, wish.timeframe, wish.parameters)
+        self._require_entitled(session, owner, wish.strategy, wish.symbol, paper=wish.paper)
         with as_system(session):  # the broker knows the login alone, not whose tenant connected it
             highest = repository.highest_magic(session, account.server, account.login)
         now = self._clock.now()
@@ -61,6 +73,7 @@ class Bots:
             timeframe=wish.timeframe,
             volume=wish.volume,
             parameters=parameters,
+            paper=wish.paper,
             magic=_FIRST_MAGIC if highest is None else highest + 1,
             revision=1,
             intent=BotIntent.STOPPED,
@@ -78,9 +91,109 @@ class Bots:
         """Each start is a new revision, so that a bot that failed for good is tried again."""
         bot = require_bot(session, owner, bot_id).bot
         if bot.intent != BotIntent.RUNNING:
-            bot.revision += 1
+            self._require_entitled(session, owner, bot.strategy, bot.symbol, paper=bot.paper)
+            # One that is paused runs already, and goes on.
+            bot.revision += bot.intent == BotIntent.STOPPED
             self._record(session, owner, bot, "start_bot", {"revision": bot.revision})
             self._set_intent(session, owner, bot, BotIntent.RUNNING)
+
+    def pause(self, session: Session, owner: Owner, bot_id: str) -> None:
+        """It keeps running and opens nothing. Raises ConflictError for one that does not run."""
+        self._become(session, owner, bot_id, BotIntent.PAUSED, "pause_bot")
+
+    def finish(self, session: Session, owner: Owner, bot_id: str) -> None:
+        """It opens nothing, and is stopped once it holds nothing. Raises ConflictError for one that does not run."""
+        bot = self._become(session, owner, bot_id, BotIntent.FINISHING, "finish_bot")
+        self._stop_when_flat(session, bot, owner.user_id)
+
+    def change(self, session: Session, owner: Owner, bot_id: str, wish: UpdateBot) -> None:
+        """New settings, noted in the bot's history. Raises NotFoundError, InvalidInputError."""
+        bot = require_bot(session, owner, bot_id).bot
+        asked = wish.model_dump(exclude_none=True)
+        before = _settings(bot)
+        after = {**before, **asked}
+        after["parameters"] = self._check(
+            session, owner, after["strategy"], after["timeframe"], after["parameters"], before["strategy"]
+        )
+        self._require_entitled(session, owner, after["strategy"], after["symbol"], paper=after["paper"])
+        if after != before:
+            self._apply(session, owner, bot, before, after)
+
+    def restore(self, session: Session, owner: Owner, bot_id: str, change_id: str) -> None:
+        """Back to the settings from before a change. Raises NotFoundError, InvalidInputError."""
+        require_bot(session, owner, bot_id)
+        row = repository.change(session, owner.tenant_id, bot_id, change_id)
+        if row is None:
+            raise NotFoundError("The bot has no such change.", code="change_not_found")
+        self.change(session, owner, bot_id, UpdateBot.model_validate(row.before))
+
+    def _apply(self, session: Session, owner: Owner, bot: Bot, before: dict[str, Any], after: dict[str, Any]) -> None:
+        # A new name is no reason to start it anew.
+        needs_start = {**before, "name": ""} != {**after, "name": ""}
+        for name, value in after.items():
+            setattr(bot, name, value)
+        bot.revision += 1 if needs_start else 0
+        bot.changed_at = self._clock.now()
+        session.add(
+            BotChange(
+                id=new_id("bch"),
+                tenant_id=bot.tenant_id,
+                bot_id=bot.id,
+                at=bot.changed_at,
+                by=owner.user_id,
+                revision=bot.revision,
+                before=before,
+                after=after,
+            )
+        )
+        session.flush()
+        self._record(session, owner, bot, "change_bot", {"revision": bot.revision, **after})
+        self._set_intent(session, owner, bot, BotIntent(bot.intent))
+
+    def _become(self, session: Session, owner: Owner, bot_id: str, wanted: BotIntent, deed: str) -> Bot:
+        bot = require_bot(session, owner, bot_id).bot
+        if not may_become(BotIntent(bot.intent), wanted):
+            raise ConflictError("The bot does not run; start it first.", code="bot_not_running")
+        if bot.intent != wanted:
+            self._record(session, owner, bot, deed)
+            self._set_intent(session, owner, bot, wanted)
+        return bot
+
+    def _stop_when_flat(self, session: Session, bot: Bot, user_id: str) -> None:
+        """One that is finishing, once the recorded deals leave nothing of it open; on paper at once."""
+        if bot.intent != BotIntent.FINISHING or (not bot.paper and repository.holds_positions(session, bot)):
+            return
+        owner = Owner(bot.tenant_id, user_id)
+        self._record(session, owner, bot, "bot_finished")
+        self._set_intent(session, owner, bot, BotIntent.STOPPED)
+
+    def _check(
+        self,
+        session: Session,
+        owner: Owner,
+        strategy: str,
+        timeframe: str,
+        parameters: Mapping[str, int | float],
+        present: str | None = None,
+    ) -> dict[str, int | float]:
+        """Parameters with defaults filled in; those of another strategy than the `present` one are dropped."""
+        if timeframe not in TIMEFRAMES:
+            raise invalid_field("timeframe", f"There is no timeframe '{timeframe}'.", code="unknown_timeframe")
+        version = strategies_repository.version(session, owner, strategy)
+        if version is None:
+            return dict(check_parameters(strategy, parameters))
+        if present is not None and present != strategy:
+            known = {each["name"] for each in version.parameters}
+            parameters = {name: value for name, value in parameters.items() if name in known}
+        return check_custom_parameters(version, parameters)
+
+    def _require_entitled(self, session: Session, owner: Owner, strategy: str, symbol: str, *, paper: bool) -> None:
+        custom = strategies_repository.version(session, owner, strategy) is not None
+        running = repository.alive_count(session, owner.tenant_id)
+        wish = BotWish(symbol, custom=custom, paper=paper, running=running)
+        refused = refusal(self._entitled(session, owner.tenant_id), wish)
+        if refused is not None:
+            raise ForbiddenError(refused[1], code=refused[0])
 
     def stop(self, session: Session, owner: Owner, bot_id: str) -> None:
         bot = require_bot(session, owner, bot_id).bot
@@ -101,6 +214,7 @@ class Bots:
         reported = {(account_id, each.bot_id): each for account_id, bots in seen.items() for each in bots}
         for known in repository.observed(session, seen.keys()):
             bot = known.bot
+            self._stop_when_flat(session, bot, known.user_id)
             if self._write_observation(session, bot, known.observation, reported.get((bot.account_id, bot.id))):
                 self._announce(session, bot.id, bot.account_id, known.user_id)
 
@@ -128,6 +242,7 @@ class Bots:
         """A deal of this magic number has been recorded, so a bot's figures have changed."""
         bot = repository.by_magic(session, account.tenant_id, account.id, magic)
         if bot is not None:
+            self._stop_when_flat(session, bot, account.user_id)
             self._announce(session, bot.id, account.id, account.user_id)
 
     def _record(
@@ -162,6 +277,11 @@ class Bots:
     def _announce(self, session: Session, bot_id: str, account_id: str, user_id: str) -> None:
         change = Change(Topic.BOT, bot_id, user_id, account_id)
         after_commit(session, lambda: self._bus.publish(change))
+
+
+def _settings(bot: Bot) -> dict[str, Any]:
+    """What a user may change of it."""
+    return {name: getattr(bot, name) for name in UpdateBot.model_fields}
 
 
 def require_bot(session: Session, owner: Owner, bot_id: str) -> BotView:
@@ -201,6 +321,7 @@ def _present(view: BotView, result: BotResult | None, now: datetime) -> BotOut:
         timeframe=bot.timeframe,
         volume=bot.volume,
         parameters=bot.parameters,
+        paper=bot.paper,
         magic=bot.magic,
         intent=BotIntent(bot.intent),
         phase=phase,
@@ -216,7 +337,7 @@ def _present(view: BotView, result: BotResult | None, now: datetime) -> BotOut:
 def _phase(view: BotView) -> BotPhase:
     """A start that no agent has reported on yet shows as starting, not as the end of the run before."""
     bot, seen = view.bot, view.observation
-    if bot.intent == BotIntent.RUNNING:
+    if bot.intent in ALIVE:
         return BotPhase(seen.phase) if seen and seen.revision == bot.revision else BotPhase.STARTING
     if seen is None or seen.phase == BotPhase.FAILED:
         return BotPhase.STOPPED

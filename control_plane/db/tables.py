@@ -20,6 +20,7 @@ from control_plane.notifications import model as notifications
 from control_plane.placement import model as placement
 from control_plane.releases import model as releases
 from control_plane.risk import model as risk
+from control_plane.strategies import model as strategies
 from control_plane.terminals import model as terminals
 from control_plane.trading import model as trading
 from control_plane.vault import model as vault
@@ -42,6 +43,7 @@ MODULES = (
     placement,
     releases,
     risk,
+    strategies,
     terminals,
     trading,
     vault,

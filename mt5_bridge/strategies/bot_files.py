@@ -44,6 +44,8 @@ class BotConfig:
     log_file: Path
     state_file: Path
     """What a strategy keeps over restarts; beside the status unless the configuration says where."""
+    paper: bool = False
+    """Orders are filled by the bot itself and never sent; see `paper`."""
 
 
 def load_bot_config(path: Path) -> BotConfig:
@@ -72,6 +74,7 @@ def load_bot_config(path: Path) -> BotConfig:
         status_file=status_file,
         log_file=Path(required(data, "log_file", str)),
         state_file=Path(data.get("state_file") or status_file.with_name("state.json")),
+        paper=data.get("paper") is True,
     )
 
 

@@ -7,7 +7,7 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -24,6 +24,7 @@ from mt5_bridge.strategies.bot_files import (
     save_memory,
 )
 from mt5_bridge.strategies.execution import Execution, StoppedError
+from mt5_bridge.strategies.paper import open_terminal
 from mt5_bridge.strategies.session import Session
 from mt5_bridge.worker_config import ConfigError, read_token
 
@@ -185,8 +186,7 @@ def connector(config: BotConfig) -> Callable[[], MetaTrader5]:
             token = read_token(config.token_file)
         except ConfigError as error:
             raise AwayError(str(error)) from error
-        principal = f"bot:{config.bot_id}"
-        return MetaTrader5(config.worker, token=token, scope="trade", epoch=config.epoch, principal=principal)
+        return open_terminal(config, BotReport(config).info, token)
 
     return connect
 
@@ -203,8 +203,14 @@ def _stop_on_signal(stop: threading.Event) -> None:
         signal.signal(number, handle)
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Entry point. Exit code 0 after SIGTERM, 2 for a file that cannot be read, 3 when the bot can never work."""
+def main(
+    arguments: Sequence[str] | None = None,
+    create: Callable[[str, Mapping[str, Any]], Strategy] = registry.create,
+) -> int:
+    """Entry point. Exit code 0 after SIGTERM, 2 for a file that cannot be read, 3 when the bot can never work.
+
+    `create` makes the strategy of a name and its parameters.
+    """
     parser = argparse.ArgumentParser(prog="mt5farm-bridge bot", description="Run one strategy on one terminal.")
     parser.add_argument("--config", required=True, type=Path, help="JSON file, readable by this user alone")
     options = parser.parse_args(arguments)
@@ -218,7 +224,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     report = BotReport(config)
     report.status(Phase.STARTING)
     try:
-        strategy = registry.create(config.strategy, config.parameters)
+        strategy = create(config.strategy, config.parameters)
         Bot(config, strategy, report, connector(config), stop).run()
     except (ParameterError, UnableError, FailedError, ConfigError) as error:
         report.error(str(error))

@@ -26,6 +26,10 @@ BUNDLES_PATH = "/agent/v1/bundles"
 """PUT `BUNDLES_PATH/<terminal id>/<request id>`: collected logs as tar.gz of at most `BUNDLE_BYTES`; idempotent."""
 BUNDLE_BYTES = 16 * 1024 * 1024
 
+CODE_PATH = "/agent/v1/code"
+"""GET `CODE_PATH/<sha256>`: a user's strategy, packed; only for nodes that run a bot with it."""
+CODE_BYTES = 4 * 1024 * 1024
+
 Identifier = Annotated[str, Field(pattern=r"^[a-z]{3}_[0-9a-z]{16,32}$")]
 """Three letters for the kind (`nod`, `ter`, `acc`, `bot`, `ten`), an underscore, lower-case letters and digits."""
 
@@ -181,6 +185,17 @@ class TradingPause(Wire):
     currencies: list[str] = []
 
 
+class BotRule(Wire):
+    """What the bridge lets one bot do."""
+
+    magic: int
+    opens: bool = True
+    """False lets it close what it has, and open nothing."""
+    sends: bool = True
+    """False for a bot on paper."""
+    orders_per_minute: int = 120
+
+
 class Guard(Wire):
     """Limits that the bridge enforces on every trade of the terminal; see `mt5_bridge.guard`. None means no limit.
 
@@ -215,6 +230,8 @@ class Guard(Wire):
     kill_id: str = ""
     rearm_id: str = ""
     """Each new one clears, once, what has tripped."""
+    bots: dict[str, BotRule] | None = None
+    """By bot id; None from control planes that do not tell bots apart."""
 
 
 class GuardTrip(Wire):
@@ -320,6 +337,18 @@ class SyncRequest(Wire):
     """PEM certificate request for the key the gateway uses already, sent while its certificate nears its end."""
 
 
+class CodeRef(Wire):
+    """A file that a user has brought, named by what it holds. Nodes fetch it and run it in a sandbox."""
+
+    sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
+    size: int = Field(ge=1, le=CODE_BYTES)
+    """Bytes of the packed file."""
+    kind: Literal["strategy", "script"]
+    """A subclass of `Strategy`, or an unmodified script that says `import MetaTrader5`."""
+    entry: str
+    """Name of the file to run, inside of the packed ones."""
+
+
 class DesiredBot(Wire):
     """A strategy set to run on one terminal. A changed `revision` restarts the bot with the new settings."""
 
@@ -333,6 +362,10 @@ class DesiredBot(Wire):
     """Lots."""
     magic: int
     parameters: dict[str, JsonValue]
+    code: CodeRef | None = None
+    """None for a strategy that is built in."""
+    paper: bool = False
+    """Its orders are filled by the bot itself at the terminal's prices, and never sent."""
 
 
 class TemplateRef(Wire):

@@ -61,6 +61,7 @@ class Line:
             "passkey",
             "service",
             "session",
+            "strategy",
             "test",
         }
 

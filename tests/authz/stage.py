@@ -19,10 +19,14 @@ from sqlalchemy import delete, select
 from control_plane.app import create_agent_app, create_app, create_operations_app
 from control_plane.db.tables import METADATA
 from control_plane.identity.model import AttemptLane, Passkey, User, UserSession
+from control_plane.identity.owner import Owner
 from control_plane.identity.scopes import KeyScope, allowed_scopes
 from control_plane.identity.sessions import Browser
 from control_plane.identity.state import Role, UserKind
 from control_plane.ids import new_id
+from control_plane.strategies.schemas import Declaration
+from control_plane.strategies.service import Checked
+from mt5_bridge.sandbox.inspection import Finding
 from node_agent.protocol.messages import Phase
 from tests.tenants import BACKTEST, BOT, add_tenant, move_user
 from tests.unit.control_plane.world import (
@@ -37,6 +41,7 @@ from tests.unit.control_plane.world import (
 )
 
 TENANTS = ("operator", "broker")
+_DECLARED = {"kind": "strategy", "title": "Own", "help": "", "parameters": []}
 _PEOPLE = len(TENANTS) * len(Role)
 
 
@@ -52,6 +57,8 @@ class Person:
     terminal_id: str
     bot_id: str
     backtest_id: str
+    strategy_id: str
+    """Of one that this person has uploaded."""
     user_id: str
     session_id: str
     """Of a second browser, which nobody uses."""
@@ -144,6 +151,8 @@ def raised(data: Path, **settings: Any) -> Iterator[Stage]:
     world = build_world(data, portal_dist=data / "dist", **settings)
     with ExitStack() as ends:
         ends.callback(world.farm.stop)
+        # Who may upload is asked here; what a sandbox finds is not.
+        world.farm.strategies._inspect = lambda _: Finding(declared=_DECLARED)
         node = world.node(slots=_PEOPLE)
         tenants = {"operator": "", "broker": add_tenant(world, "broker")}
         members = [
@@ -191,7 +200,9 @@ def _person(world: World, node: NodePlayer, tenant: str, role: Role, member: Tra
     test_id = member.call("POST", "/connection-tests", 202, tried)["id"]
     session_id = _second_browser(world, email)
     passkey_id, others = _passkey(world, member), _for_the_tenant(world, member.user["id"])
+    strategy_id = _strategy(world, member)
     owned = (
+        strategy_id,
         member.user["id"],
         account_id,
         terminal_id,
@@ -212,6 +223,7 @@ def _person(world: World, node: NodePlayer, tenant: str, role: Role, member: Tra
         terminal_id=terminal_id,
         bot_id=bot["id"],
         backtest_id=backtest["id"],
+        strategy_id=strategy_id,
         user_id=member.user["id"],
         session_id=session_id,
         key_id=key["id"],
@@ -223,6 +235,15 @@ def _person(world: World, node: NodePlayer, tenant: str, role: Role, member: Tra
         recovery_codes=codes,
         marks=(email, *owned, str(account["login"])),
     )
+
+
+def _strategy(world: World, member: Trader) -> str:
+    """It is there to be asked about; nothing of it is run."""
+    farm, user_id = world.farm, member.user["id"]
+    declared = Declaration(kind="strategy", title="Own", help="", parameters=[])
+    owner = Owner(_tenant_of(world, user_id), user_id)
+    with farm.database.write(owner.tenant_id) as session:
+        return farm.strategies.create(session, owner, "Own", Checked(b"packed", "main.py", declared), "")
 
 
 def _passkey(world: World, member: Trader) -> str:

@@ -18,6 +18,7 @@ _LAST = (
     "DELETE /api/v1/auth/passkeys/{passkey_id}",
     "DELETE /api/v1/backtests/{backtest_id}",
     "DELETE /api/v1/bots/{bot_id}",
+    "DELETE /api/v1/custom-strategies/{strategy_id}",
     "DELETE /api/v1/accounts/{account_id}",
     "POST /api/v1/auth/change-password",
     "POST /api/v1/auth/second-factor/recovery-codes",
@@ -38,12 +39,15 @@ _HIDDEN = {
     "passkey": "passkey_not_found",
     "service": "service_account_not_found",
     "session": "session_not_found",
+    "strategy": "strategy_not_found",
     "test": "connection_test_not_found",
 }
 _OF_THE_FLEET = ("/api/v1/nodes", "/api/v1/jobs", "/api/v1/placements", "/api/v1/pools", "/api/v1/tenant-placements")
 _PAST_THE_DOOR = (
     '"bad_code"',
     '"bad_passkey"',
+    '"bot_not_running"',
+    '"change_not_found"',
     '"job_not_found"',
     '"kill_switch_not_found"',
     '"link_spent"',

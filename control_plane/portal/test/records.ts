@@ -143,6 +143,7 @@ export const bot = (change: Partial<Bot> = {}): Bot => ({
   volume: 0.1,
   parameters: {},
   magic: 1,
+  paper: false,
   intent: "running",
   phase: "running",
   reason: "",

@@ -25,6 +25,7 @@ from node_agent.protocol.identity import verify_request
 from node_agent.protocol.keys import TicketKey
 from node_agent.protocol.messages import (
     BUNDLES_PATH,
+    CODE_PATH,
     ENROLL_PATH,
     EVENTS_PATH,
     SYNC_PATH,
@@ -120,6 +121,8 @@ class ControlPlaneStandIn:
         self.syncs_work = True
         self.sync_seconds = 1.0
         self.fence_seconds: float | None = None
+        self.code: dict[str, bytes] = {}
+        """Packed code of bots by its digest."""
         self.bundles: dict[tuple[str, str], bytes] = {}
         self.revoked: list[str] = []
         self.shown: list[str] = []
@@ -293,6 +296,8 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         if url.path.startswith(TEMPLATES_PATH):
             self._send_template(url.path)
+        elif url.path.startswith(CODE_PATH):
+            self._send(200, self.plane.code[url.path.removeprefix(f"{CODE_PATH}/")])
         elif not self.plane.node_known and url.path != ENROLL_PATH:
             self._send(401, json.dumps({"code": "node_unknown", "detail": "no such node"}).encode())
         elif self.plane.is_away(url.path):

@@ -6,7 +6,7 @@ import { isOpen } from "../lib/backtests"
 import { mergeBars } from "../lib/chartData"
 import { api, Problem, unwrap } from "./client"
 import type { OrderWish } from "../lib/orderForm"
-import type { Account, Backtest, Bar, Bot, Deal, FleetNode, FleetNodeDetail, Order, OrderPreview, Page, PendingOrder, Placement, Position, Strategy, SymbolInfo, Transition, User, WaitingTerminal } from "./types"
+import type { Account, Backtest, Bar, Bot, CustomStrategy, Deal, FleetNode, FleetNodeDetail, Order, OrderPreview, Page, PendingOrder, Placement, Position, Strategy, SymbolInfo, Transition, User, WaitingTerminal } from "./types"
 
 export const keys = {
   farm: ["farm"] as const,
@@ -277,10 +277,31 @@ export function useEquity(id: Ref<string>) {
   })
 }
 
+/** The newest version of an uploaded strategy, in the form of a built-in one; switches are 1 and 0. */
+function asStrategies(own: CustomStrategy): Strategy[] {
+  return own.versions.slice(0, 1).map((version) => ({
+    name: version.id,
+    title: `${own.name} (version ${version.number})`,
+    description: version.description,
+    parameters: version.parameters.map((item) => ({
+      name: item.name,
+      title: item.title,
+      help: item.help,
+      type: item.type === "float" ? ("float" as const) : ("int" as const),
+      default: Number(item.default),
+      minimum: item.type === "bool" ? 0 : Number(item.minimum ?? -Number.MAX_VALUE),
+      maximum: item.type === "bool" ? 1 : Number(item.maximum ?? Number.MAX_VALUE),
+    })),
+  }))
+}
+
 export function useStrategies(): UseQueryReturnType<Strategy[], Error> {
   return useQuery({
     queryKey: keys.strategies,
-    queryFn: async () => (await unwrap(api.GET("/api/v1/strategies"))).items,
+    queryFn: async () => {
+      const [builtIn, own] = await Promise.all([unwrap(api.GET("/api/v1/strategies")), unwrap(api.GET("/api/v1/custom-strategies"))])
+      return [...builtIn.items, ...own.items.flatMap(asStrategies)]
+    },
     staleTime: Infinity,
   })
 }

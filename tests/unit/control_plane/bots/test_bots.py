@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from node_agent.protocol.messages import BotPhase
+from control_plane.entitlements.decision import Entitlements
+from node_agent.protocol.messages import BotPhase, BotRule
 from tests.unit.control_plane.world import NodePlayer, Trader, World, deal_body, event, observed_bot
 
 pytestmark = pytest.mark.both_databases
@@ -116,3 +117,86 @@ def test_a_bot_never_inherits_the_positions_of_one_before_it(world: World, trade
     trader.call("DELETE", f"/accounts/{account}", 202)
     again = trader.connect(5001)["id"]
     assert trader.call("POST", "/bots", 201, settings(again))["magic"] == first["magic"] + 1
+
+
+def test_a_paused_bot_runs_on_without_a_restart_and_may_open_nothing(
+    world: World, trader: Trader, node: NodePlayer
+) -> None:
+    account, wanted = world.ready_account(trader, node)
+    bot = trader.call("POST", "/bots", 201, settings(account))["id"]
+    assert trader.call("POST", f"/bots/{bot}/pause", 409)["code"] == "bot_not_running"
+    trader.call("POST", f"/bots/{bot}/start", 202)
+    node.make_ready(wanted, bots=[observed_bot(bot, 2)])
+    shown = trader.call("POST", f"/bots/{bot}/pause", 202)
+    assert (shown["intent"], shown["phase"]) == ("paused", "running")
+    node.make_ready(wanted, bots=[observed_bot(bot, 2)])
+    assert (node.desired[0].bots[0].revision, rule(node, bot).opens) == (2, False)
+    trader.call("POST", f"/bots/{bot}/start", 202)
+    node.make_ready(wanted, bots=[observed_bot(bot, 2)])
+    assert (node.desired[0].bots[0].revision, rule(node, bot).opens) == (2, True)
+
+
+def rule(node: NodePlayer, bot: str) -> BotRule:
+    rules = node.desired[0].guard.bots
+    assert rules is not None
+    return rules[bot]
+
+
+def test_a_bot_that_finishes_stops_when_its_last_position_is_closed_by_whomever(
+    world: World, trader: Trader, node: NodePlayer
+) -> None:
+    account, wanted = world.ready_account(trader, node)
+    bot = trader.call("POST", "/bots", 201, settings(account))
+    trader.call("POST", f"/bots/{bot['id']}/start", 202)
+    node.make_ready(wanted, bots=[observed_bot(bot["id"], 2)])
+    node.deliver(event(wanted, "1", deal_body(1, magic=bot["magic"], position_ticket=77)))
+    assert trader.call("POST", f"/bots/{bot['id']}/finish", 202)["intent"] == "finishing"
+    node.make_ready(wanted, bots=[observed_bot(bot["id"], 2)])
+    assert (trader.call("GET", f"/bots/{bot['id']}")["intent"], rule(node, bot["id"]).opens) == ("finishing", False)
+    node.deliver(event(wanted, "2", deal_body(2, magic=0, position_ticket=77, entry=1)))
+    node.make_ready(wanted, bots=[observed_bot(bot["id"], 2)])
+    assert trader.call("GET", f"/bots/{bot['id']}")["intent"] == "stopped"
+
+
+def test_a_bot_that_finishes_with_nothing_open_stops_at_once(world: World, trader: Trader, node: NodePlayer) -> None:
+    account, _ = world.ready_account(trader, node)
+    bot = trader.call("POST", "/bots", 201, settings(account))["id"]
+    trader.call("POST", f"/bots/{bot}/start", 202)
+    assert trader.call("POST", f"/bots/{bot}/finish", 202)["intent"] == "stopped"
+
+
+def test_settings_change_with_a_history_and_go_back(world: World, trader: Trader, node: NodePlayer) -> None:
+    account, wanted = world.ready_account(trader, node)
+    bot = trader.call("POST", "/bots", 201, settings(account))
+    trader.call("POST", f"/bots/{bot['id']}/start", 202)
+    changed = trader.call("PATCH", f"/bots/{bot['id']}", 200, {"volume": 0.3, "parameters": {"fast": 7}})
+    assert (changed["volume"], changed["parameters"]["fast"]) == (0.3, 7)
+    node.make_ready(wanted)
+    assert (node.desired[0].bots[0].revision, node.desired[0].bots[0].volume) == (3, 0.3)
+    trader.call("PATCH", f"/bots/{bot['id']}", 200, {"volume": 0.3})
+    (change,) = trader.call("GET", f"/bots/{bot['id']}/changes")["items"]
+    assert (change["by"], change["before"]["volume"], change["after"]["volume"]) == (trader.user["id"], 0.1, 0.3)
+    back = trader.call("POST", f"/bots/{bot['id']}/changes/{change['id']}/revert", 200)
+    assert {name: back[name] for name in change["before"]} == change["before"]
+    assert len(trader.call("GET", f"/bots/{bot['id']}/changes")["items"]) == 2
+    problem = trader.call("PATCH", f"/bots/{bot['id']}", 422, {"parameters": {"fast": 50, "slow": 20}})
+    assert problem["code"] == "invalid_parameters"
+
+
+def test_a_bot_on_paper_may_send_nothing(world: World, trader: Trader, node: NodePlayer) -> None:
+    account, wanted = world.ready_account(trader, node)
+    bot = trader.call("POST", "/bots", 201, settings(account, paper=True))["id"]
+    trader.call("POST", f"/bots/{bot}/start", 202)
+    node.make_ready(wanted)
+    assert (node.desired[0].bots[0].paper, rule(node, bot).sends) == (True, False)
+
+
+def test_a_plan_may_refuse_a_bot(
+    world: World, trader: Trader, node: NodePlayer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    account, _ = world.ready_account(trader, node)
+    held = Entitlements(pairs=frozenset({"GBPUSD"}), auto_trading=False)
+    monkeypatch.setattr(world.farm.bots, "_entitled", lambda _session, _tenant: held)
+    assert trader.call("POST", "/bots", 403, settings(account))["code"] == "plan_pairs"
+    assert trader.call("POST", "/bots", 403, settings(account, symbol="GBPUSD"))["code"] == "plan_auto_trading"
+    trader.call("POST", "/bots", 201, settings(account, symbol="GBPUSD", paper=True))

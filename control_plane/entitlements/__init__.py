@@ -1,0 +1,1 @@
+"""What a tenant's plan lets its bots do."""

@@ -1,0 +1,106 @@
+"""A machine with something worth stealing, and a sandbox on it for each attempt."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import psutil
+
+from mt5_bridge.sandbox.limits import MIB, Limits
+from mt5_bridge.sandbox.room import Room
+from mt5_bridge.sandbox.running import Sandbox
+from tests.sandbox.attempts import Attempt, attempts
+
+SECRET = "the-agents-secret-4711"
+_LIMITS = replace(Limits(), memory=256 * MIB, wall_clock=6.0, cpu_burst=60.0)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    attempt: Attempt
+    held: bool
+    """It was refused or contained."""
+    told: str
+    """What the kernel or the sandbox said."""
+    seconds: float
+
+
+class Stage:
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        secret = folder / "agent" / "token"
+        secret.parent.mkdir(mode=0o700)
+        secret.write_text(SECRET)
+        self.neighbour = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(3600)"])
+        self._listeners = [socket.socket(socket.AF_UNIX), socket.socket(socket.AF_UNIX), socket.socket()]
+        path, abstract = str(folder / "agent" / "socket"), f"m5-{os.getpid()}"
+        for listener, address in zip(self._listeners, (path, f"\0{abstract}", ("127.0.0.1", 0)), strict=True):
+            listener.bind(address)
+            listener.listen(1)
+        port = self._listeners[2].getsockname()[1]
+        self.attempts = attempts(str(secret), self.neighbour.pid, path, port, abstract)
+        self._number = 0
+
+    def close(self) -> None:
+        self.neighbour.kill()
+        self.neighbour.wait()
+        for listener in self._listeners:
+            listener.close()
+
+    def play(self, attempt: Attempt) -> Outcome:
+        self._number += 1
+        home = self.folder / f"try{self._number}"
+        code, box = home / "code", home / "box"
+        for each in (home, code, box):
+            each.mkdir(mode=0o755)
+        # Where it works is where Python looks first.
+        for place in (code, box):
+            (place / "main.py").write_text(attempt.code)
+        printed: list[str] = []
+        sandbox = Sandbox(Room(f"try{self._number}", box, ["main"], _LIMITS, code), _kept(printed))
+        began = time.monotonic()
+        sandbox.start()
+        reason = None
+        while reason is None and sandbox.poll() is None:
+            reason = sandbox.look()
+            time.sleep(0.05)
+        assert sandbox._process is not None
+        inside = psutil.Process(sandbox._process.pid).children(recursive=True) if sandbox.poll() is None else []
+        sandbox.kill()
+        gone = not psutil.wait_procs(inside, 2.0)[1]
+        seconds = time.monotonic() - began
+        unharmed = self.neighbour.poll() is None and gone and not any(SECRET in line for line in printed)
+        if attempt.contained:
+            told = reason or f"it ended by itself, code {sandbox.poll()}"
+            return Outcome(attempt, unharmed and attempt.words in told, told, seconds)
+        said = [line for line in printed if line.startswith(("got", "refused"))]
+        told = reason or (said[-1] if said else f"ended, code {sandbox.poll()}: {' '.join(printed[-1:])}")
+        return Outcome(attempt, unharmed and not told.startswith("got"), told, seconds)
+
+
+def _kept(printed: list[str]) -> Callable[[bytes], None]:
+    def tell(line: bytes) -> None:
+        if len(printed) < 50:
+            printed.append(line.decode("utf-8", "replace"))
+
+    return tell
+
+
+@contextmanager
+def raised() -> Iterator[Stage]:
+    with tempfile.TemporaryDirectory(prefix="m5esc", dir="/tmp") as folder:
+        Path(folder).chmod(0o711)
+        stage = Stage(Path(folder))
+        try:
+            yield stage
+        finally:
+            stage.close()

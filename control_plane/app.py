@@ -17,6 +17,7 @@ from control_plane.access.routes import router as access_router
 from control_plane.access.screen_routes import router as screen_router
 from control_plane.accounts.routes import router as accounts_router
 from control_plane.agent_api.routes import router as agent_router
+from control_plane.alerts.routes import router as alerts_router
 from control_plane.api_route import ApiRoute
 from control_plane.bots.routes import router as bots_router
 from control_plane.brokers import repository as brokers_repository
@@ -104,6 +105,7 @@ _API_ROUTERS = (
     access_router,
     trading_router,
     bots_router,
+    alerts_router,
     stream_router,
     fleet_router,
     placement_router,

@@ -14,6 +14,9 @@ from control_plane.accounts.connection_tests import ConnectionTests
 from control_plane.accounts.service import Accounts
 from control_plane.agent_api.intake import Intake
 from control_plane.agent_api.service import AgentApi
+from control_plane.alerts.letters import AlertLetters
+from control_plane.alerts.service import Alerts
+from control_plane.alerts.webhooks import WEBHOOK_SECRETS, Webhooks
 from control_plane.assignments.service import Assignments
 from control_plane.audit.heads import HeadKeeper
 from control_plane.audit.service import Audit
@@ -54,6 +57,7 @@ from control_plane.notifications.service import Mails
 from control_plane.notifications.smtp import SmtpPost
 from control_plane.placement.operations import PlacementOperations
 from control_plane.placement.service import Placing
+from control_plane.reconcile.alerts import AlertWatch
 from control_plane.reconcile.connection_tests import FinishedTests
 from control_plane.reconcile.drains import Drains
 from control_plane.reconcile.node_leases import NodeLeases
@@ -71,6 +75,8 @@ from control_plane.resources import (
     open_executor,
     open_files,
     open_keys,
+    open_outbound,
+    open_telegram,
     smtp_server,
 )
 from control_plane.service_accounts.service import ServiceAccounts
@@ -129,6 +135,8 @@ class People:
     email_changes: EmailChanges
     invitations: Invitations
     mails: Mails
+    webhooks: Webhooks
+    alerts: Alerts
     recorded_post: RecordedPost | None
     """None when mail goes out through a mail server."""
 
@@ -197,13 +205,14 @@ def build_farm(settings: Settings, *, clock: Clock | None = None, door: Terminal
     ground = _lay_ground(settings, clock or SystemClock(), door)
     outbox = Outbox(ground.audit, ground.clock, lambda: jobs.wake())  # noqa: PLW0108 - the loop is made below
     people = _gather_people(ground, outbox)
-    terminals = _gather_terminals(ground, outbox)
+    terminals = _gather_terminals(ground, outbox, people.alerts)
     placement = Placement(ground.database, terminals.placing)
     handlers = {JobKind.PLACE_TERMINAL: placement.place_terminal, JobKind.SEND_MAIL: people.mails.deliver}
+    handlers[JobKind.DELIVER_ALERT] = people.alerts.deliver
     runner = JobRunner(ground.database, ground.clock, handlers)
     jobs = Loop("jobs", 1.0, open_executor(settings, runner, ground.database, ground.clock).work)
     loops = (jobs, Loop("placement", 5.0, placement.run_once), *_fleet_loops(ground, terminals))
-    service = _open_service(ground, terminals, runner, (*loops, *_caretakers(ground, terminals)))
+    service = _open_service(ground, terminals, runner, (*loops, *_caretakers(ground, terminals, people.alerts)))
     with ground.database.write_as_system() as session:
         people.identity.bootstrap(session)
     return Farm(**vars(ground), **vars(people), **vars(terminals), **vars(service))
@@ -226,14 +235,14 @@ def _lay_ground(settings: Settings, clock: Clock, door: TerminalDoor | None) -> 
         head_keeper=HeadKeeper(database, files, keys.signer.public_key),
         audit_key=keys.signer.public_key,
         vault=keys.vault,
-        rotation=Rotation(database, keys.vault, keys.masters, (TOTP_SECRETS,)),
+        rotation=Rotation(database, keys.vault, keys.masters, (TOTP_SECRETS, WEBHOOK_SECRETS)),
         authority=keys.authority,
         tickets=keys.tickets,
         repetitions=Repetitions(database, keys.requests, clock),
     )
 
 
-def _gather_terminals(ground: Ground, outbox: Outbox) -> Terminals:
+def _gather_terminals(ground: Ground, outbox: Outbox, alerts: Alerts) -> Terminals:
     settings, database, audit, bus, clock = ground.settings, ground.database, ground.audit, ground.bus, ground.clock
     lease = _lease(settings)
     fleet = Fleet(audit, bus, clock)
@@ -241,7 +250,7 @@ def _gather_terminals(ground: Ground, outbox: Outbox) -> Terminals:
     assignments = Assignments(fleet, ground.vault, outbox, bus, clock, lease)
     accounts = Accounts(ground.vault, trials, fleet, assignments, outbox, audit, bus, clock)
     api_keys = ApiKeys(database, clock)
-    trade_log = TradeLog(bus, clock, timedelta(seconds=settings.equity_seconds))
+    trade_log = TradeLog(bus, clock, timedelta(seconds=settings.equity_seconds), on_order=alerts.order_changed)
     return Terminals(
         outbox=outbox,
         fleet=fleet,
@@ -280,11 +289,12 @@ def _fleet_loops(ground: Ground, terminals: Terminals) -> tuple[Loop, ...]:
     )
 
 
-def _caretakers(ground: Ground, terminals: Terminals) -> tuple[Loop, ...]:
+def _caretakers(ground: Ground, terminals: Terminals, alerts: Alerts) -> tuple[Loop, ...]:
     """What ends, settles and clears away."""
     settings, database, clock = ground.settings, ground.database, ground.clock
     settlement = UnsettledOrders(database, ground.door, terminals.trade_log, clock)
     return (
+        Loop("alerts", 5.0, AlertWatch(database, alerts, ground.door, clock).run_once, patience_seconds=600.0),
         Loop("connection-tests", 1.0, FinishedTests(database, terminals.connection_tests).run_once),
         # It asks many terminals in turn, and those that cannot be reached answer slowly.
         Loop("unsettled-orders", settings.order_settle_seconds, settlement.run_once, patience_seconds=600.0),
@@ -350,10 +360,14 @@ def _gather_people(ground: Ground, outbox: Outbox) -> People:
     post: Post = recorded or SmtpPost(smtp_server(settings), settings.farm_name, clock)
     letters = Letters(settings.farm_name, settings.portal_url, clock)
     idle = timedelta(hours=settings.session_idle_hours)
-    mails = Mails(database, outbox, post, letters.composers(), clock)
+    alert_letters = AlertLetters(settings.farm_name, settings.portal_url)
+    mails = Mails(database, outbox, post, {**letters.composers(), **alert_letters.composers()}, clock)
+    outbound = open_outbound(settings)
+    webhooks = Webhooks(ground.vault, outbound, audit, clock)
+    alerts = Alerts(database, outbox, mails, webhooks, outbound, open_telegram(settings), ground.bus, clock)
     passwords, sessions, attempts = (
         Passwords(),
-        Sessions(database, idle, clock),
+        Sessions(database, idle, clock, alerts.signed_in),
         Attempts(clock),
     )
     factors = SecondFactors(ground.vault, settings.farm_name, clock)
@@ -373,5 +387,7 @@ def _gather_people(ground: Ground, outbox: Outbox) -> People:
         email_changes=EmailChanges(database, passwords, attempts, mails, notices, audit, clock),
         invitations=Invitations(database, registration, passwords, sessions, attempts, mails, audit, clock),
         mails=mails,
+        webhooks=webhooks,
+        alerts=alerts,
         recorded_post=recorded,
     )

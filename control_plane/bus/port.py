@@ -12,6 +12,9 @@ class Topic(StrEnum):
     BOT = "bot"
     DEAL = "deal"
     ORDER = "order"
+    NOTICE = "notice"
+    """Something that a user is told."""
+    COPIER = "copier"
     GENERATION = "generation"
     """The desired snapshot of a node has changed."""
 

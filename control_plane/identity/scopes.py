@@ -28,6 +28,7 @@ _TO_CHANGE: Mapping[str, KeyScope] = {
     "access": KeyScope.TRADE,
     "accounts": KeyScope.ACCOUNTS,
     "bots": KeyScope.BOTS,
+    "copying": KeyScope.TRADE,
     "jobs": KeyScope.FLEET,
     "nodes": KeyScope.FLEET,
     "placements": KeyScope.FLEET,
@@ -35,6 +36,8 @@ _TO_CHANGE: Mapping[str, KeyScope] = {
 }
 _TO_READ: Mapping[str, KeyScope] = {
     "access": KeyScope.READ,
+    "alerts": KeyScope.READ,
+    "copying": KeyScope.READ,
     "accounts": KeyScope.READ,
     "bots": KeyScope.READ,
     "brokers": KeyScope.READ,

@@ -15,6 +15,7 @@ ANNOUNCED_AGAIN_AFTER = timedelta(seconds=30)
 class JobKind(StrEnum):
     PLACE_TERMINAL = "place_terminal"
     SEND_MAIL = "send_mail"
+    DELIVER_ALERT = "deliver_alert"
 
 
 class JobState(StrEnum):

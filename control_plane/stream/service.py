@@ -10,6 +10,9 @@ from sqlalchemy.orm import Session
 
 from control_plane.accounts import repository as accounts_repository
 from control_plane.accounts.service import present_account
+from control_plane.alerts import repository as alerts_repository
+from control_plane.alerts.schemas import NoticeEvent
+from control_plane.alerts.service import present_notice
 from control_plane.bots import repository as bots_repository
 from control_plane.bots.service import present_bots
 from control_plane.bus.port import Batch, Bus, Change, Topic
@@ -76,7 +79,9 @@ class LiveUpdates:
             bodies = [(change.topic, position, self._body(session, owner, change)) for position, change in changes]
         return [frame(topic, position, body.model_dump_json()) for topic, position, body in bodies if body is not None]
 
-    def _body(self, session: Session, owner: Owner, change: Change) -> BaseModel | None:
+    def _body(  # noqa: PLR0911 - one for each topic
+        self, session: Session, owner: Owner, change: Change
+    ) -> BaseModel | None:
         match change.topic:
             case Topic.ACCOUNT:
                 view = accounts_repository.view(session, owner, change.subject_id)
@@ -93,8 +98,17 @@ class LiveUpdates:
                 tickets = [order.deal_ticket] if order.deal_ticket else []
                 entries = trading_repository.entries_of_deals(session, owner.tenant_id, order.account_id, tickets)
                 return present_order(order, entries)
-            case Topic.GENERATION:
+            case Topic.NOTICE:
+                return _notice_event(session, owner, change)
+            case Topic.GENERATION | Topic.COPIER:
                 return None
+
+
+def _notice_event(session: Session, owner: Owner, change: Change) -> NoticeEvent | None:
+    notice = alerts_repository.notice(session, change.subject_id)
+    if notice is None or notice.user_id != owner.user_id:
+        return None
+    return NoticeEvent(notice=present_notice(notice), unread=alerts_repository.count_unread(session, owner))
 
 
 def _deal_event(session: Session, owner: Owner, change: Change) -> DealEvent | None:

@@ -25,6 +25,7 @@ from control_plane.brokers.routes import keeper_router
 from control_plane.brokers.routes import router as brokers_router
 from control_plane.container import Farm
 from control_plane.contract import completed
+from control_plane.copying.routes import router as copying_router
 from control_plane.fleet.routes import router as fleet_router
 from control_plane.http import FarmDep, bound_strangers
 from control_plane.identity.api_key_routes import router as api_key_router
@@ -106,6 +107,7 @@ _API_ROUTERS = (
     trading_router,
     bots_router,
     alerts_router,
+    copying_router,
     stream_router,
     fleet_router,
     placement_router,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -25,6 +26,7 @@ from control_plane.bus.port import Bus
 from control_plane.certificates.service import Authority
 from control_plane.clock import Clock, SystemClock
 from control_plane.config import Settings
+from control_plane.copying.service import Copying
 from control_plane.db.engine import Database
 from control_plane.fleet.listening import Listening
 from control_plane.fleet.mass_loss import MassLoss
@@ -59,6 +61,7 @@ from control_plane.placement.operations import PlacementOperations
 from control_plane.placement.service import Placing
 from control_plane.reconcile.alerts import AlertWatch
 from control_plane.reconcile.connection_tests import FinishedTests
+from control_plane.reconcile.copying import CopyLoop
 from control_plane.reconcile.drains import Drains
 from control_plane.reconcile.node_leases import NodeLeases
 from control_plane.reconcile.outdated import AfterRestore
@@ -163,6 +166,7 @@ class Terminals:
     screens: Screens
     trade_log: TradeLog
     desk: OrderDesk
+    copying: Copying
 
 
 @dataclass(frozen=True)
@@ -205,13 +209,15 @@ def build_farm(settings: Settings, *, clock: Clock | None = None, door: Terminal
     ground = _lay_ground(settings, clock or SystemClock(), door)
     outbox = Outbox(ground.audit, ground.clock, lambda: jobs.wake())  # noqa: PLW0108 - the loop is made below
     people = _gather_people(ground, outbox)
-    terminals = _gather_terminals(ground, outbox, people.alerts)
+    terminals = _gather_terminals(ground, outbox, people.alerts, lambda: copy.wake())  # noqa: PLW0108 - as above
     placement = Placement(ground.database, terminals.placing)
     handlers = {JobKind.PLACE_TERMINAL: placement.place_terminal, JobKind.SEND_MAIL: people.mails.deliver}
     handlers[JobKind.DELIVER_ALERT] = people.alerts.deliver
     runner = JobRunner(ground.database, ground.clock, handlers)
     jobs = Loop("jobs", 1.0, open_executor(settings, runner, ground.database, ground.clock).work)
-    loops = (jobs, Loop("placement", 5.0, placement.run_once), *_fleet_loops(ground, terminals))
+    copying = CopyLoop(ground.database, ground.door, terminals.desk, terminals.copying, ground.clock)
+    copy = Loop("copying", settings.copy_seconds, copying.run_once, patience_seconds=600.0)
+    loops = (jobs, copy, Loop("placement", 5.0, placement.run_once), *_fleet_loops(ground, terminals))
     service = _open_service(ground, terminals, runner, (*loops, *_caretakers(ground, terminals, people.alerts)))
     with ground.database.write_as_system() as session:
         people.identity.bootstrap(session)
@@ -242,7 +248,7 @@ def _lay_ground(settings: Settings, clock: Clock, door: TerminalDoor | None) -> 
     )
 
 
-def _gather_terminals(ground: Ground, outbox: Outbox, alerts: Alerts) -> Terminals:
+def _gather_terminals(ground: Ground, outbox: Outbox, alerts: Alerts, wake_copying: Callable[[], None]) -> Terminals:
     settings, database, audit, bus, clock = ground.settings, ground.database, ground.audit, ground.bus, ground.clock
     lease = _lease(settings)
     fleet = Fleet(audit, bus, clock)
@@ -250,7 +256,9 @@ def _gather_terminals(ground: Ground, outbox: Outbox, alerts: Alerts) -> Termina
     assignments = Assignments(fleet, ground.vault, outbox, bus, clock, lease)
     accounts = Accounts(ground.vault, trials, fleet, assignments, outbox, audit, bus, clock)
     api_keys = ApiKeys(database, clock)
-    trade_log = TradeLog(bus, clock, timedelta(seconds=settings.equity_seconds), on_order=alerts.order_changed)
+    trade_log = TradeLog(
+        bus, clock, timedelta(seconds=settings.equity_seconds), on_order=alerts.order_changed, on_deal=wake_copying
+    )
     return Terminals(
         outbox=outbox,
         fleet=fleet,
@@ -269,6 +277,7 @@ def _gather_terminals(ground: Ground, outbox: Outbox, alerts: Alerts) -> Termina
         releases=Releases(fleet, settings.data, clock),
         screens=Screens(ground.authority.pem),
         trade_log=trade_log,
+        copying=Copying(alerts, audit, clock),
         desk=OrderDesk(database, ground.door, ground.market, trade_log, audit, clock),
     )
 

@@ -40,7 +40,7 @@ class AlertNotice(TenantRow, Base):
     __tablename__ = "alert_notices"
     __table_args__ = (
         UniqueConstraint("user_id", "key"),
-        Index(None, "user_id", "raised_at", "id"),
+        Index("ix_alert_notices_newest", "user_id", "raised_at", "id"),
         Index(None, "lasting", "resolved_at"),
         Index(None, "raised_at"),
     )

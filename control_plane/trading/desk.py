@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import structlog
@@ -77,16 +77,18 @@ class OrderDesk:
         self._audit = audit
         self._clock = clock
 
-    def place(self, owner: Owner, account_id: str, key: str, wish: PlaceOrder) -> Order:
+    def place(self, owner: Owner, account_id: str, key: str, wish: PlaceOrder, *, magic: int = 0) -> Order:
         """Open a position at the market. The same key and wish give the same order, without sending it again.
 
         Raises InvalidInputError before anything is sent, ConflictError when the terminal is not ready or the key was
         used for something else. What the broker refuses is an order in state refused, not an error.
         """
-        attempt = Attempt.of(owner, account_id, key, {"open": wish.model_dump(mode="json")})
+        marked = {"magic": magic} if magic else {}
+        attempt = Attempt.of(owner, account_id, key, {"open": wish.model_dump(mode="json"), **marked})
 
         def prepare(terminal: TerminalSession, target: Target) -> _Prepared:
-            return self._prepare_open(terminal, target, wish)
+            prepared = self._prepare_open(terminal, target, wish)
+            return replace(prepared, request={**prepared.request, **marked})
 
         return self._carry_out(attempt, prepare)
 
@@ -98,6 +100,36 @@ class OrderDesk:
             return self._prepare_close(terminal, target, ticket, wish.volume)
 
         return self._carry_out(attempt, prepare)
+
+    def move_stops(
+        self, owner: Owner, account_id: str, key: str, ticket: int, stop_loss: float, take_profit: float
+    ) -> Order:
+        """Change a position's stop loss and take profit, 0 for none. Raises as `close`."""
+        stops = {"sl": stop_loss, "tp": take_profit}
+        attempt = Attempt.of(owner, account_id, key, {"stops": ticket, **stops})
+
+        def prepare(terminal: TerminalSession, target: Target) -> _Prepared:  # noqa: ARG001 - as the others
+            position = _require_position(terminal, ticket)
+            side = Side.SELL if position.type else Side.BUY
+            request = requests.move_stops(position, stop_loss, take_profit)
+            return _Prepared(
+                OrderKind.OTHER,
+                side,
+                position.symbol,
+                position.volume,
+                stop_loss or None,
+                take_profit or None,
+                ticket,
+                request,
+            )
+
+        return self._carry_out(attempt, prepare)
+
+    def earlier(self, owner: Owner, key: str) -> Order | None:
+        """The order that this key has made, if it has made one."""
+        with self._database.read(owner.tenant_id) as session:
+            used = repository.idempotency(session, owner, key)
+            return None if used is None else repository.order(session, owner.tenant_id, used.order_id)
 
     def _carry_out(self, attempt: Attempt, prepare: Any) -> Order:
         with self._database.read(attempt.owner.tenant_id) as session:
@@ -156,9 +188,7 @@ class OrderDesk:
         )
 
     def _prepare_close(self, terminal: TerminalSession, target: Target, ticket: int, volume: float | None) -> _Prepared:
-        position = terminal.position(ticket)
-        if position is None:
-            raise NotFoundError("This position is not open (any more).", code="position_not_found")
+        position = _require_position(terminal, ticket)
         spec = self._market.spec(terminal, target, position.symbol)
         lots = position.volume if volume is None else volume
         if volume is not None:  # the whole of what is open is never wrong, whatever the symbol's limits are today
@@ -255,6 +285,14 @@ class OrderDesk:
             row = repository.order(session, order.tenant_id, order.id)
         assert row is not None
         return row
+
+
+def _require_position(terminal: TerminalSession, ticket: int) -> Any:
+    """Raises NotFoundError."""
+    position = terminal.position(ticket)
+    if position is None:
+        raise NotFoundError("This position is not open (any more).", code="position_not_found")
+    return position
 
 
 def _send(terminal: TerminalSession, order_id: str, request: Mapping[str, Any]) -> Outcome:

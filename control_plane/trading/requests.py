@@ -40,6 +40,18 @@ def close_position(spec: SymbolSpec, position: Any, side: Side, volume: float, p
     return _deal(spec, side, volume, price) | {"position": position.ticket, "magic": position.magic}
 
 
+def move_stops(position: Any, stop_loss: float, take_profit: float) -> dict[str, Any]:
+    """0 takes a stop away."""
+    return {
+        "action": CONSTANTS["TRADE_ACTION_SLTP"],
+        "symbol": position.symbol,
+        "position": position.ticket,
+        "sl": stop_loss,
+        "tp": take_profit,
+        "magic": position.magic,
+    }
+
+
 def _deal(spec: SymbolSpec, side: Side, volume: float, price: float) -> dict[str, Any]:
     return {
         "action": CONSTANTS["TRADE_ACTION_DEAL"],

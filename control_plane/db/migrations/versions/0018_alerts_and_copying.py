@@ -81,7 +81,7 @@ def upgrade() -> None:
     )
     op.create_index("ix_alert_notices_raised_at", "alert_notices", ["raised_at"], unique=False)
     op.create_index(
-        "ix_alert_notices_user_id_alert_notices_raised_at_alert_notices_id",
+        "ix_alert_notices_newest",
         "alert_notices",
         ["user_id", "raised_at", "id"],
         unique=False,

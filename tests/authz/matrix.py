@@ -54,6 +54,8 @@ class Line:
         return self.subject in {
             "account",
             "bot",
+            "consent",
+            "copier",
             "invitation",
             "key",
             "member",
@@ -61,6 +63,8 @@ class Line:
             "service",
             "session",
             "test",
+            "threshold",
+            "webhook",
         }
 
     def verdict(self, column: str, whose: Whose) -> Verdict:

@@ -12,12 +12,12 @@ from control_plane.alerts.model import AlertDelivery, AlertThreshold, WebhookEnd
 from control_plane.alerts.schemas import (
     AddThreshold,
     AddWebhook,
-    AlertSettings,
     AlertSettingsOut,
     ChangeWebhook,
     DeliveryOut,
     MarkRead,
     NoticePage,
+    SetAlertSettings,
     TelegramCode,
     TelegramOut,
     ThresholdList,
@@ -88,7 +88,7 @@ def get_alert_settings(farm: FarmDep, owner: OwnerDep, response: Response) -> Al
 
 @router.put("/alerts/settings", responses={**problem_responses(401, 403, 412, 415, 422), **TAGGED})
 def set_alert_settings(
-    wish: AlertSettings, farm: FarmDep, owner: OwnerDep, response: Response, if_match: IfMatch = None
+    wish: SetAlertSettings, farm: FarmDep, owner: OwnerDep, response: Response, if_match: IfMatch = None
 ) -> AlertSettingsOut:
     with farm.database.write(owner.tenant_id) as session:
         row = repository.preferences(session, owner.user_id)

@@ -72,7 +72,7 @@ class MarkRead(BaseModel):
     """Id of the newest notice that was seen; None for all."""
 
 
-class AlertSettings(BaseModel):
+class SetAlertSettings(BaseModel):
     modes: dict[AlertEvent, dict[Channel, Mode]]
     time_zone: TimeZone = "UTC"
     quiet_from: Minute | None = None
@@ -84,13 +84,13 @@ class AlertSettings(BaseModel):
     report_minute: Minute = 420
 
     @model_validator(mode="after")
-    def _quiet_hours_are_whole(self) -> AlertSettings:
+    def _quiet_hours_are_whole(self) -> SetAlertSettings:
         if (self.quiet_from is None) != (self.quiet_until is None):
             raise ValueError("quiet_from and quiet_until belong together")
         return self
 
 
-class AlertSettingsOut(AlertSettings):
+class AlertSettingsOut(SetAlertSettings):
     urgent: list[AlertEvent]
     """Told in quiet hours as well."""
     telegram_available: bool

@@ -17,7 +17,7 @@ from control_plane.alerts.letters import ALERT, DIGEST
 from control_plane.alerts.model import AlertDelivery, AlertNotice, AlertPreferences, TelegramChat
 from control_plane.alerts.outbound import Outbound, UndeliveredError, UnsafeAddressError
 from control_plane.alerts.rules import FOLD, Condition, Dispatch, Wishes, dispatches
-from control_plane.alerts.schemas import AlertSettings, NoticeOut
+from control_plane.alerts.schemas import NoticeOut, SetAlertSettings
 from control_plane.alerts.signing import signed_headers
 from control_plane.alerts.state import (
     ESSENTIAL,
@@ -155,7 +155,7 @@ class Alerts:
     def wishes(self, session: Session, user_id: str) -> Wishes:
         return wishes_of(repository.preferences(session, user_id))
 
-    def set_wishes(self, session: Session, owner: Owner, wish: AlertSettings) -> None:
+    def set_wishes(self, session: Session, owner: Owner, wish: SetAlertSettings) -> None:
         row = repository.preferences(session, owner.user_id)
         if row is None:
             row = AlertPreferences(user_id=owner.user_id, tenant_id=owner.tenant_id, revision=0)
@@ -464,9 +464,9 @@ def wishes_of(row: AlertPreferences | None) -> Wishes:
     )
 
 
-def settings_of(wishes: Wishes) -> AlertSettings:
+def settings_of(wishes: Wishes) -> SetAlertSettings:
     """The whole matrix, defaults included."""
-    return AlertSettings(
+    return SetAlertSettings(
         modes={event: {channel: wishes.mode(event, channel) for channel in Channel} for event in AlertEvent},
         time_zone=wishes.time_zone,
         quiet_from=wishes.quiet_from,

@@ -18,8 +18,8 @@ from control_plane.copying.schemas import (
     CopyInvitationCode,
     CopyInvitationList,
     CopyInvitationOut,
-    CopyRules,
     InviteToCopy,
+    SetCopyRules,
     StartCopying,
 )
 from control_plane.copying.service import copier_tag, present_copier
@@ -61,7 +61,7 @@ def get_copier(copier_id: str, farm: FarmDep, owner: OwnerDep, response: Respons
 
 @router.put(_COPIER, responses={**problem_responses(401, 403, 404, 409, 412, 415, 422), **TAGGED})
 def change_copying(
-    copier_id: str, rules: CopyRules, farm: FarmDep, owner: OwnerDep, response: Response, if_match: IfMatch = None
+    copier_id: str, rules: SetCopyRules, farm: FarmDep, owner: OwnerDep, response: Response, if_match: IfMatch = None
 ) -> CopierOut:
     """Other rules, for what is copied from now on."""
     with farm.database.write(owner.tenant_id) as session:

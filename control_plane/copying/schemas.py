@@ -17,7 +17,7 @@ AccountId = Annotated[str, StringConstraints(min_length=1, max_length=40)]
 Lots = Annotated[Decimal, Field(gt=0, le=10_000, decimal_places=4)]
 
 
-class CopyRules(BaseModel):
+class SetCopyRules(BaseModel):
     """How the follower follows."""
 
     scaling: Scaling = Scaling.MULTIPLIER
@@ -47,7 +47,11 @@ class StartCopying(BaseModel):
     """One's own account to follow; None with a code."""
     code: Annotated[SecretStr, Field(min_length=10, max_length=100)] | None = None
     """Of somebody who lets one follow."""
-    rules: CopyRules = CopyRules()
+    rules: SetCopyRules = SetCopyRules()
+
+
+class CopyRulesOut(SetCopyRules):
+    """The rules as they are."""
 
 
 class CopierOut(BaseModel):
@@ -61,10 +65,12 @@ class CopierOut(BaseModel):
     leader_name: str
     follower_account_id: str | None
     follower_name: str
-    rules: CopyRules | None
+    rules: CopyRulesOut | None
     """None for who only leads."""
     state: CopierState
     reason: str
+    started: bool
+    """Whether the leader's positions of the start have been looked at: what it opens from now on is copied."""
     open_positions: int
     median_lag_ms: int | None
     """Of the newest hundred openings: from the leader's deal until the follower's order was settled."""

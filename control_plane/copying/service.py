@@ -20,7 +20,7 @@ from control_plane.clock import Clock
 from control_plane.copying import repository
 from control_plane.copying.model import Copier, CopyInvitation
 from control_plane.copying.rules import CopySettings
-from control_plane.copying.schemas import CopierOut, CopyRules, InviteToCopy, StartCopying
+from control_plane.copying.schemas import CopierOut, CopyRulesOut, InviteToCopy, SetCopyRules, StartCopying
 from control_plane.copying.state import CopierState, may_become
 from control_plane.errors import ConflictError, NotFoundError, invalid_field
 from control_plane.identity.owner import Owner
@@ -99,7 +99,7 @@ class Copying:
         self._record(session, owner, "start_copying", row.id, {"leader": leader.id, "follower": follower.id})
         return row
 
-    def change(self, session: Session, owner: Owner, copier_id: str, rules: CopyRules) -> Copier:
+    def change(self, session: Session, owner: Owner, copier_id: str, rules: SetCopyRules) -> Copier:
         """For what is copied from now on. Raises NotFoundError, ConflictError."""
         row = self.require_follower(session, owner, copier_id)
         if row.state == CopierState.STOPPED:
@@ -185,7 +185,7 @@ class Copying:
 
 
 def settings_of(row: Copier) -> CopySettings:
-    rules = CopyRules.model_validate(row.settings)
+    rules = SetCopyRules.model_validate(row.settings)
     return CopySettings(
         scaling=rules.scaling,
         value=rules.value,
@@ -201,7 +201,7 @@ def settings_of(row: Copier) -> CopySettings:
     )
 
 
-def stop_reason(rules: CopyRules, refusals: int, equity: Decimal | None, peak: Decimal | None) -> str:
+def stop_reason(rules: SetCopyRules, refusals: int, equity: Decimal | None, peak: Decimal | None) -> str:
     """Why copying has to stop by itself; empty when it has not."""
     if refusals >= rules.stop_after_refusals:
         return f"{refusals} orders in a row were refused."
@@ -231,9 +231,10 @@ def present_copier(session: Session, owner: Owner, row: Copier) -> CopierOut:
         leader_name=leader.label if leads and leader else "Somebody else's account",
         follower_account_id=row.follower_account_id if follows else None,
         follower_name=follower.label if follows and follower else "Somebody else's account",
-        rules=CopyRules.model_validate(row.settings) if follows else None,
+        rules=CopyRulesOut.model_validate(row.settings) if follows else None,
         state=CopierState(row.state),
         reason=row.reason if follows else "",
+        started=row.started,
         open_positions=repository.count_open(session, row.id),
         median_lag_ms=round(median(lag for lag, _ in measured)) if measured else None,
         median_slippage_points=round(median(slippages), 1) if slippages else None,

@@ -37,7 +37,7 @@ from control_plane.copying.rules import (
     slippage_points,
     too_late,
 )
-from control_plane.copying.schemas import CopyRules
+from control_plane.copying.schemas import SetCopyRules
 from control_plane.copying.service import Copying, settings_of, stop_reason
 from control_plane.copying.state import CopierState, LinkState, StepKind, StepState
 from control_plane.db.engine import Database
@@ -63,6 +63,8 @@ class _Leader:
 
     target: Target
     positions: Sequence[Any]
+    unseen_for: timedelta | None
+    """Since the look before this one: what was not there then is not older. None when this is the first."""
 
 
 class CopyLoop:
@@ -72,6 +74,8 @@ class CopyLoop:
         self._desk = desk
         self._copying = copying
         self._clock = clock
+        self._looked_at: dict[str, datetime] = {}
+        """When the positions of leaders were read last, by account."""
 
     def run_once(self) -> None:
         with self._database.read_as_system() as session:
@@ -94,7 +98,11 @@ class CopyLoop:
         except Exception:  # noqa: BLE001 - one terminal must not keep all others from being followed
             _log.exception("leader_cannot_be_read", copier=copier.id)
             return None
-        return None if positions is None else _Leader(target, positions)
+        if positions is None:
+            return None
+        now, before = self._clock.now(), self._looked_at.get(copier.leader_account_id)
+        self._looked_at[copier.leader_account_id] = now
+        return _Leader(target, positions, None if before is None else now - before)
 
     def _follow(self, copier: Copier, leader: _Leader | None) -> None:
         try:
@@ -228,7 +236,9 @@ class CopyLoop:
         tick = ask(self._door, leader.target, methodcaller("symbol_info_tick", position.symbol))
         if tick is None or not tick.time_msc:
             return timedelta(0)
-        return timedelta(milliseconds=max(0, int(tick.time_msc) - int(position.time_msc)))
+        age = timedelta(milliseconds=max(0, int(tick.time_msc) - int(position.time_msc)))
+        # A broker's clock may run faster than ours (a market that is replayed does).
+        return age if leader.unseen_for is None else min(age, leader.unseen_for)
 
     def _carry_out(self, copier: Copier, action: Action, scene: Scene) -> None:
         now = self._clock.now()
@@ -351,7 +361,7 @@ class CopyLoop:
 
     def _stopped(self, copier: Copier) -> bool:
         """Whether it must stop by itself, and does."""
-        rules = CopyRules.model_validate(copier.settings)
+        rules = SetCopyRules.model_validate(copier.settings)
         with self._database.read(copier.tenant_id) as session:
             snapshot = accounts_repository.snapshot(session, copier.tenant_id, copier.follower_account_id)
         equity = None if snapshot is None else snapshot.equity

@@ -29,6 +29,8 @@ def measure(farm: DemoFarm, rounds: int) -> dict[str, Any]:
     answer = http.post("/copiers", json=wish)
     assert answer.status_code == 201, answer.text
     copier = answer.json()["id"]
+    # What the leader holds before the first look counts as held at the start.
+    wait_for(lambda: bool(http.get(f"/copiers/{copier}").json()["started"]), 30)
     opened, closed = [], []
     for _ in range(rounds):
         order = _trade(farm, f"/accounts/{leader}/orders", {"symbol": _SYMBOL, "side": "buy", "volume": 0.03})

@@ -11,6 +11,7 @@ import argparse
 import json
 import time
 import uuid
+from functools import partial
 from statistics import median
 from typing import Any
 
@@ -36,11 +37,11 @@ def measure(farm: DemoFarm, rounds: int) -> dict[str, Any]:
         order = _trade(farm, f"/accounts/{leader}/orders", {"symbol": _SYMBOL, "side": "buy", "volume": 0.03})
         ticket = order["order_ticket"]
         began = time.monotonic()
-        wait_for(lambda ticket=ticket: _state(farm, copier, ticket) == "open", 30)
+        wait_for(partial(_is, farm, copier, ticket, "open"), 30)
         opened.append(time.monotonic() - began)
         _trade(farm, f"/accounts/{leader}/positions/{ticket}/close", {})
         began = time.monotonic()
-        wait_for(lambda ticket=ticket: _state(farm, copier, ticket) == "closed", 30)
+        wait_for(partial(_is, farm, copier, ticket, "closed"), 30)
         closed.append(time.monotonic() - began)
     trades = http.get(f"/copiers/{copier}/trades", params={"limit": 500}).json()["items"]
     lags = [each["lag_ms"] for each in trades if each["kind"] == "open" and each["lag_ms"] is not None]
@@ -66,9 +67,9 @@ def _trade(farm: DemoFarm, path: str, body: dict[str, Any]) -> dict[str, Any]:
     return order
 
 
-def _state(farm: DemoFarm, copier: str, ticket: int) -> str:
+def _is(farm: DemoFarm, copier: str, ticket: int, wanted: str) -> bool:
     items = farm.client.get(f"/copiers/{copier}/positions").json()["items"]
-    return next((each["state"] for each in items if each["leader_ticket"] == ticket), "")
+    return any(each["leader_ticket"] == ticket and each["state"] == wanted for each in items)
 
 
 def _spread(figures: list[float]) -> dict[str, float]:

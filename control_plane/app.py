@@ -18,6 +18,7 @@ from control_plane.access.screen_routes import router as screen_router
 from control_plane.accounts.routes import router as accounts_router
 from control_plane.agent_api.batches import Batches
 from control_plane.agent_api.routes import router as agent_router
+from control_plane.alerts.routes import router as alerts_router
 from control_plane.api_route import ApiRoute
 from control_plane.backtests.routes import router as backtests_router
 from control_plane.bots.routes import router as bots_router
@@ -26,6 +27,7 @@ from control_plane.brokers.routes import keeper_router
 from control_plane.brokers.routes import router as brokers_router
 from control_plane.container import Farm
 from control_plane.contract import completed
+from control_plane.copying.routes import router as copying_router
 from control_plane.fleet.routes import router as fleet_router
 from control_plane.http import FarmDep, bound_strangers
 from control_plane.identity.api_key_routes import router as api_key_router
@@ -123,6 +125,8 @@ _API_ROUTERS = (
     bots_router,
     backtests_router,
     strategies_router,
+    alerts_router,
+    copying_router,
     stream_router,
     fleet_router,
     placement_router,

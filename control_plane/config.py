@@ -133,6 +133,15 @@ class Settings(BaseSettings):
     """`s3://BUCKET/PREFIX` for files that several machines share; None means a folder in `data`."""
     files_endpoint: str | None = None
     """Address of an S3 server other than Amazon's."""
+    webhook_networks: str | None = None
+    """Private networks, with commas between them, that webhooks of users may lead to, also without TLS, where
+    they run their receivers in the same network. Without it webhooks reach public addresses alone."""
+    telegram_token_file: Path | None = None
+    """File of mode 0600 whose first line is the token of the farm's Telegram bot; None means that there is none."""
+    telegram_url: str = "https://api.telegram.org"
+    """Address of Telegram's HTTP API."""
+    copy_seconds: float = Field(default=1.0, gt=0)
+    """How often accounts that are followed are looked at when nothing tells of a change before."""
     order_settle_seconds: float = Field(default=2.0, gt=0)
     """How often orders with an unknown outcome are looked at again."""
 

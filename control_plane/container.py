@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -14,6 +15,9 @@ from control_plane.accounts.connection_tests import ConnectionTests
 from control_plane.accounts.service import Accounts
 from control_plane.agent_api.intake import Intake
 from control_plane.agent_api.service import AgentApi
+from control_plane.alerts.letters import AlertLetters
+from control_plane.alerts.service import Alerts
+from control_plane.alerts.webhooks import WEBHOOK_SECRETS, Webhooks
 from control_plane.assignments.service import Assignments
 from control_plane.audit.heads import HeadKeeper
 from control_plane.audit.service import Audit
@@ -24,6 +28,7 @@ from control_plane.bus.port import Bus
 from control_plane.certificates.service import Authority
 from control_plane.clock import Clock, SystemClock
 from control_plane.config import Settings
+from control_plane.copying.service import Copying
 from control_plane.db.engine import Database
 from control_plane.fleet.listening import Listening
 from control_plane.fleet.mass_loss import MassLoss
@@ -56,7 +61,9 @@ from control_plane.notifications.service import Mails
 from control_plane.notifications.smtp import SmtpPost
 from control_plane.placement.operations import PlacementOperations
 from control_plane.placement.service import Placing
+from control_plane.reconcile.alerts import AlertWatch
 from control_plane.reconcile.connection_tests import FinishedTests
+from control_plane.reconcile.copying import CopyLoop
 from control_plane.reconcile.drains import Drains
 from control_plane.reconcile.equity_thinning import EquityThinning
 from control_plane.reconcile.node_leases import NodeLeases
@@ -75,6 +82,8 @@ from control_plane.resources import (
     open_executor,
     open_files,
     open_keys,
+    open_outbound,
+    open_telegram,
     smtp_server,
 )
 from control_plane.risk.kill_switches import KillSwitches
@@ -136,6 +145,8 @@ class People:
     email_changes: EmailChanges
     invitations: Invitations
     mails: Mails
+    webhooks: Webhooks
+    alerts: Alerts
     recorded_post: RecordedPost | None
     """None when mail goes out through a mail server."""
 
@@ -167,6 +178,7 @@ class Terminals:
     desk: OrderDesk
     risk: Risk
     kill_switches: KillSwitches
+    copying: Copying
 
 
 @dataclass(frozen=True)
@@ -209,18 +221,21 @@ def build_farm(settings: Settings, *, clock: Clock | None = None, door: Terminal
     ground = _lay_ground(settings, clock or SystemClock(), door)
     outbox = Outbox(ground.audit, ground.clock, lambda: jobs.wake())  # noqa: PLW0108 - the loop is made below
     people = _gather_people(ground, outbox)
-    terminals = _gather_terminals(ground, outbox)
+    terminals = _gather_terminals(ground, outbox, people.alerts, lambda: copy.wake())  # noqa: PLW0108 - as above
     placement = Placement(ground.database, terminals.placing)
     handlers = {
         JobKind.PLACE_TERMINAL: placement.place_terminal,
         JobKind.SEND_MAIL: people.mails.deliver,
         JobKind.SPREAD_KILL_SWITCH: terminals.kill_switches.spread,
+        JobKind.DELIVER_ALERT: people.alerts.deliver,
         JobKind.RUN_BACKTEST: terminals.backtest_jobs.begin,
     }
     runner = JobRunner(ground.database, ground.clock, handlers)
     jobs = Loop("jobs", 1.0, open_executor(settings, runner, ground.database, ground.clock).work)
-    loops = (jobs, Loop("placement", 5.0, placement.run_once), *_fleet_loops(ground, terminals))
-    service = _open_service(ground, terminals, runner, (*loops, *_caretakers(ground, terminals)))
+    copying = CopyLoop(ground.database, ground.door, terminals.desk, terminals.copying, ground.clock)
+    copy = Loop("copying", settings.copy_seconds, copying.run_once, patience_seconds=600.0)
+    loops = (jobs, copy, Loop("placement", 5.0, placement.run_once), *_fleet_loops(ground, terminals))
+    service = _open_service(ground, terminals, runner, (*loops, *_caretakers(ground, terminals, people.alerts)))
     with ground.database.write_as_system() as session:
         people.identity.bootstrap(session)
     return Farm(**vars(ground), **vars(people), **vars(terminals), **vars(service))
@@ -243,14 +258,14 @@ def _lay_ground(settings: Settings, clock: Clock, door: TerminalDoor | None) -> 
         head_keeper=HeadKeeper(database, files, keys.signer.public_key),
         audit_key=keys.signer.public_key,
         vault=keys.vault,
-        rotation=Rotation(database, keys.vault, keys.masters, (TOTP_SECRETS,)),
+        rotation=Rotation(database, keys.vault, keys.masters, (TOTP_SECRETS, WEBHOOK_SECRETS)),
         authority=keys.authority,
         tickets=keys.tickets,
         repetitions=Repetitions(database, keys.requests, clock),
     )
 
 
-def _gather_terminals(ground: Ground, outbox: Outbox) -> Terminals:
+def _gather_terminals(ground: Ground, outbox: Outbox, alerts: Alerts, wake_copying: Callable[[], None]) -> Terminals:
     settings, database, audit, bus, clock = ground.settings, ground.database, ground.audit, ground.bus, ground.clock
     lease = _lease(settings)
     fleet = Fleet(audit, bus, clock)
@@ -258,7 +273,9 @@ def _gather_terminals(ground: Ground, outbox: Outbox) -> Terminals:
     assignments = Assignments(fleet, ground.vault, outbox, bus, clock, lease)
     accounts = Accounts(ground.vault, trials, fleet, assignments, outbox, audit, bus, clock)
     api_keys = ApiKeys(database, clock)
-    trade_log = TradeLog(bus, clock, timedelta(seconds=settings.equity_seconds))
+    trade_log = TradeLog(
+        bus, clock, timedelta(seconds=settings.equity_seconds), on_order=alerts.order_changed, on_deal=wake_copying
+    )
     holds = Holds(fleet, outbox, audit, bus, clock)
     risk = Risk(fleet, holds, audit, bus, clock)
     return Terminals(
@@ -282,6 +299,7 @@ def _gather_terminals(ground: Ground, outbox: Outbox) -> Terminals:
         releases=Releases(fleet, settings.data, clock),
         screens=Screens(ground.authority.pem),
         trade_log=trade_log,
+        copying=Copying(alerts, audit, clock),
         desk=OrderDesk(database, ground.door, ground.market, trade_log, audit, clock),
         risk=risk,
         kill_switches=KillSwitches(database, risk, fleet, outbox, audit, clock),
@@ -305,13 +323,14 @@ def _fleet_loops(ground: Ground, terminals: Terminals) -> tuple[Loop, ...]:
     )
 
 
-def _caretakers(ground: Ground, terminals: Terminals) -> tuple[Loop, ...]:
+def _caretakers(ground: Ground, terminals: Terminals, alerts: Alerts) -> tuple[Loop, ...]:
     """What ends, settles and clears away."""
     settings, database, clock = ground.settings, ground.database, ground.clock
     settlement = UnsettledOrders(database, ground.door, terminals.trade_log, clock)
     every = timedelta(hours=settings.reconcile_hours)
     trade_logs = TradeLogs(database, ground.door, terminals.trade_log, clock, every)
     return (
+        Loop("alerts", 5.0, AlertWatch(database, alerts, ground.door, clock).run_once, patience_seconds=600.0),
         Loop("connection-tests", 1.0, FinishedTests(database, terminals.connection_tests).run_once),
         # It asks many terminals in turn, and those that cannot be reached answer slowly.
         Loop("unsettled-orders", settings.order_settle_seconds, settlement.run_once, patience_seconds=600.0),
@@ -382,10 +401,14 @@ def _gather_people(ground: Ground, outbox: Outbox) -> People:
     post: Post = recorded or SmtpPost(smtp_server(settings), settings.farm_name, clock)
     letters = Letters(settings.farm_name, settings.portal_url, clock)
     idle = timedelta(hours=settings.session_idle_hours)
-    mails = Mails(database, outbox, post, letters.composers(), clock)
+    alert_letters = AlertLetters(settings.farm_name, settings.portal_url)
+    mails = Mails(database, outbox, post, {**letters.composers(), **alert_letters.composers()}, clock)
+    outbound = open_outbound(settings)
+    webhooks = Webhooks(ground.vault, outbound, audit, clock)
+    alerts = Alerts(database, outbox, mails, webhooks, outbound, open_telegram(settings), ground.bus, clock)
     passwords, sessions, attempts = (
         Passwords(),
-        Sessions(database, idle, clock),
+        Sessions(database, idle, clock, alerts.signed_in),
         Attempts(clock),
     )
     factors = SecondFactors(ground.vault, settings.farm_name, clock)
@@ -405,5 +428,7 @@ def _gather_people(ground: Ground, outbox: Outbox) -> People:
         email_changes=EmailChanges(database, passwords, attempts, mails, notices, audit, clock),
         invitations=Invitations(database, registration, passwords, sessions, attempts, mails, audit, clock),
         mails=mails,
+        webhooks=webhooks,
+        alerts=alerts,
         recorded_post=recorded,
     )

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from control_plane.access.tickets import TicketIssuer
+from control_plane.alerts.outbound import Outbound, networks
+from control_plane.alerts.telegram import Telegram, TelegramBot
 from control_plane.audit.signing import HeadSigner
 from control_plane.bus.memory import MemoryBus
 from control_plane.bus.port import Bus
@@ -157,3 +159,21 @@ def open_master_keys(settings: Settings, *, needed: bool) -> MasterKeys:
 def master_key_path(settings: Settings) -> Path:
     """Beside the database, never inside, and in no backup."""
     return settings.master_key_file or settings.data / _MASTER_KEY
+
+
+def open_outbound(settings: Settings) -> Outbound:
+    """Raises ConfigurationError."""
+    try:
+        return Outbound(networks(settings.webhook_networks))
+    except ValueError as error:
+        raise ConfigurationError("webhook_networks takes networks like 10.0.0.0/8, with commas between them") from error
+
+
+def open_telegram(settings: Settings) -> Telegram | None:
+    """Raises ConfigurationError."""
+    if settings.telegram_token_file is None:
+        return None
+    try:
+        return TelegramBot(read_secret(settings.telegram_token_file), settings.telegram_url)
+    except ValueError:
+        raise ConfigurationError("telegram_token_file does not hold the token of a Telegram bot") from None

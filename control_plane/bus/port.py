@@ -14,6 +14,9 @@ class Topic(StrEnum):
     ORDER = "order"
     GUARD = "guard"
     """Limits of an account, what its guard says, or how far a kill switch has come there."""
+    NOTICE = "notice"
+    """Something that a user is told."""
+    COPIER = "copier"
     GENERATION = "generation"
     """The desired snapshot of a node has changed."""
 

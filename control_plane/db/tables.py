@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from control_plane.access import model as access
 from control_plane.accounts import model as accounts
+from control_plane.alerts import model as alerts
 from control_plane.assignments import model as assignments
 from control_plane.audit import model as audit
 from control_plane.backtests import model as backtests
 from control_plane.bots import model as bots
 from control_plane.brokers import model as brokers
+from control_plane.copying import model as copying
 from control_plane.db.base import Base
 from control_plane.fleet import model as fleet
 from control_plane.idempotency import model as idempotency
@@ -28,11 +30,13 @@ from control_plane.vault import model as vault
 MODULES = (
     access,
     accounts,
+    alerts,
     assignments,
     audit,
     backtests,
     bots,
     brokers,
+    copying,
     fleet,
     idempotency,
     identity,

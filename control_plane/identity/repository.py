@@ -86,6 +86,11 @@ def known_device(session: Session, user_id: str, secret_hash: str) -> KnownDevic
     return session.scalars(query).one_or_none()
 
 
+def has_devices(session: Session, user_id: str) -> bool:
+    """Whether the user has ever signed in with a browser that was remembered."""
+    return session.scalar(select(KnownDevice.id).where(KnownDevice.user_id == user_id).limit(1)) is not None
+
+
 def keep_newest_devices(session: Session, user_id: str, most: int) -> None:
     query = select(KnownDevice.id).where(KnownDevice.user_id == user_id)
     old = session.scalars(query.order_by(KnownDevice.last_used_at.desc(), KnownDevice.id.desc()).offset(most)).all()

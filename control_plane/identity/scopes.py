@@ -29,6 +29,7 @@ _TO_CHANGE: Mapping[str, KeyScope] = {
     "accounts": KeyScope.ACCOUNTS,
     "backtests": KeyScope.BOTS,
     "bots": KeyScope.BOTS,
+    "copying": KeyScope.TRADE,
     "jobs": KeyScope.FLEET,
     "nodes": KeyScope.FLEET,
     "placements": KeyScope.FLEET,
@@ -36,6 +37,8 @@ _TO_CHANGE: Mapping[str, KeyScope] = {
 }
 _TO_READ: Mapping[str, KeyScope] = {
     "access": KeyScope.READ,
+    "alerts": KeyScope.READ,
+    "copying": KeyScope.READ,
     "accounts": KeyScope.READ,
     "backtests": KeyScope.READ,
     "bots": KeyScope.READ,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import secrets
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
@@ -52,8 +53,18 @@ class SignedIn:
     device_secret: str = field(repr=False)
 
 
+NewSignIn = Callable[[Session, User, Browser, str], None]
+"""Told of a session, by its id, that was opened with a browser that the user has not used before."""
+
+
+def _nobody(_session: Session, _user: User, _browser: Browser, _session_id: str) -> None:
+    """Nobody wants to know."""
+
+
 class Sessions:
-    def __init__(self, database: Database, idle: timedelta, clock: Clock) -> None:
+    def __init__(self, database: Database, idle: timedelta, clock: Clock, on_new_sign_in: NewSignIn = _nobody) -> None:
+        """`on_new_sign_in` is called in the transaction of the sign-in; not for the first browser of a user."""
+        self._on_new_sign_in = on_new_sign_in
         self._database = database
         self._idle = idle
         self._clock = clock
@@ -61,10 +72,12 @@ class Sessions:
     def open(self, session: Session, user: User, browser: Browser, *, second_factor: bool) -> SignedIn:
         """`second_factor` is whether one was part of the proof."""
         secret = secrets.token_urlsafe(32)
-        now = self._clock.now()
+        now, session_id = self._clock.now(), new_id("ses")
+        if self.known_device(session, user, browser) is None and repository.has_devices(session, user.id):
+            self._on_new_sign_in(session, user, browser, session_id)
         session.add(
             UserSession(
-                id=new_id("ses"),
+                id=session_id,
                 tenant_id=user.tenant_id,
                 user_id=user.id,
                 secret_hash=secret_hash(secret),

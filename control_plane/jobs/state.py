@@ -17,6 +17,7 @@ class JobKind(StrEnum):
     SEND_MAIL = "send_mail"
     SPREAD_KILL_SWITCH = "spread_kill_switch"
     RUN_BACKTEST = "run_backtest"
+    DELIVER_ALERT = "deliver_alert"
 
 
 class JobState(StrEnum):

@@ -19,5 +19,9 @@ def as_message(letter: Letter, sender_name: str, sender: str, now: datetime) -> 
     message["Date"] = format_datetime(now)
     message["Message-ID"] = f"<{letter.mail_id}@{sender.rpartition('@')[2]}>"
     message["Auto-Submitted"] = "auto-generated"
+    if letter.unsubscribe:
+        message["List-Unsubscribe"] = f"<{letter.unsubscribe}>"
     message.set_content(letter.text)
+    if letter.html:
+        message.add_alternative(letter.html, subtype="html")
     return message

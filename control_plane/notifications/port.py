@@ -19,6 +19,10 @@ class Letter:
     recipient: str
     subject: str
     text: str = field(repr=False)
+    html: str = field(default="", repr=False)
+    """The same for those who read HTML; empty for a mail of text alone."""
+    unsubscribe: str = field(default="", repr=False)
+    """Where such mails can be ended; empty when they cannot."""
 
 
 class Post(Protocol):

@@ -6,6 +6,7 @@ from datetime import timedelta
 
 from control_plane.access import repository as access_repository
 from control_plane.accounts import repository as accounts_repository
+from control_plane.alerts import repository as alerts_repository
 from control_plane.bots import repository as bots_repository
 from control_plane.clock import Clock
 from control_plane.db.engine import Database
@@ -27,6 +28,8 @@ _BUNDLES_KEPT = timedelta(days=14)
 _BOT_LOG_KEPT = timedelta(days=30)
 _TESTS_KEPT = timedelta(days=1)
 _TRANSITIONS_KEPT = timedelta(days=90)
+_NOTICES_KEPT = timedelta(days=90)
+_DELIVERIES_KEPT = timedelta(days=30)
 
 
 class Retention:
@@ -50,4 +53,5 @@ class Retention:
             vault_repository.delete_old_refusals(session, now - _REFUSALS_KEPT)
             accounts_repository.delete_old_tests(session, now - _TESTS_KEPT)
             terminals_repository.delete_transitions(session, now - _TRANSITIONS_KEPT)
+            alerts_repository.delete_older(session, now - _NOTICES_KEPT, now - _DELIVERIES_KEPT)
         self._bundles.delete_older(now - _BUNDLES_KEPT)

@@ -18,9 +18,10 @@ from control_plane.stream.places import StreamPlaces
 
 router = APIRouter(tags=["stream"], route_class=ApiRoute)
 _EVENTS = (
-    "Server-sent events `account` (Account), `bot` (Bot), `deal` (account_id and Deal) and `order` (Order), each with "
-    "an id to go on from; `heartbeat` after 15 s of silence, whose `live` is false while changes may be missing; "
-    "`reset` when what happened since the given id is not known any more, so that everything has to be read anew."
+    "Server-sent events `account` (Account), `bot` (Bot), `deal` (account_id and Deal), `order` (Order) and `notice` "
+    "(Notice and the count of unread ones), each with an id to go on from; `heartbeat` after 15 s of silence, whose "
+    "`live` is false while changes may be missing; `reset` when what happened since the given id is not known any "
+    "more, so that everything has to be read anew."
 )
 EventId = Annotated[str | None, Header(alias="Last-Event-ID", max_length=64)]
 

@@ -12,6 +12,9 @@ from sqlalchemy.orm import Session
 from control_plane.accounts import repository as accounts_repository
 from control_plane.accounts.repository import AccountView
 from control_plane.accounts.service import present_account
+from control_plane.alerts import repository as alerts_repository
+from control_plane.alerts.schemas import NoticeEvent
+from control_plane.alerts.service import present_notice
 from control_plane.bots import repository as bots_repository
 from control_plane.bots.service import present_bots
 from control_plane.bus.port import Batch, Bus, Change, Topic
@@ -93,7 +96,7 @@ class LiveUpdates:
             ]
         return [frame(topic, position, body.model_dump_json()) for topic, position, body in bodies if body is not None]
 
-    def _body(
+    def _body(  # noqa: PLR0911 - one for each topic
         self, session: Session, owner: Owner, change: Change, accounts: Mapping[str, AccountView]
     ) -> BaseModel | None:
         match change.topic:
@@ -112,8 +115,19 @@ class LiveUpdates:
                 tickets = [order.deal_ticket] if order.deal_ticket else []
                 entries = trading_repository.entries_of_deals(session, owner.tenant_id, order.account_id, tickets)
                 return present_order(order, entries)
-            case Topic.GUARD | Topic.GENERATION:
-                return GuardEvent(account_id=change.account_id) if change.account_id else None
+            case Topic.NOTICE:
+                return _notice_event(session, owner, change)
+            case Topic.GUARD:
+                return GuardEvent(account_id=change.account_id)
+            case Topic.GENERATION | Topic.COPIER:
+                return None
+
+
+def _notice_event(session: Session, owner: Owner, change: Change) -> NoticeEvent | None:
+    notice = alerts_repository.notice(session, change.subject_id)
+    if notice is None or notice.user_id != owner.user_id:
+        return None
+    return NoticeEvent(notice=present_notice(notice), unread=alerts_repository.count_unread(session, owner))
 
 
 def _deal_event(session: Session, owner: Owner, change: Change) -> DealEvent | None:

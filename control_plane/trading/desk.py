@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 import structlog
@@ -90,10 +90,15 @@ class OrderDesk:
         self._audit = audit
         self._clock = clock
 
-    def place(self, owner: Owner, account_id: str, key: str, wish: PlaceOrder) -> Order:
-        """Open a position at the market, or place a pending order."""
-        attempt = Attempt.of(owner, account_id, key, "open", None, wish)
-        return self._carry_out(attempt, lambda look: look.opening(wish))
+    def place(self, owner: Owner, account_id: str, key: str, wish: PlaceOrder, *, magic: int = 0) -> Order:
+        """Open a position at the market, or place a pending order; `magic` says whose it is."""
+        attempt = Attempt.of(owner, account_id, key, f"open {magic}" if magic else "open", None, wish)
+
+        def prepare(look: Preparation) -> Prepared:
+            prepared = look.opening(wish)
+            return replace(prepared, request={**prepared.request, "magic": magic}) if magic else prepared
+
+        return self._carry_out(attempt, prepare)
 
     def close(self, owner: Owner, account_id: str, key: str, ticket: int, wish: ClosePosition) -> Order:
         """Close a position, or part of it."""
@@ -119,6 +124,16 @@ class OrderDesk:
         """Cancel a pending order."""
         attempt = Attempt.of(owner, account_id, key, "cancel", ticket, wish)
         return self._carry_out(attempt, lambda look: look.cancelling(ticket))
+
+    def earlier(self, owner: Owner, key: str) -> Order | None:
+        """The order that this key has made, if it has made one."""
+        with self._database.read(owner.tenant_id) as session:
+            used = repository.idempotency(session, owner, key)
+            return (
+                None
+                if used is None or used.order_id is None
+                else repository.order(session, owner.tenant_id, used.order_id)
+            )
 
     def close_all(self, owner: Owner, account_id: str, key: str, wish: CloseAll) -> tuple[OrderBatch, Sequence[Order]]:
         """Close many positions; each is an order of its own, and one that fails does not keep the others open."""

@@ -84,6 +84,9 @@ class Outcome:
     volume: float = 0.0
 
 
+GUARD_MESSAGES = frozenset(words for code, words in _REFUSAL_WORDS.items() if code.startswith("guard_"))
+"""What an order says that the limits of its account refused."""
+
 UNKNOWN = Outcome(OrderState.UNKNOWN, UNKNOWN_MESSAGE)
 NOT_EXECUTED = Outcome(OrderState.NOT_EXECUTED, NOT_EXECUTED_MESSAGE)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -72,9 +72,24 @@ class Statement:
     snapshot: AccountSnapshot
 
 
+OrderWatch = Callable[[Session, Account, Order], None]
+"""Told of every change of an order, in its transaction."""
+
+
 class TradeLog:
-    def __init__(self, bus: Bus, clock: Clock, equity_interval: timedelta) -> None:
+    def __init__(
+        self,
+        bus: Bus,
+        clock: Clock,
+        equity_interval: timedelta,
+        *,
+        on_order: OrderWatch = lambda _session, _account, _order: None,
+        on_deal: Callable[[], None] = lambda: None,
+    ) -> None:
+        """`on_deal` is called once a deal is committed."""
         self._bus = bus
+        self._on_order = on_order
+        self._on_deal = on_deal
         self._clock = clock
         self._equity_interval = equity_interval
 
@@ -115,6 +130,7 @@ class TradeLog:
         session.add(row)
         session.flush()
         self._announce(session, Topic.DEAL, row.id, account)
+        after_commit(session, self._on_deal)
         return True
 
     def _correct(
@@ -204,6 +220,7 @@ class TradeLog:
         if news.state in SETTLED:
             row.settled_at, row.look_again_at = self._clock.now(), None
         session.flush()
+        self._on_order(session, account, row)
         self._announce(session, Topic.ORDER, row.id, account)
         return True
 

@@ -55,6 +55,8 @@ class Line:
             "account",
             "backtest",
             "bot",
+            "consent",
+            "copier",
             "invitation",
             "key",
             "member",
@@ -63,6 +65,8 @@ class Line:
             "session",
             "strategy",
             "test",
+            "threshold",
+            "webhook",
         }
 
     def verdict(self, column: str, whose: Whose) -> Verdict:

@@ -72,6 +72,12 @@ class Person:
     service_id: str
     """Of a service account of the tenant."""
     service_key_id: str
+    threshold_id: str
+    webhook_id: str
+    copier_id: str
+    copy_invitation_id: str
+    other_account_id: str
+    """Another account, which nobody deploys."""
     recovery_codes: list[str]
     """Each is good for one proof."""
     marks: tuple[str, ...]
@@ -214,6 +220,17 @@ def _person(world: World, node: NodePlayer, tenant: str, role: Role, member: Tra
         passkey_id,
         *others,
     )
+    other = {"login": int(account["login"]) + 200_000, "password": "broker-secret", "server": account["server"]}
+    other_account_id = member.call("POST", "/accounts", 201, {**other, "label": "Other"})["id"]
+    member.call("POST", f"/accounts/{other_account_id}/undeploy", 202)
+    limit = {"account_id": account_id, "kind": "equity_below", "value": "1"}
+    threshold_id = member.call("POST", "/alerts/thresholds", 201, limit)["id"]
+    webhook_id = member.call("POST", "/webhooks", 201, {"url": "https://example.com/hook"})["id"]
+    following = {"follower_account_id": other_account_id, "leader_account_id": account_id}
+    copier_id = member.call("POST", "/copiers", 201, following)["id"]
+    copy_invitation_id = member.call("POST", "/copy-invitations", 201, {"account_id": account_id})["id"]
+    owned = (member.user["id"], account_id, terminal_id, bot["id"], session_id, key["id"], test_id, passkey_id, *others)
+    owned = (*owned, threshold_id, webhook_id, copier_id, copy_invitation_id, other_account_id)
     return Person(
         tenant=tenant,
         role=role,
@@ -232,6 +249,11 @@ def _person(world: World, node: NodePlayer, tenant: str, role: Role, member: Tra
         invitation_id=others[0],
         service_id=others[1],
         service_key_id=others[2],
+        threshold_id=threshold_id,
+        webhook_id=webhook_id,
+        copier_id=copier_id,
+        copy_invitation_id=copy_invitation_id,
+        other_account_id=other_account_id,
         recovery_codes=codes,
         marks=(email, *owned, str(account["login"])),
     )

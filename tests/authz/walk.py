@@ -20,6 +20,9 @@ _LAST = (
     "DELETE /api/v1/bots/{bot_id}",
     "DELETE /api/v1/custom-strategies/{strategy_id}",
     "DELETE /api/v1/accounts/{account_id}",
+    "DELETE /api/v1/alerts/thresholds/{threshold_id}",
+    "DELETE /api/v1/copy-invitations/{copy_invitation_id}",
+    "DELETE /api/v1/webhooks/{webhook_id}",
     "POST /api/v1/auth/change-password",
     "POST /api/v1/auth/second-factor/recovery-codes",
     "DELETE /api/v1/auth/second-factor",
@@ -32,6 +35,8 @@ _HIDDEN = {
     "account": "account_not_found",
     "backtest": "backtest_not_found",
     "bot": "bot_not_found",
+    "consent": "invitation_not_found",
+    "copier": "copier_not_found",
     "invitation": "invitation_not_found",
     "key": "api_key_not_found",
     "mail": "no_recorded_mail",
@@ -41,6 +46,8 @@ _HIDDEN = {
     "session": "session_not_found",
     "strategy": "strategy_not_found",
     "test": "connection_test_not_found",
+    "threshold": "threshold_not_found",
+    "webhook": "webhook_not_found",
 }
 _OF_THE_FLEET = ("/api/v1/nodes", "/api/v1/jobs", "/api/v1/placements", "/api/v1/pools", "/api/v1/tenant-placements")
 _PAST_THE_DOOR = (
@@ -48,6 +55,9 @@ _PAST_THE_DOOR = (
     '"bad_passkey"',
     '"bot_not_running"',
     '"change_not_found"',
+    '"delivery_not_found"',
+    '"link_not_valid"',
+    '"no_telegram"',
     '"job_not_found"',
     '"kill_switch_not_found"',
     '"link_spent"',

@@ -21,6 +21,7 @@ const entryRoutes: RouteRecordRaw[] = [
   { path: "/reset-password", name: "reset-password", component: () => import("./screens/entry/ResetPasswordScreen.vue"), meta: { title: "Set a new password" } },
   { path: "/accept-invitation", name: "accept-invitation", component: () => import("./screens/entry/AcceptInvitationScreen.vue"), meta: { title: "You are invited" } },
   { path: "/undo-email-change", name: "undo-email-change", component: () => import("./screens/entry/UndoEmailScreen.vue"), meta: { title: "Take your address back" } },
+  { path: "/unsubscribe", name: "unsubscribe", component: () => import("./screens/entry/UnsubscribeScreen.vue"), meta: { title: "No more mails" } },
   { path: "/mail", name: "mail", component: () => import("./screens/entry/MailScreen.vue"), meta: { title: "Mail" } },
 ].map((route) => ({ ...route, meta: { ...route.meta, open: true, entry: true } }))
 
@@ -54,6 +55,7 @@ export function createPortalRouter(client: QueryClient): Router {
         props: true,
         meta: { title: "Node" },
       },
+      { path: "/alerts", name: "alerts", component: () => import("./screens/AlertsScreen.vue"), meta: { title: "Alerts" } },
       { path: "/settings", name: "settings", component: () => import("./screens/settings/SettingsScreen.vue"), meta: { title: "Settings" } },
       {
         path: "/confirm-email",

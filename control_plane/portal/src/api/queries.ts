@@ -16,6 +16,8 @@ export const keys = {
   apiKeys: ["api-keys"] as const,
   passkeys: ["passkeys"] as const,
   invitations: ["invitations"] as const,
+  alerts: ["alerts"] as const,
+  alertSettings: ["alert-settings"] as const,
   recordedMails: ["recorded-mails"] as const,
   accounts: ["accounts"] as const,
   account: (id: string) => ["account", id] as const,

@@ -54,6 +54,7 @@ export function openStream(client: QueryClient): () => void {
         const { account_id, deal } = body as { account_id: string; deal: Deal }
         mergeDeal(client, account_id, deal)
       },
+      notice: () => void client.invalidateQueries({ queryKey: keys.alerts }),
       order: (body) => {
         mergeOrder(client, body as Order)
         for (const listener of orderListeners) listener(body as Order)

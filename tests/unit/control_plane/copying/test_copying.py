@@ -1,0 +1,205 @@
+"""One account follows another, through the order desk that everybody uses."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+
+from control_plane.access.port import LinkLostError
+from mt5_bridge.structs import OrderSendResult, TradePosition, TradeRequest
+from node_agent.protocol.messages import ObservedTerminal
+from tests.tenants import two_tenants
+from tests.unit.control_plane.world import FakeTerminal, Trader, World, filled, observed, snapshot
+
+pytestmark = pytest.mark.both_databases
+
+
+class Broker(FakeTerminal):
+    """A terminal whose orders open, change and close positions; `lose` answers are lost after the fill."""
+
+    lose = 0
+    tickets = 1000
+
+    def send_once(self, client_order_id: str, request: Mapping[str, Any]) -> Any:
+        if client_order_id in self.journal:
+            raise AssertionError("the same order twice")
+        self.sent.append((client_order_id, dict(request)))
+        ticket = self._fill(request)
+        self._record(client_order_id, "done", 10009, order=ticket, deal=ticket, price=1.1001)
+        if self.lose:
+            self.lose -= 1
+            raise LinkLostError("cut")
+        return filled(
+            OrderSendResult, retcode=10009, order=ticket, deal=ticket, price=1.1001, request=filled(TradeRequest)
+        )
+
+    def _fill(self, request: Mapping[str, Any]) -> int:
+        self.tickets += 1
+        held = self.positions.get(request.get("position", 0))
+        if request["action"] == 6:
+            self.put(held.ticket, held.volume, sl=request["sl"], tp=request["tp"], magic=held.magic)
+        elif held is None:
+            self.put(self.tickets, request["volume"], magic=request.get("magic", 0), buy=request["type"] == 0)
+        elif held.volume - request["volume"] > 0.001:
+            self.put(held.ticket, round(held.volume - request["volume"], 2), magic=held.magic)
+        else:
+            del self.positions[held.ticket]
+        return self.tickets
+
+    def put(
+        self, ticket: int, volume: float, sl: float = 0.0, tp: float = 0.0, magic: int = 0, *, buy: bool = True
+    ) -> None:
+        self.positions[ticket] = filled(
+            TradePosition,
+            ticket=ticket,
+            symbol="EURUSD",
+            type=0 if buy else 1,
+            volume=volume,
+            price_open=1.1,
+            sl=sl,
+            tp=tp,
+            magic=magic,
+        )
+
+
+class Pair:
+    """A leader and a follower of one user, both ready."""
+
+    def __init__(self, world: World) -> None:
+        self.world, self.trader, self.node = world, world.trader(), world.node()
+        ids = [self.trader.connect(login)["id"] for login in (5001, 5002)]
+        world.run_loops()
+        wanted = {each.account_id: each for each in self.node.fetch().terminals}
+        self.desired = [wanted[each] for each in ids]
+        self.leader_id, self.follower_id = ids
+        self.leader, self.follower = Broker(), Broker()
+        for each, broker in zip(self.desired, (self.leader, self.follower), strict=True):
+            world.door.terminals[each.terminal_id] = broker
+        self.report()
+
+    def report(self, follower_equity: float = 10_000.0) -> None:
+        seen: list[ObservedTerminal] = []
+        for each, login, equity in zip(self.desired, (5001, 5002), (10_000.0, follower_equity), strict=True):
+            known = snapshot(login, equity, self.world.clock.now())
+            seen.append(observed(each, account=known, last_answer_at=self.world.clock.now()))
+        self.node.sync(*seen)
+
+    def start(self, **rules: Any) -> str:
+        wish = {"leader_account_id": self.leader_id, "follower_account_id": self.follower_id, "rules": rules}
+        copier: str = self.trader.call("POST", "/copiers", 201, wish)["id"]
+        self.look()
+        return copier
+
+    def look(self) -> None:
+        next(each for each in self.world.farm.loops if each.name == "copying").step()
+
+
+def test_what_the_leader_does_the_follower_has_done_once(world: World) -> None:
+    pair = Pair(world)
+    pair.follower.put(7, 3.0)
+    copier = pair.start(value="0.5")
+    pair.leader.put(1, 0.4, sl=1.05)
+    for _ in range(3):
+        pair.look()
+    world.clock.advance(seconds=11)
+    pair.look()
+    (copied,) = [each for each in pair.follower.positions.values() if each.magic]
+    assert (copied.volume, copied.type, copied.sl) == (0.2, 0, 1.05)
+    pair.leader.put(1, 0.2, sl=1.05)
+    pair.look()
+    pair.leader.positions.clear()
+    pair.look()
+    pair.look()
+    assert list(pair.follower.positions) == [7], "its own position is untouched"
+    shown = pair.trader.call("GET", f"/copiers/{copier}/positions")["items"]
+    assert [each["state"] for each in shown] == ["closed"]
+    trades = pair.trader.call("GET", f"/copiers/{copier}/trades", 200)["items"]
+    assert {each["kind"] for each in trades} == {"open", "modify", "close"} or len(trades) == 3
+    assert all(each["state"] == "done" for each in trades)
+
+
+def test_a_lost_answer_doubles_nothing(world: World) -> None:
+    pair = Pair(world)
+    pair.start()
+    pair.follower.lose = 1
+    pair.leader.put(1, 0.1)
+    pair.look()
+    world.clock.advance(seconds=4)
+    for _ in range(3):
+        world.run_loops()
+    assert len([each for each in pair.follower.positions.values() if each.magic]) == 1
+    assert len({key for key, _ in pair.follower.sent}) == len(pair.follower.sent) == 1
+
+
+def test_a_leader_that_does_not_answer_is_not_a_leader_without_positions(world: World) -> None:
+    pair = Pair(world)
+    pair.start()
+    pair.leader.put(1, 0.1)
+    pair.look()
+    world.door.dead.add(pair.desired[0].terminal_id)
+    pair.look()
+    assert len(pair.follower.positions) == 1
+
+
+def test_copying_stops_by_itself_at_a_drawdown_and_says_so(world: World) -> None:
+    pair = Pair(world)
+    copier = pair.start(stop_at_drawdown_percent=10)
+    world.clock.advance(seconds=5)
+    pair.report(follower_equity=8_900.0)
+    pair.look()
+    shown = pair.trader.call("GET", f"/copiers/{copier}")
+    assert shown["state"] == "stopped"
+    assert "11.0 %" in shown["reason"]
+    assert "copying_stopped" in [each["event"] for each in pair.trader.call("GET", "/alerts")["items"]]
+    pair.leader.put(1, 0.1)
+    pair.look()
+    assert not pair.follower.positions
+
+
+def test_accounts_never_follow_each_other_in_a_circle(world: World) -> None:
+    pair = Pair(world)
+    pair.start()
+    back = {"leader_account_id": pair.follower_id, "follower_account_id": pair.leader_id}
+    pair.trader.call("POST", "/copiers", 409, back)
+    same = {"leader_account_id": pair.leader_id, "follower_account_id": pair.leader_id}
+    pair.trader.call("POST", "/copiers", 422, same)
+
+
+def test_somebody_elses_account_is_followed_with_their_code_alone_and_once(world: World) -> None:
+    pair = Pair(world)
+    other: Trader = world.trader("other@example.com")
+    own = other.connect(5003)["id"]
+    other.call("POST", "/copiers", 404, {"leader_account_id": pair.leader_id, "follower_account_id": own})
+    code = pair.trader.call("POST", "/copy-invitations", 201, {"account_id": pair.leader_id})["code"]
+    made = other.call("POST", "/copiers", 201, {"code": code, "follower_account_id": own})
+    assert made["leader_account_id"] is None
+    assert pair.leader_id not in str(made)
+    other.call("POST", "/copiers", 422, {"code": code, "follower_account_id": own})
+    seen = pair.trader.call("GET", "/copiers")["items"][0]
+    assert (seen["leads"], seen["follows"], seen["rules"]) == (True, False, None)
+    pair.trader.call("POST", f"/copiers/{made['id']}/pause", 404)
+    pair.trader.call("GET", f"/copiers/{made['id']}/trades", 404)
+    assert pair.trader.call("POST", f"/copiers/{made['id']}/stop")["state"] == "stopped"
+
+
+def test_a_code_is_of_no_use_in_another_tenant(world: World) -> None:
+    first, second = two_tenants(world)
+    code = first.trader.call("POST", "/copy-invitations", 201, {"account_id": first.account_id})["code"]
+    second.trader.call("POST", "/copiers", 422, {"code": code, "follower_account_id": second.account_id})
+
+
+def test_rules_are_changed_as_they_were_seen_and_copying_pauses_and_goes_on(world: World) -> None:
+    pair = Pair(world)
+    copier = pair.start()
+    path = f"/copiers/{copier}"
+    pair.trader.call("PUT", path, 200, {"value": "2"})
+    assert pair.trader.call("POST", f"{path}/pause")["state"] == "paused"
+    pair.leader.put(1, 0.1)
+    pair.look()
+    assert not pair.follower.positions
+    assert pair.trader.call("POST", f"{path}/resume")["state"] == "active"
+    pair.look()
+    assert pair.trader.call("POST", f"{path}/stop")["state"] == "stopped"
+    pair.trader.call("POST", f"{path}/resume", 409)

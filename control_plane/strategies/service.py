@@ -191,7 +191,7 @@ def check_custom_parameters(version: StrategyVersion, values: Mapping[str, int |
         try:
             value = values.get(name, parameter.default)
             if parameter.type is bool:
-                value = {0: False, 1: True}.get(value, value)
+                value = bool(value) if value in {0, 1} else value
             read[name] = parameter.read(value)
             if parameter.type is bool:
                 read[name] = int(read[name])

@@ -207,6 +207,15 @@ def _person(world: World, node: NodePlayer, tenant: str, role: Role, member: Tra
     session_id = _second_browser(world, email)
     passkey_id, others = _passkey(world, member), _for_the_tenant(world, member.user["id"])
     strategy_id = _strategy(world, member)
+    other = {"login": int(account["login"]) + 200_000, "password": "broker-secret", "server": account["server"]}
+    other_account_id = member.call("POST", "/accounts", 201, {**other, "label": "Other"})["id"]
+    member.call("POST", f"/accounts/{other_account_id}/undeploy", 202)
+    limit = {"account_id": account_id, "kind": "equity_below", "value": "1"}
+    threshold_id = member.call("POST", "/alerts/thresholds", 201, limit)["id"]
+    webhook_id = member.call("POST", "/webhooks", 201, {"url": "https://example.com/hook"})["id"]
+    following = {"follower_account_id": other_account_id, "leader_account_id": account_id}
+    copier_id = member.call("POST", "/copiers", 201, following)["id"]
+    copy_invitation_id = member.call("POST", "/copy-invitations", 201, {"account_id": account_id})["id"]
     owned = (
         strategy_id,
         member.user["id"],
@@ -219,18 +228,12 @@ def _person(world: World, node: NodePlayer, tenant: str, role: Role, member: Tra
         test_id,
         passkey_id,
         *others,
+        threshold_id,
+        webhook_id,
+        copier_id,
+        copy_invitation_id,
+        other_account_id,
     )
-    other = {"login": int(account["login"]) + 200_000, "password": "broker-secret", "server": account["server"]}
-    other_account_id = member.call("POST", "/accounts", 201, {**other, "label": "Other"})["id"]
-    member.call("POST", f"/accounts/{other_account_id}/undeploy", 202)
-    limit = {"account_id": account_id, "kind": "equity_below", "value": "1"}
-    threshold_id = member.call("POST", "/alerts/thresholds", 201, limit)["id"]
-    webhook_id = member.call("POST", "/webhooks", 201, {"url": "https://example.com/hook"})["id"]
-    following = {"follower_account_id": other_account_id, "leader_account_id": account_id}
-    copier_id = member.call("POST", "/copiers", 201, following)["id"]
-    copy_invitation_id = member.call("POST", "/copy-invitations", 201, {"account_id": account_id})["id"]
-    owned = (member.user["id"], account_id, terminal_id, bot["id"], session_id, key["id"], test_id, passkey_id, *others)
-    owned = (*owned, threshold_id, webhook_id, copier_id, copy_invitation_id, other_account_id)
     return Person(
         tenant=tenant,
         role=role,

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import psutil
 
@@ -43,7 +44,8 @@ class Stage:
         self.neighbour = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(3600)"])
         self._listeners = [socket.socket(socket.AF_UNIX), socket.socket(socket.AF_UNIX), socket.socket()]
         path, abstract = str(folder / "agent" / "socket"), f"m5-{os.getpid()}"
-        for listener, address in zip(self._listeners, (path, f"\0{abstract}", ("127.0.0.1", 0)), strict=True):
+        addresses: list[Any] = [path, f"\0{abstract}", ("127.0.0.1", 0)]
+        for listener, address in zip(self._listeners, addresses, strict=True):
             listener.bind(address)
             listener.listen(1)
         port = self._listeners[2].getsockname()[1]

@@ -77,7 +77,7 @@ class AgentCore(Agent):
             self._lifeline.protect(self._snapshot.terminals)
             self._supervisor.wish(self._snapshot)
 
-    def _tidy_soon(self, wanted: set[str]) -> None:
+    def _tidy_soon(self, templates: set[str], code: set[str]) -> None:
         """There are no templates here."""
 
     def _describe(self) -> Description:

@@ -75,7 +75,7 @@ class Stage:
         package = read_upload("main.py", source.encode())
         packed = package.packed()
         self.plane.code[digest(packed)] = packed
-        code = CodeRef(sha256=digest(packed), size=len(packed), kind=kind, entry=package.entry)  # type: ignore[arg-type]
+        code = CodeRef(sha256=digest(packed), size=len(packed), kind=kind, entry=package.entry)
         values: dict[str, Any] = {"magic": 900 + number, "timeframe": "M1", "volume": 0.1, "parameters": {}}
         values |= {"bot_id": bot_id(number), "revision": 1, "strategy": "custom", "symbol": "EURUSD", "code": code}
         return DesiredBot(**(values | change))

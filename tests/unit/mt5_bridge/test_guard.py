@@ -230,7 +230,9 @@ def test_a_pause_holds_for_its_time_and_its_symbols(pause: Pause, expected: str 
         (Guard(equity_floor=9_000), (8_000,), ("equity_floor",)),
     ],
 )
-def test_a_loss_limit_that_is_hit_stays_tripped(guard: Guard, equities: tuple[float, ...], tripped: tuple[str]) -> None:
+def test_a_loss_limit_that_is_hit_stays_tripped(
+    guard: Guard, equities: tuple[float, ...], tripped: tuple[str, ...]
+) -> None:
     memory = NOTHING
     for at, equity in enumerate(equities):
         memory = take_in(guard, memory, Figures(10_000, equity), NOW + at)

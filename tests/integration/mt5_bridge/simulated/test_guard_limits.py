@@ -27,7 +27,8 @@ class GuardedAccount:
         stage.broker("--speed", "60", "--symbols", ",".join(SYMBOLS))
         stage.admin.create_account(5001, password="secret-pw")
         stage.terminal()
-        self.stage, self.process = stage, None
+        self.stage = stage
+        self.process: Popen[str] | None = None
         (stage.folder / "token").write_text(TOKEN)
         self.configure_file(guard)
         self.start()
@@ -51,9 +52,7 @@ class GuardedAccount:
 
     def start(self) -> None:
         (self.stage.folder / "w").unlink(missing_ok=True)
-        self.process: Popen[str] | None = self.stage.run(
-            "mt5_bridge.worker", "--config", str(self.stage.folder / "worker.json")
-        )
+        self.process = self.stage.run("mt5_bridge.worker", "--config", str(self.stage.folder / "worker.json"))
         self.stage.until(self.connected)
 
     def kill_worker(self) -> None:

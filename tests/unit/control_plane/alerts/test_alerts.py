@@ -139,6 +139,7 @@ def test_what_is_silent_comes_in_one_digest_with_a_link_that_ends_it(world: Worl
     world.run_loops()
     text = mail_to(world.farm, trader.email)
     assert "refused the password" in text
+    assert world.farm.recorded_post is not None
     assert len(world.farm.recorded_post.newest(50)) == before + 1
     out = browser(world.farm).post("/api/v1/alerts/unsubscribe", json={"token": link_in(text)})
     assert out.status_code == 200

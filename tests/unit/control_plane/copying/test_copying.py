@@ -38,7 +38,7 @@ class Broker(FakeTerminal):
     def _fill(self, request: Mapping[str, Any]) -> int:
         self.tickets += 1
         held = self.positions.get(request.get("position", 0))
-        if request["action"] == 6:
+        if held is not None and request["action"] == 6:
             self.put(held.ticket, held.volume, sl=request["sl"], tp=request["tp"], magic=held.magic)
         elif held is None:
             self.put(self.tickets, request["volume"], magic=request.get("magic", 0), buy=request["type"] == 0)

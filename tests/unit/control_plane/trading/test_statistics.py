@@ -36,7 +36,9 @@ def deal(ticket: int, entry: int = 0, kind: int = 0, **changes: Any) -> DealFact
         "fee": Decimal(0),
         "symbol": "EURUSD",
     }
-    money = {name: Decimal(changes[name]) for name in ("commission", "swap", "profit", "fee") if name in changes}
+    money: dict[str, Any] = {
+        name: Decimal(changes[name]) for name in ("commission", "swap", "profit", "fee") if name in changes
+    }
     return DealFacts(ticket=ticket, type=kind, entry=entry, **{**fields, **changes, **money})
 
 
@@ -188,7 +190,10 @@ def test_what_has_no_value_has_none() -> None:
 
 def test_breakdowns_follow_the_clock_of_the_broker() -> None:
     trades = [trade("1", MONDAY + 23 * 3_600_000), trade("2", MONDAY + DAY, long=False, symbol="XAUUSD", magic=7)]
-    assert [(each.key, each.net) for each in figures.by_weekday(trades)] == [("Monday", 1), ("Tuesday", 2)]
+    assert [(each.key, each.net) for each in figures.by_weekday(trades)] == [
+        ("Monday", Decimal(1)),
+        ("Tuesday", Decimal(2)),
+    ]
     assert [each.key for each in figures.by_hour(trades)] == ["00", "23"]
     assert [each.key for each in figures.by_month(trades)] == ["2024-03"]
     assert [each.key for each in figures.by_direction(trades)] == ["long", "short"]

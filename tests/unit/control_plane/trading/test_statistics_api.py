@@ -20,7 +20,7 @@ class Scene:
     def __init__(self, world: World) -> None:
         self.trader, node = world.trader(), world.node()
         self.account_id, wanted = world.ready_account(self.trader, node)
-        bodies = [
+        bodies: list[Any] = [
             deal_body(1, type=2, symbol="", volume=0.0, price=0.0, profit=1000.0, commission=0.0, time_msc=MONDAY),
             deal_body(2, entry=0, position_id=2, commission=-1.0, magic=7, time_msc=MONDAY + 1000),
             deal_body(

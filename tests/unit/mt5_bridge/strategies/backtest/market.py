@@ -31,7 +31,8 @@ def wandering(count: int, seed: int = 1, step: int = 60) -> Recording:
 
 
 def settings(**changes: Any) -> Settings:
-    return Settings(**({"symbol": "EURUSD", "timeframe": M1, "volume": 0.1} | changes))
+    values: dict[str, Any] = {"symbol": "EURUSD", "timeframe": M1, "volume": 0.1} | changes
+    return Settings(**values)
 
 
 class Scripted(Strategy):

@@ -5,18 +5,20 @@ Revision: orders_all_kinds
 
 from __future__ import annotations
 
+from typing import Any
+
 import sqlalchemy as sa
 from alembic import op
 
 from control_plane.db import row_security
 from control_plane.db.types import UtcDateTime
 
-revision = "orders_all_kinds"
-down_revision = "0017"
+revision = "0019"
+down_revision = "0018"
 branch_labels = None
 depends_on = None
 
-_NEW_COLUMNS = (
+_NEW_COLUMNS: tuple[tuple[str, Any], ...] = (
     ("caller_order_id", sa.String(length=64)),
     ("batch_id", sa.String(length=40)),
     ("wished_price", sa.Double()),

@@ -11,8 +11,8 @@ from alembic import op
 from control_plane.db import row_security
 from control_plane.db.types import Money, UtcDateTime
 
-revision = "0018_alerts"
-down_revision = "0017"
+revision = "0023"
+down_revision = "0022"
 branch_labels = None
 depends_on = None
 

@@ -11,8 +11,8 @@ from alembic import op
 from control_plane.db import row_security
 from control_plane.db.types import UtcDateTime
 
-revision = "backtests"
-down_revision = "0017"
+revision = "0021"
+down_revision = "0020"
 branch_labels = None
 depends_on = None
 

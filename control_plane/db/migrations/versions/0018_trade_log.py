@@ -5,13 +5,15 @@ Revision: trade_log
 
 from __future__ import annotations
 
+from typing import Any
+
 import sqlalchemy as sa
 from alembic import op
 
 from control_plane.db import row_security
 from control_plane.db.types import UtcDateTime
 
-revision = "trade_log"
+revision = "0018"
 down_revision = "0017"
 branch_labels = None
 depends_on = None
@@ -118,7 +120,7 @@ def downgrade() -> None:
         op.drop_table(table)
 
 
-def _owner(table: str) -> tuple[sa.SchemaItem, ...]:
+def _owner(table: str) -> tuple[Any, ...]:
     return (
         sa.Column("tenant_id", sa.String(length=40), nullable=False),
         sa.Column("account_id", sa.String(length=40), nullable=False),

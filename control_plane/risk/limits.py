@@ -48,7 +48,7 @@ class DailyLoss(LossRule):
     """When a trading day begins, minutes after midnight of the broker."""
 
 
-class Drawdown(LossRule):
+class DrawdownRule(LossRule):
     kind: Literal["static", "trailing"] = "static"
     """Counted from the start, or from the highest equity there has been."""
     start: Positive | None = None
@@ -97,7 +97,7 @@ class Limits(_Part):
     max_orders: Count | None = None
     orders_per_minute: Count | None = None
     daily_loss: DailyLoss | None = None
-    drawdown: Drawdown | None = None
+    drawdown: DrawdownRule | None = None
     equity_floor: Positive | None = None
     hours: Annotated[list[Window], Field(max_length=50)] | None = None
     pauses: Annotated[list[Pause], Field(max_length=200)] = []

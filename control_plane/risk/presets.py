@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from decimal import Decimal
 
-from control_plane.risk.limits import DailyLoss, Drawdown, Limits
+from control_plane.risk.limits import DailyLoss, DrawdownRule, Limits
 
 
 @dataclass(frozen=True)
@@ -16,8 +16,8 @@ class Preset:
     limits: Limits
 
 
-def _percent(value: str, kind: str = "static") -> Drawdown:
-    return Drawdown.model_validate({"unit": "percent", "value": value, "kind": kind})
+def _percent(value: str, kind: str = "static") -> DrawdownRule:
+    return DrawdownRule.model_validate({"unit": "percent", "value": value, "kind": kind})
 
 
 def _day(value: str, base: str = "higher") -> DailyLoss:

@@ -113,6 +113,8 @@ class Crew:
         self._counts = threading.Lock()
         self._active = self._total = 0
         self._app = celery_app(redis_url)
+        # A worker that may hold no second message looks for one only once a second without its event loop.
+        self._app.conf.worker_prefetch_multiplier = 0
         serve_jobs(self._app, self._run)
         self._worker = Worker(self._app, concurrency=1)
 

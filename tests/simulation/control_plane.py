@@ -32,6 +32,8 @@ _PERIODS = {
 }
 """How often the loops run here: often enough for every interleaving, seldom enough for thousands of seeds."""
 _OTHER_PERIOD = 10.0
+_IDLE = {"idle-sessions", "trade-logs"}
+"""They do nothing but talk to terminals through a gateway, which is not played here, and the second in threads."""
 _NOTICED = 2.0
 """Seconds after which the outbox's worker notices that it was woken."""
 
@@ -87,7 +89,7 @@ class ControlPlane:
         with mock.patch.object(control_plane.container, "open_database", return_value=self.database):
             self.farm = build_farm(self.settings, clock=self.clock, door=self.door)
         for each in self.farm.loops:
-            if each.name != "idle-sessions":
+            if each.name not in _IDLE:
                 self.process.spawn(self._run(each))
 
     def crash(self) -> None:

@@ -1,6 +1,8 @@
 # The farm in one image: control plane, node of simulated terminals, simulated broker; see docker-compose.yml.
 FROM python:3.11-slim
 WORKDIR /farm
+# The sandbox of users' own strategies.
+RUN apt-get update -qq && apt-get install -y -qq --no-install-recommends bubblewrap && rm -rf /var/lib/apt/lists/*
 COPY requirements requirements
 RUN pip install --no-cache-dir --require-hashes -r requirements/installer.txt \
     && uv pip install --system --no-cache --require-hashes -r requirements/farm.txt

@@ -1,6 +1,6 @@
 """The whole book of an account: corrections of deals, orders of the history, positions, and its reconciliation.
 
-Revision: trade_log
+Revision: 0018
 """
 
 from __future__ import annotations

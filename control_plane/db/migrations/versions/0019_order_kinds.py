@@ -1,6 +1,6 @@
 """Orders of all kinds: pending ones, changes, cancellations, many at once, and a person's word on unknown outcomes.
 
-Revision: orders_all_kinds
+Revision: 0019
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Limits of accounts, what their guards report, and kill switches.
 
-Revision: 0018_risk
+Revision: 0020
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Backtests and their reports.
 
-Revision: backtests
+Revision: 0021
 """
 
 from __future__ import annotations

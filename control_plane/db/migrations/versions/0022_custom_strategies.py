@@ -1,6 +1,6 @@
 """Strategies that users bring, bots on paper, and the history of bots' settings.
 
-Revision: 0018_custom_strategies
+Revision: 0022
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Alerts with their settings, webhooks and deliveries, and copy trading.
 
-Revision: 0018_alerts
+Revision: 0023
 """
 
 from __future__ import annotations

@@ -90,3 +90,16 @@ def _member(world: World, node: NodePlayer, trader: Trader, tenant_id: str, logi
     trader.call("POST", f"/accounts/{account}/orders", 201, ORDER, key=f"order of {login}")
     trader.call("DELETE", f"/accounts/{account}/tickets/tik_00000000000000000000000000", 204)
     return Member(trader, tenant_id, account, bot)
+
+
+def use_the_rest(member: Member) -> None:
+    """What a trader has beside an account with a bot, its orders and deals."""
+    account, call = {"account_id": member.account_id}, member.trader.call
+    call("PUT", f"/accounts/{member.account_id}/guard", 200, {"limits": {"max_positions": 3}})
+    call("POST", f"/accounts/{member.account_id}/kill", 202, {"mode": "no_new_orders"})
+    call("POST", "/alerts/thresholds", 201, {**account, "kind": "equity_below", "value": "1"})
+    call("PUT", "/alerts/settings", 200, call("GET", "/alerts/settings"))
+    call("POST", "/webhooks", 201, {"url": "https://example.com/hook"})
+    call("POST", "/copy-invitations", 201, account)
+    call("POST", "/backtests", 202, {**BACKTEST, **account})
+    call("PATCH", f"/bots/{member.bot_id}", 200, {"volume": 0.2})

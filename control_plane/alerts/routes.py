@@ -99,7 +99,7 @@ def set_alert_settings(
 
 
 @router.post("/alerts/unsubscribe", responses=problem_responses(400, 403, 415, 422))
-def unsubscribe(wish: Unsubscribe, farm: FarmDep) -> Unsubscribed:
+def unsubscribe_from_mails(wish: Unsubscribe, farm: FarmDep) -> Unsubscribed:
     """With the link of a mail; needs no sign-in."""
     return Unsubscribed(events=farm.alerts.unsubscribe(wish.token.get_secret_value()))
 

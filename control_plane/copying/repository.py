@@ -6,7 +6,7 @@ from collections.abc import Collection
 from datetime import datetime
 
 from sqlalchemy import func, or_, select
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, aliased
 
 from control_plane.accounts.model import Account
 from control_plane.copying.model import Copier, CopyInvitation, CopyLink, CopyStep
@@ -42,12 +42,12 @@ def held(session: Session, copier_id: str) -> Copier | None:
 
 def running(session: Session) -> list[Copier]:
     """Of all tenants, as long as both accounts are connected."""
-    leader, follower = Account.__table__.alias("leading"), Account.__table__.alias("following")
+    leader, follower = aliased(Account), aliased(Account)
     query = (
         select(Copier)
-        .join(leader, leader.c.id == Copier.leader_account_id)
-        .join(follower, follower.c.id == Copier.follower_account_id)
-        .where(Copier.state.in_(_RUNNING), leader.c.deleted_at.is_(None), follower.c.deleted_at.is_(None))
+        .join(leader, leader.id == Copier.leader_account_id)
+        .join(follower, follower.id == Copier.follower_account_id)
+        .where(Copier.state.in_(_RUNNING), leader.deleted_at.is_(None), follower.deleted_at.is_(None))
     )
     return list(session.scalars(query.order_by(Copier.id)))
 

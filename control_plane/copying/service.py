@@ -28,6 +28,7 @@ from control_plane.ids import new_id
 from control_plane.preconditions import entity_tag
 
 _MOST_COPIERS = 50
+_MOST_INVITATIONS = 50
 _MAGIC_FLOOR, _MAGICS = 700_000_000, 100_000_000
 _MEASURED = 100
 
@@ -39,8 +40,11 @@ class Copying:
         self._clock = clock
 
     def invite(self, session: Session, owner: Owner, wish: InviteToCopy) -> tuple[CopyInvitation, str]:
-        """The owner of the account consents that whoever has the code follows it. Raises NotFoundError."""
+        """The owner of the account consents that whoever has the code follows it. Raises NotFoundError, ConflictError."""
         require_account(session, owner, wish.account_id)
+        if len(repository.invitations(session, owner)) >= _MOST_INVITATIONS:
+            text = f"There may be {_MOST_INVITATIONS} invitations, used ones included; remove one first."
+            raise ConflictError(text, code="too_many_copy_invitations")
         now, code = self._clock.now(), secrets.token_urlsafe(18)
         row = CopyInvitation(
             id=new_id("cpi"),

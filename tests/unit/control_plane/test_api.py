@@ -32,7 +32,9 @@ def operations() -> Iterator[tuple[str, str, dict[str, Any]]]:
 def protected() -> list[tuple[str, str]]:
     by_mail = ("sign-up", "verify-email", "request-reset", "reset-password", "accept-invitation", "undo-email-change")
     sign_in = ("sign-in", "sign-out", "passkeys/sign-in-options", "passkeys/sign-in")
-    free = {"/api/v1/farm", "/api/v1/recorded-mails"} | {f"/api/v1/auth/{name}" for name in (*by_mail, *sign_in)}
+    free = {"/api/v1/farm", "/api/v1/recorded-mails", "/api/v1/alerts/unsubscribe"} | {
+        f"/api/v1/auth/{name}" for name in (*by_mail, *sign_in)
+    }
     return [(method, path) for method, path, _ in operations() if path not in free]
 
 
@@ -230,7 +232,7 @@ class TestTenancy:
         self, world: World, trader: Trader, node: NodePlayer, method: str, path: str
     ) -> None:
         account, _ = world.ready_account(world.trader("owner@example.com"), node)
-        concrete = path.removeprefix("/api/v1").format(account_id=account, ticket=1, ticket_id=TICKET)
+        concrete = path.removeprefix("/api/v1").format(account_id=account, ticket=1, ticket_id=TICKET, order_id=ORDER)
         response = trader.request(method, concrete + _query(path), BODIES.get(path), key="k")
         assert (response.status_code, response.json()["code"]) == (404, "account_not_found")
 
@@ -241,7 +243,8 @@ class TestTenancy:
         owner = world.trader("owner@example.com")
         account, _ = world.ready_account(owner, node)
         bot = owner.call("POST", "/bots", 201, {**BOT, "account_id": account})
-        response = trader.request(method, path.removeprefix("/api/v1").format(bot_id=bot["id"]))
+        concrete = path.removeprefix("/api/v1").format(bot_id=bot["id"], change_id="chg_1")
+        response = trader.request(method, concrete, BODIES.get(path))
         assert (response.status_code, response.json()["code"]) == (404, "bot_not_found")
 
     def test_a_bot_cannot_be_set_on_a_foreign_account(self, world: World, trader: Trader, node: NodePlayer) -> None:
@@ -265,6 +268,7 @@ BOT = {
     "volume": 0.1,
 }
 TICKET = "tik_00000000000000000000000000"
+ORDER = "ord_00000000000000000000000000"
 _ACCOUNT = "/api/v1/accounts/{account_id}"
 BODIES: dict[str, dict[str, Any]] = {
     f"{_ACCOUNT}/credentials": {"password": "x"},
@@ -272,11 +276,19 @@ BODIES: dict[str, dict[str, Any]] = {
     f"{_ACCOUNT}/tickets": {"scope": "trade"},
     f"{_ACCOUNT}/move": {"with_positions": False},
     f"{_ACCOUNT}/lease-policy": {"policy": "self_fence"},
+    f"{_ACCOUNT}/orders/preview": {"symbol": "EURUSD", "side": "buy", "volume": 0.1},
+    f"{_ACCOUNT}/orders/{{order_id}}/resolve": {"happened": True},
+    f"{_ACCOUNT}/positions/{{ticket}}/close-by": {"position_by": 2},
+    f"{_ACCOUNT}/positions/{{ticket}}/modify": {"stop_loss": 1.0},
+    f"{_ACCOUNT}/pending-orders/{{ticket}}/modify": {"price": 1.0},
+    f"{_ACCOUNT}/guard": {"limits": {}},
+    f"{_ACCOUNT}/kill": {"mode": "no_new_orders"},
+    "/api/v1/bots/{bot_id}": {"name": "Cross"},
 }
 
 
 def _query(path: str) -> str:
-    return "?symbol=EURUSD" if path.endswith("/bars") else ""
+    return {"bars": "?symbol=EURUSD", "calendar": "?month=2026-11"}.get(path.rpartition("/")[2], "")
 
 
 class TestPortal:

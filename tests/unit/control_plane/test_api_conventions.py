@@ -30,6 +30,12 @@ WHOLE_LISTS = {
     "list_broker_servers": "the best 50 of a search",
     "list_recorded_mails": "the newest 50 of a farm that is tried out",
     "list_api_keys": "50 at most",
+    "list_limit_presets": "a table of the code",
+    "list_thresholds": "100 at most",
+    "list_webhooks": "10 at most",
+    "list_copiers": "50 at most",
+    "list_copied_positions": "the newest, as many as were asked for",
+    "list_copy_invitations": "50 at most",
     "list_sessions": "one person's browsers",
     "list_member_accounts": "one person's accounts, 500 at most",
     "list_passkeys": "20 at most",
@@ -107,7 +113,8 @@ def test_what_can_be_changed_as_seen_shows_its_tag() -> None:
     for call, operation in operations():
         if "If-Match" in {each["name"] for each in operation.get("parameters", [])}:
             assert "412" in operation["responses"], call
-            thing = call.split(" ")[1].partition("}")[0] + "}"
+            path = call.split(" ")[1]
+            thing = path.partition("}")[0] + "}" if "}" in path else path
             seen = DOCUMENT["paths"][thing]["get"]["responses"]["200"]
             assert "ETag" in seen["headers"], thing
 

@@ -1031,10 +1031,10 @@ export interface paths {
         get?: never;
         put?: never;
         /**
-         * Unsubscribe
+         * Unsubscribe From Mails
          * @description With the link of a mail; needs no sign-in.
          */
-        post: operations["unsubscribe"];
+        post: operations["unsubscribe_from_mails"];
         delete?: never;
         options?: never;
         head?: never;
@@ -13160,7 +13160,7 @@ export interface operations {
             };
         };
     };
-    unsubscribe: {
+    unsubscribe_from_mails: {
         parameters: {
             query?: never;
             header?: never;

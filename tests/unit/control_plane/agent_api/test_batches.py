@@ -380,6 +380,7 @@ def _bot(session: Session, account_id: str) -> str:
         parameters={},
         magic=1,
         revision=1,
+        paper=False,
         intent=BotIntent.RUNNING,
         changed_at=START,
         created_at=START,

@@ -20,7 +20,7 @@ from control_plane.db.tenancy import ForeignRowError, as_system
 from control_plane.fleet.model import EnrolmentToken, Node
 from control_plane.identity.model import Tenant
 from control_plane.terminals.model import Terminal
-from tests.tenants import Member, add_tenant, two_tenants
+from tests.tenants import Member, add_tenant, two_tenants, use_the_rest
 from tests.unit.control_plane.world import SERVER, START, World, build_world
 
 OWNED = sorted((each.class_ for each in Base.registry.mappers if issubclass(each.class_, TenantRow)), key=str)
@@ -34,6 +34,19 @@ EMPTY_HERE = {
     "Passkey",
     "SignUp",
     "TenantLimits",
+    "AlertDelivery",
+    "AlertNotice",
+    "BacktestReport",
+    "Copier",
+    "CopyLink",
+    "CopyStep",
+    "CustomStrategy",
+    "GuardObservation",
+    "KillTarget",
+    "LimitDefaults",
+    "OrderBatch",
+    "StrategyVersion",
+    "TelegramChat",
 }
 """Tables of which the broker has no row in this farm."""
 
@@ -50,6 +63,7 @@ def filled(
     for number, member in enumerate(members):
         tried = {"login": 7001 + number, "password": "broker-secret", "server": SERVER}
         member.trader.call("POST", "/connection-tests", 202, tried)
+        use_the_rest(member)
     yield world, members
     world.farm.stop()
 

@@ -29,7 +29,7 @@ local answer = {allowed}
 for i, key in ipairs(KEYS) do
   local moment = found[i][1 + allowed]
   if allowed == 1 then
-    redis.call('SET', key, string.format('%.0f', moment), 'PX', string.format('%.0f', (moment - now) / 1000 + 1))
+    redis.call('SET', key, string.format('%.0f', moment), 'PX', string.format('%.0f', (moment - now) / 1000 + 60000))
   end
   answer[i + 1] = string.format('%.0f', moment)
 end

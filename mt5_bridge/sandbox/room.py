@@ -58,6 +58,8 @@ def command(room: Room, *, root: bool, seccomp: int, bubblewrap: str) -> list[st
         line += ["--cap-add", "CAP_SETUID", "--cap-add", "CAP_SETGID"]
     else:
         line += ["--unshare-user", "--disable-userns", "--uid", "65534", "--gid", "65534", "--cap-drop", "ALL"]
+    # Before anything that may lie below it, as a Python does in a farm that is tried out there.
+    line += ["--size", str(room.limits.temporary), "--perms", "1777", "--tmpfs", "/tmp"]  # noqa: S108 - its own
     for parent in _parents([*_SETTINGS, *_python(), *_system_folders(), f"{PRIVATE}/any", f"{_LIBRARIES}/any"]):
         line += ["--perms", "0755", "--dir", parent]
     for system in _system_folders():
@@ -66,7 +68,6 @@ def command(room: Room, *, root: bool, seccomp: int, bubblewrap: str) -> list[st
         line += _shown(shown)
     line += ["--ro-bind", str(Path(mt5_bridge.__path__[0])), f"{_LIBRARIES}/mt5_bridge"]
     line += ["--proc", "/proc", "--dev", "/dev", "--size", str(_SHARED_MEMORY), "--tmpfs", "/dev/shm"]  # noqa: S108 - its own
-    line += ["--size", str(room.limits.temporary), "--perms", "1777", "--tmpfs", "/tmp"]  # noqa: S108 - its own
     line += ["--bind", str(room.box), BOX]
     if room.code is not None:
         line += ["--ro-bind", str(room.code), CODE]

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -50,7 +51,7 @@ class Stage:
             listener.listen(1)
         port = self._listeners[2].getsockname()[1]
         self.attempts = attempts(str(secret), self.neighbour.pid, path, port, abstract)
-        self._number = 0
+        self._numbers = count(1)
 
     def close(self) -> None:
         self.neighbour.kill()
@@ -59,8 +60,8 @@ class Stage:
             listener.close()
 
     def play(self, attempt: Attempt) -> Outcome:
-        self._number += 1
-        home = self.folder / f"try{self._number}"
+        name = f"try{next(self._numbers)}"
+        home = self.folder / name
         code, box = home / "code", home / "box"
         for each in (home, code, box):
             each.mkdir(mode=0o755)
@@ -68,7 +69,7 @@ class Stage:
         for place in (code, box):
             (place / "main.py").write_text(attempt.code)
         printed: list[str] = []
-        sandbox = Sandbox(Room(f"try{self._number}", box, ["main"], _LIMITS, code), _kept(printed))
+        sandbox = Sandbox(Room(name, box, ["main"], _LIMITS, code), _kept(printed))
         began = time.monotonic()
         sandbox.start()
         reason = None

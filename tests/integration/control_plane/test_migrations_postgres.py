@@ -31,6 +31,7 @@ BRIEF_FOR_A_REASON = {
         "sealed_credentials": "there are as many rows as accounts, and all that is done is to look at each once",
         "tenant_keys": "there are as many rows as tenants",
     },
+    "0019": {"orders": "before this only market orders and closings by hand were written down, which are few"},
 }
 """By revision and table: what the judge would refuse, and why it takes a moment all the same."""
 

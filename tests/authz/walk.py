@@ -65,6 +65,7 @@ _PAST_THE_DOOR = (
     '"no_logs"',
     '"order_not_found"',
     '"pending_order_not_found"',
+    '"position_not_found"',
     '"no_report"',
     '"pool_not_found"',
     '"tenant_not_found"',

@@ -49,7 +49,7 @@ def open_ledger(money: float, deals: Iterable[Any], since: int) -> Ledger:
 
 
 def movement(ledger: Ledger, money: float, deals: Iterable[Any]) -> Movement:
-    """Follow an account that now has `money`, balance and credit; `deals` are TradeDeals of `ledger.since` and later."""
+    """Follow an account that now has `money`, balance and credit; `deals` are TradeDeals since `ledger.since`."""
     new = [deal for deal in deals if deal.ticket > ledger.ticket]
     booked = sum(_booked(deal) for deal in new if deal.type in _MOVES)
     untraded = money - ledger.money - sum(_booked(deal) for deal in new if deal.type not in _MOVES)

@@ -6,6 +6,8 @@ from typing import Any
 
 import pytest
 
+from control_plane.entitlements import service as entitlements_service
+from control_plane.entitlements.decision import Entitlements
 from control_plane.identity.state import Role
 from node_agent.protocol.messages import DesiredTerminal, GuardLoss, GuardTrip, ObservedGuard, Phase
 from tests.unit.control_plane.world import NodePlayer, Trader, World, observed, snapshot
@@ -110,6 +112,18 @@ class TestLimits:
         assert desired.guard.rearm_id
         assert desired.guard_memory is not None
         assert desired.guard_memory.trips == [TRIP]
+
+    def test_of_the_plan_reach_the_node_whatever_people_set(
+        self, trader: Trader, node: NodePlayer, account: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        held = Entitlements(pairs=frozenset({"EURUSD", "GBPUSD"}), max_symbols=1)
+        monkeypatch.setattr(entitlements_service, "held_by", lambda _session, tenants: dict.fromkeys(tenants, held))
+        set_limits(trader, account, {"symbols": ["EURUSD", "USDJPY"], "max_symbols": 3})
+        told = wanted(node, account).guard
+        assert (told.symbols, told.max_symbols) == (["EURUSD"], 1)
+        set_limits(trader, account, {})
+        assert wanted(node, account).guard.symbols == ["EURUSD", "GBPUSD"]
+        assert guard(trader, account)["in_force"]["symbols"] == ["EURUSD", "GBPUSD"]
 
 
 class TestKillSwitch:

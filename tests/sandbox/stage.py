@@ -8,9 +8,11 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +23,7 @@ from mt5_bridge.sandbox.room import Room
 from mt5_bridge.sandbox.running import Sandbox
 from tests.sandbox.attempts import Attempt, attempts
 
+_AT_ONCE = 8
 SECRET = "the-agents-secret-4711"
 _LIMITS = replace(Limits(), memory=256 * MIB, wall_clock=6.0, cpu_burst=60.0)
 
@@ -50,7 +53,7 @@ class Stage:
             listener.listen(1)
         port = self._listeners[2].getsockname()[1]
         self.attempts = attempts(str(secret), self.neighbour.pid, path, port, abstract)
-        self._number = 0
+        self._numbers = count(1)
 
     def close(self) -> None:
         self.neighbour.kill()
@@ -58,9 +61,14 @@ class Stage:
         for listener in self._listeners:
             listener.close()
 
+    def play_all(self, chosen: Iterable[Attempt]) -> Iterator[Outcome]:
+        """Some at once, since they mostly wait; in the order of the attempts."""
+        with ThreadPoolExecutor(_AT_ONCE) as threads:
+            yield from threads.map(self.play, chosen)
+
     def play(self, attempt: Attempt) -> Outcome:
-        self._number += 1
-        home = self.folder / f"try{self._number}"
+        name = f"try{next(self._numbers)}"
+        home = self.folder / name
         code, box = home / "code", home / "box"
         for each in (home, code, box):
             each.mkdir(mode=0o755)
@@ -68,7 +76,7 @@ class Stage:
         for place in (code, box):
             (place / "main.py").write_text(attempt.code)
         printed: list[str] = []
-        sandbox = Sandbox(Room(f"try{self._number}", box, ["main"], _LIMITS, code), _kept(printed))
+        sandbox = Sandbox(Room(name, box, ["main"], _LIMITS, code), _kept(printed))
         began = time.monotonic()
         sandbox.start()
         reason = None

@@ -30,7 +30,16 @@ from control_plane.preconditions import entity_tag, require_match
 from control_plane.risk import repository
 from control_plane.risk.limits import NO_LIMITS, Limits, guard_of, limits_of_account, looser, strictest
 from control_plane.risk.model import AccountLimits, GuardObservation, KillSwitch, LimitDefaults
-from control_plane.risk.state import InForce, KillMode, KillScope, Subject, Switch, in_force
+from control_plane.risk.state import (
+    REFRESH_AFTER,
+    InForce,
+    KillMode,
+    KillScope,
+    Subject,
+    Switch,
+    in_force,
+    says_else,
+)
 from control_plane.terminals.holds import Holds
 from control_plane.terminals.state import Actor, Hold, Intent
 from node_agent.protocol.messages import Guard, GuardMemory, ObservedGuard, ObservedTerminal
@@ -121,27 +130,30 @@ class Risk:
         after_commit(session, lambda: self._bus.publish(change))
 
     def observe(self, session: Session, seen: Sequence[tuple[AccountColumns, ObservedTerminal]]) -> None:
-        """Keep what guards say; a terminal that has closed everything after a loss limit is held back."""
+        """Keep what guards say that is new; a terminal that has closed everything after a loss limit is held back."""
         told = [(account, each.guard, each.epoch) for account, each in seen if each.guard is not None]
         if not told:
             return
         now = self._clock.now()
         known = repository.observations(session, [account.id for account, _, _ in told])
-        rows = [
-            {
-                "account_id": account.id,
-                "tenant_id": account.tenant_id,
-                "epoch": epoch,
-                "body": guard.model_dump(mode="json"),
-                "reported_at": now,
-            }
-            for account, guard, epoch in told
-        ]
-        put_rows(session, GuardObservation, rows)
-        for (account, guard, _), row in zip(told, rows, strict=True):
-            before = known.get(account.id)
-            if before is None or before.body != row["body"]:
+        rows = []
+        for account, guard, epoch in told:
+            before, body = known.get(account.id), guard.model_dump(mode="json")
+            news = before is None or before.epoch != epoch or says_else(before.body, body)
+            if news:
                 self.announce(session, account)
+            if news or before is None or now - before.reported_at >= REFRESH_AFTER:
+                rows.append(
+                    {
+                        "account_id": account.id,
+                        "tenant_id": account.tenant_id,
+                        "epoch": epoch,
+                        "body": body,
+                        "reported_at": now,
+                    }
+                )
+        put_rows(session, GuardObservation, rows)
+        for account, guard, _ in told:
             if guard.trips and guard.flat and self._closes(session, account):
                 self.hold(session, account.id, f"{guard.trips[0].switch} was hit and everything is closed")
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from sqlalchemy import event
 
 from control_plane.entitlements import service as entitlements_service
 from control_plane.entitlements.decision import Entitlements
@@ -124,6 +126,48 @@ class TestLimits:
         set_limits(trader, account, {})
         assert wanted(node, account).guard.symbols == ["EURUSD", "GBPUSD"]
         assert guard(trader, account)["in_force"]["symbols"] == ["EURUSD", "GBPUSD"]
+
+
+class TestReports:
+    @pytest.fixture
+    def writes(self, world: World) -> Iterator[list[str]]:
+        """Statements that write down what guards say."""
+        found: list[str] = []
+
+        def listen(*details: Any) -> None:
+            statement = str(details[2])
+            if statement.startswith("INSERT INTO guard_observations"):
+                found.append(statement)
+
+        event.listen(world.farm.database.engine, "before_cursor_execute", listen)
+        yield found
+        event.remove(world.farm.database.engine, "before_cursor_execute", listen)
+
+    def test_that_say_the_same_again_write_nothing(
+        self, world: World, trader: Trader, node: NodePlayer, account: str, writes: list[str]
+    ) -> None:
+        set_limits(trader, account, DAILY)
+        desired = wanted(node, account)
+        tell(node, desired, at=1.0)
+        assert len(writes) == 1
+        world.clock.advance(seconds=10)
+        tell(node, desired, at=11.0)
+        assert len(writes) == 1, "the time of the look alone is no news"
+        tell(node, desired, at=12.0, equity=9_990.0)
+        assert len(writes) == 2
+
+    def test_that_say_the_same_for_long_stay_fresh_and_silence_does_not(
+        self, world: World, trader: Trader, node: NodePlayer, account: str, writes: list[str]
+    ) -> None:
+        set_limits(trader, account, DAILY)
+        desired = wanted(node, account)
+        for seconds in range(0, 120, 10):
+            world.clock.advance(seconds=10)
+            tell(node, desired, at=float(seconds))
+            assert guard(trader, account)["state"] == "watching"
+        assert len(writes) == 6
+        world.clock.advance(seconds=46)
+        assert guard(trader, account)["state"] == "pending"
 
 
 class TestKillSwitch:

@@ -12,8 +12,8 @@ from typing import Any, Final
 
 from mt5_bridge.contract import CONSTANTS
 
-_MOVES: Final = frozenset(CONSTANTS[f"DEAL_TYPE_{name}"] for name in ("BALANCE", "CREDIT", "BONUS"))
-"""Charges, commissions, interest, taxes and corrections are part of the result."""
+_MOVES: Final = frozenset(CONSTANTS[f"DEAL_TYPE_{name}"] for name in ("BALANCE", "CREDIT", "CORRECTION", "BONUS"))
+"""Charges, commissions, interest and taxes are part of the result."""
 _ROUNDING: Final = 1e-8
 """Share of the balance by which a sum of deals may differ from it."""
 

@@ -35,7 +35,7 @@ def booked(made: list[tuple[int, float]]) -> list[Any]:
 
 
 def paid_in(deals: list[Any]) -> float:
-    return float(sum(each.profit for each in deals if each.type in {BALANCE, CREDIT, BONUS}))
+    return float(sum(each.profit for each in deals if each.type in {BALANCE, CREDIT, CORRECTION, BONUS}))
 
 
 @given(DEALS)

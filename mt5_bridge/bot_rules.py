@@ -13,7 +13,8 @@ from mt5_bridge.refusals import RefusedError
 
 ORDERS_PER_MINUTE: Final = 120
 _MINUTE: Final = 60.0
-_OPENING: Final = frozenset({CONSTANTS["TRADE_ACTION_DEAL"], CONSTANTS["TRADE_ACTION_PENDING"]})
+_MAY_OPEN: Final = frozenset(CONSTANTS[f"TRADE_ACTION_{name}"] for name in ("DEAL", "PENDING", "MODIFY"))
+"""A waiting order that is moved to the market opens a position as a new one would."""
 _LARGEST_MAGIC: Final = 2**63 - 1
 
 
@@ -35,7 +36,7 @@ class BotRule:
         """Why the request must not be sent, as (code, safe message), or None."""
         if not self.sends:
             return "bot_paper", "this bot trades on paper; nothing of it is sent to the broker"
-        if not self.opens and request.get("action") in _OPENING and not reduces:
+        if not self.opens and request.get("action") in _MAY_OPEN and not reduces:
             return "bot_paused", "this bot is paused: it may close what it holds and open nothing"
         return None
 

@@ -11,10 +11,11 @@ import logging
 import os
 import zlib
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
+from mt5_bridge.balance_operations import Ledger
 from mt5_bridge.journal import Journal
 
 log = logging.getLogger(__name__)
@@ -34,21 +35,39 @@ class Trip:
 
 
 @dataclass(frozen=True)
+class Level:
+    """An equity that losses are counted from. Deposits and withdrawals move it, so that they are neither profit nor
+    loss: `amount` by as much money, for limits in money; `share` in proportion, for limits in percent.
+    """
+
+    amount: float
+    share: float
+    given: float | None = None
+    """What a person has set, for a level that is not read from the account."""
+
+
+@dataclass(frozen=True)
 class Memory:
     """Amounts in the account currency. None while nothing was seen."""
 
     day: int | None = None
     """`Guard.trading_day` of `day_base`."""
-    day_base: float | None = None
+    day_base: Level | None = None
     day_since: float = 0.0
     """When `day_base` was read, UTC seconds since 1970: later than the day's begin when nobody looked then."""
-    start: float | None = None
+    start: Level | None = None
     """Equity at the first look, or when it was last re-armed."""
-    peak: float | None = None
+    peak: Level | None = None
     """Highest equity since then."""
+    given_start: Level | None = None
+    """`Guard.drawdown_start`."""
+    floor: Level | None = None
+    """`Guard.equity_floor`."""
     trips: tuple[Trip, ...] = ()
     rearm_id: str = ""
     """Of the last re-arming that was carried out."""
+    ledger: Ledger | None = None
+    """Up to where deposits and withdrawals are counted."""
 
 
 class GuardRecord:
@@ -79,6 +98,9 @@ class GuardRecord:
         """Take over a new memory. When it cannot be written down it counts all the same, and nothing may be opened."""
         if memory == self.memory and not self.problem:
             return
+        if self._is_carried_on(memory):
+            self.memory = memory
+            return
         if self._damaged and memory.rearm_id == self.memory.rearm_id:
             self.memory = memory
             return  # only a person may put something else in the place of what is lost
@@ -90,6 +112,11 @@ class GuardRecord:
             self.problem = "what the guard has to remember cannot be written down"
         else:
             self.problem, self._damaged = "", False
+
+    def _is_carried_on(self, memory: Memory) -> bool:
+        """Whether only the ledger has moved on. The older one on disk leads to the same with the deals since then."""
+        known = self.memory
+        return not self.problem and known.ledger is not None and memory == replace(known, ledger=memory.ledger)
 
     def _read(self) -> Memory | None:
         if self._path is None:
@@ -111,7 +138,7 @@ class GuardRecord:
     def _write(self, memory: Memory) -> None:
         if self._path is None:
             return
-        body = json.dumps({"version": _VERSION, **asdict(memory)})
+        body = json.dumps({"version": _VERSION, **memory_data(memory)})
         new = self._path.with_suffix(".new")
         with open(new, "w", encoding="utf-8", opener=_private) as file:
             file.write(f"{zlib.crc32(body.encode()):08x}\n{body}")
@@ -132,12 +159,45 @@ def _private(path: str, flags: int) -> int:
     return os.open(path, flags, 0o600)
 
 
+_READ_LEVELS: Final = ("day_base", "start", "peak")
+_GIVEN_LEVELS: Final = ("given_start", "floor")
+
+
+def memory_data(memory: Memory) -> dict[str, Any]:
+    """The memory for its file and for the farm, ready for JSON. What older workers know is where they look for it."""
+    data = asdict(memory)
+    data["trips"] = list(data["trips"])
+    for name in _READ_LEVELS:
+        level: Level | None = getattr(memory, name)
+        data[name], data[f"{name}_share"] = (None, None) if level is None else (level.amount, level.share)
+    return data
+
+
 def parse_memory(data: Mapping[str, Any]) -> Memory:
-    """Raises ValueError, TypeError, KeyError."""
+    """Raises ValueError, TypeError, KeyError. Older workers know no shares, levels that were given, and no ledger."""
     trips = tuple(
         Trip(str(each["switch"]), float(each["at"]), float(each["figure"]), float(each["limit"]))
         for each in data["trips"]
     )
-    base, start, peak = (None if data[name] is None else float(data[name]) for name in ("day_base", "start", "peak"))
-    day = None if data["day"] is None else int(data["day"])
-    return Memory(day, base, float(data["day_since"]), start, peak, trips, str(data["rearm_id"]))
+    levels = {name: _level(data[name], data.get(f"{name}_share")) for name in _READ_LEVELS}
+    given = {name: _given_level(data.get(name)) for name in _GIVEN_LEVELS}
+    ledger = data.get("ledger")
+    return Memory(
+        day=None if data["day"] is None else int(data["day"]),
+        day_since=float(data["day_since"]),
+        trips=trips,
+        rearm_id=str(data["rearm_id"]),
+        ledger=None if ledger is None else Ledger(float(ledger["money"]), int(ledger["ticket"]), int(ledger["since"])),
+        **levels,
+        **given,
+    )
+
+
+def _level(amount: Any, share: Any) -> Level | None:
+    if amount is None:
+        return None
+    return Level(float(amount), float(amount if share is None else share))
+
+
+def _given_level(data: Mapping[str, Any] | None) -> Level | None:
+    return None if data is None else Level(float(data["amount"]), float(data["share"]), float(data["given"]))

@@ -9,9 +9,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final, NamedTuple
 
+from mt5_bridge.balance_operations import Movement
 from mt5_bridge.contract import CONSTANTS
-from mt5_bridge.guard import DAY_MINUTES, DayBase, Guard, Kill, OnBreach, Pause
-from mt5_bridge.guard_memory import Memory, Trip
+from mt5_bridge.guard import DAY_MINUTES, Amount, DayBase, Guard, Kill, OnBreach, Pause
+from mt5_bridge.guard_memory import Level, Memory, Trip
 
 _DEAL: Final = CONSTANTS["TRADE_ACTION_DEAL"]
 _PENDING: Final = CONSTANTS["TRADE_ACTION_PENDING"]
@@ -91,42 +92,126 @@ def reduces(request: Mapping[str, Any], positions: Sequence[Any], *, hedging: bo
     )
 
 
-def take_in(guard: Guard, memory: Memory, account: Figures, now: float) -> Memory:
+def take_in(guard: Guard, memory: Memory, account: Figures, now: float, moved: Movement | None = None) -> Memory:
     """What is remembered after a look at the account: a new day, a new peak, a re-arming, limits that were hit.
 
     What has tripped stays so, whatever the account does, until a person re-arms. Then losses count from here.
+    `moved` is what was paid in or out since the last look, None for nothing.
     """
+    equity = account.equity
     if guard.rearm_id and guard.rearm_id != memory.rearm_id:
-        equity = account.equity
-        memory = Memory(guard.trading_day(now), equity, now, equity, equity, rearm_id=guard.rearm_id)
+        here = Level(equity, equity)
+        memory = Memory(
+            day=guard.trading_day(now),
+            day_base=here,
+            day_since=now,
+            start=here,
+            peak=here,
+            floor=memory.floor,
+            rearm_id=guard.rearm_id,
+            ledger=memory.ledger if moved is None else moved.ledger,
+        )
+        moved = None
     if not guard.watches_equity:
         return memory
+    memory = _with_given(guard, memory)
+    if moved is not None and not moved.explained:
+        # Not known yet whether it was lost or taken out: nothing is learnt, and only what is lost either way trips.
+        milder = after_movement(memory, moved.amount + moved.missing, equity)
+        return _with_trips(memory, losses(guard, milder, account), now)
+    if moved is not None:
+        memory = replace(after_movement(memory, moved.amount, equity), ledger=moved.ledger)
     day = guard.trading_day(now)
     if memory.day is None or memory.day_base is None or day > memory.day:  # a clock that is set back begins no new day
-        memory = replace(memory, day=day, day_base=_base(guard, account), day_since=now)
+        base = _base(guard, account)
+        memory = replace(memory, day=day, day_base=Level(base, base), day_since=now)
     if memory.start is None or memory.peak is None:
-        memory = replace(memory, start=account.equity, peak=account.equity)
-    elif account.equity > memory.peak:
-        memory = replace(memory, peak=account.equity)
-    known = {trip.switch for trip in memory.trips}
-    hit = [loss for loss in losses(guard, memory, account) if loss.hit and loss.switch not in known]
-    trips = tuple(Trip(loss.switch, now, loss.figure, loss.limit) for loss in hit)
-    return replace(memory, trips=memory.trips + trips) if trips else memory
+        memory = replace(memory, start=Level(equity, equity), peak=Level(equity, equity))
+    elif equity > min(memory.peak.amount, memory.peak.share):
+        peak = Level(max(memory.peak.amount, equity), max(memory.peak.share, equity))
+        memory = replace(memory, peak=peak)
+    return _with_trips(memory, losses(guard, memory, account), now)
+
+
+def after_movement(memory: Memory, amount: float, equity: float) -> Memory:
+    """What losses are counted from, once `amount` was paid in (below 0: out) and has made the equity what it is now.
+
+    Neither what is lost nor what may still be lost changes by it: in money where limits are in money, in percent of
+    the equity where they are in percent.
+    """
+    if not amount:
+        return memory
+    before = equity - amount
+    ratio = equity / before if before > 0 and equity > 0 else None
+
+    def moved(level: Level | None) -> Level | None:
+        if level is None:
+            return None
+        # There is no share of an account that was empty: it begins anew.
+        share = max(0.0, equity) if ratio is None else level.share * ratio
+        return replace(level, amount=level.amount + amount, share=share)
+
+    return replace(
+        memory,
+        day_base=moved(memory.day_base),
+        start=moved(memory.start),
+        peak=moved(memory.peak),
+        given_start=moved(memory.given_start),
+        floor=moved(memory.floor),
+    )
 
 
 def losses(guard: Guard, memory: Memory, account: Figures) -> list[Loss]:
     """How far each loss limit is used up."""
     found = []
+    equity = account.equity
     if guard.daily_loss is not None and memory.day_base is not None:
-        limit = guard.daily_loss.of(memory.day_base)
-        found.append(Loss("daily_loss", memory.day_base - account.equity, limit))
+        found += _loss("daily_loss", guard.daily_loss, _measured(guard.daily_loss, memory.day_base), equity)
     if guard.drawdown is not None and memory.peak is not None and memory.start is not None:
-        start = guard.drawdown_start if guard.drawdown_start is not None and not memory.rearm_id else memory.start
-        reference = max(memory.peak, start) if guard.drawdown_trails else start
-        found.append(Loss("drawdown", reference - account.equity, guard.drawdown.of(reference)))
-    if guard.equity_floor is not None and memory.start is not None:
-        found.append(Loss("equity_floor", memory.start - account.equity, memory.start - guard.equity_floor))
+        # A start that was given holds until somebody re-arms; then losses count from there.
+        start = memory.start if memory.given_start is None or memory.rearm_id else memory.given_start
+        reference = _measured(guard.drawdown, start)
+        if guard.drawdown_trails:
+            reference = max(reference, _measured(guard.drawdown, memory.peak))
+        found += _loss("drawdown", guard.drawdown, reference, equity)
+    if guard.equity_floor is not None and memory.floor is not None and memory.start is not None:
+        start_amount = memory.start.amount
+        found.append(Loss("equity_floor", start_amount - equity, start_amount - memory.floor.amount))
     return found
+
+
+def _measured(limit: Amount, level: Level) -> float:
+    return level.share if limit.percent else level.amount
+
+
+def _loss(switch: str, limit: Amount, reference: float, equity: float) -> list[Loss]:
+    """Nothing where there is nothing to take percent of."""
+    if limit.percent and reference <= 0:
+        return []
+    return [Loss(switch, reference - equity, limit.of(reference))]
+
+
+def _with_given(guard: Guard, memory: Memory) -> Memory:
+    """Levels that people have set, moved along since then; a new figure begins anew."""
+
+    def level(known: Level | None, given: float | None) -> Level | None:
+        if given is None:
+            return None
+        return known if known is not None and known.given == given else Level(given, given, given)
+
+    return replace(
+        memory,
+        given_start=level(memory.given_start, guard.drawdown_start),
+        floor=level(memory.floor, guard.equity_floor),
+    )
+
+
+def _with_trips(memory: Memory, found: Sequence[Loss], now: float) -> Memory:
+    known = {trip.switch for trip in memory.trips}
+    trips = tuple(
+        Trip(loss.switch, now, loss.figure, loss.limit) for loss in found if loss.hit and loss.switch not in known
+    )
+    return replace(memory, trips=memory.trips + trips) if trips else memory
 
 
 def must_close(guard: Guard, memory: Memory) -> bool:

@@ -15,6 +15,7 @@ from typing import Any, Final
 
 from mt5_bridge.contract import CONSTANTS
 from mt5_bridge.executor import BusyError, DeadlineError, Executor
+from mt5_bridge.guard_memory import memory_data
 from mt5_bridge.guard_rules import Figures, losses, must_close, must_remove_orders
 from mt5_bridge.journal import Journal
 from mt5_bridge.refusals import RefusedError
@@ -102,25 +103,16 @@ class GuardWatch:
             return None
         used = {} if sight.figures is None else {each.switch: each for each in losses(guard, memory, sight.figures)}
         return {
+            **memory_data(memory),
             "at": sight.at,
             "equity": None if sight.figures is None else sight.figures.equity,
             "positions": sight.positions,
             "orders": sight.orders,
             "flat": sight.flat,
             "kill_id": sight.kill_id,
-            "rearm_id": memory.rearm_id,
             "problem": desk.record.problem,
             "closing_problem": self._trouble if must_close(guard, memory) and not sight.flat else "",
             "losses": [{"switch": each.switch, "figure": each.figure, "limit": each.limit} for each in used.values()],
-            "trips": [
-                {"switch": each.switch, "at": each.at, "figure": each.figure, "limit": each.limit}
-                for each in memory.trips
-            ],
-            "day": memory.day,
-            "day_base": memory.day_base,
-            "day_since": memory.day_since,
-            "start": memory.start,
-            "peak": memory.peak,
         }
 
     def _look(self) -> list[dict[str, Any]]:

@@ -13,6 +13,7 @@ from itertools import count
 from typing import Any, Final
 
 from mt5_bridge.arguments import SUCCESS
+from mt5_bridge.balance_operations import Movement, movement, open_ledger
 from mt5_bridge.bot_rules import BotRule, Pace, own_order_id, rule_for, touches_others
 from mt5_bridge.contract import CONSTANTS, FUNCTIONS
 from mt5_bridge.executor import BusyError, DeadlineError, Executor
@@ -38,6 +39,12 @@ _HISTORY_MARGIN_SECONDS: Final = 60
 _FORGOTTEN_SECONDS: Final = 60.0
 _SETTLED_AT_ONCE: Final = 50
 """Entries of one look, so that clients do not wait long behind it."""
+_PUZZLED_SECONDS: Final = 10.0
+"""How long the deals behind a new balance may take to come; then what is missing counts as a loss or gain."""
+_BELIEVED_AFTER: Final = 3.0
+"""A terminal that has just connected knows no deals until it has been told of them."""
+_FIRST_DEALS_SECONDS: Final = 3 * 86_400
+"""Long enough for any time zone of the broker, and for a deal to be among them as a rule."""
 _HEDGING: Final = CONSTANTS["ACCOUNT_MARGIN_MODE_RETAIL_HEDGING"]
 _NO_BROKER: Final = CONSTANTS["TRADE_RETCODE_CONNECTION"]
 
@@ -90,6 +97,7 @@ class TradeDesk:
         self.mandate = mandate
         self.record = record or GuardRecord()
         self._opened_at: deque[float] | None = None
+        self._puzzled_since: float | None = None
         self.configured = threading.Event()
         """Set whenever there is a new mandate."""
 
@@ -112,7 +120,36 @@ class TradeDesk:
         if figures == (0.0, 0.0):
             return  # a terminal that has just logged in knows no figures yet, and an empty account has nothing to lose
         guard, record = self.mandate.guard, self.record
-        record.keep(take_in(guard, record.memory, figures, self._clock()))
+        moved = self._moved(account.balance + account.credit) if guard.watches_equity else None
+        record.keep(take_in(guard, record.memory, figures, self._clock(), moved))
+
+    def _moved(self, money: float) -> Movement | None:
+        """What was paid in or out since the guard last knew; None where nothing has changed, or nothing can be said."""
+        ledger = self.record.memory.ledger
+        if ledger is not None and ledger.money == money:
+            self._puzzled_since = None
+            return None
+        if ledger is None:
+            return self._first_ledger(money)
+        now = self._clock()
+        found = movement(ledger, money, self._link.call("history_deals_get", (ledger.since, _LAST_SECOND)) or ())
+        if found.explained:
+            self._puzzled_since = None
+            return found
+        self._puzzled_since = now if self._puzzled_since is None else min(now, self._puzzled_since)
+        if min(now - self._puzzled_since, self._link.connected_for) < _PUZZLED_SECONDS:
+            return found
+        log.warning("no deals explain how the balance has changed: %.2f and %.2f", ledger.money, money)
+        self._puzzled_since = None
+        return replace(found, explained=True)
+
+    def _first_ledger(self, money: float) -> Movement | None:
+        """Once the terminal has had time to be told of its deals."""
+        if self._link.connected_for < _BELIEVED_AFTER:
+            return None
+        since = max(0, int(self._clock()) - _FIRST_DEALS_SECONDS)
+        deals = self._link.call("history_deals_get", (since, _LAST_SECOND))
+        return None if deals is None else Movement(open_ledger(money, deals, since))
 
     def send(
         self, sender: Sender, request: Mapping[str, Any], client_order_id: str | None

@@ -68,8 +68,8 @@ def build_snapshot(session: Session, vault: Vault, node: Node, now: datetime) ->
 def _guarded(terminal: DesiredTerminal, guard: Guard, memory: GuardMemory | None) -> DesiredTerminal:
     """Bots go on under "no new orders", since they also look after what is open; they end when all is closed."""
     bots = [] if guard.kill == "close_all" else terminal.bots
-    guard = guard.model_copy(update={"bots": terminal.guard.bots})
-    return terminal.model_copy(update={"guard": guard, "guard_memory": memory, "bots": bots})
+    whole = guard.model_copy(update={"bots": terminal.guard.bots})
+    return terminal.model_copy(update={"guard": whole, "guard_memory": memory, "bots": bots})
 
 
 def _terminal(

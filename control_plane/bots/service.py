@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any
 
@@ -23,7 +23,8 @@ from control_plane.bus.port import Bus, Change, Topic
 from control_plane.clock import Clock
 from control_plane.db.engine import after_commit
 from control_plane.db.tenancy import as_system
-from control_plane.entitlements.decision import EVERYTHING, BotWish, Entitlements, refusal
+from control_plane.entitlements import service as entitlements_service
+from control_plane.entitlements.decision import BotWish, refusal
 from control_plane.errors import ConflictError, ForbiddenError, NotFoundError, invalid_field
 from control_plane.fleet.service import Fleet
 from control_plane.identity.owner import Owner
@@ -40,16 +41,7 @@ _FIRST_MAGIC = 770_000_001
 
 
 class Bots:
-    def __init__(
-        self,
-        fleet: Fleet,
-        audit: Audit,
-        bus: Bus,
-        clock: Clock,
-        entitled: Callable[[Session, str], Entitlements] = lambda _session, _tenant_id: EVERYTHING,
-    ) -> None:
-        """`entitled` says what the plan of a tenant lets its bots do."""
-        self._entitled = entitled
+    def __init__(self, fleet: Fleet, audit: Audit, bus: Bus, clock: Clock) -> None:
         self._fleet = fleet
         self._audit = audit
         self._bus = bus
@@ -59,7 +51,7 @@ class Bots:
         """A stopped bot; returns its id. Raises NotFoundError or InvalidInputError."""
         account = require_account(session, owner, wish.account_id)
         parameters = self._check(session, owner, wish.strategy, wish.timeframe, wish.parameters)
-        self._require_entitled(session, owner, wish.strategy, wish.symbol, paper=wish.paper)
+        self._require_entitled(session, owner, account.id, wish.strategy, wish.symbol, paper=wish.paper)
         with as_system(session):  # the broker knows the login alone, not whose tenant connected it
             highest = repository.highest_magic(session, account.server, account.login)
         now = self._clock.now()
@@ -91,7 +83,7 @@ class Bots:
         """Each start is a new revision, so that a bot that failed for good is tried again."""
         bot = require_bot(session, owner, bot_id).bot
         if bot.intent != BotIntent.RUNNING:
-            self._require_entitled(session, owner, bot.strategy, bot.symbol, paper=bot.paper)
+            self._require_entitled(session, owner, bot.account_id, bot.strategy, bot.symbol, bot.id, paper=bot.paper)
             # One that is paused runs already, and goes on.
             bot.revision += bot.intent == BotIntent.STOPPED
             self._record(session, owner, bot, "start_bot", {"revision": bot.revision})
@@ -115,7 +107,9 @@ class Bots:
         after["parameters"] = self._check(
             session, owner, after["strategy"], after["timeframe"], after["parameters"], before["strategy"]
         )
-        self._require_entitled(session, owner, after["strategy"], after["symbol"], paper=after["paper"])
+        self._require_entitled(
+            session, owner, bot.account_id, after["strategy"], after["symbol"], bot.id, paper=after["paper"]
+        )
         if after != before:
             self._apply(session, owner, bot, before, after)
 
@@ -187,11 +181,26 @@ class Bots:
             parameters = {name: value for name, value in parameters.items() if name in known}
         return check_custom_parameters(version, parameters)
 
-    def _require_entitled(self, session: Session, owner: Owner, strategy: str, symbol: str, *, paper: bool) -> None:
-        custom = strategies_repository.version(session, owner, strategy) is not None
-        running = repository.alive_count(session, owner.tenant_id)
-        wish = BotWish(symbol, custom=custom, paper=paper, running=running)
-        refused = refusal(self._entitled(session, owner.tenant_id), wish)
+    def _require_entitled(
+        self,
+        session: Session,
+        owner: Owner,
+        account_id: str,
+        strategy: str,
+        symbol: str,
+        bot_id: str = "",
+        *,
+        paper: bool,
+    ) -> None:
+        beside = repository.running_of_accounts(session, [account_id])
+        wish = BotWish(
+            symbol,
+            custom=strategies_repository.version(session, owner, strategy) is not None,
+            paper=paper,
+            running=repository.alive_count(session, owner.tenant_id),
+            symbols=frozenset(each.symbol for each in beside if each.id != bot_id),
+        )
+        refused = refusal(entitlements_service.held_by(session, [owner.tenant_id])[owner.tenant_id], wish)
         if refused is not None:
             raise ForbiddenError(refused[1], code=refused[0])
 

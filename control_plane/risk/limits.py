@@ -14,6 +14,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, model_validator
 
 from control_plane.brokers.server_time import ServerZone, parse_zone
+from control_plane.entitlements.decision import Entitlements
 from control_plane.risk.state import InForce, KillMode
 from node_agent.protocol.messages import Guard, LossLimit, TradingPause, TradingWindow
 
@@ -159,6 +160,17 @@ def strictest(defaults: Limits, own: Limits) -> Limits:
         chosen["hours"] = _common_hours(defaults.hours, own.hours)
     chosen["pauses"] = [*defaults.pauses, *(each for each in own.pauses if each not in defaults.pauses)]
     return Limits.model_construct(**chosen)
+
+
+def plan_limits(held: Entitlements) -> Limits:
+    """What a plan leaves of the symbols; everything else is the owner's to limit."""
+    pairs = None if held.pairs is None else sorted(held.pairs)
+    return Limits.model_construct(symbols=pairs, max_symbols=held.max_symbols)
+
+
+def limits_of_account(held: Entitlements, defaults: Limits, own: Limits) -> Limits:
+    """What holds for an account: its own limits, its tenant's, and what the plan leaves."""
+    return strictest(plan_limits(held), strictest(defaults, own))
 
 
 def _common_hours(some: Iterable[Window], others: list[Window]) -> list[Window]:

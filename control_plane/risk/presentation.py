@@ -12,7 +12,7 @@ from control_plane.accounts.model import Account
 from control_plane.db.tenancy import as_system
 from control_plane.db.types import money
 from control_plane.risk import repository
-from control_plane.risk.limits import NO_LIMITS, strictest
+from control_plane.risk.limits import NO_LIMITS
 from control_plane.risk.model import KillSwitch
 from control_plane.risk.repository import TargetView
 from control_plane.risk.schemas import (
@@ -25,7 +25,7 @@ from control_plane.risk.schemas import (
     TripOut,
     UsedOut,
 )
-from control_plane.risk.service import as_switch, read_limits
+from control_plane.risk.service import as_switch, limits_in_force, read_limits
 from control_plane.risk.state import REPORT_FRESH, KillMode, KillScope, Subject, TargetState, concerns
 from node_agent.protocol.messages import GuardLoss, ObservedGuard
 
@@ -49,7 +49,7 @@ def present_guard(session: Session, account: Account, now: datetime) -> GuardOut
         kills = [row for row in repository.switches_in_force(session) if concerns(as_switch(row), subject)]
     row = repository.observations(session, [account.id]).get(account.id)
     snapshot = accounts_repository.snapshot(session, account.tenant_id, account.id)
-    in_force = strictest(defaults, own)
+    in_force = limits_in_force(session, account)
     seen = None if row is None else ObservedGuard.model_validate(row.body)
     fresh = row is not None and now - row.reported_at <= REPORT_FRESH
     state = _state(seen if fresh else None, seen, killed=bool(kills), limited=in_force != NO_LIMITS)

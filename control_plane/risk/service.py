@@ -21,15 +21,25 @@ from control_plane.clock import Clock
 from control_plane.db.bulk import put_rows
 from control_plane.db.engine import after_commit
 from control_plane.db.tenancy import as_system
+from control_plane.entitlements import service as entitlements_service
 from control_plane.errors import ConflictError, FieldError, InvalidInputError
 from control_plane.fleet.service import Fleet
 from control_plane.identity.owner import Owner
 from control_plane.ids import new_id
 from control_plane.preconditions import entity_tag, require_match
 from control_plane.risk import repository
-from control_plane.risk.limits import NO_LIMITS, Limits, guard_of, looser, strictest
+from control_plane.risk.limits import NO_LIMITS, Limits, guard_of, limits_of_account, looser, strictest
 from control_plane.risk.model import AccountLimits, GuardObservation, KillSwitch, LimitDefaults
-from control_plane.risk.state import InForce, KillMode, KillScope, Subject, Switch, in_force
+from control_plane.risk.state import (
+    REFRESH_AFTER,
+    InForce,
+    KillMode,
+    KillScope,
+    Subject,
+    Switch,
+    in_force,
+    says_else,
+)
 from control_plane.terminals.holds import Holds
 from control_plane.terminals.state import Actor, Hold, Intent
 from node_agent.protocol.messages import Guard, GuardMemory, ObservedGuard, ObservedTerminal
@@ -120,27 +130,30 @@ class Risk:
         after_commit(session, lambda: self._bus.publish(change))
 
     def observe(self, session: Session, seen: Sequence[tuple[AccountColumns, ObservedTerminal]]) -> None:
-        """Keep what guards say; a terminal that has closed everything after a loss limit is held back."""
+        """Keep what guards say that is new; a terminal that has closed everything after a loss limit is held back."""
         told = [(account, each.guard, each.epoch) for account, each in seen if each.guard is not None]
         if not told:
             return
         now = self._clock.now()
         known = repository.observations(session, [account.id for account, _, _ in told])
-        rows = [
-            {
-                "account_id": account.id,
-                "tenant_id": account.tenant_id,
-                "epoch": epoch,
-                "body": guard.model_dump(mode="json"),
-                "reported_at": now,
-            }
-            for account, guard, epoch in told
-        ]
-        put_rows(session, GuardObservation, rows)
-        for (account, guard, _), row in zip(told, rows, strict=True):
-            before = known.get(account.id)
-            if before is None or before.body != row["body"]:
+        rows = []
+        for account, guard, epoch in told:
+            before, body = known.get(account.id), guard.model_dump(mode="json")
+            news = before is None or before.epoch != epoch or says_else(before.body, body)
+            if news:
                 self.announce(session, account)
+            if news or before is None or now - before.reported_at >= REFRESH_AFTER:
+                rows.append(
+                    {
+                        "account_id": account.id,
+                        "tenant_id": account.tenant_id,
+                        "epoch": epoch,
+                        "body": body,
+                        "reported_at": now,
+                    }
+                )
+        put_rows(session, GuardObservation, rows)
+        for account, guard, _ in told:
             if guard.trips and guard.flat and self._closes(session, account):
                 self.hold(session, account.id, f"{guard.trips[0].switch} was hit and everything is closed")
 
@@ -181,8 +194,10 @@ def tenant_limits(session: Session, tenant_id: str) -> Limits:
 
 
 def limits_in_force(session: Session, account: Account | AccountColumns) -> Limits:
-    own = repository.limits_of(session, [account.id]).get(account.id)
-    return strictest(tenant_limits(session, account.tenant_id), read_limits(own))
+    tenant_id = account.tenant_id
+    plan = entitlements_service.held_by(session, [tenant_id])[tenant_id]
+    own = read_limits(repository.limits_of(session, [account.id]).get(account.id))
+    return limits_of_account(plan, tenant_limits(session, tenant_id), own)
 
 
 def limits_tag(row: AccountLimits | LimitDefaults | None) -> str:
@@ -210,13 +225,14 @@ def guards(
     """What nodes are told of the limits of these accounts, by account id, and what is remembered of each."""
     ids = [each.account.id for each in placements]
     own, seen = repository.limits_of(session, ids), repository.observations(session, ids)
-    defaults = repository.defaults_of(session, {each.account.tenant_id for each in placements})
+    tenants = {each.account.tenant_id for each in placements}
+    defaults, plans = repository.defaults_of(session, tenants), entitlements_service.held_by(session, tenants)
     switches = [as_switch(row) for row in repository.switches_in_force(session)]
     found = {}
     for placement in placements:
         account = placement.account
-        limits = strictest(read_limits(defaults.get(account.tenant_id)), read_limits(own.get(account.id)))
-        row = own.get(account.id)
+        ours, row = read_limits(defaults.get(account.tenant_id)), own.get(account.id)
+        limits = limits_of_account(plans[account.tenant_id], ours, read_limits(row))
         kill = in_force(switches, Subject(account.id, account.user_id, account.tenant_id))
         zone = placement.server.time_zone or COMMON_ZONE
         guard = guard_of(limits, kill, row.rearm_id if row else "", zone, now)

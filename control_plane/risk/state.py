@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -10,6 +10,12 @@ from hashlib import sha256
 
 REPORT_FRESH = timedelta(seconds=45)
 """What a guard said longer ago says nothing about now; as long as a node's lease."""
+
+
+REFRESH_AFTER = timedelta(seconds=20)
+"""A guard that goes on saying the same is written down again after so long: well before the row counts as old, however
+far apart the syncs of its node are.
+"""
 
 
 class KillMode(StrEnum):
@@ -113,6 +119,11 @@ def in_force(switches: Sequence[Switch], subject: Subject) -> InForce:
     strict = any(switch.mode is KillMode.CLOSE_ALL for switch in switches if switch.id in mine)
     mode = KillMode.CLOSE_ALL if strict else KillMode.NO_NEW_ORDERS
     return InForce(mode, sha256("|".join([mode, *mine]).encode()).hexdigest()[:24])
+
+
+def says_else(before: Mapping[str, object], now: Mapping[str, object]) -> bool:
+    """Whether a guard says something new, apart from when it has looked."""
+    return {**before, "at": None} != {**now, "at": None}
 
 
 def judge(facts: Facts, mode: KillMode, now: datetime) -> Verdict:

@@ -9,7 +9,8 @@ Walking forward: each `retrain` bars it is trained anew on the `train` newest ba
 its own, and takes over `LEAD` bars later, so that a decision does not depend on how long the training took. A quarter
 of the bars, the newest, are kept out of a first fit to measure it (`accuracy`); the model in use is then fit on all.
 It does not trade before it is trained, when the measure is not above `accuracy`, and when the model is older than
-`STALE` times `retrain` bars.
+`STALE` times `retrain` bars, those included that closed while it did not look. A model that was made of other features,
+or with other settings of the training, is thrown away when the bot starts.
 """
 
 from __future__ import annotations
@@ -119,16 +120,23 @@ class LearnedDirection(Strategy):
             import sklearn  # noqa: F401 - said here, and not when the first training is due
         except ImportError as error:
             raise UnableError("Learned direction needs scikit-learn; install mt5farm[ai] on the node") from error
-        context.state.pop("wait", None)  # a training that was under way ended with its process
-        context.state.setdefault("age", 0)
+        state = context.state
+        state.pop("wait", None)  # a training that was under way ended with its process
+        if state.get("made_for") != self._made_for and state.pop("model", None) is not None:
+            context.log("the model was made of other features or settings; another one is trained")
+        state["made_for"] = self._made_for
+        state.setdefault("age", 0)
 
     def on_stop(self, context: Context) -> None:
         self._pool.shutdown(wait=False, cancel_futures=True)
 
     def on_bar(self, context: Context, bars: npt.NDArray[Any]) -> None:
         state = context.state
-        state["age"] += 1
-        self._learn(context)
+        passed = self._passed(context, bars)
+        if passed:
+            state["seen"] = int(bars["time"][-1])
+            state["age"] += passed
+            self._learn(context)
         model, held = state.get("model"), context.held
         if model is None or not self._trusts(model, state["age"]):
             if held is not None:
@@ -143,6 +151,19 @@ class LearnedDirection(Strategy):
             wanted = None
         if wanted is not held:
             self.hold(context, wanted)
+
+    @property
+    def _made_for(self) -> list[Any]:
+        """What a model has to agree with."""
+        return [*FEATURES, *(self.settings[name] for name in ("train", "horizon", "seed"))]
+
+    def _passed(self, context: Context, bars: npt.NDArray[Any]) -> int:
+        """Bars that have closed since the last one it saw: several after a time away, 0 when it is asked again."""
+        last = context.state.get("seen")
+        if last is None or last == int(bars["time"][-2]):
+            return 1
+        missed = context.bars(STALE * self.settings["retrain"] + 1)
+        return int(np.count_nonzero(missed["time"] > last))
 
     def _trusts(self, model: Mapping[str, Any], age: int) -> bool:
         """Whether a model that is so many bars old may trade."""

@@ -253,6 +253,22 @@ class GuardLoss(Wire):
     limit: float
 
 
+class GuardLevel(Wire):
+    """An equity that losses are counted from, as `mt5_bridge.guard_memory.Level`."""
+
+    amount: float
+    share: float
+    given: float
+
+
+class GuardLedger(Wire):
+    """Up to where deposits and withdrawals are counted, as `mt5_bridge.balance_operations.Ledger`."""
+
+    money: float
+    ticket: int
+    since: int
+
+
 class GuardMemory(Wire):
     """What a guard must remember, for a node that has not held the account before; see `mt5_bridge.guard_memory`."""
 
@@ -261,8 +277,14 @@ class GuardMemory(Wire):
     day_since: float = 0.0
     start: float | None = None
     peak: float | None = None
+    day_base_share: float | None = None
+    start_share: float | None = None
+    peak_share: float | None = None
+    given_start: GuardLevel | None = None
+    floor: GuardLevel | None = None
     trips: list[GuardTrip] = []
     rearm_id: str = ""
+    ledger: GuardLedger | None = None
 
 
 class ObservedGuard(GuardMemory):

@@ -18,8 +18,8 @@ def main() -> int:
     escapes = 0
     with raised() as stage:
         chosen = [each for each in stage.attempts if only in each.name]
-        for attempt in chosen:
-            outcome = stage.play(attempt)
+        for outcome in stage.play_all(chosen):
+            attempt = outcome.attempt
             escapes += not outcome.held
             verdict = ("contained" if attempt.contained else "refused") if outcome.held else "ESCAPED"
             sys.stdout.write(f"{verdict:10} {attempt.name:34} {outcome.seconds:5.1f} s  {outcome.told[:100]}\n")

@@ -8,7 +8,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import count
@@ -22,8 +23,9 @@ from mt5_bridge.sandbox.room import Room
 from mt5_bridge.sandbox.running import Sandbox
 from tests.sandbox.attempts import Attempt, attempts
 
+_AT_ONCE = 16
 SECRET = "the-agents-secret-4711"
-_LIMITS = replace(Limits(), memory=256 * MIB, wall_clock=6.0, cpu_burst=60.0)
+_LIMITS = replace(Limits(), memory=256 * MIB, wall_clock=5.0, cpu_burst=60.0)
 
 
 @dataclass(frozen=True)
@@ -58,6 +60,11 @@ class Stage:
         self.neighbour.wait()
         for listener in self._listeners:
             listener.close()
+
+    def play_all(self, chosen: Iterable[Attempt]) -> Iterator[Outcome]:
+        """Some at once, since they mostly wait; those that wait longest first."""
+        with ThreadPoolExecutor(_AT_ONCE) as threads:
+            yield from threads.map(self.play, sorted(chosen, key=lambda attempt: not attempt.contained))
 
     def play(self, attempt: Attempt) -> Outcome:
         name = f"try{next(self._numbers)}"

@@ -24,11 +24,16 @@ class Account(StubBackend):
 
     def __init__(self) -> None:
         super().__init__()
-        self.equity = 10_000.0
+        self.balance = self.equity = 10_000.0
 
     def _account_info(self) -> Any:
         return struct(
-            "AccountInfo", login=self.login, server="MT5Farm-Demo", balance=10_000.0, equity=self.equity, margin_mode=2
+            "AccountInfo",
+            login=self.login,
+            server="MT5Farm-Demo",
+            balance=self.balance,
+            equity=self.equity,
+            margin_mode=2,
         )
 
     def _positions_total(self) -> int:
@@ -50,6 +55,18 @@ class Account(StubBackend):
             self.orders = [order for order in self.orders if order.ticket != request["order"]]
             return self.answer(10009, order=request["order"])
         return super()._order_send(request)
+
+    def pay(self, amount: float, *, told: bool = True) -> None:
+        """Money is paid in or, below 0, taken out; the deal of it may come later (`tell`)."""
+        if told:
+            self.tell(amount)
+        self.balance += amount
+        self.equity += amount
+
+    def tell(self, amount: float) -> None:
+        self.next_ticket += 1
+        ticket = self.next_ticket + 5000
+        self.deals.append(struct("TradeDeal", ticket=ticket, type=2, profit=amount, time=self.broker_time))
 
     def move(self, ticket: int = 77, volume: float = 0.3) -> None:
         """Somebody trades inside the terminal."""
@@ -104,6 +121,41 @@ def test_a_loss_trips_between_orders_and_stays_tripped_over_a_restart() -> None:
             farm.configure({"guard": DAILY | {"rearm_id": "arm_1"}})
             assert refused(mt5, BUY) == "guard_daily_loss", "a re-arming that was carried out is not repeated"
         again.stop()
+
+
+def test_a_withdrawal_trips_nothing_also_while_its_deal_is_late_or_the_worker_was_dead() -> None:
+    backend = Account()
+    with running_worker(backend, guard=DAILY) as worker:
+        with agent(worker) as farm, client(worker) as mt5:
+            eventually(lambda: told(farm).get("ledger"))
+            backend.pay(-4_000.0, told=False)
+            eventually(lambda: told(farm)["equity"] == 6_000)
+            assert told(farm)["day_base"] == 10_000, "it is not known yet whether the money was lost"
+            assert mt5.order_send(BUY).retcode == 10009
+            backend.tell(-4_000.0)
+            eventually(lambda: told(farm)["day_base"] == 6_000)
+            assert not told(farm)["trips"]
+        worker.stop()
+        backend.pay(-2_000.0)
+        again = RunningWorker(backend, worker.folder, guard=DAILY)
+        again.start()
+        with agent(again) as farm:
+            eventually(lambda: told(farm).get("day_base") == 4_000)
+            assert not told(farm)["trips"]
+            backend.equity = 3_500.0
+            eventually(lambda: told(farm)["trips"])
+        again.stop()
+
+
+def test_a_loss_that_no_deal_explains_trips_once_the_deal_has_had_time_to_come(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("mt5_bridge.trading._PUZZLED_SECONDS", 3.5)
+    backend = Account()
+    with running_worker(backend, guard=DAILY) as worker, agent(worker) as farm:
+        eventually(lambda: told(farm).get("ledger"))
+        backend.pay(-600.0, told=False)
+        eventually(lambda: told(farm)["trips"])
 
 
 def test_what_an_expert_advisor_opens_after_the_trip_is_closed_as_often_as_it_appears() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,21 +16,21 @@ from mt5_bridge.sandbox.package import digest, read_upload
 from mt5_bridge.simulated.admin import BrokerAdmin
 from node_agent.protocol.messages import BotLogBody, BotRule, CodeRef, DesiredBot, Guard
 from tests.broker_process import running_broker
-from tests.integration.node_agent.agent_node import AgentNode, bot_id, terminal_id
+from tests.integration.node_agent.agent_node import AgentNode, bot_id
 from tests.integration.node_agent.control_plane_stand_in import ControlPlaneStandIn, wait_until
 
 pytestmark = pytest.mark.skipif(why_not() is not None, reason=str(why_not()))
 PASSWORD = "demo-password-1"
 BUYS_ONCE = """
-from mt5_bridge.strategies.base import Parameter, Side, Strategy, Target
+from mt5_bridge.strategies.base import Parameter, Side, Strategy
 
 class Once(Strategy):
     name, title, help = "once", "Once", "Buys at the first bar."
     parameters = (Parameter("bars", "Bars", "Bars to wait for.", int, 2, 1, 10),)
     bars_needed = 2
 
-    def on_bar(self, bars, held):
-        return Target(Side.LONG)
+    def on_bar(self, context, bars):
+        context.target(Side.LONG)
 """
 SCRIPT = """
 import time
@@ -47,13 +48,40 @@ import MetaTrader5 as mt5
 
 assert mt5.initialize()
 codes = {}
-for number in range(10000):
+for number in range(400):
     tick = mt5.symbol_info_tick("EURUSD")
     result = mt5.order_send({"action": mt5.TRADE_ACTION_DEAL, "symbol": "EURUSD", "volume": 0.01, "type": 0,
                              "price": tick.ask, "deviation": 50, "type_filling": mt5.ORDER_FILLING_FOK})
     codes[result.retcode] = codes.get(result.retcode, 0) + 1
 print("codes", codes)
 """
+PAUSED = """
+import time
+import MetaTrader5 as mt5
+
+assert mt5.initialize()
+tick = mt5.symbol_info_tick("EURUSD")
+buy = {"action": mt5.TRADE_ACTION_DEAL, "symbol": "EURUSD", "volume": 0.1, "type": mt5.ORDER_TYPE_BUY,
+       "price": tick.ask, "deviation": 500, "type_filling": mt5.ORDER_FILLING_FOK}
+print("sent", mt5.order_send(buy).retcode)
+while mt5.order_send(dict(buy, volume=0.01)).retcode == mt5.TRADE_RETCODE_DONE:
+    time.sleep(0.6)
+print("paused", mt5.last_error())
+for mine in mt5.positions_get():
+    print("closed", mt5.order_send(dict(buy, type=1, position=mine.ticket, volume=mine.volume)).retcode)
+print("left", sorted({each.magic for each in mt5.positions_get()}))
+time.sleep(600)
+"""
+LOOKS_AROUND = "import MetaTrader5, os\nprint('sees', sorted(os.listdir('/run/bot')), os.path.exists({!r}))\n"
+BAD = {
+    "memory": ("import MetaTrader5\nx = []\nwhile True: x.append(b'x' * 5_000_000)", "memory"),
+    "raises": ("import MetaTrader5\n\n1 / 0", "main.py, line 3: ZeroDivisionError"),
+    "socket": ("import MetaTrader5, socket\nsocket.create_connection(('1.1.1.1', 53))", "Operation not permitted"),
+    "fork": ("import MetaTrader5, os\nwhile True: os.fork()", "Resource temporarily unavailable|was ended"),
+    "prints": ("import MetaTrader5\nwhile True: print('y' * 500)", "lines were left out"),
+    "loops": ("import MetaTrader5\nprint('begins')\nwhile True: pass", "begins"),
+}
+"""Sources, and a pattern of what their owner is told: who forks may use up its memory first."""
 
 
 @pytest.fixture(scope="module")
@@ -80,8 +108,11 @@ class Stage:
         values |= {"bot_id": bot_id(number), "revision": 1, "strategy": "custom", "symbol": "EURUSD", "code": code}
         return DesiredBot(**(values | change))
 
-    def want(self, *bots: DesiredBot, opens: bool = True) -> None:
-        rules = {each.bot_id: BotRule(magic=each.magic, opens=opens, sends=not each.paper) for each in bots}
+    def want(self, *bots: DesiredBot, paused: int | None = None) -> None:
+        rules = {
+            each.bot_id: BotRule(magic=each.magic, opens=each.magic != 900 + (paused or 0), sends=not each.paper)
+            for each in bots
+        }
         self.plane.want(
             self.node.desired(
                 1,
@@ -107,7 +138,10 @@ class Stage:
         return next((bot.reason for bot in seen.bots if bot.bot_id == bot_id(number)), "") if seen else ""
 
     def told(self, number: int, text: str, seconds: float = 25.0) -> None:
-        wait_until(lambda: any(text in line for line in self.log(number)), seconds, f"{text!r} in {self.log(number)}")
+        """`text` is a pattern."""
+        wait_until(
+            lambda: any(re.search(text, line) for line in self.log(number)), seconds, f"{text!r} in {self.log(number)}"
+        )
 
 
 @pytest.fixture
@@ -120,86 +154,58 @@ def stage(tmp_path: Path, broker: tuple[str, BrokerAdmin]) -> Iterator[Stage]:
         made.plane.close()
 
 
-def test_a_brought_strategy_and_an_unmodified_script_trade_and_are_told_apart(stage: Stage) -> None:
-    stage.want(stage.bot(1, BUYS_ONCE, "strategy"), stage.bot(2, SCRIPT), stage.bot(3, SCRIPT, paper=True))
+def test_brought_code_trades_is_told_apart_paused_and_stopped(stage: Stage) -> None:
+    looks = LOOKS_AROUND.format(str(stage.node.layout.terminals))
+    strategy, script, paused = stage.bot(1, BUYS_ONCE, "strategy"), stage.bot(2, SCRIPT), stage.bot(5, PAUSED)
+    stage.want(strategy, script, stage.bot(3, SCRIPT, paper=True), stage.bot(4, looks), paused)
     stage.node.start()
     stage.node.wait_phase(1, "ready", 30)
     stage.told(2, "sent 10009")
     stage.told(3, "paper: buy 0.1 EURUSD")
-    wait_until(lambda: len(stage.deals()) >= 2, 30, "both have traded")
+    stage.told(4, re.escape("sees ['bot.json', 'bridge', 'token'] False"))
+    stage.told(5, "sent 10009")
     # The script says that its magic number is 5; the bridge knows better.
-    assert {deal.magic for deal in stage.deals()} == {901, 902}
+    wait_until(lambda: {deal.magic for deal in stage.deals()} == {901, 902, 905}, 30, "all three have traded")
+    # One that is paused, or finishes, runs on, opens nothing, and may close what it holds.
+    pid = stage.node.wait_bot(1, 5, "running")
+    stage.want(strategy, script, paused, paused=5)
+    stage.told(5, "paused")
+    stage.told(5, re.escape("left [901, 902]"))
+    assert stage.node.wait_bot(1, 5, "running") == pid
+    volumes = [deal.volume * (1 - 2 * deal.entry) for deal in stage.deals() if deal.magic == 905]
+    assert sum(volumes) == pytest.approx(0.0)
+    # One that is stopped leaves nothing behind.
     seen = stage.node.processes()[("bot", bot_id(2))]
     inside = psutil.Process(seen).children(recursive=True)
     began = time.monotonic()
-    stage.want(stage.bot(1, BUYS_ONCE, "strategy"))
+    stage.want(strategy)
     wait_until(lambda: ("bot", bot_id(2)) not in stage.node.processes(), 10, "the script is stopped")
     assert time.monotonic() - began < 4.0
     wait_until(lambda: not any(each.is_running() for each in inside), 2, "nothing of it is left")
 
 
-@pytest.mark.parametrize(
-    ("source", "words"),
-    [
-        ("import MetaTrader5\nx = []\nwhile True: x.append(b'x' * 5_000_000)", "memory"),
-        ("import MetaTrader5\n\n1 / 0", "main.py, line 3: ZeroDivisionError"),
-        ("import MetaTrader5, socket\nsocket.create_connection(('1.1.1.1', 53))", "Operation not permitted"),
-        ("import MetaTrader5, os\nwhile True: os.fork()", "Resource temporarily unavailable"),
-        ("import MetaTrader5\nwhile True: print('y' * 500)", "lines were left out"),
-    ],
-    ids=["memory", "raises", "socket", "fork", "prints"],
-)
-def test_a_bad_bot_is_contained_and_its_owner_told(stage: Stage, source: str, words: str) -> None:
-    stage.want(stage.bot(1, source), stage.bot(2, SCRIPT))
+def test_bad_bots_are_contained_and_their_owner_told_while_their_neighbour_trades(stage: Stage) -> None:
+    """All at once: what eats memory, forks, floods log or broker, or never rests takes nothing from the others."""
+    bad = [stage.bot(at, source) for at, (source, _) in enumerate(BAD.values(), 1)]
+    stage.want(*bad, stage.bot(8, FLOOD), stage.bot(9, SCRIPT))
+    began = time.monotonic()
     stage.node.start()
     stage.node.wait_phase(1, "ready", 30)
-    stage.told(1, words, 60.0)
-    # Its neighbour trades meanwhile.
-    stage.told(2, "sent 10009")
+    for at, (_, words) in enumerate(BAD.values(), 1):
+        stage.told(at, words, 60.0)
+    stage.told(9, "sent 10009")
+    stage.told(8, "codes", 60.0)
+    minutes = int((time.monotonic() - began) // 60) + 1
+    codes = dict(_pairs(next(line for line in stage.log(8) if line.startswith("codes"))))
+    assert sum(codes.values()) == 400
+    assert codes["10009"] <= 120 * minutes
+    assert len([deal for deal in stage.deals() if deal.magic == 908]) == codes["10009"]
     assert stage.node.observed(1).phase == "ready"  # type: ignore[union-attr]
     stage.want()
-    wait_until(lambda: not [each for each in stage.node.processes() if each[0] == "bot"], 8, "both are stopped")
-
-
-def test_a_flood_of_orders_ends_at_the_bridge(stage: Stage) -> None:
-    stage.want(stage.bot(1, FLOOD))
-    stage.node.start()
-    stage.node.wait_phase(1, "ready", 30)
-    stage.told(1, "codes", 90.0)
-    line = next(line for line in stage.log(1) if line.startswith("codes"))
-    codes = dict(_pairs(line))
-    assert codes["10009"] <= 360
-    assert codes["10024"] >= 9000
-    assert len(stage.deals()) == codes["10009"]
+    wait_until(lambda: not [each for each in stage.node.processes() if each[0] == "bot"], 8, "all are stopped")
 
 
 def _pairs(line: str) -> Iterator[tuple[str, int]]:
     for pair in line.partition("{")[2].rstrip("}").split(","):
         code, _, count = pair.partition(":")
         yield code.strip(), int(count)
-
-
-def test_a_paused_bot_runs_on_and_opens_nothing(stage: Stage) -> None:
-    source = SCRIPT.replace("time.sleep(600)", "").replace(
-        "print(", "for each in range(600):\n    time.sleep(0.2)\n    print("
-    )
-    stage.want(stage.bot(1, source))
-    stage.node.start()
-    stage.node.wait_phase(1, "ready", 30)
-    stage.told(1, "sent 10009")
-    pid = stage.node.wait_bot(1, 1, "running")
-    stage.want(stage.bot(1, source), opens=False)
-    stage.told(1, "sent 10027")
-    assert stage.node.wait_bot(1, 1, "running") == pid
-
-
-def test_terminal_of_another(stage: Stage) -> None:
-    """Only the socket of its own terminal is there, and it is the only one."""
-    source = (
-        "import MetaTrader5, os\nprint('sees', sorted(os.listdir('/run/bot')), os.path.exists("
-        f"{str(stage.node.layout.terminals)!r}), {terminal_id(1)!r})\n"
-    )
-    stage.want(stage.bot(1, source))
-    stage.node.start()
-    stage.node.wait_phase(1, "ready", 30)
-    stage.told(1, "sees ['bot.json', 'bridge', 'token'] False")

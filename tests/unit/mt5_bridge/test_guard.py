@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mt5_bridge.guard import Amount, Guard, Kill, OnBreach, Pause, Window, parse_guard
-from mt5_bridge.guard_memory import Memory, Trip
+from mt5_bridge.guard_memory import Level, Memory, Trip
 from mt5_bridge.guard_rules import Figures, OpenBooks, losses, must_close, reduces, refusal, take_in
 from tests.bridge_doubles import struct
 
@@ -257,7 +257,7 @@ def test_after_a_day_s_loss_nothing_opens_until_a_person_re_arms(
         now += pause
         memory = take_in(guard, memory, Figures(equity, equity), now)
         assert memory.day_base is not None
-        ever = ever or memory.day_base - equity >= loss
+        ever = ever or memory.day_base.amount - equity >= loss
         assert bool(memory.trips) is ever
         assert must_close(guard, memory) is (ever and on_breach is OnBreach.CLOSE_ALL)
     armed = take_in(replace(guard, rearm_id="one"), memory, Figures(equity, equity), now)
@@ -273,10 +273,10 @@ def test_a_new_day_begins_at_the_broker_s_hour_and_never_when_the_clock_is_set_b
     midnight_there = 1_700_000_000 - (1_700_000_000 + 7200) % 86_400 + 86_400
     before = take_in(guard, NOTHING, Figures(1000, 1000), midnight_there + 3599)
     same = take_in(guard, before, Figures(950, 950), midnight_there + 3599.5)
-    assert same.day_base == 1000
+    assert same.day_base == Level(1000, 1000)
     after = take_in(guard, same, Figures(950, 950), midnight_there + 3600)
-    assert after.day_base == 950
-    assert take_in(guard, after, Figures(900, 900), midnight_there).day_base == 950
+    assert after.day_base == Level(950, 950)
+    assert take_in(guard, after, Figures(900, 900), midnight_there).day_base == Level(950, 950)
 
 
 @pytest.mark.parametrize(

@@ -190,3 +190,20 @@ def test_a_loss_that_grows_while_nobody_trades_trips_and_closes(stage: Any) -> N
     with account.client() as api, pytest.raises(BridgeError) as refusal:
         api.order_send({"action": 1, "symbol": "EURUSD", "volume": 0.1, "type": 0})
     assert refusal.value.code == "guard_daily_loss"
+
+
+def test_deposits_credit_and_withdrawals_are_no_gain_and_no_loss(stage: Any) -> None:
+    account = GuardedAccount(stage, {"daily_loss": {"value": 500.0}, "drawdown": {"value": 10.0, "percent": True}})
+    stage.until(lambda: account.told().get("ledger"))
+    begun = account.told()
+    with account.client() as api:
+        assert api.order_send({"action": 1, "symbol": "EURUSD", "volume": 0.01, "type": 0}).retcode == 10009
+        stage.admin.book_money(5001, 50_000.0)
+        stage.admin.book_money(5001, 700.0, credit=True)
+        stage.until(lambda: account.told()["day_base"] == begun["day_base"] + 50_700)
+        stage.admin.book_money(5001, -55_000.0)
+        stage.until(lambda: account.told()["day_base"] == begun["day_base"] - 4_300)
+        assert api.order_send({"action": 1, "symbol": "EURUSD", "volume": 0.01, "type": 0}).retcode == 10009
+    told = account.told()
+    assert not told["trips"]
+    assert all(abs(each["figure"]) < 50 for each in told["losses"])

@@ -5,8 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from control_plane.entitlements.decision import Entitlements
+from control_plane.entitlements import service as entitlements_service
+from control_plane.entitlements.decision import BotWish, Entitlements, refusal
 from node_agent.protocol.messages import BotPhase, BotRule
 from tests.unit.control_plane.world import NodePlayer, Trader, World, deal_body, event, observed_bot
 
@@ -196,7 +199,42 @@ def test_a_plan_may_refuse_a_bot(
 ) -> None:
     account, _ = world.ready_account(trader, node)
     held = Entitlements(pairs=frozenset({"GBPUSD"}), auto_trading=False)
-    monkeypatch.setattr(world.farm.bots, "_entitled", lambda _session, _tenant: held)
+    monkeypatch.setattr(entitlements_service, "held_by", lambda _session, tenants: dict.fromkeys(tenants, held))
     assert trader.call("POST", "/bots", 403, settings(account))["code"] == "plan_pairs"
     assert trader.call("POST", "/bots", 403, settings(account, symbol="GBPUSD"))["code"] == "plan_auto_trading"
     trader.call("POST", "/bots", 201, settings(account, symbol="GBPUSD", paper=True))
+
+
+def test_a_plan_has_so_many_symbols_for_the_bots_of_an_account(
+    world: World, trader: Trader, node: NodePlayer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    account, _ = world.ready_account(trader, node)
+    held = Entitlements(max_symbols=1)
+    monkeypatch.setattr(entitlements_service, "held_by", lambda _session, tenants: dict.fromkeys(tenants, held))
+    first = trader.call("POST", "/bots", 201, settings(account))["id"]
+    other = trader.call("POST", "/bots", 201, settings(account, symbol="GBPUSD"))["id"]
+    trader.call("POST", f"/bots/{first}/start", 202)
+    refused = trader.call("POST", f"/bots/{other}/start", 403)
+    assert (refused["code"], "EURUSD" in refused["detail"]) == ("plan_symbols", True)
+    trader.call("POST", f"/bots/{first}/stop", 202)
+    trader.call("POST", f"/bots/{other}/start", 202)
+
+
+@given(
+    st.builds(
+        Entitlements,
+        pairs=st.none() | st.frozensets(st.sampled_from("ABC")),
+        max_symbols=st.none() | st.integers(0, 3),
+        running_bots=st.none() | st.integers(0, 3),
+    ),
+    st.lists(st.sampled_from("ABC"), max_size=12),
+)
+def test_what_a_plan_admits_never_exceeds_it(held: Entitlements, wishes: list[str]) -> None:
+    running: list[str] = []
+    for symbol in wishes:
+        wish = BotWish(symbol, custom=False, paper=False, running=len(running), symbols=frozenset(running))
+        if refusal(held, wish) is None:
+            running.append(symbol)
+    assert held.pairs is None or set(running) <= held.pairs
+    assert held.max_symbols is None or len(set(running)) <= held.max_symbols
+    assert held.running_bots is None or len(running) <= held.running_bots

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from sqlalchemy import event
 
+from control_plane.entitlements import service as entitlements_service
+from control_plane.entitlements.decision import Entitlements
 from control_plane.identity.state import Role
 from node_agent.protocol.messages import DesiredTerminal, GuardLoss, GuardTrip, ObservedGuard, Phase
 from tests.unit.control_plane.world import NodePlayer, Trader, World, observed, snapshot
@@ -110,6 +114,60 @@ class TestLimits:
         assert desired.guard.rearm_id
         assert desired.guard_memory is not None
         assert desired.guard_memory.trips == [TRIP]
+
+    def test_of_the_plan_reach_the_node_whatever_people_set(
+        self, trader: Trader, node: NodePlayer, account: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        held = Entitlements(pairs=frozenset({"EURUSD", "GBPUSD"}), max_symbols=1)
+        monkeypatch.setattr(entitlements_service, "held_by", lambda _session, tenants: dict.fromkeys(tenants, held))
+        set_limits(trader, account, {"symbols": ["EURUSD", "USDJPY"], "max_symbols": 3})
+        told = wanted(node, account).guard
+        assert (told.symbols, told.max_symbols) == (["EURUSD"], 1)
+        set_limits(trader, account, {})
+        assert wanted(node, account).guard.symbols == ["EURUSD", "GBPUSD"]
+        assert guard(trader, account)["in_force"]["symbols"] == ["EURUSD", "GBPUSD"]
+
+
+class TestReports:
+    @pytest.fixture
+    def writes(self, world: World) -> Iterator[list[str]]:
+        """Statements that write down what guards say."""
+        found: list[str] = []
+
+        def listen(*details: Any) -> None:
+            statement = str(details[2])
+            if statement.startswith("INSERT INTO guard_observations"):
+                found.append(statement)
+
+        event.listen(world.farm.database.engine, "before_cursor_execute", listen)
+        yield found
+        event.remove(world.farm.database.engine, "before_cursor_execute", listen)
+
+    def test_that_say_the_same_again_write_nothing(
+        self, world: World, trader: Trader, node: NodePlayer, account: str, writes: list[str]
+    ) -> None:
+        set_limits(trader, account, DAILY)
+        desired = wanted(node, account)
+        tell(node, desired, at=1.0)
+        assert len(writes) == 1
+        world.clock.advance(seconds=10)
+        tell(node, desired, at=11.0)
+        assert len(writes) == 1, "the time of the look alone is no news"
+        tell(node, desired, at=12.0, equity=9_990.0)
+        assert len(writes) == 2
+
+    def test_that_say_the_same_for_long_stay_fresh_and_silence_does_not(
+        self, world: World, trader: Trader, node: NodePlayer, account: str, writes: list[str]
+    ) -> None:
+        set_limits(trader, account, DAILY)
+        desired = wanted(node, account)
+        for seconds in range(0, 120, 10):
+            world.clock.advance(seconds=10)
+            tell(node, desired, at=float(seconds))
+            assert guard(trader, account)["state"] == "watching"
+        assert len(writes) == 6
+        world.clock.advance(seconds=46)
+        assert guard(trader, account)["state"] == "pending"
 
 
 class TestKillSwitch:

@@ -12,7 +12,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from control_plane.risk.limits import NO_LIMITS, Limits, guard_of, looser, strictest, utc_offsets
+from control_plane.entitlements.decision import EVERYTHING, Entitlements
+from control_plane.risk.limits import (
+    NO_LIMITS,
+    Limits,
+    guard_of,
+    limits_of_account,
+    looser,
+    plan_limits,
+    strictest,
+    utc_offsets,
+)
 from control_plane.risk.presets import PRESETS
 from control_plane.risk.service import read_limits, stored
 from control_plane.risk.state import (
@@ -58,6 +68,26 @@ LIMITS: st.SearchStrategy[Limits] = st.fixed_dictionaries(
 @given(LIMITS, LIMITS)
 def test_what_holds_is_never_looser_than_the_tenant_s_defaults(defaults: Limits, own: Limits) -> None:
     assert looser(strictest(defaults, own), defaults) == []
+
+
+PAIRS = st.none() | st.frozensets(st.sampled_from(["EURUSD", "GBPUSD", "USDJPY"]))
+
+
+@given(st.builds(Entitlements, pairs=PAIRS, max_symbols=st.none() | st.integers(0, 5)), LIMITS, LIMITS)
+def test_no_limits_of_people_open_what_the_plan_does_not_have(
+    held: Entitlements, defaults: Limits, own: Limits
+) -> None:
+    found = limits_of_account(held, defaults, own)
+    assert looser(found, plan_limits(held)) == []
+    assert looser(found, defaults) == []
+    told = guard_of(found, InForce(), "", "UTC", NOW)
+    assert held.pairs is None or (told.symbols is not None and set(told.symbols) <= held.pairs)
+    assert held.max_symbols is None or (told.max_symbols is not None and told.max_symbols <= held.max_symbols)
+
+
+@given(LIMITS, LIMITS)
+def test_a_plan_with_everything_changes_no_limit(defaults: Limits, own: Limits) -> None:
+    assert limits_of_account(EVERYTHING, defaults, own) == strictest(defaults, own)
 
 
 @given(LIMITS)

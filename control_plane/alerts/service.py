@@ -178,14 +178,14 @@ class Alerts:
             mail = mail_repository.redeemable(session, ALERT, hashed, now) or mail_repository.redeemable(
                 session, DIGEST, hashed, now
             )
-            if mail is None:
+            delivery = None if mail is None else repository.delivery(session, mail.subject_id)
+            if mail is None or delivery is None:
                 raise BadRequestError("This link is not valid any more; use the settings.", code="link_not_valid")
+            user_id = delivery.user_id
             if mail.kind == ALERT:
-                delivery = repository.delivery(session, mail.subject_id)
-                told = None if delivery is None else repository.notice(session, delivery.notice_id)
-                user_id, told_events = ("", []) if told is None else (told.user_id, [AlertEvent(told.event)])
+                told = repository.notice(session, delivery.notice_id)
+                told_events = [] if told is None else [AlertEvent(told.event)]
             else:
-                user_id = mail.subject_id.partition("/")[0]
                 wishes = self.wishes(session, user_id)
                 told_events = [each for each in AlertEvent if wishes.mode(each, Channel.EMAIL) is Mode.SILENT]
             events = [each for each in told_events if each not in ESSENTIAL]
@@ -279,8 +279,7 @@ class Alerts:
                 row.message_id = message_id
                 self._finish(row, DeliveryState.DELIVERED)
             if rows and user is not None:
-                subject = f"{user_id}/{message_id}"
-                self._mails.put(session, user.tenant_id, DIGEST, user.email, subject, _MAIL_LASTS)
+                self._mails.put(session, user.tenant_id, DIGEST, user.email, rows[0].id, _MAIL_LASTS)
 
     def _write(self, session: Session, owner: Owner, condition: Condition, key: str, *, lasting: bool) -> None:
         now = self._clock.now()

@@ -31,7 +31,15 @@ class Broker(FakeTerminal):
     """A terminal whose orders open, change and close positions; `lose` answers are lost after the fill."""
 
     lose = 0
+    unlisted = 0
+    """How often a position is asked for and not found although it is open."""
     tickets = 1000
+
+    def position(self, ticket: int) -> Any:
+        if self.unlisted:
+            self.unlisted -= 1
+            return None
+        return super().position(ticket)
 
     def send_once(self, client_order_id: str, request: Mapping[str, Any]) -> Any:
         if client_order_id in self.journal:
@@ -259,8 +267,9 @@ def test_copying_that_is_paused_before_its_first_look_opens_nothing_until_it_goe
     copier = pair.start(copy_open=True)
     pair.trader.call("POST", f"/copiers/{copier}/pause")
     world.door.dead.clear()
-    pair.look_for(3)
+    pair.look_for(40)
     assert not pair.copied()
+    pair.report()
     pair.trader.call("POST", f"/copiers/{copier}/resume")
     pair.look()
     assert len(pair.copied()) == 1
@@ -325,6 +334,19 @@ def test_a_follower_that_has_just_connected_and_lists_nothing_is_still_followed_
     pair.look_for(4)
     pair.follower.positions.update(listed)
     pair.look_for(4)
+    assert not pair.follower.positions
+    assert pair.notes(copier) == ["It was closed by the leader."]
+
+
+def test_a_closing_whose_position_is_not_found_for_a_moment_is_tried_again(world: World) -> None:
+    pair = Pair(world)
+    copier = pair.start()
+    pair.leader.put(1, 0.1)
+    pair.look()
+    pair.look_for(12)
+    pair.follower.unlisted = 1
+    pair.leader.positions.clear()
+    pair.look_for(7)
     assert not pair.follower.positions
     assert pair.notes(copier) == ["It was closed by the leader."]
 

@@ -46,7 +46,7 @@ def list_copiers(farm: FarmDep, owner: OwnerDep) -> CopierList:
 
 @router.post("/copiers", status_code=201, responses=problem_responses(401, 403, 404, 409, 415, 422))
 def start_copying(wish: StartCopying, farm: FarmDep, owner: OwnerDep) -> CopierOut:
-    """Have an account follow another: one's own, or one whose owner has given one a code. Both have to hedge."""
+    """Have an account follow another: one's own, or one whose owner has given one a code."""
     with farm.database.read(owner.tenant_id) as session:
         leader, follower = farm.copying.sides(session, owner, wish)
     refuse_netting(farm.database, farm.door, farm.clock, leader, follower)

@@ -127,8 +127,8 @@ class CopyLoop:
             self._place(copier, step)
         if self._stopped(copier) or leader is None:
             return
-        if not copier.started and (copier.state == CopierState.PAUSED or self._nets(copier, leader)):
-            return  # what the leader holds at the start is looked at when it starts
+        if not copier.started and not self._may_begin(copier, leader):
+            return
         settings = settings_of(copier)
         with self._database.read(copier.tenant_id) as session:
             links = repository.links(session, copier.id)
@@ -217,6 +217,12 @@ class CopyLoop:
             raise
         sightings.look([each.ticket for each in found], self._clock.now())
         return target, found
+
+    def _may_begin(self, copier: Copier, leader: _Leader) -> bool:
+        """Whether what the leader lists is what it holds at the start. Raises FarmError."""
+        if copier.state == CopierState.PAUSED or not leader.sightings.is_steady(self._clock.now()):
+            return False
+        return not self._nets(copier, leader)
 
     def _nets(self, copier: Copier, leader: _Leader) -> bool:
         """Whether one of the accounts is of a kind that cannot be copied; then copying ends. Raises FarmError."""

@@ -109,6 +109,7 @@ class Pair:
         wish = {"leader_account_id": self.leader_id, "follower_account_id": self.follower_id, "rules": rules}
         copier: str = self.trader.call("POST", "/copiers", 201, wish)["id"]
         self.look()
+        self.look_for(5)
         return copier
 
     def look(self) -> None:
@@ -322,6 +323,17 @@ def test_a_leader_that_has_just_connected_and_lists_nothing_closes_nothing(world
     assert len(pair.follower.sent) == 1
 
 
+def test_what_a_leader_lists_only_later_at_the_start_was_open_before(world: World) -> None:
+    pair = Pair(world)
+    wish = {"leader_account_id": pair.leader_id, "follower_account_id": pair.follower_id}
+    copier = pair.trader.call("POST", "/copiers", 201, wish)["id"]
+    pair.look_for(3)
+    pair.leader.put(1, 0.1)  # its terminal has connected again, and only now lists what was open all the time
+    pair.look_for(6)
+    assert not pair.copied()
+    assert pair.notes(copier) == ["It was open before copying began."]
+
+
 def test_a_follower_that_has_just_connected_and_lists_nothing_is_still_followed_to_the_end(world: World) -> None:
     pair = Pair(world)
     copier = pair.start()
@@ -417,7 +429,7 @@ def test_a_netting_account_that_did_not_answer_at_first_stops_copying_before_any
     world.door.dead.add(netting)
     copier = pair.start(copy_open=True)
     world.door.dead.clear()
-    pair.look()
+    pair.look_for(6)
     shown = pair.trader.call("GET", f"/copiers/{copier}")
     assert shown["state"] == "stopped"
     assert "nets its positions" in shown["reason"]

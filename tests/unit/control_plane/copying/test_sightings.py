@@ -43,11 +43,25 @@ def test_a_terminal_that_listed_nothing_when_it_connected_makes_nothing_young() 
     seen.look([], at(0))
     seen.look([1], at(1))
     assert seen.age(1, timedelta(hours=9), at(1)) == timedelta(hours=9)
-    again = watched(20)
-    again.lost()
-    again.look([], at(30))
-    again.look([1], at(31))
-    assert again.age(1, timedelta(hours=9), at(31)) == timedelta(hours=9)
+
+
+def test_what_was_seen_before_a_terminal_connected_again_is_as_old_as_then() -> None:
+    seen = watched(20, 1)
+    seen.lost()
+    seen.look([], at(30))
+    seen.look([1, 2], at(31))
+    assert seen.age(1, timedelta(0), at(31)) == timedelta(seconds=31)
+    assert seen.age(2, timedelta(hours=9), at(31)) == timedelta(seconds=11), "at 20 it surely was not there"
+
+
+def test_what_is_listed_is_all_after_a_while_of_looks_that_did_not_fail() -> None:
+    seen = watched(4)
+    assert not seen.is_steady(at(4))
+    seen.look([], at(5))
+    assert seen.is_steady(at(5))
+    seen.lost()
+    seen.look([], at(6))
+    assert not seen.is_steady(at(6))
 
 
 def test_what_is_missing_is_gone_after_a_while_of_looks() -> None:

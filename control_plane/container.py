@@ -79,7 +79,7 @@ from control_plane.resources import (
     open_budgets,
     open_bus,
     open_database,
-    open_executor,
+    open_executors,
     open_files,
     open_keys,
     open_outbound,
@@ -219,7 +219,12 @@ def build_farm(settings: Settings, *, clock: Clock | None = None, door: Terminal
     Raises ConfigurationError when the folder, the database or the keys cannot be used.
     """
     ground = _lay_ground(settings, clock or SystemClock(), door)
-    outbox = Outbox(ground.audit, ground.clock, lambda: jobs.wake())  # noqa: PLW0108 - the loop is made below
+
+    def wake_jobs() -> None:
+        for loop in job_loops:  # which are made below
+            loop.wake()
+
+    outbox = Outbox(ground.audit, ground.clock, wake_jobs)
     people = _gather_people(ground, outbox)
     terminals = _gather_terminals(ground, outbox, people.alerts, lambda: copy.wake())  # noqa: PLW0108 - as above
     placement = Placement(ground.database, terminals.placing)
@@ -231,10 +236,14 @@ def build_farm(settings: Settings, *, clock: Clock | None = None, door: Terminal
         JobKind.RUN_BACKTEST: terminals.backtest_jobs.begin,
     }
     runner = JobRunner(ground.database, ground.clock, handlers)
-    jobs = Loop("jobs", 1.0, open_executor(settings, runner, ground.database, ground.clock).work)
+    executor, to_strangers = open_executors(settings, runner, ground.database, ground.clock)
+    job_loops = [Loop("jobs", 1.0, executor.work)]
+    if to_strangers is not None:
+        # Before the other, which sends the mails that it puts.
+        job_loops.insert(0, Loop("deliveries", 1.0, to_strangers.work, patience_seconds=600.0))
     copying = CopyLoop(ground.database, ground.door, terminals.desk, terminals.copying, ground.clock)
     copy = Loop("copying", settings.copy_seconds, copying.run_once, patience_seconds=600.0)
-    loops = (jobs, copy, Loop("placement", 5.0, placement.run_once), *_fleet_loops(ground, terminals))
+    loops = (*job_loops, copy, Loop("placement", 5.0, placement.run_once), *_fleet_loops(ground, terminals))
     service = _open_service(ground, terminals, runner, (*loops, *_caretakers(ground, terminals, people.alerts)))
     with ground.database.write_as_system() as session:
         people.identity.bootstrap(session)

@@ -23,6 +23,7 @@ from control_plane.idempotency.service import load_or_create_secret
 from control_plane.jobs.in_process import InProcessExecutor
 from control_plane.jobs.port import Executor
 from control_plane.jobs.runner import JobRunner
+from control_plane.jobs.state import TO_STRANGERS, JobKind
 from control_plane.limits.fallback import FallbackBudgets
 from control_plane.limits.memory import MemoryBudgets
 from control_plane.limits.port import Budgets
@@ -103,12 +104,15 @@ def open_budgets(settings: Settings) -> Budgets:
     return FallbackBudgets(RedisBudgets(settings.redis_url))
 
 
-def open_executor(settings: Settings, runner: JobRunner, database: Database, clock: Clock) -> Executor:
+def open_executors(
+    settings: Settings, runner: JobRunner, database: Database, clock: Clock
+) -> tuple[Executor, Executor | None]:
+    """For all jobs; in one process another one for those that wait for strangers, and the first for the rest."""
     if settings.redis_url is None:
-        return InProcessExecutor(runner)
+        return InProcessExecutor(runner, frozenset(JobKind) - TO_STRANGERS), InProcessExecutor(runner, TO_STRANGERS)
     from control_plane.jobs.celery import CeleryExecutor, celery_app
 
-    return CeleryExecutor(celery_app(settings.redis_url), database, clock)
+    return CeleryExecutor(celery_app(settings.redis_url), database, clock), None
 
 
 def open_files(settings: Settings) -> Files:

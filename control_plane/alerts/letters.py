@@ -15,7 +15,8 @@ from control_plane.notifications.port import Letter
 from control_plane.notifications.service import Composer, new_link_secret
 
 ALERT, DIGEST = "alert", "alert_digest"
-"""Kinds of mails: about one notice, whose subject is a delivery, and about many, whose subject is a message id."""
+"""Kinds of mails: about one notice, and about many, which went out under one message id. The subject is a delivery,
+of a digest its first."""
 
 
 class AlertLetters:
@@ -36,10 +37,8 @@ class AlertLetters:
         return self._letter(mail, subject, [notice], unsubscribable=AlertEvent(notice.event) not in ESSENTIAL)
 
     def _digest(self, session: Session, mail: Mail) -> Letter | None:
-        user = repository.user(session, mail.subject_id.partition("/")[0])
-        if user is None:
-            return None
-        notices = repository.notices_of_message(session, user.id, mail.subject_id.partition("/")[2])
+        first = repository.delivery(session, mail.subject_id)
+        notices = [] if first is None else repository.notices_of_message(session, first.user_id, first.message_id)
         if not notices:
             return None
         what = "one thing" if len(notices) == 1 else f"{len(notices)} things"

@@ -6,7 +6,7 @@ from collections.abc import Collection
 from datetime import datetime
 from decimal import Decimal
 
-from sqlalchemy import and_, delete, func, or_, select, update
+from sqlalchemy import and_, case, delete, func, or_, select, update
 from sqlalchemy.orm import Session
 
 from control_plane.accounts.model import Account, AccountSnapshotRow
@@ -30,6 +30,9 @@ from control_plane.terminals.model import Terminal, TerminalObservation
 from control_plane.trading.model import Deal, EquitySample, Order
 from control_plane.trading.state import OrderState
 from node_agent.protocol.messages import BotPhase
+
+_TRADES = (0, 1)
+"""DEAL_TYPE_BUY and DEAL_TYPE_SELL: all others move money without a trade."""
 
 
 def preferences(session: Session, user_id: str) -> AlertPreferences | None:
@@ -170,6 +173,15 @@ def deliveries(session: Session, endpoint_id: str, before: str | None, limit: in
     return list(session.scalars(query.order_by(AlertDelivery.id.desc()).limit(limit)))
 
 
+def was_delivered_since(session: Session, endpoint_id: str, since: datetime) -> bool:
+    query = select(AlertDelivery.id).where(
+        AlertDelivery.endpoint_id == endpoint_id,
+        AlertDelivery.state == DeliveryState.DELIVERED,
+        AlertDelivery.finished_at >= since,
+    )
+    return session.scalar(query.limit(1)) is not None
+
+
 def has_due_delivery(session: Session, now: datetime) -> bool:
     query = select(AlertDelivery.id).where(
         AlertDelivery.state == DeliveryState.PENDING,
@@ -307,11 +319,15 @@ def is_moved(assignment: Assignment) -> bool:
     return assignment.epoch > 1 and assignment.state == AssignmentState.ACTIVE
 
 
-def day_figures(session: Session, account_id: str, since: datetime) -> tuple[int, Decimal]:
-    """How many deals closed something since, and what all deals since brought, with their costs."""
+def figures(session: Session, account_id: str, since: datetime, until: datetime) -> tuple[int, Decimal]:
+    """How many deals closed something in that time, and what all trades of it brought, with their costs."""
+    closed = func.coalesce(func.sum(case((Deal.entry != 0, 1), else_=0)), 0)
     result = func.coalesce(func.sum(Deal.profit + Deal.commission + Deal.swap + Deal.fee), 0)
-    query = select(func.count(), result).where(
-        Deal.account_id == account_id, Deal.recorded_at >= since, Deal.entry != 0
+    query = select(closed, result).where(
+        Deal.account_id == account_id,
+        Deal.recorded_at >= since,
+        Deal.recorded_at < until,
+        Deal.type.in_(_TRADES),
     )
     number, brought = session.execute(query).one()
     return int(number), Decimal(brought)

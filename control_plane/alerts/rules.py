@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, time, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from zoneinfo import ZoneInfo
 
@@ -178,8 +178,9 @@ def end_of_quiet(wishes: Wishes, now: datetime) -> datetime:
     length = (wishes.quiet_until - wishes.quiet_from) % _MINUTES_OF_DAY
     if (minute - wishes.quiet_from) % _MINUTES_OF_DAY >= length:
         return now
-    days = 1 if wishes.quiet_until <= minute else 0
-    return _local_moment(local, days, wishes.quiet_until)
+    day = local.date() + timedelta(days=1 if wishes.quiet_until <= minute else 0)
+    end = _moment(day, wishes.quiet_until, ZoneInfo(wishes.time_zone))
+    return end if end > now else _moment(day, wishes.quiet_until, ZoneInfo(wishes.time_zone), again=True)
 
 
 def next_digest(wishes: Wishes, now: datetime) -> datetime:
@@ -193,21 +194,33 @@ def next_digest(wishes: Wishes, now: datetime) -> datetime:
 
 def next_report(wishes: Wishes, now: datetime) -> datetime:
     """The next moment after `now` at which a daily report is due."""
-    local = now.astimezone(ZoneInfo(wishes.time_zone))
-    today = _local_moment(local, 0, wishes.report_minute)
-    return today if today > now else _local_moment(local, 1, wishes.report_minute)
+    return _report_at(wishes, newest_report(wishes, now).day + timedelta(days=1))
 
 
-def report_day(wishes: Wishes, now: datetime) -> str:
-    """Names the day whose report is the newest that is due, as an ISO date in the user's time zone."""
-    local = now.astimezone(ZoneInfo(wishes.time_zone))
-    due = local.hour * 60 + local.minute >= wishes.report_minute
-    return (local.date() - timedelta(days=0 if due else 1)).isoformat()
+@dataclass(frozen=True)
+class Report:
+    """A daily report: of the day in the user's time zone at which it is due, about what happened from `since` on."""
+
+    day: date
+    since: datetime
+    due_at: datetime
 
 
-def _local_moment(local: datetime, days: int, minute: int) -> datetime:
-    day = local.date() + timedelta(days=days)
-    return datetime.combine(day, time(minute // 60, minute % 60), local.tzinfo).astimezone(UTC)
+def newest_report(wishes: Wishes, now: datetime) -> Report:
+    """The newest that is due. Days on which clocks change have 23 or 25 hours."""
+    today = now.astimezone(ZoneInfo(wishes.time_zone)).date()
+    day = today if _report_at(wishes, today) <= now else today - timedelta(days=1)
+    return Report(day, _report_at(wishes, day - timedelta(days=1)), _report_at(wishes, day))
+
+
+def _report_at(wishes: Wishes, day: date) -> datetime:
+    return _moment(day, wishes.report_minute, ZoneInfo(wishes.time_zone))
+
+
+def _moment(day: date, minute: int, zone: ZoneInfo, *, again: bool = False) -> datetime:
+    """When a clock on the wall shows this. What it shows twice, as clocks are put back, is the first time, or with
+    `again` the second; what it never shows counts as if clocks had not been put forward yet."""
+    return datetime.combine(day, time(minute // 60, minute % 60, fold=int(again)), zone).astimezone(UTC)
 
 
 def _of_terminal(facts: AccountFacts, wishes: Wishes, now: datetime) -> Iterable[Condition]:

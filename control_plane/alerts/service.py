@@ -50,6 +50,8 @@ from control_plane.trading.state import OrderState
 
 _PAUSES = tuple(timedelta(seconds=each) for each in (5, 30, 120, 600, 1800, 3600, 7200, 14400, 28800))
 """After each failed attempt; after the last one a delivery is dead, 16 hours after the first."""
+_GONE = 410
+"""The status by which a receiver says that it wants no more, as Standard Webhooks has it."""
 _MAIL_LASTS = timedelta(days=7)
 _CODE_LASTS = timedelta(minutes=15)
 _BATCH = 200
@@ -178,14 +180,14 @@ class Alerts:
             mail = mail_repository.redeemable(session, ALERT, hashed, now) or mail_repository.redeemable(
                 session, DIGEST, hashed, now
             )
-            if mail is None:
+            delivery = None if mail is None else repository.delivery(session, mail.subject_id)
+            if mail is None or delivery is None:
                 raise BadRequestError("This link is not valid any more; use the settings.", code="link_not_valid")
+            user_id = delivery.user_id
             if mail.kind == ALERT:
-                delivery = repository.delivery(session, mail.subject_id)
-                told = None if delivery is None else repository.notice(session, delivery.notice_id)
-                user_id, told_events = ("", []) if told is None else (told.user_id, [AlertEvent(told.event)])
+                told = repository.notice(session, delivery.notice_id)
+                told_events = [] if told is None else [AlertEvent(told.event)]
             else:
-                user_id = mail.subject_id.partition("/")[0]
                 wishes = self.wishes(session, user_id)
                 told_events = [each for each in AlertEvent if wishes.mode(each, Channel.EMAIL) is Mode.SILENT]
             events = [each for each in told_events if each not in ESSENTIAL]
@@ -274,13 +276,19 @@ class Alerts:
         with self._database.write_as_system() as session:
             user = repository.user(session, user_id)
             rows = repository.digest_of(session, user_id, now, _BATCH)
-            message_id = new_id("msg")
+            message_id, wishes = new_id("msg"), self.wishes(session, user_id)
+            wanted = []
             for row in rows:
+                told = repository.notice(session, row.notice_id)
+                if told is None or wishes.mode(AlertEvent(told.event), Channel.EMAIL) is Mode.OFF:
+                    row.error = "It is not wanted by mail any more."
+                    self._finish(row, DeliveryState.DEAD)
+                    continue
                 row.message_id = message_id
+                wanted.append(row)
                 self._finish(row, DeliveryState.DELIVERED)
-            if rows and user is not None:
-                subject = f"{user_id}/{message_id}"
-                self._mails.put(session, user.tenant_id, DIGEST, user.email, subject, _MAIL_LASTS)
+            if wanted and user is not None:
+                self._mails.put(session, user.tenant_id, DIGEST, user.email, wanted[0].id, _MAIL_LASTS)
 
     def _write(self, session: Session, owner: Owner, condition: Condition, key: str, *, lasting: bool) -> None:
         now = self._clock.now()
@@ -414,16 +422,20 @@ class Alerts:
             if row is None or row.state != DeliveryState.PENDING:
                 return
             row.error, row.status_code, row.milliseconds = error[:200], status, took
-            pause = None if final or row.part == Part.TEST else next_pause(row.attempts)
+            gone = status == _GONE
+            pause = None if final or gone or row.part == Part.TEST else next_pause(row.attempts)
             if pause is not None:
                 row.due_at, row.handed_over = self._clock.now() + pause, False
                 return
             self._finish(row, DeliveryState.DEAD)
             _log.warning("alert_delivery_dead", delivery=row.id, channel=row.channel, attempts=row.attempts)
             if row.endpoint_id is not None and row.part != Part.TEST and not final:
-                self._disable(session, row)
+                self._disable(session, row, gone=gone)
 
-    def _disable(self, session: Session, row: AlertDelivery) -> None:
+    def _disable(self, session: Session, row: AlertDelivery, *, gone: bool) -> None:
+        """Nothing could be delivered since the delivery that is given up was made, or the receiver wants no more."""
+        if not gone and repository.was_delivered_since(session, row.endpoint_id or "", row.created_at):
+            return
         owner = Owner(row.tenant_id, row.user_id)
         endpoint = repository.endpoint(session, owner, row.endpoint_id or "")
         if endpoint is None or endpoint.state == EndpointState.DISABLED:
@@ -436,7 +448,8 @@ class Alerts:
             AlertEvent.WEBHOOK_DISABLED,
             endpoint.id,
             "A webhook was disabled",
-            f"Nothing could be delivered to {endpoint.url} for many hours. {row.error} Mend it and enable it again.",
+            f"Nothing {'more is taken at' if gone else 'could be delivered for many hours to'} {endpoint.url}. "
+            f"{row.error} Mend it and enable it again.",
             key=row.id,
         )
 

@@ -5,15 +5,20 @@ from __future__ import annotations
 from collections.abc import Collection
 from datetime import datetime
 
-from sqlalchemy import func, or_, select
+from sqlalchemy import case, func, or_, select
 from sqlalchemy.orm import Session, aliased
 
 from control_plane.accounts.model import Account
 from control_plane.copying.model import Copier, CopyInvitation, CopyLink, CopyStep
 from control_plane.copying.state import CopierState, LinkState, StepKind, StepState
 from control_plane.identity.owner import Owner
+from control_plane.trading.model import Deal
 
 _RUNNING = (CopierState.ACTIVE, CopierState.PAUSED)
+_IN, _OUT = 0, (1, 3)
+"""DEAL_ENTRY_IN, and DEAL_ENTRY_OUT with DEAL_ENTRY_OUT_BY."""
+_LEAST_LOTS = 1e-6
+"""Less than any broker trades: sums of lots are not exact."""
 
 
 def copiers(session: Session, owner: Owner) -> list[Copier]:
@@ -107,6 +112,19 @@ def last_refusals(session: Session, copier_id: str, since: datetime) -> dict[int
     return {row[0]: row[1] for row in session.execute(query) if row[1] is not None}
 
 
+def closed_by_deals(session: Session, account_id: str, tickets: Collection[int]) -> set[int]:
+    """Those of these positions whose closing is in the trade log: as much has gone out of them as went in."""
+    into = func.sum(case((Deal.entry == _IN, Deal.volume), else_=0.0))
+    out = func.sum(case((Deal.entry.in_(_OUT), Deal.volume), else_=0.0))
+    query = (
+        select(Deal.position_ticket)
+        .where(Deal.account_id == account_id, Deal.position_ticket.in_(tickets))
+        .group_by(Deal.position_ticket)
+        .having((into > 0) & (out >= into - _LEAST_LOTS))
+    )
+    return set(session.scalars(query)) if tickets else set()
+
+
 def held_step(session: Session, step: CopyStep) -> CopyStep | None:
     query = select(CopyStep).where(
         CopyStep.copier_id == step.copier_id,
@@ -161,9 +179,9 @@ def invitation(session: Session, owner: Owner, invitation_id: str) -> CopyInvita
     return session.scalars(query).one_or_none()
 
 
-def invitation_by_code(session: Session, code_hash: str, now: datetime) -> CopyInvitation | None:
-    """One that may still be used, held until the transaction ends."""
+def invitation_by_code(session: Session, code_hash: str, now: datetime, *, hold: bool) -> CopyInvitation | None:
+    """One that may still be used, held until the transaction ends unless only seen."""
     query = select(CopyInvitation).where(
         CopyInvitation.code_hash == code_hash, CopyInvitation.used_at.is_(None), CopyInvitation.expires_at > now
     )
-    return session.scalars(query.with_for_update()).one_or_none()
+    return session.scalars(query.with_for_update() if hold else query).one_or_none()

@@ -8,6 +8,7 @@ from fastapi import APIRouter, Query, Response
 
 from control_plane.api_route import ApiRoute
 from control_plane.copying import repository
+from control_plane.copying.hedging import refuse_netting
 from control_plane.copying.model import CopyInvitation, CopyLink, CopyStep
 from control_plane.copying.schemas import (
     CopiedPositionList,
@@ -46,6 +47,9 @@ def list_copiers(farm: FarmDep, owner: OwnerDep) -> CopierList:
 @router.post("/copiers", status_code=201, responses=problem_responses(401, 403, 404, 409, 415, 422))
 def start_copying(wish: StartCopying, farm: FarmDep, owner: OwnerDep) -> CopierOut:
     """Have an account follow another: one's own, or one whose owner has given one a code."""
+    with farm.database.read(owner.tenant_id) as session:
+        leader, follower = farm.copying.sides(session, owner, wish)
+    refuse_netting(farm.database, farm.door, farm.clock, leader, follower)
     with farm.database.write(owner.tenant_id) as session:
         row = farm.copying.start(session, owner, wish)
         return present_copier(session, owner, row)

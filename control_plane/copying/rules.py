@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from decimal import ROUND_DOWN, Decimal
@@ -92,11 +92,16 @@ class Scene:
     symbols: Mapping[str, SymbolFacts]
     """By the leader's name; what is missing is not offered to the follower."""
     magic: int
+    closed_by_leader: Collection[int] = ()
+    """Tickets of the leader that are known to be closed: not to be listed proves nothing."""
+    closed_at_follower: Collection[int] = ()
+    """The same of the follower's tickets."""
     leader_equity: Decimal = Decimal(0)
     follower_equity: Decimal = Decimal(0)
     opening: bool = True
     """False while copying is paused: then nothing new is opened."""
     first_look: bool = False
+    """What the leader holds now was open before copying began."""
 
 
 @dataclass(frozen=True)
@@ -160,7 +165,7 @@ def actions(scene: Scene, settings: CopySettings) -> list[Action]:
             found += [action] if action else []
     held = sum(each.state in {LinkState.OPEN, LinkState.OPENING} for each in scene.links.values())
     for position in scene.leader:
-        if position.ticket in scene.links or not (scene.opening or scene.first_look):
+        if position.ticket in scene.links or not scene.opening:
             continue
         begun = _begin(position, held, scene, settings)
         held += isinstance(begun, Open)
@@ -245,9 +250,11 @@ def _follow(  # noqa: PLR0911 - one for each thing that can be due
     link: Link, leader: Position | None, follower: Position | None, scene: Scene, settings: CopySettings
 ) -> Action | None:
     if follower is None:
-        return Forget(link.leader_ticket, "It was closed at the follower.")
+        ended = link.follower_ticket in scene.closed_at_follower
+        return Forget(link.leader_ticket, "It was closed at the follower.") if ended else None
     if leader is None:
-        return Close(link.leader_ticket, follower.ticket, None)
+        ended = link.leader_ticket in scene.closed_by_leader
+        return Close(link.leader_ticket, follower.ticket, None) if ended else None
     if leader.buy != (follower.buy != settings.reverse):
         return Close(link.leader_ticket, follower.ticket, None)  # the leader has turned it round
     symbol = scene.symbols.get(leader.symbol)

@@ -68,12 +68,19 @@ class Copying:
         self._record(session, owner, "revoke_copy_invitation", row.id, {})
         session.delete(row)
 
+    def sides(self, session: Session, owner: Owner, wish: StartCopying) -> tuple[Account, Account]:
+        """Who would lead and who would follow. Raises NotFoundError, InvalidInputError."""
+        leader, _ = self._leader(session, owner, wish, hold=False)
+        return leader, require_account(session, owner, wish.follower_account_id)
+
     def start(self, session: Session, owner: Owner, wish: StartCopying) -> Copier:
         """Raises NotFoundError, ConflictError, InvalidInputError."""
         follower = require_account(session, owner, wish.follower_account_id)
-        leader = self._leader(session, owner, wish)
+        leader, invitation = self._leader(session, owner, wish)
         if leader.id == follower.id:
             raise invalid_field("follower_account_id", "An account cannot follow itself.", code="same_account")
+        if invitation is not None:
+            invitation.used_at = self._clock.now()
         repository.hold_accounts(session, (leader.id, follower.id))
         if len(repository.copiers(session, owner)) >= _MOST_COPIERS:
             raise ConflictError(f"There may be {_MOST_COPIERS} of these.", code="too_many_copiers")
@@ -167,13 +174,16 @@ class Copying:
             raise NotFoundError("There is no such copying.", code="copier_not_found")
         return row
 
-    def _leader(self, session: Session, owner: Owner, wish: StartCopying) -> Account:
+    def _leader(
+        self, session: Session, owner: Owner, wish: StartCopying, *, hold: bool = True
+    ) -> tuple[Account, CopyInvitation | None]:
+        """With the invitation when it is somebody else's."""
         if (wish.leader_account_id is None) == (wish.code is None):
             raise invalid_field("leader_account_id", "Give an account of your own to follow, or a code.")
         if wish.code is None:
-            return require_account(session, owner, wish.leader_account_id or "")
-        now = self._clock.now()
-        invitation = repository.invitation_by_code(session, _hash(wish.code.get_secret_value()), now)
+            return require_account(session, owner, wish.leader_account_id or ""), None
+        hashed = _hash(wish.code.get_secret_value())
+        invitation = repository.invitation_by_code(session, hashed, self._clock.now(), hold=hold)
         account = None
         if invitation is not None:
             account = accounts_repository.owned(
@@ -181,8 +191,7 @@ class Copying:
             )
         if invitation is None or account is None:
             raise invalid_field("code", "This code is not valid (any more).", code="code_not_valid")
-        invitation.used_at = now
-        return account
+        return account, invitation
 
     def _record(self, session: Session, owner: Owner, action: str, subject: str, after: dict[str, object]) -> None:
         self._audit.record(session, owner.tenant_id, Deed(owner.user_id, action, subject, "", after=after))

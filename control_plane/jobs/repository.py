@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 
 from sqlalchemy import delete, func, select, update
@@ -12,11 +12,11 @@ from control_plane.jobs.model import Job
 from control_plane.jobs.state import JobKind, JobState
 
 
-def next_due(session: Session, now: datetime) -> Job | None:
+def next_due(session: Session, now: datetime, kinds: Collection[JobKind]) -> Job | None:
     """The job that is due longest, held until the transaction ends; one that another worker holds is passed over."""
     query = (
         select(Job)
-        .where(Job.state == JobState.QUEUED, Job.run_at <= now)
+        .where(Job.state == JobState.QUEUED, Job.run_at <= now, Job.kind.in_(kinds))
         .order_by(Job.run_at, Job.id)
         .limit(1)
         .with_for_update(skip_locked=True)

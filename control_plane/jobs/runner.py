@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 
 import structlog
 from sqlalchemy.orm import Session
@@ -25,9 +25,9 @@ class JobRunner:
         self._clock = clock
         self._handlers = handlers
 
-    def run_next(self) -> bool:
-        """Carry out the job that is due longest. Returns whether there was one."""
-        return self._run(lambda session: repository.next_due(session, self._clock.now()))
+    def run_next(self, kinds: Collection[JobKind] = tuple(JobKind)) -> bool:
+        """Carry out the job of these kinds that is due longest. Returns whether there was one."""
+        return self._run(lambda session: repository.next_due(session, self._clock.now(), kinds))
 
     def run(self, job_id: str) -> bool:
         """Carry out this job if it is due. A second message about the same job does nothing."""

@@ -20,6 +20,10 @@ class JobKind(StrEnum):
     DELIVER_ALERT = "deliver_alert"
 
 
+TO_STRANGERS = frozenset({JobKind.DELIVER_ALERT})
+"""They wait for machines of users, which may answer as slowly as they like."""
+
+
 class JobState(StrEnum):
     QUEUED = "queued"
     """Waits for its time, or is being carried out."""

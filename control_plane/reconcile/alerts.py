@@ -23,12 +23,12 @@ from control_plane.alerts.rules import (
     AccountFacts,
     Changes,
     Key,
+    Report,
     Threshold,
     Told,
     changes,
     conditions,
-    next_report,
-    report_day,
+    newest_report,
 )
 from control_plane.alerts.service import Alerts, wishes_of
 from control_plane.alerts.state import AlertEvent, ThresholdKind
@@ -173,21 +173,20 @@ class AlertWatch:
             users = repository.users_with_accounts(session)
             wished = repository.all_preferences(session, [user_id for user_id, _ in users])
         for user_id, tenant_id in users:
-            wishes = wishes_of(wished.get(user_id))
-            day = report_day(wishes, now)
-            due_at = next_report(wishes, now) - timedelta(days=1)
+            report = newest_report(wishes_of(wished.get(user_id)), now)
             with self._database.read(tenant_id) as session:
                 user = repository.user(session, user_id)
-                known = repository.notice_by_key(session, user_id, f"{AlertEvent.DAILY_REPORT}:{day}")
-            if user is None or known is not None or user.created_at > due_at:
+                known = repository.notice_by_key(session, user_id, f"{AlertEvent.DAILY_REPORT}:{report.day}")
+            if user is None or known is not None or user.created_at > report.due_at:
                 continue
             with self._database.write(tenant_id) as session:
-                self._report(session, Owner(tenant_id, user_id), day, due_at)
+                self._report(session, Owner(tenant_id, user_id), report)
 
-    def _report(self, session: Session, owner: Owner, day: str, due_at: datetime) -> None:
+    def _report(self, session: Session, owner: Owner, report: Report) -> None:
+        day = report.day.isoformat()
         lines = []
         for account, snapshot in repository.accounts_of(session, owner.user_id):
-            closed, brought = repository.day_figures(session, account.id, due_at - timedelta(days=1))
+            closed, brought = repository.figures(session, account.id, report.since, report.due_at)
             equity = (
                 "no figures yet" if snapshot is None else f"equity {money_text(snapshot.equity)} {snapshot.currency}"
             )

@@ -19,6 +19,7 @@ from control_plane.access.service import answering_target, ask
 from control_plane.accounts import repository as accounts_repository
 from control_plane.clock import Clock
 from control_plane.copying import repository
+from control_plane.copying.hedging import nets, netting_reason
 from control_plane.copying.model import Copier, CopyLink, CopyStep
 from control_plane.copying.rules import (
     Action,
@@ -39,6 +40,7 @@ from control_plane.copying.rules import (
 )
 from control_plane.copying.schemas import SetCopyRules
 from control_plane.copying.service import Copying, settings_of, stop_reason
+from control_plane.copying.sightings import Sightings
 from control_plane.copying.state import CopierState, LinkState, StepKind, StepState
 from control_plane.db.engine import Database
 from control_plane.errors import FarmError, NotFoundError
@@ -63,8 +65,7 @@ class _Leader:
 
     target: Target
     positions: Sequence[Any]
-    unseen_for: timedelta | None
-    """Since the look before this one: what was not there then is not older. None when this is the first."""
+    sightings: Sightings
 
 
 class CopyLoop:
@@ -74,8 +75,10 @@ class CopyLoop:
         self._desk = desk
         self._copying = copying
         self._clock = clock
-        self._looked_at: dict[str, datetime] = {}
-        """When the positions of leaders were read last, by account."""
+        self._leaders: dict[str, Sightings] = {}
+        """By account."""
+        self._followers: dict[str, Sightings] = {}
+        """By copier, since several may bring the same follower to their leaders at once."""
 
     def run_once(self) -> None:
         with self._database.read_as_system() as session:
@@ -83,6 +86,8 @@ class CopyLoop:
         if not copiers:
             return
         leaders = {each.leader_account_id: each for each in copiers}
+        self._leaders = {each: self._leaders.get(each, Sightings()) for each in leaders}
+        self._followers = {each.id: self._followers.get(each.id, Sightings()) for each in copiers}
         with ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="copy") as pool:
             seen = dict(zip(leaders, pool.map(self._look_at, leaders.values()), strict=True))
             list(pool.map(lambda each: self._follow(each, seen[each.leader_account_id]), copiers))
@@ -90,19 +95,20 @@ class CopyLoop:
     def _look_at(self, copier: Copier) -> _Leader | None:
         """None when the leader's terminal does not answer: that says nothing about its positions."""
         owner = Owner(copier.tenant_id, copier.leader_user_id)
+        sightings = self._leaders[copier.leader_account_id]
         try:
             target = self._target(owner, copier.leader_account_id)
             positions = ask(self._door, target, methodcaller("positions_get"))
         except FarmError:
-            return None
+            positions = None
         except Exception:  # noqa: BLE001 - one terminal must not keep all others from being followed
             _log.exception("leader_cannot_be_read", copier=copier.id)
-            return None
+            positions = None
         if positions is None:
+            sightings.lost()
             return None
-        now, before = self._clock.now(), self._looked_at.get(copier.leader_account_id)
-        self._looked_at[copier.leader_account_id] = now
-        return _Leader(target, positions, None if before is None else now - before)
+        sightings.look([each.ticket for each in positions], self._clock.now())
+        return _Leader(target, positions, sightings)
 
     def _follow(self, copier: Copier, leader: _Leader | None) -> None:
         try:
@@ -120,6 +126,8 @@ class CopyLoop:
         for step in waiting:
             self._place(copier, step)
         if self._stopped(copier) or leader is None:
+            return
+        if not copier.started and not self._may_begin(copier, leader):
             return
         settings = settings_of(copier)
         with self._database.read(copier.tenant_id) as session:
@@ -150,11 +158,7 @@ class CopyLoop:
         refused: Mapping[int, datetime],
     ) -> Scene:
         """Raises FarmError."""
-        owner = Owner(copier.tenant_id, copier.follower_user_id)
-        target = self._target(owner, copier.follower_account_id)
-        found = ask(self._door, target, methodcaller("positions_get"))
-        if found is None:
-            raise NotFoundError("The follower's positions are not known.", code="positions_unknown")
+        target, found = self._positions_of_follower(copier)
         now = self._clock.now()
         held = {each.ticket for each in found}
         following = {each.leader_ticket: each for each in links}
@@ -169,14 +173,17 @@ class CopyLoop:
         ended = {
             ticket: Link(ticket, LinkState.CLOSED, 0, Decimal(0), Decimal(0)) for ticket in known - following.keys()
         }
+        missing = following.keys() - {each.ticket for each in leader.positions}
+        here = self._followers[copier.id]
         with self._database.read(copier.tenant_id) as session:
+            closed = repository.closed_by_deals(session, copier.leader_account_id, missing)
             equities = [
                 accounts_repository.snapshot(session, copier.tenant_id, each)
                 for each in (copier.leader_account_id, copier.follower_account_id)
             ]
         return Scene(
             leader=[
-                _position(each, self._age(leader, each) if each.ticket not in known else timedelta(0))
+                _position(each, self._age(leader, each, now) if each.ticket not in known else timedelta(0))
                 for each in leader.positions
             ],
             follower=[_position(each) for each in found],
@@ -189,11 +196,45 @@ class CopyLoop:
             },
             symbols=symbols,
             magic=copier.magic,
+            closed_by_leader=closed | {each for each in missing if leader.sightings.is_gone(each, now)},
+            closed_at_follower={each.follower_ticket for each in links if here.is_gone(each.follower_ticket, now)},
             leader_equity=equities[0].equity if equities[0] else Decimal(0),
             follower_equity=equities[1].equity if equities[1] else Decimal(0),
             opening=copier.state == CopierState.ACTIVE,
             first_look=not copier.started,
         )
+
+    def _positions_of_follower(self, copier: Copier) -> tuple[Target, Sequence[Any]]:
+        """Raises FarmError."""
+        sightings = self._followers[copier.id]
+        try:
+            target = self._target(Owner(copier.tenant_id, copier.follower_user_id), copier.follower_account_id)
+            found = ask(self._door, target, methodcaller("positions_get"))
+            if found is None:
+                raise NotFoundError("The follower's positions are not known.", code="positions_unknown")
+        except FarmError:
+            sightings.lost()
+            raise
+        sightings.look([each.ticket for each in found], self._clock.now())
+        return target, found
+
+    def _may_begin(self, copier: Copier, leader: _Leader) -> bool:
+        """Whether what the leader lists is what it holds at the start. Raises FarmError."""
+        if copier.state == CopierState.PAUSED or not leader.sightings.is_steady(self._clock.now()):
+            return False
+        return not self._nets(copier, leader)
+
+    def _nets(self, copier: Copier, leader: _Leader) -> bool:
+        """Whether one of the accounts is of a kind that cannot be copied; then copying ends. Raises FarmError."""
+        follower = self._target(Owner(copier.tenant_id, copier.follower_user_id), copier.follower_account_id)
+        for target, who in ((leader.target, "that leads"), (follower, "that follows")):
+            if nets(self._door, target):
+                with self._database.write(copier.tenant_id) as session:
+                    row = repository.held(session, copier.id)
+                    if row is not None and row.state != CopierState.STOPPED:
+                        self._copying.stop_for(session, row, netting_reason(who))
+                return True
+        return False
 
     def _find_lost_tickets(self, copier: Copier, links: Mapping[int, CopyLink], found: Sequence[Any]) -> None:
         """A position has another ticket than its order with some brokers; its comment tells."""
@@ -231,14 +272,11 @@ class CopyLoop:
             tick_value=_exact(info.trade_tick_value),
         )
 
-    def _age(self, leader: _Leader, position: Any) -> timedelta:
-        """By the clock of the leader's broker, as far as its quotes tell it."""
+    def _age(self, leader: _Leader, position: Any, now: datetime) -> timedelta:
+        """By the clock of the leader's broker, as far as its quotes tell it, and by our own."""
         tick = ask(self._door, leader.target, methodcaller("symbol_info_tick", position.symbol))
-        if tick is None or not tick.time_msc:
-            return timedelta(0)
-        age = timedelta(milliseconds=max(0, int(tick.time_msc) - int(position.time_msc)))
-        # A broker's clock may run faster than ours (a market that is replayed does).
-        return age if leader.unseen_for is None else min(age, leader.unseen_for)
+        by_broker = int(tick.time_msc) - int(position.time_msc) if tick is not None and tick.time_msc else 0
+        return leader.sightings.age(int(position.ticket), timedelta(milliseconds=by_broker), now)
 
     def _carry_out(self, copier: Copier, action: Action, scene: Scene) -> None:
         now = self._clock.now()
@@ -273,8 +311,11 @@ class CopyLoop:
                 return
         try:
             order = self._order(copier, owner, key, step)
-        except NotFoundError:
-            self._gone(copier, step)
+        except NotFoundError as error:
+            if error.code != "position_not_found":
+                self._refused(copier, step, StepState.REFUSED, error.detail)
+            elif self._followers[copier.id].is_gone(step.follower_ticket, self._clock.now()):
+                self._gone(copier, step)
             return
         except FarmError as error:
             if not error.retryable:

@@ -223,6 +223,96 @@ def test_a_receiver_that_fails_is_tried_again_and_given_up_after_hours(world: Wo
     assert again["message_id"] == dead[-1]["message_id"] == receiver.seen[-1][0]["webhook-id"]
 
 
+def test_a_receiver_that_wants_no_more_is_disabled_at_once_and_its_owner_told(world: World, receiver: Receiver) -> None:
+    let_out(world)
+    receiver.answers = [410]
+    trader, node = world.trader(), world.node()
+    added = trader.call("POST", "/webhooks", 201, {"url": receiver.url})
+    _, wanted = world.ready_account(trader, node)
+    node.sync(observed(wanted, phase=Phase.FAILED, reason=Reason.BAD_CREDENTIALS))
+    for _ in range(3):
+        world.run_loops()
+        world.clock.advance(minutes=1)
+    shown = trader.call("GET", f"/webhooks/{added['id']}")
+    assert (shown["state"], shown["disabled_reason"]) == ("disabled", "The receiver answered 410.")
+    assert len(receiver.seen) == 1
+    assert "A webhook was disabled" in mail_to(world.farm, trader.email)
+
+
+def test_a_message_that_one_receiver_never_takes_does_not_end_all_others(world: World, receiver: Receiver) -> None:
+    let_out(world)
+    trader, node = world.trader(), world.node()
+    added = trader.call("POST", "/webhooks", 201, {"url": receiver.url})
+    _, wanted = world.ready_account(trader, node)
+    receiver.answers = [400]
+    node.sync(observed(wanted, phase=Phase.FAILED, reason=Reason.BAD_CREDENTIALS))
+    world.run_loops()
+    world.run_loops()
+    url = f"/webhooks/{added['id']}"
+    (refused_one,) = trader.call("GET", f"{url}/deliveries")["items"]
+    assert (refused_one["status_code"], refused_one["state"]) == (400, "pending")
+    world.clock.advance(seconds=1)
+    trader.call("POST", f"{url}/test", 202)
+    world.run_loops()
+    receiver.answers = [400] * 50
+    for _ in range(50):
+        world.clock.advance(minutes=30)
+        world.run_loops()
+    states = {each["id"]: each["state"] for each in trader.call("GET", f"{url}/deliveries")["items"]}
+    assert states[refused_one["id"]] == "dead"
+    assert trader.call("GET", url)["state"] == "active"
+
+
+def test_after_two_rotations_the_oldest_secret_signs_no_more(world: World, receiver: Receiver) -> None:
+    let_out(world)
+    trader = world.trader()
+    added = trader.call("POST", "/webhooks", 201, {"url": receiver.url})
+    later = [trader.call("POST", f"/webhooks/{added['id']}/rotate-secret", 200)["secret"] for _ in range(2)]
+    trader.call("POST", f"/webhooks/{added['id']}/test", 202)
+    world.run_loops()
+    for secret in later:
+        _verify(secret, *receiver.seen[0], world)
+    with pytest.raises(WebhookVerificationError):
+        _verify(added["secret"], *receiver.seen[0], world)
+
+
+def test_what_was_sent_by_a_farm_that_died_before_it_wrote_that_down_comes_again_under_its_id(
+    world: World, receiver: Receiver
+) -> None:
+    let_out(world)
+    trader = world.trader()
+    added = trader.call("POST", "/webhooks", 201, {"url": receiver.url})
+    delivery = trader.call("POST", f"/webhooks/{added['id']}/test", 202)
+    with (
+        patch.object(type(world.farm.alerts), "_delivered", side_effect=SystemError("died")),
+        pytest.raises(SystemError),
+    ):
+        world.farm.alerts.deliver(delivery["id"])
+    world.run_loops()
+    ids = [headers["webhook-id"] for headers, _ in receiver.seen]
+    assert ids == [delivery["message_id"]] * 2
+    _verify(added["secret"], *receiver.seen[1], world)
+    (shown,) = trader.call("GET", f"/webhooks/{added['id']}/deliveries")["items"]
+    assert (shown["state"], shown["attempts"]) == ("delivered", 2)
+
+
+def test_a_digest_leaves_out_what_was_turned_off_meanwhile(world: World) -> None:
+    trader, _, _ = refused(world)
+    settings = trader.call("GET", "/alerts/settings")
+    wish = {name: value for name, value in settings.items() if name not in {"urgent", "telegram_available"}}
+    wish["digest"] = "hourly"
+    wish["modes"]["login_refused"]["email"] = "silent"
+    trader.call("PUT", "/alerts/settings", 200, wish)
+    world.run_loops()
+    wish["modes"]["login_refused"]["email"] = "off"
+    trader.call("PUT", "/alerts/settings", 200, wish)
+    world.clock.advance(hours=2)
+    world.farm.alerts.hand_over()
+    world.run_loops()
+    assert world.farm.recorded_post is not None
+    assert not [each for each in world.farm.recorded_post.newest(50) if "happened" in each.subject]
+
+
 @pytest.mark.parametrize(
     "url",
     [

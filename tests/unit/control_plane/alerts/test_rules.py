@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import itertools
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
+from zoneinfo import ZoneInfo
 
 import pytest
 from hypothesis import given
@@ -22,9 +23,9 @@ from control_plane.alerts.rules import (
     conditions,
     dispatches,
     end_of_quiet,
+    newest_report,
     next_digest,
     next_report,
-    report_day,
 )
 from control_plane.alerts.state import URGENT, AlertEvent, Channel, Digest, Mode, ThresholdKind
 
@@ -116,16 +117,104 @@ def test_what_is_told_is_what_holds_and_a_flapping_fact_is_told_at_most_once_in_
 
 MINUTES = st.integers(0, 1439)
 ZONES = st.sampled_from(["UTC", "Europe/Berlin", "America/New_York", "Asia/Kolkata", "Australia/Lord_Howe"])
+CHANGES = [datetime(2026, 3, 29, 1), datetime(2026, 10, 25, 1), datetime(2026, 3, 8, 7), datetime(2026, 11, 1, 6)]
+"""When Berlin and New York put their clocks forward and back, in UTC."""
+MOMENTS = st.one_of(
+    st.datetimes(datetime(2026, 1, 1), datetime(2027, 1, 1)),
+    st.builds(lambda at, minutes: at + timedelta(minutes=minutes), st.sampled_from(CHANGES), st.integers(-1600, 200)),
+).map(lambda at: at.replace(second=0, microsecond=0, tzinfo=UTC))
 
 
-@given(MINUTES, MINUTES, ZONES, st.datetimes(datetime(2026, 1, 1), datetime(2027, 1, 1), timezones=st.just(UTC)))
-def test_what_waits_for_the_end_of_quiet_hours_goes_when_they_are_over_and_within_a_day(
+def clock_of(zone: str, at: datetime) -> int:
+    """What a clock on the wall shows, in minutes after midnight."""
+    local = at.astimezone(ZoneInfo(zone))
+    return local.hour * 60 + local.minute
+
+
+def is_quiet(begin: int, end: int, minute: int) -> bool:
+    return begin <= minute < end if begin <= end else minute >= begin or minute < end
+
+
+@given(MINUTES, MINUTES, ZONES, MOMENTS)
+def test_what_waits_for_the_end_of_quiet_hours_goes_with_the_first_minute_that_is_not_quiet(
     begin: int, end: int, zone: str, now: datetime
 ) -> None:
     wishes = Wishes(time_zone=zone, quiet_from=begin, quiet_until=end)
     due = end_of_quiet(wishes, now)
-    assert now <= due <= now + timedelta(hours=26)
-    assert end_of_quiet(wishes, due) == due or due.minute != end % 60, "nothing is due in quiet hours"
+    first = now
+    while is_quiet(begin, end, clock_of(zone, first)):
+        first += timedelta(minutes=1)
+    assert not is_quiet(begin, end, clock_of(zone, due))
+    if clock_of(zone, due) == end or due == now:
+        assert due == first
+    else:  # clocks are put forward over the end
+        assert first < due <= first + timedelta(hours=1)
+
+
+@pytest.mark.parametrize(
+    ("now", "due"),
+    [
+        ("2026-03-28T21:59Z", "2026-03-28T21:59Z"),
+        ("2026-03-28T22:00Z", "2026-03-29T05:00Z"),  # a night of 8 hours: clocks are put forward
+        ("2026-10-24T21:00Z", "2026-10-25T06:00Z"),  # a night of 10 hours
+        ("2026-10-25T06:00Z", "2026-10-25T06:00Z"),
+    ],
+)
+def test_quiet_hours_are_those_of_the_clock_on_the_users_wall(now: str, due: str) -> None:
+    wishes = Wishes(time_zone="Europe/Berlin", quiet_from=23 * 60, quiet_until=7 * 60)
+    assert end_of_quiet(wishes, datetime.fromisoformat(now)) == datetime.fromisoformat(due)
+
+
+def test_an_hour_that_is_lived_twice_is_quiet_twice() -> None:
+    wishes = Wishes(time_zone="Europe/Berlin", quiet_from=120, quiet_until=150)
+    first, second = datetime(2026, 10, 25, 0, 15, tzinfo=UTC), datetime(2026, 10, 25, 1, 15, tzinfo=UTC)
+    assert end_of_quiet(wishes, first) == first + timedelta(minutes=15)
+    assert end_of_quiet(wishes, second) == second + timedelta(minutes=15)
+
+
+@given(MINUTES, ZONES, MOMENTS)
+def test_reports_follow_each_other_without_a_gap_and_one_for_each_day(minute: int, zone: str, now: datetime) -> None:
+    wishes = Wishes(time_zone=zone, report_minute=minute)
+    newest, following = newest_report(wishes, now), next_report(wishes, now)
+    assert newest.due_at <= now < following
+    after = newest_report(wishes, following)
+    assert (after.day, after.since, after.due_at) == (newest.day + timedelta(days=1), newest.due_at, following)
+    assert newest_report(wishes, following - timedelta(minutes=1)) == newest
+    assert timedelta(hours=22) < following - newest.due_at < timedelta(hours=26)
+
+
+@given(MINUTES, MINUTES, MINUTES, ZONES, MOMENTS, st.sampled_from(Digest))
+def test_a_digest_comes_within_two_days_and_never_in_quiet_hours(
+    begin: int, end: int, report: int, zone: str, now: datetime, digest: Digest
+) -> None:
+    wishes = Wishes(time_zone=zone, quiet_from=begin, quiet_until=end, report_minute=report, digest=digest)
+    due = next_digest(wishes, now)
+    assert now < due <= now + timedelta(hours=51)
+    assert not is_quiet(begin, end, clock_of(zone, due))
+
+
+OUTSIDE = (Channel.EMAIL, Channel.WEBHOOK, Channel.TELEGRAM)
+
+
+@pytest.mark.parametrize("event", AlertEvent)
+@pytest.mark.parametrize("mode", Mode)
+@pytest.mark.parametrize("channel", OUTSIDE)
+@pytest.mark.parametrize("hour", [12, 23])
+def test_each_event_goes_to_each_channel_as_loudly_as_it_is_set(
+    event: AlertEvent, mode: Mode, channel: Channel, hour: int
+) -> None:
+    now, morning = NOON.replace(hour=hour), NOON.replace(day=3, hour=7)
+    others_off: dict[str, str] = {each: Mode.OFF for each in OUTSIDE if each is not channel}
+    wishes = Wishes({event: {**others_off, channel: mode}}, quiet_from=22 * 60, quiet_until=7 * 60)
+    found = dispatches(event, wishes, now)
+    if mode is Mode.OFF:
+        assert not found
+        return
+    (one,) = found
+    assert (one.channel, one.silent) == (channel, mode is Mode.SILENT)
+    assert one.digest == (channel is Channel.EMAIL and mode is Mode.SILENT)
+    waits = hour == 23 and event not in URGENT and channel is not Channel.WEBHOOK
+    assert one.due_at == (morning if one.digest or waits else now)
 
 
 def test_urgent_things_are_told_in_quiet_hours_and_others_are_not() -> None:
@@ -153,5 +242,6 @@ def test_reports_and_digests_keep_to_the_users_own_morning() -> None:
     wishes = Wishes(time_zone="Asia/Kolkata", report_minute=7 * 60)
     assert next_report(wishes, NOON) == datetime(2026, 3, 3, 1, 30, tzinfo=UTC)
     assert next_digest(wishes, NOON) == next_report(wishes, NOON)
-    assert report_day(wishes, datetime(2026, 3, 3, 1, 29, tzinfo=UTC)) == "2026-03-02"
-    assert report_day(wishes, datetime(2026, 3, 3, 1, 30, tzinfo=UTC)) == "2026-03-03"
+    before, after = datetime(2026, 3, 3, 1, 29, tzinfo=UTC), datetime(2026, 3, 3, 1, 30, tzinfo=UTC)
+    assert newest_report(wishes, before).day == date(2026, 3, 2)
+    assert newest_report(wishes, after).day == date(2026, 3, 3)

@@ -3,15 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
 
 from control_plane.access.port import LinkLostError
-from mt5_bridge.structs import OrderSendResult, TradePosition, TradeRequest
+from control_plane.reconcile.copying import CopyLoop
+from mt5_bridge.structs import AccountInfo, OrderSendResult, TradePosition, TradeRequest
 from node_agent.protocol.messages import ObservedTerminal
 from tests.tenants import two_tenants
-from tests.unit.control_plane.world import FakeTerminal, Trader, World, filled, observed, snapshot
+from tests.unit.control_plane.world import (
+    FakeTerminal,
+    Trader,
+    World,
+    deal_body,
+    event,
+    filled,
+    observed,
+    snapshot,
+)
 
 pytestmark = pytest.mark.both_databases
 
@@ -20,7 +31,15 @@ class Broker(FakeTerminal):
     """A terminal whose orders open, change and close positions; `lose` answers are lost after the fill."""
 
     lose = 0
+    unlisted = 0
+    """How often a position is asked for and not found although it is open."""
     tickets = 1000
+
+    def position(self, ticket: int) -> Any:
+        if self.unlisted:
+            self.unlisted -= 1
+            return None
+        return super().position(ticket)
 
     def send_once(self, client_order_id: str, request: Mapping[str, Any]) -> Any:
         if client_order_id in self.journal:
@@ -90,10 +109,34 @@ class Pair:
         wish = {"leader_account_id": self.leader_id, "follower_account_id": self.follower_id, "rules": rules}
         copier: str = self.trader.call("POST", "/copiers", 201, wish)["id"]
         self.look()
+        self.look_for(5)
         return copier
 
     def look(self) -> None:
         next(each for each in self.world.farm.loops if each.name == "copying").step()
+
+    def look_for(self, seconds: int) -> None:
+        """Once a second."""
+        for _ in range(seconds):
+            self.world.clock.advance(seconds=1)
+            self.look()
+
+    def copied(self) -> list[Any]:
+        """Positions of the follower that are not its own."""
+        return [each for each in self.follower.positions.values() if each.magic >= 700_000_000]
+
+    def notes(self, copier: str) -> list[str]:
+        return [each["note"] for each in self.trader.call("GET", f"/copiers/{copier}/positions")["items"]]
+
+    def another_farm(self) -> CopyLoop:
+        """On the same database: a second control plane, or this one after it was started again."""
+        farm = self.world.farm
+        return CopyLoop(farm.database, farm.door, farm.desk, farm.copying, farm.clock)
+
+
+class Netting(Broker):
+    def account_info(self) -> Any:
+        return filled(AccountInfo, margin_mode=0)
 
 
 def test_what_the_leader_does_the_follower_has_done_once(world: World) -> None:
@@ -110,8 +153,7 @@ def test_what_the_leader_does_the_follower_has_done_once(world: World) -> None:
     pair.leader.put(1, 0.2, sl=1.05)
     pair.look()
     pair.leader.positions.clear()
-    pair.look()
-    pair.look()
+    pair.look_for(6)
     assert list(pair.follower.positions) == [7], "its own position is untouched"
     shown = pair.trader.call("GET", f"/copiers/{copier}/positions")["items"]
     assert [each["state"] for each in shown] == ["closed"]
@@ -203,3 +245,192 @@ def test_rules_are_changed_as_they_were_seen_and_copying_pauses_and_goes_on(worl
     pair.look()
     assert pair.trader.call("POST", f"{path}/stop")["state"] == "stopped"
     pair.trader.call("POST", f"{path}/resume", 409)
+
+
+@pytest.mark.parametrize("copy_open", [False, True])
+def test_what_was_open_before_is_copied_only_when_asked_for(world: World, copy_open: bool) -> None:
+    pair = Pair(world)
+    pair.leader.put(1, 0.1)
+    copier = pair.start(copy_open=copy_open)
+    pair.look_for(3)
+    assert len(pair.copied()) == int(copy_open)
+    if not copy_open:
+        assert pair.notes(copier) == ["It was open before copying began."]
+    pair.leader.put(2, 0.2)
+    pair.look()
+    assert len(pair.copied()) == 1 + int(copy_open)
+
+
+def test_copying_that_is_paused_before_its_first_look_opens_nothing_until_it_goes_on(world: World) -> None:
+    pair = Pair(world)
+    pair.leader.put(1, 0.1)
+    world.door.dead.add(pair.desired[1].terminal_id)
+    copier = pair.start(copy_open=True)
+    pair.trader.call("POST", f"/copiers/{copier}/pause")
+    world.door.dead.clear()
+    pair.look_for(40)
+    assert not pair.copied()
+    pair.report()
+    pair.trader.call("POST", f"/copiers/{copier}/resume")
+    pair.look()
+    assert len(pair.copied()) == 1
+
+
+def test_what_was_opened_during_a_pause_is_too_old_when_it_goes_on(world: World) -> None:
+    pair = Pair(world)
+    copier = pair.start()
+    pair.trader.call("POST", f"/copiers/{copier}/pause")
+    pair.leader.put(1, 0.1)
+    pair.look_for(40)
+    pair.report()
+    pair.trader.call("POST", f"/copiers/{copier}/resume")
+    pair.leader.put(2, 0.2)
+    pair.look()
+    assert [each.volume for each in pair.copied()] == [0.2]
+    assert "It was too old when it was seen." in pair.notes(copier)
+
+
+def test_a_follower_that_comes_back_opens_nothing_that_is_old(world: World) -> None:
+    pair = Pair(world)
+    copier = pair.start()
+    pair.look_for(6)
+    world.door.dead.add(pair.desired[1].terminal_id)
+    pair.leader.put(1, 0.1)
+    pair.look_for(40)
+    world.door.dead.clear()
+    pair.report()
+    pair.look()
+    assert not pair.copied()
+    assert pair.notes(copier) == ["It was too old when it was seen."]
+
+
+def test_a_leader_that_has_just_connected_and_lists_nothing_closes_nothing(world: World) -> None:
+    pair = Pair(world)
+    pair.start()
+    pair.leader.put(1, 0.1)
+    pair.look()
+    pair.look_for(10)
+    listed = dict(pair.leader.positions)
+    for _ in range(3):
+        world.door.dead.add(pair.desired[0].terminal_id)
+        pair.look_for(4)
+        world.door.dead.clear()
+        pair.leader.positions.clear()
+        pair.look_for(4)
+        pair.leader.positions.update(listed)
+        pair.look()
+    assert len(pair.copied()) == 1
+    assert len(pair.follower.sent) == 1
+
+
+def test_what_a_leader_lists_only_later_at_the_start_was_open_before(world: World) -> None:
+    pair = Pair(world)
+    wish = {"leader_account_id": pair.leader_id, "follower_account_id": pair.follower_id}
+    copier = pair.trader.call("POST", "/copiers", 201, wish)["id"]
+    pair.look_for(3)
+    pair.leader.put(1, 0.1)  # its terminal has connected again, and only now lists what was open all the time
+    pair.look_for(6)
+    assert not pair.copied()
+    assert pair.notes(copier) == ["It was open before copying began."]
+
+
+def test_a_follower_that_has_just_connected_and_lists_nothing_is_still_followed_to_the_end(world: World) -> None:
+    pair = Pair(world)
+    copier = pair.start()
+    pair.leader.put(1, 0.1)
+    pair.look()
+    pair.look_for(12)
+    listed = dict(pair.follower.positions)
+    pair.follower.positions.clear()
+    pair.leader.positions.clear()
+    pair.look_for(4)
+    pair.follower.positions.update(listed)
+    pair.look_for(4)
+    assert not pair.follower.positions
+    assert pair.notes(copier) == ["It was closed by the leader."]
+
+
+def test_a_closing_whose_position_is_not_found_for_a_moment_is_tried_again(world: World) -> None:
+    pair = Pair(world)
+    copier = pair.start()
+    pair.leader.put(1, 0.1)
+    pair.look()
+    pair.look_for(12)
+    pair.follower.unlisted = 1
+    pair.leader.positions.clear()
+    pair.look_for(7)
+    assert not pair.follower.positions
+    assert pair.notes(copier) == ["It was closed by the leader."]
+
+
+def test_a_closing_that_the_trade_log_knows_is_copied_at_once(world: World) -> None:
+    pair = Pair(world)
+    pair.start()
+    pair.leader.put(1, 0.2)
+    pair.look()
+    pair.look_for(12)
+    into = deal_body(10, position_id=1, volume=0.2)
+    half = deal_body(11, position_id=1, volume=0.1, entry=1, type=1)
+    rest = deal_body(12, position_id=1, volume=0.1, entry=1, type=1)
+    pair.node.deliver(event(pair.desired[0], "a", into), event(pair.desired[0], "b", half))
+    pair.leader.positions.clear()
+    pair.look()
+    assert len(pair.copied()) == 1, "half of it is open by the log, and not to be listed proves nothing"
+    pair.node.deliver(event(pair.desired[0], "c", rest))
+    pair.look()
+    assert not pair.copied()
+
+
+def test_a_farm_that_is_started_again_copies_nothing_twice(world: World) -> None:
+    pair = Pair(world)
+    pair.start()
+    for ticket in range(1, 6):
+        pair.leader.put(ticket, 0.1)
+        pair.follower.lose = 1
+        pair.another_farm().run_once()
+        world.clock.advance(seconds=1)
+    for _ in range(3):
+        pair.another_farm().run_once()
+        world.clock.advance(seconds=4)
+        world.run_loops()
+    assert len(pair.copied()) == 5
+    assert len(pair.follower.sent) == 5
+
+
+def test_two_farms_that_look_at_once_copy_once(world: World) -> None:
+    pair = Pair(world)
+    pair.start()
+    loops = [pair.another_farm() for _ in range(2)]
+    for ticket in range(1, 9):
+        pair.leader.put(ticket, 0.1)
+        with ThreadPoolExecutor(2) as pool:
+            list(pool.map(lambda loop: loop.run_once(), loops))
+    pair.look_for(3)
+    assert len(pair.copied()) == 8
+    assert len({key for key, _ in pair.follower.sent}) == len(pair.follower.sent) == 8
+
+
+@pytest.mark.parametrize("side", [0, 1])
+def test_accounts_that_net_are_refused_when_copying_is_to_begin(world: World, side: int) -> None:
+    pair = Pair(world)
+    world.door.terminals[pair.desired[side].terminal_id] = Netting()
+    wish = {"leader_account_id": pair.leader_id, "follower_account_id": pair.follower_id}
+    answer = pair.trader.call("POST", "/copiers", 409, wish)
+    assert answer["code"] == "netting_account"
+    assert ("that leads", "that follows")[side] in answer["detail"]
+    assert "hedg" in answer["detail"]
+    assert pair.trader.call("GET", "/copiers")["items"] == []
+
+
+def test_a_netting_account_that_did_not_answer_at_first_stops_copying_before_anything_is_copied(world: World) -> None:
+    pair = Pair(world)
+    netting = pair.desired[0].terminal_id
+    world.door.terminals[netting] = Netting()
+    world.door.dead.add(netting)
+    copier = pair.start(copy_open=True)
+    world.door.dead.clear()
+    pair.look_for(6)
+    shown = pair.trader.call("GET", f"/copiers/{copier}")
+    assert shown["state"] == "stopped"
+    assert "nets its positions" in shown["reason"]
+    assert not pair.follower.sent

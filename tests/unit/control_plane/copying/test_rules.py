@@ -7,6 +7,7 @@ from datetime import timedelta
 from decimal import Decimal
 
 import pytest
+from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
@@ -67,6 +68,81 @@ def test_volumes_follow_the_rule_and_the_steps_of_the_symbol(scaling: Scaling, v
     assert volume_of(ONE, EURUSD, at, wish) == Decimal(lots)
 
 
+LOTS = st.decimals("0.001", "500", places=3)
+STEPS = st.sampled_from([Decimal(each) for each in ("0.001", "0.01", "0.03", "0.1", "0.25", "1")])
+EQUITIES = st.decimals("-1000", "1000000", places=2)
+
+
+@given(
+    lots=LOTS,
+    stop=st.decimals("0", "2", places=5),
+    step=STEPS,
+    least=st.integers(1, 20),
+    most=st.decimals("0.5", "200", places=3),
+    scaling=st.sampled_from(Scaling),
+    value=st.decimals("0.0001", "1000", places=4),
+    cap=st.decimals("0.0001", "10000", places=4),
+    equities=st.tuples(EQUITIES, EQUITIES),
+)
+def test_no_rule_gives_more_than_a_limit_or_anything_but_whole_steps(
+    lots: Decimal,
+    stop: Decimal,
+    step: Decimal,
+    least: int,
+    most: Decimal,
+    scaling: Scaling,
+    value: Decimal,
+    cap: Decimal,
+    equities: tuple[Decimal, Decimal],
+) -> None:
+    symbol = replace(EURUSD, volume_step=step, volume_min=step * least, volume_max=most)
+    position = replace(ONE, volume=lots, stop_loss=stop)
+    at = scene(position, leader_equity=equities[0], follower_equity=equities[1])
+    volume = volume_of(position, symbol, at, CopySettings(scaling, value, most_lots=cap))
+    assert volume >= 0
+    assert volume <= min(cap, most)
+    assert volume % step == 0
+    assert volume == 0 or volume >= symbol.volume_min
+    if scaling is Scaling.MULTIPLIER:
+        assert volume <= lots * value
+        assert volume == 0 or min(lots * value, cap, most) - volume < step, "no step is lost"
+
+
+@given(
+    st.lists(st.tuples(st.booleans(), LOTS), max_size=12),
+    st.integers(1, 6),
+    st.integers(0, 8),
+    st.sets(st.sampled_from(["EURUSD", "USDJPY"])),
+)
+def test_there_are_never_more_copies_than_allowed_and_none_of_another_symbol(
+    held: list[tuple[bool, Decimal]], most: int, linked: int, symbols: set[str]
+) -> None:
+    leader = [replace(ONE, ticket=100 + n, buy=buy, volume=lots) for n, (buy, lots) in enumerate(held)]
+    links = {n: Link(n, LinkState.OPEN, n + 1000, Decimal(1), Decimal(1), busy=True) for n in range(1, linked + 1)}
+    wish = CopySettings(most_positions=most, symbols=tuple(sorted(symbols)))
+    found = actions(scene(*leader, links=links), wish)
+    opened = [each for each in found if isinstance(each, Open)]
+    assert len(opened) <= max(0, most - linked)
+    assert len(found) == len(leader), "each is either opened or left out with a reason"
+    assert not (opened and symbols and "EURUSD" not in symbols)
+    assert all(each.why for each in found if isinstance(each, Ignore))
+
+
+NAMES = st.text("ABCDEFUSDXm.#", min_size=3, max_size=12)
+
+
+@given(NAMES, st.lists(NAMES, max_size=8), st.dictionaries(NAMES, NAMES, max_size=3))
+def test_a_symbol_is_one_that_is_offered_and_as_mapped_when_it_is_mapped(
+    name: str, offered: list[str], mapped: dict[str, str]
+) -> None:
+    found = find_symbol(name, offered, mapped)
+    assert found is None or found in offered
+    if name in mapped:
+        assert found in {None, mapped[name]}
+    elif name in offered:
+        assert found == name
+
+
 def test_by_risk_nothing_is_opened_without_a_stop_loss() -> None:
     wish = CopySettings(Scaling.RISK)
     assert volume_of(replace(ONE, stop_loss=Decimal(0)), EURUSD, scene(ONE), wish) == 0
@@ -110,8 +186,24 @@ def test_what_breaks_a_limit_is_left_out_for_good_with_a_reason(
 def test_paused_copying_opens_nothing_and_still_closes() -> None:
     link = Link(2, LinkState.OPEN, 20, Decimal(1), Decimal(1))
     held = replace(ONE, ticket=20, magic=MAGIC)
-    found = actions(scene(ONE, follower=(held,), links={2: link}, opening=False), CopySettings())
-    assert found == [Close(2, 20, None)]
+    at = scene(ONE, follower=(held,), links={2: link}, closed_by_leader={2}, opening=False)
+    assert actions(at, CopySettings()) == [Close(2, 20, None)]
+
+
+@pytest.mark.parametrize("copy_open", [False, True])
+def test_copying_that_is_paused_before_its_first_look_opens_nothing(copy_open: bool) -> None:
+    at = scene(ONE, first_look=True, opening=False)
+    assert actions(at, CopySettings(copy_open=copy_open)) == []
+
+
+def test_what_a_terminal_does_not_list_is_not_closed_for_that_alone() -> None:
+    link = Link(2, LinkState.OPEN, 20, Decimal(1), Decimal(1))
+    held = replace(ONE, ticket=20, magic=MAGIC)
+    leads = replace(ONE, ticket=2)
+    assert actions(scene(follower=(held,), links={2: link}), CopySettings()) == []
+    assert actions(scene(leads, links={2: link}), CopySettings()) == []
+    (forgotten,) = actions(scene(leads, links={2: link}, closed_at_follower={20}), CopySettings())
+    assert isinstance(forgotten, Forget)
 
 
 def test_reversed_copying_exchanges_the_stops() -> None:
@@ -129,14 +221,13 @@ def test_a_worse_price_counts_as_slippage_on_both_sides() -> None:
 def test_a_position_of_the_followers_own_is_never_closed_even_under_a_ticket_that_is_linked() -> None:
     link = Link(2, LinkState.OPEN, 20, Decimal(1), Decimal(1))
     own = replace(ONE, ticket=20, magic=0)
-    (found,) = actions(scene(follower=(own,), links={2: link}), CopySettings())
-    assert isinstance(found, Forget)
+    assert actions(scene(follower=(own,), links={2: link}, closed_by_leader={2}), CopySettings()) == []
 
 
 def test_nothing_is_done_to_a_position_while_an_order_of_it_is_on_its_way() -> None:
     link = Link(2, LinkState.OPEN, 20, Decimal(1), Decimal(1), busy=True)
     held = replace(ONE, ticket=20, magic=MAGIC)
-    assert actions(scene(follower=(held,), links={2: link}), CopySettings()) == []
+    assert actions(scene(follower=(held,), links={2: link}, closed_by_leader={2}), CopySettings()) == []
 
 
 class Copying(RuleBasedStateMachine):
@@ -219,13 +310,18 @@ class Copying(RuleBasedStateMachine):
             del self.follower[ticket]
             self.closed_by_hand.add(ticket)
 
-    @rule(dies_after=st.none() | st.integers(0, 6), late=st.booleans())
-    def reconcile(self, dies_after: int | None, late: bool = False) -> None:
+    @rule(
+        dies_after=st.none() | st.integers(0, 6),
+        late=st.booleans(),
+        blind=st.sampled_from([(False, False), (True, False), (False, True)]),
+    )
+    def reconcile(self, dies_after: int | None, late: bool = False, blind: tuple[bool, bool] = (False, False)) -> None:
         """One round. `dies_after` so many writes or orders the farm dies; an order's answer is lost then.
 
-        While orders are `late`, they are on their way and nobody knows of them.
+        While orders are `late`, they are on their way and nobody knows of them. A terminal that is `blind` has just
+        connected and lists nothing.
         """
-        self.left, self.late = dies_after, late
+        self.left, self.late, self.blind = dies_after, late, blind if not self.first_look else (False, False)
         try:
             self._resume()
             for action in actions(self._scene(), self.wish):
@@ -270,8 +366,14 @@ class Copying(RuleBasedStateMachine):
     def _scene(self) -> Scene:
         busy = {ticket for ticket, _ in self.pending}
         links = {ticket: replace(each, busy=ticket in busy) for ticket, each in self.links.items()}
+        at_leader, at_follower = self.blind
         return scene(
-            *self.leader.values(), follower=tuple(self.follower.values()), links=links, first_look=self.first_look
+            *(() if at_leader else self.leader.values()),
+            follower=() if at_follower else tuple(self.follower.values()),
+            links=links,
+            closed_by_leader=set(range(1, self.tickets + 1)) - set(self.leader),
+            closed_at_follower={each.follower_ticket for each in links.values()} - set(self.follower),
+            first_look=self.first_look,
         )
 
     def _alive(self) -> None:
@@ -334,6 +436,7 @@ class Copying(RuleBasedStateMachine):
             moved = replace(held, stop_loss=action.stop_loss, take_profit=action.take_profit)
             self.follower[held.ticket] = moved
         elif isinstance(action, Close) and held is not None:
+            assert action.volume is not None or action.leader_ticket not in self.leader, "still open at the leader"
             left = Decimal(0) if action.volume is None else held.volume - action.volume
             if left > 0:
                 self.follower[held.ticket] = replace(held, volume=left)

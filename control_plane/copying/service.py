@@ -71,8 +71,8 @@ class Copying:
         if leader.id == follower.id:
             raise invalid_field("follower_account_id", "An account cannot follow itself.", code="same_account")
         repository.hold_accounts(session, (leader.id, follower.id))
-        if len(repository.copiers(session, owner)) >= _MOST_COPIERS:
-            raise ConflictError(f"There may be {_MOST_COPIERS} of these.", code="too_many_copiers")
+        if len(repository.copiers(session, owner, ended=False)) >= _MOST_COPIERS:
+            raise ConflictError(f"There may be {_MOST_COPIERS} of these; end one.", code="too_many_copiers")
         present = repository.running_of_follower(session, follower.id)
         if any(each.leader_account_id == leader.id for each in present):
             raise ConflictError("It follows this account already.", code="copies_already")

@@ -37,9 +37,9 @@ export const TARGET_STATES: Record<Target["state"], Status> = {
 }
 
 /** Of the whole switch. */
-export function killStatus(kill: Pick<KillSwitch, "released_at" | "finished" | "listed" | "counts">): Status {
+export function killStatus(kill: Pick<KillSwitch, "mode" | "released_at" | "finished" | "listed" | "counts">): Status {
   if (kill.released_at) return { label: "Released", tone: "idle" }
-  if (kill.finished) return { label: "In force, done", tone: "ok" }
+  if (kill.finished) return { label: kill.mode === "close_all" ? "Nothing is open" : "In force", tone: "ok" }
   if (!kill.listed) return { label: "Finding the accounts", tone: "busy" }
   return kill.counts["unreachable"] || kill.counts["not_running"] ? { label: "Not proven", tone: "bad" } : { label: "Under way", tone: "busy" }
 }

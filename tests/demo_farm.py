@@ -27,7 +27,11 @@ class DemoFarm:
     """A running demo on free ports, with its data in a folder of its own."""
 
     def __init__(
-        self, *options: str, data: Path | None = None, port: int | None = None, settings: Mapping[str, str] | None = None
+        self,
+        *options: str,
+        data: Path | None = None,
+        port: int | None = None,
+        settings: Mapping[str, str] | None = None,
     ) -> None:
         """`settings` are variables of its environment."""
         self.data = data or Path(tempfile.mkdtemp(prefix="m5demo", dir="/tmp"))

@@ -91,5 +91,6 @@ describe("the last problem", () => {
     expect(lastProblem([trade({}), refused], [ignored])?.text).toBe("EURUSD: Not enough money")
     expect(lastProblem([trade({})], [ignored])?.text).toBe("XAUUSD not copied: There is no such symbol.")
   })
+  it("is none where something was left out as the follower wishes", () => expect(lastProblem([], [{ ...ignored, note: "It was open before copying began." }])).toBeNull())
   it("is none when all went well", () => expect(lastProblem([trade({})], [{ ...ignored, state: "open" }])).toBeNull())
 })

@@ -38,9 +38,13 @@ describe("whom somebody may stop, and let trade again", () => {
     expect(reachesOf(role).every((each) => each.needsReason === (each.scope !== "user"))).toBe(true)
   })
   it("what somebody else threw is released by those who manage the tenant", () => {
-    expect(mayRelease({ thrown_by_you: false }, "trader")).toBe(false)
-    expect(mayRelease({ thrown_by_you: true }, "trader")).toBe(true)
-    expect(mayRelease({ thrown_by_you: false }, "broker_admin")).toBe(true)
+    expect(mayRelease({ thrown_by_you: false, scope: "user" }, "trader")).toBe(false)
+    expect(mayRelease({ thrown_by_you: true, scope: "user" }, "trader")).toBe(true)
+    expect(mayRelease({ thrown_by_you: false, scope: "user" }, "broker_admin")).toBe(true)
+  })
+  it("what holds the fleet is released by those who run it", () => {
+    expect(mayRelease({ thrown_by_you: false, scope: "fleet" }, "broker_admin")).toBe(false)
+    expect(mayRelease({ thrown_by_you: false, scope: "fleet" }, "ops")).toBe(true)
   })
 })
 

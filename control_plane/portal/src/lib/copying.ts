@@ -82,7 +82,7 @@ export function copyProblems(form: CopyForm): Record<string, string> {
   const problems: Record<string, string> = {}
   const judge = (field: string, text: string, low: number, high: number, whole: boolean, words: string): void => {
     const value = parseNumber(text)
-    if (value === null || value < low || value > high || value === 0 && low > 0 || (whole && !Number.isInteger(value))) problems[field] = words
+    if (value === null || value < low || value > high || (whole && !Number.isInteger(value))) problems[field] = words
   }
   judge("value", form.value, 0.0001, 1000, false, "More than 0 and at most 1000.")
   judge("most_lots", form.mostLots, 0.0001, 10_000, false, "More than 0 and at most 10000 lots.")
@@ -163,11 +163,16 @@ export interface CopyProblem {
   text: string
 }
 
-/** The newest thing that was not copied as the leader did it; null when there is none. */
+/** What is left out because the follower has it so; the farm says it in these words. */
+const AS_WISHED: ReadonlySet<string> = new Set(["It was open before copying began.", "Its symbol is not among those to copy."])
+
+/** The newest thing that was not copied although it should have been; null when there is none. */
 export function lastProblem(trades: readonly CopiedTrade[], positions: readonly CopiedPosition[]): CopyProblem | null {
   const refused = trades
     .filter((each) => each.state === "refused" || each.state === "not_executed")
     .map((each) => ({ at: each.settled_at ?? each.created_at, text: `${each.symbol}: ${each.message || "The order was not executed."}` }))
-  const ignored = positions.filter((each) => each.state === "ignored").map((each) => ({ at: each.changed_at, text: `${each.symbol} not copied: ${each.note}` }))
+  const ignored = positions
+    .filter((each) => each.state === "ignored" && !AS_WISHED.has(each.note))
+    .map((each) => ({ at: each.changed_at, text: `${each.symbol} not copied: ${each.note}` }))
   return [...refused, ...ignored].sort((one, other) => other.at.localeCompare(one.at))[0] ?? null
 }

@@ -82,16 +82,17 @@ export function reachesOf(role: string | undefined): Reach[] {
   ]
   if (managesTenant(role))
     reaches.push({ scope: "tenant", title: "The whole tenant", text: "All accounts of everybody in your tenant.", needsReason: true })
-  if (role && runsTheFleet({ role }))
+  if (role !== undefined && runsTheFleet({ role }))
     reaches.push({ scope: "fleet", title: "The whole fleet", text: "Every account of every tenant of this farm.", needsReason: true })
   return reaches
 }
 
-/** Whether somebody may let the accounts trade again: their own switch, or any of their tenant for those who manage it. */
-export function mayRelease(kill: Pick<KillSwitch, "thrown_by_you">, role: string | undefined): boolean {
-  return kill.thrown_by_you || managesTenant(role)
-}
-
 export function managesTenant(role: string | undefined): boolean {
   return role === "broker_admin" || role === "owner"
+}
+
+/** Whether somebody may let the accounts trade again: their own switch, any of their tenant for those who manage it; of the fleet those who run it. */
+export function mayRelease(kill: Pick<KillSwitch, "thrown_by_you" | "scope">, role: string | undefined): boolean {
+  if (kill.scope === "fleet") return role !== undefined && runsTheFleet({ role })
+  return kill.thrown_by_you || managesTenant(role)
 }

@@ -70,8 +70,8 @@ describe("a delivery", () => {
     expect(deliveryStatus({ state: "dead", attempts: 10 }).tone).toBe("bad")
   })
   it("says how the receiver answered", () => {
-    expect(deliveryWords({ status_code: 200, milliseconds: 12, error: "", attempts: 1 })).toBe("Answered 200 in 12 ms")
-    expect(deliveryWords({ status_code: 500, milliseconds: 3, error: "The receiver answered 500.", attempts: 3 })).toBe("The receiver answered 500., 3 attempts")
+    expect(deliveryWords({ status_code: 200, milliseconds: 12, error: "", attempts: 1 })).toBe("Answered 200 in 12 ms.")
+    expect(deliveryWords({ status_code: 500, milliseconds: 3, error: "The receiver answered 500.", attempts: 3 })).toBe("The receiver answered 500. 3 attempts.")
     expect(deliveryWords({ status_code: null, milliseconds: null, error: "", attempts: 0 })).toBe("")
   })
 })

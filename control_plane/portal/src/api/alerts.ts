@@ -57,11 +57,16 @@ export function useDeliveries(webhookId: Ref<string>, open: Ref<boolean>) {
   })
 }
 
-/** Saves all settings, unless they have been changed since the `tag` was seen. */
+/** Saves all settings, unless they have been changed since the `tag` was seen: then they are read anew. */
 export function useSaveAlertSettings() {
   const client = useQueryClient()
   return async (body: SettableAlerts, tag: string): Promise<void> => {
     const params = { header: { "If-Match": tag } }
-    client.setQueryData<Tagged<AlertSettings>>(keys.alertSettings, await unwrapTagged(api.PUT("/api/v1/alerts/settings", { params, body })))
+    try {
+      client.setQueryData<Tagged<AlertSettings>>(keys.alertSettings, await unwrapTagged(api.PUT("/api/v1/alerts/settings", { params, body })))
+    } catch (error) {
+      void client.invalidateQueries({ queryKey: keys.alertSettings })
+      throw error
+    }
   }
 }

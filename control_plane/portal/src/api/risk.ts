@@ -117,8 +117,11 @@ export function useKillDeeds() {
     throwOver: (scope: Exclude<KillScope, "account">, mode: KillMode, reason: string) => renewed(request(scope, { mode, reason })),
     release: (killId: string) => renewed(unwrap(api.POST("/api/v1/kill-switches/{kill_id}/release", { params: { path: { kill_id: killId } } }))),
     setDefaults: async (limits: Limits, tag: string): Promise<void> => {
-      await unwrap(api.PUT("/api/v1/limit-defaults", { params: { header: { "If-Match": tag } }, body: { limits } }))
-      await client.invalidateQueries({ queryKey: keys.limitDefaults })
+      try {
+        await unwrap(api.PUT("/api/v1/limit-defaults", { params: { header: { "If-Match": tag } }, body: { limits } }))
+      } finally {
+        await client.invalidateQueries({ queryKey: keys.limitDefaults })
+      }
       void client.invalidateQueries({ queryKey: ["guard"] })
     },
   }

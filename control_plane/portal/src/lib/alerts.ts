@@ -28,7 +28,7 @@ export const EVENTS: Record<AlertEvent, { title: string; help: string }> = {
   login_refused: { title: "Login refused", help: "The broker does not take the password." },
   bot_stopped: { title: "Bot stopped", help: "A bot that should run does not." },
   copying_stopped: { title: "Copying stopped", help: "The farm has ended a copying by itself." },
-  threshold: { title: "Your own limits", help: "One of the limits that you have set below." },
+  threshold: { title: "Your own limits", help: "One that you have set for an account was passed." },
   guard_hit: { title: "Order refused by limits", help: "The limits of an account refused an order." },
   account_moved: { title: "Account moved", help: "A terminal runs on another node now." },
   daily_report: { title: "Daily report", help: "The result of the day, of each account." },
@@ -135,11 +135,11 @@ export function deliveryStatus(delivery: Pick<Delivery, "state" | "attempts">): 
   return delivery.attempts ? { label: "Will be tried again", tone: "warn" } : { label: "On its way", tone: "busy" }
 }
 
-/** How the receiver answered: `200 in 12 ms`, or what went wrong. */
+/** How the receiver answered: `Answered 200 in 12 ms.`, or what went wrong. */
 export function deliveryWords(delivery: Pick<Delivery, "status_code" | "milliseconds" | "error" | "attempts">): string {
-  const tries = delivery.attempts > 1 ? `, ${delivery.attempts} attempts` : ""
+  const tries = delivery.attempts > 1 ? ` ${delivery.attempts} attempts.` : ""
   if (delivery.error) return `${delivery.error}${tries}`
   if (delivery.status_code === null) return ""
   const took = delivery.milliseconds === null ? "" : ` in ${delivery.milliseconds} ms`
-  return `Answered ${delivery.status_code}${took}${tries}`
+  return `Answered ${delivery.status_code}${took}.${tries}`
 }

@@ -117,6 +117,10 @@ def test_a_webhook_is_added_tried_and_deleted(page: Page, farm: DemoFarm, receiv
     expect(page.get_by_test_id("webhook")).to_have_attribute("data-state", "active")
     on_a_phone(page, "alert-settings")
 
+    page.get_by_test_id("change-webhook").click()
+    page.get_by_test_id("webhook-description").fill("For the robot")
+    page.get_by_test_id("webhook-submit").click()
+    expect(page.get_by_test_id("webhook")).to_contain_text("For the robot")
     page.get_by_test_id("disable-webhook").click()
     expect(page.get_by_test_id("webhook")).to_have_attribute("data-state", "disabled")
     page.get_by_test_id("remove-webhook").click()

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import signal
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,14 @@ HISTORY = ROOT.parent / "shared" / "market_data"
 class DemoFarm:
     """A running demo on free ports, with its data in a folder of its own."""
 
-    def __init__(self, *options: str, data: Path | None = None, port: int | None = None) -> None:
+    def __init__(
+        self,
+        *options: str,
+        data: Path | None = None,
+        port: int | None = None,
+        settings: Mapping[str, str] | None = None,
+    ) -> None:
+        """`settings` are variables of its environment."""
         self.data = data or Path(tempfile.mkdtemp(prefix="m5demo", dir="/tmp"))
         self.port = port or free_ports(4)
         self.url = f"http://127.0.0.1:{self.port}"
@@ -41,7 +49,13 @@ class DemoFarm:
             str(self.port),
         ]
         with self.log.open("wb") as log:
-            self.process = subprocess.Popen([*command, *options], stdout=log, stderr=subprocess.STDOUT, cwd=ROOT)
+            self.process = subprocess.Popen(
+                [*command, *options],
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                cwd=ROOT,
+                env={**os.environ, **(settings or {})},
+            )
         self._client: httpx.Client | None = None
 
     def said(self) -> str:

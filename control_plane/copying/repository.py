@@ -21,12 +21,14 @@ _LEAST_LOTS = 1e-6
 """Less than any broker trades: sums of lots are not exact."""
 
 
-def copiers(session: Session, owner: Owner) -> list[Copier]:
-    """Those that the user leads or follows with, the newest first."""
+def copiers(session: Session, owner: Owner, *, ended: bool = True) -> list[Copier]:
+    """Those that the user leads or follows with, the newest first; without `ended` those that are not stopped."""
     query = select(Copier).where(
         Copier.tenant_id == owner.tenant_id,
         or_(Copier.leader_user_id == owner.user_id, Copier.follower_user_id == owner.user_id),
     )
+    if not ended:
+        query = query.where(Copier.state.in_(_RUNNING))
     return list(session.scalars(query.order_by(Copier.id.desc())))
 
 

@@ -73,7 +73,8 @@ class CopierOut(BaseModel):
     """Whether the leader's positions of the start have been looked at: what it opens from now on is copied."""
     open_positions: int
     median_lag_ms: int | None
-    """Of the newest hundred openings: from the leader's deal until the follower's order was settled."""
+    """Of the newest hundred openings: from the leader's deal until the follower's order was settled. What the leader
+    held at the start does not count."""
     median_slippage_points: float | None
     created_at: datetime
     stopped_at: datetime | None

@@ -82,8 +82,8 @@ class Copying:
         if invitation is not None:
             invitation.used_at = self._clock.now()
         repository.hold_accounts(session, (leader.id, follower.id))
-        if len(repository.copiers(session, owner)) >= _MOST_COPIERS:
-            raise ConflictError(f"There may be {_MOST_COPIERS} of these.", code="too_many_copiers")
+        if len(repository.copiers(session, owner, ended=False)) >= _MOST_COPIERS:
+            raise ConflictError(f"There may be {_MOST_COPIERS} of these; end one.", code="too_many_copiers")
         present = repository.running_of_follower(session, follower.id)
         if any(each.leader_account_id == leader.id for each in present):
             raise ConflictError("It follows this account already.", code="copies_already")

@@ -356,9 +356,8 @@ class CopyLoop:
             row.message, row.settled_at = order.message, now
             link = repository.link(session, copier.id, step.leader_ticket)
             if row.kind == StepKind.OPEN:
-                row.lag_ms = (row.lag_ms or 0) + round(
-                    ((order.settled_at or now) - row.created_at).total_seconds() * 1000
-                )
+                if row.lag_ms is not None:
+                    row.lag_ms += round(((order.settled_at or now) - row.created_at).total_seconds() * 1000)
                 row.slippage_points = _slippage(row, row.slippage_points)
                 if link is not None:
                     link.state, link.follower_ticket, link.changed_at = LinkState.OPEN, order.order_ticket, now
@@ -485,6 +484,8 @@ def _new_step(copier: Copier, action: Open | Close | Modify, link: CopyLink, sce
     stops = (Decimal(0), Decimal(0)) if isinstance(action, Close) else (action.stop_loss, action.take_profit)
     volume = action.volume or Decimal(0) if isinstance(action, Open | Close) else Decimal(0)
     symbol = next((each for each in scene.symbols.values() if each.name == link.symbol), None)
+    # What the leader held at the start says nothing of how closely it is followed.
+    measured = leader if isinstance(action, Open) and not scene.first_look else None
     return CopyStep(
         copier_id=copier.id,
         tenant_id=copier.tenant_id,
@@ -502,8 +503,8 @@ def _new_step(copier: Copier, action: Open | Close | Modify, link: CopyLink, sce
         order_id="",
         leader_price=float(leader.price_open) if leader and isinstance(action, Open) else 0.0,
         price=0.0,
-        slippage_points=float(symbol.point) if symbol and isinstance(action, Open) else None,
-        lag_ms=round(leader.age.total_seconds() * 1000) if leader and isinstance(action, Open) else None,
+        slippage_points=float(symbol.point) if symbol and measured else None,
+        lag_ms=round(measured.age.total_seconds() * 1000) if measured else None,
         created_at=now,
     )
 

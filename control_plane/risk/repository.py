@@ -13,6 +13,7 @@ from control_plane.accounts.repository import owned_ids
 from control_plane.assignments.model import Assignment
 from control_plane.fleet.model import Node
 from control_plane.identity.model import User
+from control_plane.identity.state import OPS_ROLES
 from control_plane.risk.model import AccountLimits, GuardObservation, KillSwitch, KillTarget, LimitDefaults
 from control_plane.risk.state import KillScope, TargetState
 from control_plane.terminals.model import Terminal
@@ -82,7 +83,7 @@ def switch(session: Session, kill_id: str, *, hold: bool = False) -> KillSwitch 
 
 
 def switches(session: Session, user: User, *, everybodys: bool, before: str | None, limit: int) -> list[KillSwitch]:
-    """Those of a user and their accounts or, with `everybodys`, all of the tenant; newest first."""
+    """Those that a user sees or, with `everybodys`, all of the tenant; newest first."""
     query = select(KillSwitch).where(KillSwitch.tenant_id == user.tenant_id)
     if not everybodys:
         query = query.where(_own(user))
@@ -100,7 +101,9 @@ def _own(user: User):  # type: ignore[no-untyped-def]  # a clause, which SQLAlch
     accounts = and_(
         KillSwitch.scope == KillScope.ACCOUNT, KillSwitch.subject_id.in_(owned_ids(user.tenant_id, user.id))
     )
-    return or_(accounts, and_(KillSwitch.scope == KillScope.USER, KillSwitch.subject_id == user.id))
+    own = or_(accounts, and_(KillSwitch.scope == KillScope.USER, KillSwitch.subject_id == user.id))
+    # One of the fleet lies in the operator's tenant, and is the business of all who run the fleet.
+    return or_(own, KillSwitch.scope == KillScope.FLEET) if user.role in OPS_ROLES else own
 
 
 def unspread(session: Session) -> list[str]:

@@ -16,7 +16,7 @@ from control_plane.db.tenancy import as_system
 from control_plane.errors import ForbiddenError, NotFoundError
 from control_plane.http import CallerDep, FarmDep, OperatorDep, OwnerDep
 from control_plane.identity.model import User
-from control_plane.identity.state import CARING_ROLES
+from control_plane.identity.state import CARING_ROLES, OPS_ROLES
 from control_plane.members.guards import Keeper, Manager
 from control_plane.members.service import require_member
 from control_plane.members.state import MAY_CHANGE
@@ -169,7 +169,8 @@ def kill_fleet(
 def list_kill_switches(
     farm: FarmDep, owner: OwnerDep, caller: CallerDep, cursor: Cursor = None, limit: Limit = 50
 ) -> Page[KillSwitchOut]:
-    """Those over oneself and one's accounts; for people who look after others, all of the tenant. Newest first."""
+    """Those over oneself and one's accounts; for people who look after others, all of the tenant; for those who run the
+    fleet, those of the fleet. Newest first."""
     keys = decode_cursor(cursor, str)
     everybodys = caller.user.role in CARING_ROLES
     with farm.database.read(owner.tenant_id) as session:
@@ -196,16 +197,23 @@ def release_kill_switch(
 ) -> KillReportOut:
     """Let the accounts trade again, as far as nothing else holds them. Needs a fresh proof.
 
-    Whom it stopped may not release what was thrown over them by somebody who looks after them.
+    Whom it stopped may not release what was thrown over them by somebody who looks after them; one of the fleet is
+    released by those who run the fleet.
     """
     with farm.database.write(owner.tenant_id) as session:
         row = _require(session, caller.user, kill_id, hold=True)
-        if row.thrown_by != caller.user.email and caller.user.role not in MAY_CHANGE:
+        if not _may_release(row, caller.user):
             raise ForbiddenError("This was thrown by those who look after you; ask them.", code="role_required")
         farm.second_factors.require_fresh_proof(session, caller)
         farm.kill_switches.release(session, row, caller.user.email)
         response.headers["Retry-After"] = _RETRY_AFTER
         return _report(session, row, caller.user)
+
+
+def _may_release(row: KillSwitch, user: User) -> bool:
+    if row.scope == KillScope.FLEET:
+        return user.role in OPS_ROLES
+    return row.thrown_by == user.email or user.role in MAY_CHANGE
 
 
 def _throw(

@@ -56,6 +56,15 @@ export function createPortalRouter(client: QueryClient): Router {
         meta: { title: "Node" },
       },
       { path: "/alerts", name: "alerts", component: () => import("./screens/AlertsScreen.vue"), meta: { title: "Alerts" } },
+      {
+        path: "/alerts/settings",
+        name: "alert-settings",
+        component: () => import("./screens/alerts/AlertSettingsScreen.vue"),
+        meta: { title: "Alert settings" },
+      },
+      { path: "/bots", name: "bots", component: () => import("./screens/bots/BotsScreen.vue"), meta: { title: "Bots" } },
+      { path: "/copying", name: "copying", component: () => import("./screens/copying/CopyingScreen.vue"), meta: { title: "Copy trading" } },
+      { path: "/kill-switches", name: "kill-switches", component: () => import("./screens/safety/SafetyScreen.vue"), meta: { title: "Kill switches" } },
       { path: "/settings", name: "settings", component: () => import("./screens/settings/SettingsScreen.vue"), meta: { title: "Settings" } },
       {
         path: "/confirm-email",

@@ -51,6 +51,22 @@ export async function unwrap<Data>(request: Promise<Answer<Data>>): Promise<Data
   return answer.data as Data
 }
 
+/** A record with the tag of its state, for If-Match when it is changed. */
+export interface Tagged<Data> {
+  data: Data
+  tag: string
+}
+
+/** As `unwrap`, with the tag. */
+export async function unwrapTagged<Data>(request: Promise<Answer<Data>>): Promise<Tagged<Data>> {
+  let tag = "*"
+  const noted = request.then((answer) => {
+    tag = answer.response.headers.get("ETag") ?? "*"
+    return answer
+  })
+  return { data: await unwrap(noted), tag }
+}
+
 /** Reads problem+json; a proxy's page or an empty body becomes a plain sentence. */
 export function problemFrom(status: number, body: unknown, requestId: string | null = null): Problem {
   const given = typeof body === "object" && body !== null ? (body as Record<string, unknown>) : {}

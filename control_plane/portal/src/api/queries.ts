@@ -3,10 +3,11 @@
 import { useInfiniteQuery, useQueries, useQuery, type QueryClient, type UseQueryReturnType } from "@tanstack/vue-query"
 import { computed, type Ref } from "vue"
 import { isOpen } from "../lib/backtests"
+import type { Choice } from "../lib/botForm"
 import { mergeBars } from "../lib/chartData"
 import { api, Problem, unwrap } from "./client"
 import type { OrderWish } from "../lib/orderForm"
-import type { Account, Backtest, Bar, Bot, CustomStrategy, Deal, FleetNode, FleetNodeDetail, Order, OrderPreview, Page, PendingOrder, Placement, Position, Strategy, SymbolInfo, Transition, User, WaitingTerminal } from "./types"
+import type { Account, Backtest, Bar, CustomStrategy, Deal, FleetNode, FleetNodeDetail, Order, OrderPreview, Page, PendingOrder, Placement, Position, SymbolInfo, Transition, User, WaitingTerminal } from "./types"
 
 export const keys = {
   farm: ["farm"] as const,
@@ -18,6 +19,14 @@ export const keys = {
   invitations: ["invitations"] as const,
   alerts: ["alerts"] as const,
   alertSettings: ["alert-settings"] as const,
+  thresholds: ["alert-thresholds"] as const,
+  telegram: ["telegram"] as const,
+  webhooks: ["webhooks"] as const,
+  deliveries: (webhookId: string) => ["webhook-deliveries", webhookId] as const,
+  copiers: ["copiers"] as const,
+  copiedTrades: (copierId: string) => ["copied-trades", copierId] as const,
+  copiedPositions: (copierId: string) => ["copied-positions", copierId] as const,
+  copyInvitations: ["copy-invitations"] as const,
   recordedMails: ["recorded-mails"] as const,
   accounts: ["accounts"] as const,
   account: (id: string) => ["account", id] as const,
@@ -34,9 +43,12 @@ export const keys = {
   orders: (id: string) => ["orders", id] as const,
   equity: (id: string) => ["equity", id] as const,
   strategies: ["strategies"] as const,
+  customStrategies: ["custom-strategies"] as const,
   backtests: ["backtests"] as const,
   backtestReport: (id: string) => ["backtest-report", id] as const,
   bots: (accountId: string) => ["bots", accountId] as const,
+  allBots: ["all-bots"] as const,
+  botChanges: (id: string) => ["bot-changes", id] as const,
   nodes: ["nodes"] as const,
   node: (id: string) => ["node", id] as const,
   waiting: ["waiting"] as const,
@@ -46,6 +58,8 @@ export const keys = {
   breaker: ["breaker"] as const,
   guard: (accountId: string) => ["guard", accountId] as const,
   limitPresets: ["limit-presets"] as const,
+  killSwitches: ["kill-switches"] as const,
+  limitDefaults: ["limit-defaults"] as const,
   killSwitch: (id: string) => ["kill-switch", id] as const,
   botLog: (id: string) => ["bot-log", id] as const,
 }
@@ -62,7 +76,7 @@ export function shouldRetry(failures: number, error: unknown): boolean {
 }
 
 /** Follows the cursor to the end. For lists that stay small: a trader's accounts, an account's bots. */
-async function readAll<Item>(read: (cursor: string | undefined) => Promise<Page<Item>>): Promise<Item[]> {
+export async function readAll<Item>(read: (cursor: string | undefined) => Promise<Page<Item>>): Promise<Item[]> {
   const items: Item[] = []
   let cursor: string | undefined
   do {
@@ -279,12 +293,14 @@ export function useEquity(id: Ref<string>) {
   })
 }
 
-/** The newest version of an uploaded strategy, in the form of a built-in one; switches are 1 and 0. */
-function asStrategies(own: CustomStrategy): Strategy[] {
-  return own.versions.slice(0, 1).map((version) => ({
+/** The versions of an uploaded strategy, in the form of a built-in one; switches are 1 and 0. */
+function asChoices(own: CustomStrategy): Choice[] {
+  return own.versions.map((version, index) => ({
     name: version.id,
     title: `${own.name} (version ${version.number})`,
     description: version.description,
+    family: own.id,
+    superseded: index > 0,
     parameters: version.parameters.map((item) => ({
       name: item.name,
       title: item.title,
@@ -297,15 +313,23 @@ function asStrategies(own: CustomStrategy): Strategy[] {
   }))
 }
 
-export function useStrategies(): UseQueryReturnType<Strategy[], Error> {
+/** Built-in strategies and all versions of one's own. */
+export function useStrategies(): UseQueryReturnType<Choice[], Error> {
   return useQuery({
     queryKey: keys.strategies,
     queryFn: async () => {
-      const [builtIn, own] = await Promise.all([unwrap(api.GET("/api/v1/strategies")), unwrap(api.GET("/api/v1/custom-strategies"))])
-      return [...builtIn.items, ...own.items.flatMap(asStrategies)]
+      const [builtIn, own] = await Promise.all([unwrap(api.GET("/api/v1/strategies")), readCustomStrategies()])
+      return [...builtIn.items, ...own.flatMap(asChoices)]
     },
     staleTime: Infinity,
   })
+}
+
+const readCustomStrategies = (): Promise<CustomStrategy[]> =>
+  readAll((cursor) => unwrap(api.GET("/api/v1/custom-strategies", { params: { query: { cursor } } })))
+
+export function useCustomStrategies(): UseQueryReturnType<CustomStrategy[], Error> {
+  return useQuery({ queryKey: keys.customStrategies, queryFn: readCustomStrategies })
 }
 
 const BACKTEST_MS = 1500
@@ -333,16 +357,6 @@ export function useBacktestReports(ids: Ref<string[]>) {
   return useQueries({ queries: computed(() => ids.value.map(backtestReport)) })
 }
 
-export function useBots(accountId: Ref<string>): UseQueryReturnType<Bot[], Error> {
-  return useQuery({
-    queryKey: computed(() => keys.bots(accountId.value)),
-    queryFn: () =>
-      readAll((cursor) =>
-        unwrap(api.GET("/api/v1/bots", { params: { query: { account_id: accountId.value, cursor } } })),
-      ),
-    refetchInterval: 15_000,
-  })
-}
 
 const FLEET_MS = 5000
 
@@ -393,14 +407,5 @@ export function useBreaker() {
     queryKey: keys.breaker,
     queryFn: () => unwrap(api.GET("/api/v1/nodes/breaker")),
     refetchInterval: FLEET_MS,
-  })
-}
-
-export function useBotLog(id: Ref<string>, open: Ref<boolean>) {
-  return useQuery({
-    queryKey: computed(() => keys.botLog(id.value)),
-    queryFn: async () => (await unwrap(api.GET("/api/v1/bots/{bot_id}/log", { params: { path: { bot_id: id.value } } }))).items,
-    enabled: open,
-    refetchInterval: 3000,
   })
 }

@@ -31,6 +31,7 @@ export function mergeAccount(client: QueryClient, account: Account): void {
 
 export function mergeBot(client: QueryClient, bot: Bot): void {
   client.setQueryData<Bot[]>(keys.bots(bot.account_id), (list) => withBot(list, bot))
+  client.setQueryData<Bot[]>(keys.allBots, (list) => withBot(list, bot))
 }
 
 function mergeDeal(client: QueryClient, accountId: string, deal: Deal): void {

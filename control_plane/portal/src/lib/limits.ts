@@ -1,6 +1,7 @@
 /** The limits of an account between the farm's record and the form; and what they mean, in plain words. */
 
 import type { Guard, Limits } from "../api/types"
+import { clock, minutes } from "./clock"
 import { formatMoney } from "./format"
 
 export type Unit = "percent" | "money"
@@ -96,16 +97,6 @@ function workdays(from: string, to: string): Limits["hours"] {
   const end = minutes(to)
   if (start === null && end === null) return null
   return WORKDAYS.map((day) => ({ day, start_minute: start ?? 0, end_minute: end || 1440 }))
-}
-
-/** `09:30` -> 570. */
-function minutes(text: string): number | null {
-  const match = /^(\d{1,2}):(\d{2})$/.exec(text.trim())
-  return match ? Number(match[1]) * 60 + Number(match[2]) : null
-}
-
-function clock(minute: number): string {
-  return `${String(Math.floor(minute / 60) % 24).padStart(2, "0")}:${String(minute % 60).padStart(2, "0")}`
 }
 
 export const SWITCH_NAMES: Record<Guard["used"][number]["switch"], string> = {

@@ -162,6 +162,19 @@ def test_what_the_leader_does_the_follower_has_done_once(world: World) -> None:
     assert all(each["state"] == "done" for each in trades)
 
 
+def test_what_the_leader_held_at_the_start_is_copied_and_not_measured(world: World) -> None:
+    pair = Pair(world)
+    pair.leader.put(1, 0.1)
+    copier = pair.start(copy_open=True)
+    pair.look()
+    (trade,) = pair.trader.call("GET", f"/copiers/{copier}/trades")["items"]
+    assert (trade["state"], trade["lag_ms"], trade["slippage_points"]) == ("done", None, None)
+    pair.leader.put(2, 0.1)
+    pair.look()
+    newest = pair.trader.call("GET", f"/copiers/{copier}/trades")["items"]
+    assert [each["lag_ms"] is not None for each in newest if each["leader_ticket"] == 2] == [True]
+
+
 def test_a_lost_answer_doubles_nothing(world: World) -> None:
     pair = Pair(world)
     pair.start()
@@ -207,6 +220,17 @@ def test_accounts_never_follow_each_other_in_a_circle(world: World) -> None:
     pair.trader.call("POST", "/copiers", 409, back)
     same = {"leader_account_id": pair.leader_id, "follower_account_id": pair.leader_id}
     pair.trader.call("POST", "/copiers", 422, same)
+
+
+def test_what_has_ended_takes_no_place_of_what_may_run(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("control_plane.copying.service._MOST_COPIERS", 1)
+    pair = Pair(world)
+    copier = pair.start()
+    wish = {"leader_account_id": pair.leader_id, "follower_account_id": pair.follower_id}
+    pair.trader.call("POST", "/copiers", 409, wish)
+    pair.trader.call("POST", f"/copiers/{copier}/stop")
+    pair.trader.call("POST", "/copiers", 201, wish)
+    assert len(pair.trader.call("GET", "/copiers")["items"]) == 2
 
 
 def test_somebody_elses_account_is_followed_with_their_code_alone_and_once(world: World) -> None:

@@ -258,6 +258,19 @@ class TestKillSwitch:
         assert guard(trader, later)["state"] == "killed"
         trader.call("GET", f"/kill-switches/{kill}", 404)
 
+    def test_of_the_fleet_is_followed_and_released_by_those_who_run_it_and_by_nobody_else(
+        self, world: World, trader: Trader, account: str
+    ) -> None:
+        ops = world.operator(Role.OPS, "ops@example.com")
+        admin = world.operator(Role.BROKER_ADMIN, "admin@example.com")
+        trader.call("POST", "/kill-switches", 202, {"mode": "no_new_orders"})
+        kill = ops.call("POST", "/kill-switches/fleet", 202, {"mode": "no_new_orders", "reason": "storm"})["id"]
+        world.run_loops()
+        assert [each["id"] for each in ops.call("GET", "/kill-switches")["items"]] == [kill]
+        assert ops.call("GET", f"/kill-switches/{kill}")["targets"] != []
+        assert admin.call("POST", f"/kill-switches/{kill}/release", 403)["code"] == "role_required"
+        ops.call("POST", f"/kill-switches/{kill}/release", 202)
+
 
 def test_a_node_that_knows_no_guard_shows_limits_as_not_enforced(
     world: World, trader: Trader, node: NodePlayer, account: str

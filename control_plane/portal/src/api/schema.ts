@@ -2343,7 +2343,8 @@ export interface paths {
         };
         /**
          * List Kill Switches
-         * @description Those over oneself and one's accounts; for people who look after others, all of the tenant. Newest first.
+         * @description Those over oneself and one's accounts; for people who look after others, all of the tenant; for those who run the
+         *     fleet, those of the fleet. Newest first.
          */
         get: operations["list_kill_switches"];
         put?: never;
@@ -2431,7 +2432,8 @@ export interface paths {
          * Release Kill Switch
          * @description Let the accounts trade again, as far as nothing else holds them. Needs a fresh proof.
          *
-         *     Whom it stopped may not release what was thrown over them by somebody who looks after them.
+         *     Whom it stopped may not release what was thrown over them by somebody who looks after them; one of the fleet is
+         *     released by those who run the fleet.
          */
         post: operations["release_kill_switch"];
         delete?: never;

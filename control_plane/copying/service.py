@@ -40,7 +40,7 @@ class Copying:
         self._clock = clock
 
     def invite(self, session: Session, owner: Owner, wish: InviteToCopy) -> tuple[CopyInvitation, str]:
-        """The owner of the account consents that whoever has the code follows it. Raises NotFoundError, ConflictError."""
+        """The owner consents that whoever has the code follows the account. Raises NotFoundError, ConflictError."""
         require_account(session, owner, wish.account_id)
         if len(repository.invitations(session, owner)) >= _MOST_INVITATIONS:
             text = f"There may be {_MOST_INVITATIONS} invitations, used ones included; remove one first."

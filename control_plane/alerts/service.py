@@ -270,7 +270,10 @@ class Alerts:
                     row.handed_over = True
                     self._outbox.put(session, JobKind.DELIVER_ALERT, row.id)
         for user_id in digests:
-            self._send_digest(user_id, now)
+            try:
+                self._send_digest(user_id, now)
+            except Exception:  # noqa: BLE001 - one user's digest must not keep everybody else from being told
+                _log.exception("digest_failed", user=user_id)
 
     def _send_digest(self, user_id: str, now: datetime) -> None:
         with self._database.write_as_system() as session:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
+import numpy as np
 import numpy.typing as npt
 
 from mt5_bridge.strategies.base import STOPS, Context, Parameter, Side, Strategy
@@ -38,3 +39,18 @@ class DonchianBreakout(Strategy):
         left = close < window["low"].min() if held is Side.LONG else close > window["high"].max()
         if left:
             self.hold(context, None)
+
+    def may_act(self, bars: npt.NDArray[Any], held: Side | None) -> npt.NDArray[np.bool_]:
+        entry, leave, close = self.settings["entry"], self.settings["exit"], bars["close"]
+        if held is None:
+            return _beyond(close, bars["high"], entry) | _beyond(-close, -bars["low"], entry)
+        return _beyond(-close, -bars["low"], leave) if held is Side.LONG else _beyond(close, bars["high"], leave)
+
+
+def _beyond(close: npt.NDArray[Any], highs: npt.NDArray[Any], count: int) -> npt.NDArray[np.bool_]:
+    """Where a close is above the highest of the `count` bars before it; True where there are fewer."""
+    beyond = np.ones(len(close), np.bool_)
+    if len(close) > count:
+        highest = np.lib.stride_tricks.sliding_window_view(highs, count)[:-1].max(axis=1)
+        beyond[count:] = close[count:] > highest
+    return beyond

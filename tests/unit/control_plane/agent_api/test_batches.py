@@ -378,6 +378,7 @@ def _bot(session: Session, account_id: str) -> str:
         timeframe="M1",
         volume=0.1,
         parameters={},
+        paper=False,
         magic=1,
         revision=1,
         paper=False,

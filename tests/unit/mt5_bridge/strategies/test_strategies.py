@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mt5_bridge.strategies.base import Context, ParameterError, Side, Target
@@ -85,6 +85,53 @@ def test_signals_do_not_depend_on_the_scale_of_prices(closes: list[float], facto
     scaled = decided(cross(), bars(*(close * factor for close in closes)), None)
     plain = decided(cross(), bars(*closes), None)
     assert scaled == plain or plain is None or scaled is None
+
+
+HINTED: dict[str, dict[str, Any]] = {
+    "moving_average_cross": {"fast": 2, "slow": 5},
+    "donchian_breakout": {"entry": 6, "exit": 3},
+    "bollinger_reversion": {"period": 5, "width": 1.2},
+}
+
+
+def market(moves: list[int], base: float, step: float) -> Any:
+    """Bars in whole steps, so that closes often are exactly at a bound."""
+    array = bars(*(base + step * np.cumsum(moves)))
+    array["high"] = array["close"] + step * (np.arange(len(moves)) % 3)
+    array["low"] = array["close"] - step * (np.arange(len(moves)) % 2)
+    return array
+
+
+@pytest.mark.parametrize("name", sorted(HINTED))
+@settings(deadline=None)
+@given(
+    moves=st.lists(st.integers(-3, 3), min_size=8, max_size=80),
+    scale=st.sampled_from([(1.1, 1e-5), (150.0, 1e-3), (60_000.0, 0.01), (1.0, 0.5), (0.5, 1e-8)]),
+    held=st.sampled_from([None, Side.LONG, Side.SHORT]),
+)
+def test_where_a_strategy_says_that_it_will_not_act_it_does_not(
+    name: str, moves: list[int], scale: tuple[float, float], held: Side | None
+) -> None:
+    strategy, shown = create(name, HINTED[name]), market(moves, *scale)
+    asked = strategy.may_act(shown, held)
+    assert asked is not None
+    for closed in range(strategy.bars_needed, len(shown) + 1):
+        if not asked[closed - 1]:
+            assert decided(strategy, shown[closed - strategy.bars_needed : closed], held) is None
+
+
+@pytest.mark.parametrize("name", sorted(HINTED))
+@pytest.mark.parametrize("held", [None, Side.LONG, Side.SHORT])
+def test_a_hint_spares_most_of_the_questions_that_come_to_nothing(name: str, held: Side | None) -> None:
+    strategy = create(name, HINTED[name])
+    shown = market(np.random.default_rng(1).integers(-9, 10, 2000).tolist(), 1.1, 1e-4)
+    asked = strategy.may_act(shown, held)
+    acts = [
+        decided(strategy, shown[closed - strategy.bars_needed : closed], held) is not None
+        for closed in range(strategy.bars_needed, len(shown) + 1)
+    ]
+    assert asked is not None
+    assert int(asked.sum()) <= sum(acts) + 60
 
 
 @pytest.mark.parametrize(

@@ -381,7 +381,6 @@ def _bot(session: Session, account_id: str) -> str:
         paper=False,
         magic=1,
         revision=1,
-        paper=False,
         intent=BotIntent.RUNNING,
         changed_at=START,
         created_at=START,

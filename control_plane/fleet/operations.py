@@ -28,6 +28,7 @@ from control_plane.terminals import repository as terminals_repository
 from control_plane.terminals.screen import screen_of
 from control_plane.terminals.service import request
 from control_plane.terminals.state import Actor, RequestKind
+from node_agent.protocol.identity import CLOCK_SKEW_SECONDS
 
 MOVED_BY_HAND = "Moving to another node, as the operator asked."
 LONGEST_DRAIN = timedelta(days=7)
@@ -92,13 +93,19 @@ class Operations:
         return len(placements)
 
     def unlock(self, session: Session, node_id: str, by: By) -> None:
-        """One of the two machines is gone for good, says a person. The next that calls is believed to be the node."""
+        """One of the two machines is gone for good, says a person. The next that calls is believed to be the node.
+
+        What the one that is gone said last may still be under way, so only what is signed from now on counts: a node
+        whose clock is late by as much as is allowed is believed a minute later.
+        """
         node = require_node(session, node_id)
         if node.identity_state != IdentityState.LOCKED:
             raise ConflictError("The node's identity is not locked.", code="not_locked")
         node.identity_state = change_identity(IdentityState(node.identity_state), IdentityState.TRUSTED)
         node.identity_note = ""
         node.continuity_newest, node.continuity_acknowledged, node.superseded_boot_id = None, "", ""
+        node.boot_id, node.sequence = "", 0
+        node.signed_at = int(self._clock.now().timestamp()) + CLOCK_SKEW_SECONDS + 1
         self._record(session, node, "unlock", by)
 
     def revoke_identity(self, session: Session, node_id: str, by: By) -> None:

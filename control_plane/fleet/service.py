@@ -187,7 +187,7 @@ class Fleet:
         if sync.boot_id == node.boot_id and sync.sequence <= node.sequence:
             raise ConflictError("A newer report of this node has already arrived.", code="sequence_outdated")
         if sync.boot_id != node.boot_id and caller.signed_at < node.signed_at:
-            # From a start before the present one, and long under way; believing it would make the present one look old.
+            # From a start before the present one, or from before an unlock, and long under way.
             raise ConflictError("A newer report of this node has already arrived.", code="sequence_outdated")
         speaks = sync.protocol != FIRST_PROTOCOL
         known = Continuity(node.continuity_newest, node.continuity_acknowledged)

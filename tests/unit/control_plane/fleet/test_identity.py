@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import copy
+from datetime import UTC, datetime
 
 import pytest
 
 from control_plane.audit.model import AuditEntry
+from control_plane.fleet import operations
 from control_plane.fleet.model import Node
 from node_agent.protocol.messages import EVENTS_PATH, SYNC_PATH, EventBatch
 from tests.unit.control_plane.world import NodePlayer, Trader, World
@@ -157,6 +159,22 @@ class TestUnlock:
         left.clock_ahead = 10
         left.sync()
         left.sync()
+
+    def test_what_the_other_one_said_before_is_believed_no_more(
+        self, world: World, node: NodePlayer, second: NodePlayer, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """It may have been under way for a while, on a machine whose clock was as far ahead as is allowed."""
+        late = second.sync_body([])
+        signature = second.sign("POST", SYNC_PATH, late)
+        # The farm's clock stands still here, long before the real time of signatures.
+        skew = int(datetime.now(UTC).timestamp() - world.clock.now().timestamp()) + 1
+        monkeypatch.setattr(operations, "CLOCK_SKEW_SECONDS", skew)
+        world.operator().call("POST", f"/nodes/{node.node_id}/unlock", 200, {"reason": "the copy is deleted"})
+        assert second.post(SYNC_PATH, late, signature).json()["code"] == "sequence_outdated"
+        node.clock_ahead = 10
+        node.sync()
+        assert refusal(second) == "sequence_outdated"
+        node.sync()
 
     def test_when_both_are_left_they_lock_it_again(self, world: World, node: NodePlayer, second: NodePlayer) -> None:
         world.operator().call("POST", f"/nodes/{node.node_id}/unlock", 200, {"reason": "hoping for the best"})

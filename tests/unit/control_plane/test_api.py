@@ -6,7 +6,9 @@ import asyncio
 import base64
 import json
 import re
+import shutil
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +19,7 @@ from starlette.types import Message, Receive, Scope, Send
 from control_plane.app import create_app, openapi_document
 from control_plane.errors import FarmError, TooLargeError
 from control_plane.middleware import BodyLimit
-from tests.unit.control_plane.world import ORIGIN, PASSWORD, InProcess, NodePlayer, Trader, World, browser
+from tests.unit.control_plane.world import ORIGIN, PASSWORD, InProcess, NodePlayer, Trader, World, browser, build_world
 
 DOCUMENT = openapi_document()
 PROBLEM = "application/problem+json"
@@ -36,6 +38,34 @@ def protected() -> list[tuple[str, str]]:
         f"/api/v1/auth/{name}" for name in (*by_mail, *sign_in)
     }
     return [(method, path) for method, path, _ in operations() if path not in free]
+
+
+@dataclass(frozen=True)
+class Neighbours:
+    """One trader with an account and a bot, and another one who has neither."""
+
+    world: World
+    stranger: Trader
+    account: str
+    bot: str
+
+    def try_as_stranger(self, method: str, path: str) -> httpx.Response:
+        names = {"account_id": self.account, "bot_id": self.bot, "ticket": 1, "ticket_id": TICKET, "order_id": ORDER}
+        concrete = path.removeprefix("/api/v1").format(**names, change_id="chg_1")
+        return self.stranger.request(method, concrete + _query(path), BODIES.get(path), key=f"{method} {path}")
+
+
+@pytest.fixture(scope="module")
+def neighbours(first_start: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Neighbours]:
+    """One farm for all: nothing that is tried there succeeds."""
+    data = tmp_path_factory.mktemp("neighbours") / "farm"
+    shutil.copytree(first_start, data)
+    world = build_world(data)
+    owner = world.trader("owner@example.com")
+    account, _ = world.ready_account(owner, world.node())
+    bot = owner.call("POST", "/bots", 201, {**BOT, "account_id": account})["id"]
+    yield Neighbours(world, world.trader(), account, bot)
+    world.farm.stop()
 
 
 class TestContract:
@@ -182,9 +212,9 @@ class TestProblems:
 
 class TestSessions:
     @pytest.mark.parametrize(("method", "path"), protected())
-    def test_nothing_is_shown_without_one(self, world: World, method: str, path: str) -> None:
+    def test_nothing_is_shown_without_one(self, neighbours: Neighbours, method: str, path: str) -> None:
         concrete = re.sub(r"\{ticket\}", "1", re.sub(r"\{\w+_id\}", "x", path))
-        response = browser(world.farm, **{"Idempotency-Key": "k"}).request(method, concrete)
+        response = browser(neighbours.world.farm, **{"Idempotency-Key": "k"}).request(method, concrete)
         assert (response.status_code, response.json()["code"]) == (401, "not_signed_in")
 
     def test_the_cookie_is_out_of_reach_of_scripts(self, world: World) -> None:
@@ -228,23 +258,13 @@ class TestTenancy:
     @pytest.mark.parametrize(
         ("method", "path"), [(method, path) for method, path in protected() if "{account_id}" in path]
     )
-    def test_a_foreign_account_does_not_exist(
-        self, world: World, trader: Trader, node: NodePlayer, method: str, path: str
-    ) -> None:
-        account, _ = world.ready_account(world.trader("owner@example.com"), node)
-        concrete = path.removeprefix("/api/v1").format(account_id=account, ticket=1, ticket_id=TICKET, order_id=ORDER)
-        response = trader.request(method, concrete + _query(path), BODIES.get(path), key="k")
+    def test_a_foreign_account_does_not_exist(self, neighbours: Neighbours, method: str, path: str) -> None:
+        response = neighbours.try_as_stranger(method, path)
         assert (response.status_code, response.json()["code"]) == (404, "account_not_found")
 
     @pytest.mark.parametrize(("method", "path"), [(method, path) for method, path in protected() if "{bot_id}" in path])
-    def test_a_foreign_bot_does_not_exist(
-        self, world: World, trader: Trader, node: NodePlayer, method: str, path: str
-    ) -> None:
-        owner = world.trader("owner@example.com")
-        account, _ = world.ready_account(owner, node)
-        bot = owner.call("POST", "/bots", 201, {**BOT, "account_id": account})
-        concrete = path.removeprefix("/api/v1").format(bot_id=bot["id"], change_id="chg_1")
-        response = trader.request(method, concrete, BODIES.get(path))
+    def test_a_foreign_bot_does_not_exist(self, neighbours: Neighbours, method: str, path: str) -> None:
+        response = neighbours.try_as_stranger(method, path)
         assert (response.status_code, response.json()["code"]) == (404, "bot_not_found")
 
     def test_a_bot_cannot_be_set_on_a_foreign_account(self, world: World, trader: Trader, node: NodePlayer) -> None:

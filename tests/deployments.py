@@ -211,9 +211,10 @@ class Servers:
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """What is marked `both_databases` runs on both sets of parts."""
-    if metafunc.definition.get_closest_marker("both_databases") and "deployment_kind" in metafunc.fixturenames:
-        metafunc.parametrize("deployment_kind", BOTH, indirect=True)
+    """What is marked `both_databases` runs on both sets of parts, or on those that the mark names."""
+    marker = metafunc.definition.get_closest_marker("both_databases")
+    if marker and "deployment_kind" in metafunc.fixturenames:
+        metafunc.parametrize("deployment_kind", marker.args or BOTH, indirect=True)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

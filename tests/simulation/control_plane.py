@@ -29,6 +29,11 @@ _PERIODS = {
     "quarantine": 120.0,
     "unsettled-orders": 300.0,
     "retention": 600.0,
+    "alerts": 120.0,
+    "backtests": 600.0,
+    "copying": 600.0,
+    "deliveries": 300.0,
+    "equity-thinning": 600.0,
 }
 """How often the loops run here: often enough for every interleaving, seldom enough for thousands of seeds."""
 _OTHER_PERIOD = 10.0

@@ -54,6 +54,7 @@ from node_agent.protocol.messages import (
     SyncResponse,
 )
 from node_agent.protocol.messages import Phase as TerminalPhase
+from tests.deployments import DISTRIBUTED
 from tests.load.fleet import SERVER, Member, build_fleet
 from tests.redis_server import wait_until
 from tests.unit.control_plane.world import START, World, report
@@ -456,11 +457,11 @@ class TestOneOfSeveral:
             assert first.last_epoch == 7
             assert session.query(Assignment).filter(Assignment.unproven).count() > 0
 
+    @pytest.mark.both_databases(DISTRIBUTED)  # SQLite has one writer at a time
     def test_whose_node_somebody_else_holds_does_not_keep_the_others_waiting(
         self, sides: tuple[Side, Side], deployment_kind: str
     ) -> None:
-        if deployment_kind == "embedded":
-            pytest.skip("SQLite has one writer at a time")
+        assert deployment_kind == DISTRIBUTED
         side, _ = sides
         farm = side.world.farm
         answers: list[Answer] = []

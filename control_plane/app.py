@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from functools import cache
 from importlib.metadata import version
 from typing import Any
 
@@ -11,6 +13,7 @@ from fastapi.openapi.utils import get_openapi
 from fastapi.responses import JSONResponse
 from fastapi.routing import APIRoute
 from pydantic import BaseModel
+from starlette.routing import BaseRoute
 
 from control_plane import problems
 from control_plane.access.routes import router as access_router
@@ -142,7 +145,7 @@ def create_app(farm: Farm) -> FastAPI:
     """Portal and REST API."""
     app = _application("MT5 Farm", openapi_url=f"{API}/openapi.json")
     app.state.farm = farm
-    _include_api(app)
+    app.router.routes.extend(_api_routes())
     app.include_router(screen_router, prefix=API)
     app.include_router(health_router)
     app.include_router(portal_router(farm.settings.portal_dist))
@@ -181,16 +184,21 @@ def create_operations_app(farm: Farm) -> FastAPI:
 def openapi_document() -> dict[str, Any]:
     """The contract of the REST API, without a running farm."""
     app = _application("MT5 Farm", openapi_url=None)
-    _include_api(app)
+    app.router.routes.extend(_api_routes())
     return app.openapi()
 
 
-def _include_api(app: FastAPI) -> None:
+@cache
+def _api_routes() -> Sequence[BaseRoute]:
+    """The same for all farms of a process: they ask the application for theirs, and analysing 200 routes takes long."""
+    app = _application("MT5 Farm", openapi_url=None)
+    own = len(app.routes)
     for router in _API_ROUTERS:
         for route in router.routes:
             if not isinstance(route, ApiRoute):
                 raise TypeError(f"{route}: routers of the contract are made with route_class=ApiRoute")
         app.include_router(router, prefix=API, dependencies=[Depends(bound_strangers)])
+    return app.routes[own:]
 
 
 def _application(title: str, openapi_url: str | None) -> FastAPI:

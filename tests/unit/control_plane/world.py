@@ -21,7 +21,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from cryptography.x509.oid import NameOID
-from sqlalchemy import select
+from sqlalchemy import Connection, Dialect, Engine, select
+from sqlalchemy.event import listens_for
 from starlette.types import ASGIApp
 
 from control_plane.access.port import LinkLostError, RefusedError, Target, TerminalSession
@@ -82,8 +83,21 @@ PASSWORD = "correct horse battery"
 START = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
 SERVER = "MT5Farm-Demo"
 ORIGIN = "http://testserver"
+_COMPILED: dict[tuple[Any, ...], tuple[Dialect, Any]] = {}
 PLENTY = "1000000/1"
 """A rate that no test comes near."""
+
+
+@listens_for(Engine, "engine_connect")
+def _compile_once(connection: Connection) -> None:
+    """Let all farms of this process share their compiled statements; each would else compile the same ones anew.
+
+    Both attributes are the library's own: they are looked up by the dialect, which each engine has of its own.
+    """
+    engine: Any = connection.engine
+    alike = (type(engine.dialect), getattr(engine.dialect, "executemany_mode", None))
+    engine.dialect, engine._compiled_cache = _COMPILED.setdefault(alike, (engine.dialect, engine._compiled_cache))
+    connection.dialect = engine.dialect
 
 
 class ManualClock:

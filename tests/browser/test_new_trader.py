@@ -38,16 +38,6 @@ pytestmark = [
 
 
 @pytest.fixture(scope="module")
-def farm() -> Iterator[DemoFarm]:
-    farm = DemoFarm("--speed", "60")
-    try:
-        farm.wait_up()
-        yield farm
-    finally:
-        farm.stop()
-
-
-@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)

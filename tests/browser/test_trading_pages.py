@@ -43,16 +43,6 @@ class Receiver:
 
 
 @pytest.fixture(scope="module")
-def farm() -> Iterator[DemoFarm]:
-    farm = DemoFarm("--speed", "60", settings={"MT5FARM_WEBHOOK_NETWORKS": "127.0.0.0/8"})
-    try:
-        farm.wait_up()
-        yield farm
-    finally:
-        farm.stop()
-
-
-@pytest.fixture(scope="module")
 def page(farm: DemoFarm) -> Iterator[Page]:
     """Signed in as the trader with three accounts and a bot on each."""
     with sync_playwright() as playwright:

@@ -28,9 +28,9 @@ def folder() -> Path:
     return Path(tempfile.mkdtemp(prefix="m5demo", dir="/tmp"))
 
 
-def test_a_timed_run_counts_the_same_deals_on_both_sides_and_a_second_start_finds_them(folder: Path) -> None:
+def test_a_timed_run_counts_the_same_deals_on_both_sides_and_only_one_later_start_finds_them(folder: Path) -> None:
     market = ["--history", str(HISTORY), "--symbols", "EURUSD,GBPUSD"] if HISTORY.exists() else []
-    first = DemoFarm(*market, "--speed", "300", "--for", "25", "--json", data=folder)
+    first = DemoFarm(*market, "--speed", "300", "--for", "20", "--json", data=folder)
     counted = first.result(150)
     assert first.process.returncode == 0, first.said()
     assert (counted["terminals_ready"], counted["bots_running"]) == (3, 3)
@@ -45,6 +45,9 @@ def test_a_timed_run_counts_the_same_deals_on_both_sides_and_a_second_start_find
         assert second.recorded_trades() >= counted["deals_recorded"]
         assert len(second.client.get("/accounts").json()["items"]) == 3
         assert len(second.client.get("/bots").json()["items"]) == 3
+        third = demo_command("--data", str(folder), "--port", str(free_ports(4)))
+        assert third.returncode == 1
+        assert "already runs" in third.stdout
     finally:
         again = second.finish()
         second.stop()
@@ -89,14 +92,3 @@ def test_a_history_folder_with_a_broken_file_is_named(folder: Path) -> None:
     assert answer.returncode == 1
     assert "mt5_ticks_EURUSD_20250101.parquet" in answer.stdout
     assert "Traceback" not in answer.stdout + answer.stderr
-
-
-def test_two_demos_on_one_folder_do_not_fight(folder: Path) -> None:
-    farm = DemoFarm("--for", "600", "--json", data=folder)
-    try:
-        farm.wait_up()
-        answer = demo_command("--data", str(folder), "--port", str(free_ports(4)))
-        assert answer.returncode == 1
-        assert "already runs" in answer.stdout
-    finally:
-        farm.stop()

@@ -1,0 +1,1 @@
+"""A package, so that its files can share what belongs to all of them."""

@@ -5,13 +5,25 @@ from __future__ import annotations
 import shutil
 from collections.abc import Iterator
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 
 import pytest
+from argon2 import PasswordHasher
 
+from control_plane.identity import passwords
 from tests.deployments import EMBEDDED, Deployment, Servers
 from tests.postgres import APPLICATION, Server
 from tests.unit.control_plane.world import NodePlayer, Trader, World, build_world
+
+
+@pytest.fixture(scope="session", autouse=True)
+def quick_hashes() -> Iterator[None]:
+    """Every test makes several; what a real one costs is looked at in `test_passwords.py`."""
+    quick = partial(PasswordHasher, time_cost=1, memory_cost=8, parallelism=1)
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(passwords, "PasswordHasher", lambda **_: quick())
+        yield
 
 
 @pytest.fixture(scope="session")

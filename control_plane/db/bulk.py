@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
+from datetime import datetime
+from functools import lru_cache
 from typing import Any
 
-from sqlalchemy import Table
+from sqlalchemy import JSON, Dialect, Table, Text, bindparam, cast, column, func, select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
+from sqlalchemy.sql.dml import ReturningInsert
 
 from control_plane.db.base import Base, TenantRow
 from control_plane.db.tenancy import check_own
@@ -26,12 +30,43 @@ def put_rows(session: Session, model: type[Base], rows: Sequence[dict[str, Any]]
     table = model.__table__
     assert isinstance(table, Table)
     connection = session.connection()
-    insert = postgresql.insert(table) if connection.dialect.name == "postgresql" else sqlite.insert(table)
-    key = [column.name for column in table.primary_key]
+    names = tuple(rows[0])
+    if connection.dialect.name != "postgresql":
+        # Asked to return something, the database is sent all rows at once instead of one by one.
+        return list(connection.scalars(_upsert(sqlite.insert(table), table, names, keep=keep), list(rows)))
+    packed = {"rows": _packed(table, names, rows, connection.dialect)}
+    return list(connection.scalars(_from_json(table, names, keep=keep), packed))
+
+
+def _upsert(
+    insert: postgresql.Insert | sqlite.Insert, table: Table, names: Sequence[str], *, keep: bool
+) -> ReturningInsert[Any]:
+    key = [each.name for each in table.primary_key]
     if keep:
-        statement = insert.on_conflict_do_nothing(index_elements=key)
+        insert = insert.on_conflict_do_nothing(index_elements=key)
     else:
-        others = {name: insert.excluded[name] for name in rows[0] if name not in key}
-        statement = insert.on_conflict_do_update(index_elements=key, set_=others)
-    # Asked to return something, the database is sent all rows at once instead of one by one.
-    return list(connection.scalars(statement.returning(table.c[key[0]]), list(rows)))
+        others = {name: insert.excluded[name] for name in names if name not in key}
+        insert = insert.on_conflict_do_update(index_elements=key, set_=others)
+    return insert.returning(table.c[key[0]])
+
+
+@lru_cache(100)
+def _from_json(table: Table, names: tuple[str, ...], *, keep: bool) -> ReturningInsert[Any]:
+    """All rows as one text: a parameter for each value costs more than writing the rows."""
+    source = func.json_to_recordset(cast(bindparam("rows", type_=Text()), JSON))
+    columns = (column(name, table.c[name].type) for name in names)
+    rows = source.table_valued(*columns).render_derived(name="rows", with_types=True)
+    insert = postgresql.insert(table).from_select(list(names), select(*rows.c))
+    return _upsert(insert, table, names, keep=keep)
+
+
+def _packed(table: Table, names: Sequence[str], rows: Sequence[dict[str, Any]], dialect: Dialect) -> str:
+    """The rows as JSON. Raises ValueError for numbers that are none."""
+    processors = {}
+    for name in names:
+        kind = table.c[name].type
+        processor = None if isinstance(kind, JSON) else kind.dialect_impl(dialect).bind_processor(dialect)
+        if processor is not None:
+            processors[name] = processor
+    bound = [row | {name: processor(row[name]) for name, processor in processors.items()} for row in rows]
+    return json.dumps(bound, default=datetime.isoformat, allow_nan=False)

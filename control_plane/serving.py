@@ -76,7 +76,9 @@ def _run_with_operations(farm: Farm, servers: _Servers, sockets: ExitStack, *, l
         farm.start()
     _collect_rarely()
     try:
-        asyncio.run(_run(farm, servers))
+        # The server's own choice of a loop, which it makes only where it is started alone.
+        with asyncio.Runner(loop_factory=uvicorn.Config("").get_loop_factory()) as runner:
+            runner.run(_run(farm, servers))
     finally:
         farm.stop()
 

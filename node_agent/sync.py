@@ -58,6 +58,8 @@ class SyncLoop:
         self._boot_id = secrets.token_hex(8)
         self._sequence = 0
         self._wake = asyncio.Event()
+        self._tried = asyncio.Event()
+        """Is set once a sync was answered or has failed."""
         self._lease_until: float | None = None
         self._lease_lost = False
         self.generation = known_generation
@@ -90,6 +92,7 @@ class SyncLoop:
                 failures += 1
                 pause = _back_off(failures)
                 _log.warning("sync_failed", error=str(error), attempts=failures)
+            self._tried.set()
             self._watch_lease()
             await asyncio.sleep(self._timing.sync_floor)
             # Not wait_for: when it is cancelled just as its time is up it loses the cancellation (Python 3.11).
@@ -110,7 +113,10 @@ class SyncLoop:
                 await asyncio.sleep(_back_off(failures))
                 continue
             if answer.generation > self.generation:
+                # A control plane that is slow to answer must not be asked for the same news again and again meanwhile.
+                self._tried.clear()
                 self.nudge()
+                await self._tried.wait()
                 await asyncio.sleep(2 * self._timing.sync_floor)
 
     async def _sync(self) -> float:

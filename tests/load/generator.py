@@ -73,6 +73,7 @@ class Node:
         self._generation = 1
         self._continuity = ""
         self._news = asyncio.Event()
+        self._tried = asyncio.Event()
         self.synced_at = 0.0
 
     async def report(self) -> None:
@@ -93,8 +94,10 @@ class Node:
             if answer is None:
                 await asyncio.sleep(1 + self._chance.random())
             elif answer["generation"] > self._generation:
+                self._tried.clear()
                 self._news.set()
-                await asyncio.sleep(0.2)
+                await self._tried.wait()
+                await asyncio.sleep(0.5)
 
     def cut(self) -> None:
         for line in self._lines:
@@ -103,6 +106,7 @@ class Node:
     async def _sync(self) -> None:
         self._sequence += 1
         answer = await self._call(self._lines[0], "POST", SYNC_PATH, SYNC_PATH, self._body(), self._seen.syncs)
+        self._tried.set()
         if answer is not None:
             self.synced_at = time.monotonic()
             self._continuity, self._generation = answer["continuity"], answer["generation"]

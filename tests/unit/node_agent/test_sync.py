@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -34,6 +35,7 @@ from node_agent.protocol.messages import (
     NodeReport,
     SyncRequest,
     SyncResponse,
+    WatchResponse,
 )
 from node_agent.spool import Spool
 from node_agent.sync import Description, SyncLoop, deliver_events
@@ -232,3 +234,39 @@ def test_events_are_delivered_in_order_in_batches_after_an_outage(spool: Spool) 
     assert [len(batch.events) for batch in plane.batches] == [500, 500, 200]
     delivered = [each.event_id for batch in plane.batches for each in batch.events]
     assert delivered == [f"e{number}" for number in range(1200)]
+
+
+class SlowPlane:
+    """A control plane that tells the news at once and takes its time for a report."""
+
+    def __init__(self) -> None:
+        self.watches = 0
+        self.called, self.may_answer, self.asked_again = asyncio.Event(), asyncio.Event(), asyncio.Event()
+
+    async def sync(self, request: SyncRequest) -> SyncResponse:
+        self.called.set()
+        await self.may_answer.wait()
+        raise UnreachableError("too late")
+
+    async def watch(self, _generation: int) -> WatchResponse:
+        self.watches += 1
+        if self.watches > 1:
+            self.asked_again.set()
+        return WatchResponse(generation=6)
+
+
+def test_news_is_not_asked_for_again_while_a_report_is_on_its_way() -> None:
+    async def go() -> None:
+        plane: Any = SlowPlane()
+        loop = SyncLoop(plane, Timing(sync_floor=0.0), lambda: AT, 5, describe, lambda *_: None)
+        tasks = [asyncio.create_task(each) for each in (loop.run(60.0), loop.watch())]
+        await asyncio.wait_for(plane.called.wait(), 20)
+        for _ in range(100):
+            await asyncio.sleep(0)
+        assert plane.watches == 1
+        plane.may_answer.set()
+        await asyncio.wait_for(plane.asked_again.wait(), 20)
+        for task in tasks:
+            task.cancel()
+
+    asyncio.run(go())

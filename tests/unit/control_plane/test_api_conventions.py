@@ -73,6 +73,7 @@ def test_a_router_without_the_conventions_is_refused(monkeypatch: pytest.MonkeyP
     plain = APIRouter()
     plain.get("/plain")(lambda: None)
     monkeypatch.setattr(application, "_API_ROUTERS", (plain,))
+    application._api_routes.cache_clear()
     with pytest.raises(TypeError, match="route_class=ApiRoute"):
         openapi_document()
 

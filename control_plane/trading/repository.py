@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 
-from sqlalchemy import and_, delete, func, or_, select, update
+from sqlalchemy import and_, bindparam, delete, func, literal, or_, select, union_all, update
 from sqlalchemy.orm import Session
 
 from control_plane.accounts.model import Account
@@ -53,6 +53,14 @@ def locked_order(session: Session, tenant_id: str, order_id: str) -> Order | Non
     return session.scalars(query).one_or_none()
 
 
+def locked_order_of_account(session: Session, tenant_id: str, order_id: str) -> tuple[Order, Account] | None:
+    """The same with its account, also when that was removed in the meantime."""
+    query = select(Order, Account).join(Account, Account.id == Order.account_id)
+    query = query.where(Order.tenant_id == tenant_id, Order.id == order_id).with_for_update(of=Order)
+    row = session.execute(query).one_or_none()
+    return None if row is None else (row[0], row[1])
+
+
 def order_by_client_id(session: Session, tenant_id: str, account_id: str, client_order_id: str) -> Order | None:
     query = select(Order).where(
         Order.tenant_id == tenant_id, Order.account_id == account_id, Order.client_order_id == client_order_id
@@ -67,11 +75,33 @@ def order_by_caller_id(session: Session, tenant_id: str, account_id: str, caller
     return session.scalars(query).one_or_none()
 
 
-def batch(session: Session, owner: Owner, key: str) -> OrderBatch | None:
-    """What a user's Idempotency-Key has made for many."""
-    query = select(OrderBatch).where(
-        OrderBatch.tenant_id == owner.tenant_id, OrderBatch.user_id == owner.user_id, OrderBatch.key == key
-    )
+@dataclass(frozen=True)
+class UsedKey:
+    """What a user's Idempotency-Key has made, and for which request: one order or a batch."""
+
+    request_hash: str
+    order_id: str | None
+    batch_id: str | None
+
+
+_WHOSE_KEY = {"tenant_id": bindparam("tenant_id"), "user_id": bindparam("user_id"), "key": bindparam("key")}
+_USED_KEY = union_all(
+    select(IdempotencyKey.request_hash, IdempotencyKey.order_id, literal(None).label("batch_id")).filter_by(
+        **_WHOSE_KEY
+    ),
+    select(OrderBatch.request_hash, literal(None), OrderBatch.id).filter_by(**_WHOSE_KEY),
+)
+
+
+def used_key(session: Session, owner: Owner, key: str) -> UsedKey | None:
+    row = session.execute(
+        _USED_KEY, {"tenant_id": owner.tenant_id, "user_id": owner.user_id, "key": key}
+    ).one_or_none()
+    return None if row is None else UsedKey(*row)
+
+
+def batch(session: Session, tenant_id: str, batch_id: str) -> OrderBatch | None:
+    query = select(OrderBatch).where(OrderBatch.tenant_id == tenant_id, OrderBatch.id == batch_id)
     return session.scalars(query).one_or_none()
 
 
@@ -127,15 +157,6 @@ def orders(
         at, order_id = before
         query = query.where(or_(Order.created_at < at, and_(Order.created_at == at, Order.id < order_id)))
     return list(session.scalars(query.order_by(Order.created_at.desc(), Order.id.desc()).limit(limit)))
-
-
-def idempotency(session: Session, owner: Owner, key: str) -> IdempotencyKey | None:
-    query = select(IdempotencyKey).where(
-        IdempotencyKey.tenant_id == owner.tenant_id,
-        IdempotencyKey.user_id == owner.user_id,
-        IdempotencyKey.key == key,
-    )
-    return session.scalars(query).one_or_none()
 
 
 def deal(session: Session, tenant_id: str, deal_id: str) -> Deal | None:

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import bindparam, select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session, class_mapper
 
 from control_plane.audit.chain import FIRST
 from control_plane.audit.model import AuditChain, AuditEntry
+from control_plane.db.tenancy import lasting
 
 _ROWS_AT_ONCE = 1000
 
@@ -31,16 +32,22 @@ def heads(session: Session) -> list[dict[str, Any]]:
     return [{str(name): value for name, value in row.items()} for row in rows]
 
 
+_CHAIN = lasting(
+    select(AuditChain)
+    .where(AuditChain.tenant_id == bindparam("tenant_id"))
+    .with_for_update()
+    .execution_options(populate_existing=True)
+)
+
+
 def hold_chain(session: Session, tenant_id: str) -> AuditChain:
     """Held until the transaction ends, so that the entries of a tenant are written one after the other."""
-    query = select(AuditChain).where(AuditChain.tenant_id == tenant_id)
-    query = query.with_for_update().execution_options(populate_existing=True)
-    chain = session.scalars(query).one_or_none()
+    chain = session.scalars(_CHAIN, {"tenant_id": tenant_id}).one_or_none()
     if chain is None:
         insert = (sqlite if session.get_bind().dialect.name == "sqlite" else postgresql).insert(AuditChain)
         first = {"tenant_id": tenant_id, "seq": 0, "head_hash": FIRST, "signature": b""}
         session.execute(insert.values(first).on_conflict_do_nothing())
-        chain = session.scalars(query).one()
+        chain = session.scalars(_CHAIN, {"tenant_id": tenant_id}).one()
     return chain
 
 

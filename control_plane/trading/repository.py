@@ -11,6 +11,7 @@ from sqlalchemy import and_, bindparam, delete, func, literal, or_, select, unio
 from sqlalchemy.orm import Session
 
 from control_plane.accounts.model import Account
+from control_plane.db.tenancy import lasting
 from control_plane.identity.owner import Owner
 from control_plane.trading.model import Deal, EquitySample, IdempotencyKey, Order, OrderBatch
 from control_plane.trading.state import UNSETTLED, OrderKind, OrderState
@@ -53,19 +54,24 @@ def locked_order(session: Session, tenant_id: str, order_id: str) -> Order | Non
     return session.scalars(query).one_or_none()
 
 
+_WITH_ACCOUNT = lasting(
+    select(Order, Account)
+    .join(Account, Account.id == Order.account_id)
+    .where(Order.tenant_id == bindparam("tenant_id"), Order.id == bindparam("order_id"))
+    .with_for_update(of=Order)
+)
+
+
 def locked_order_of_account(session: Session, tenant_id: str, order_id: str) -> tuple[Order, Account] | None:
     """The same with its account, also when that was removed in the meantime."""
-    query = select(Order, Account).join(Account, Account.id == Order.account_id)
-    query = query.where(Order.tenant_id == tenant_id, Order.id == order_id).with_for_update(of=Order)
-    row = session.execute(query).one_or_none()
+    row = session.execute(_WITH_ACCOUNT, {"tenant_id": tenant_id, "order_id": order_id}).one_or_none()
     return None if row is None else (row[0], row[1])
 
 
-def order_by_client_id(session: Session, tenant_id: str, account_id: str, client_order_id: str) -> Order | None:
-    query = select(Order).where(
-        Order.tenant_id == tenant_id, Order.account_id == account_id, Order.client_order_id == client_order_id
-    )
-    return session.scalars(query).one_or_none()
+def orders_by_client_ids(session: Session, account_id: str, client_order_ids: Iterable[str]) -> list[Order]:
+    """Held until the transaction ends."""
+    query = select(Order).where(Order.account_id == account_id, Order.client_order_id.in_(list(client_order_ids)))
+    return list(session.scalars(query.order_by(Order.id).with_for_update()))
 
 
 def order_by_caller_id(session: Session, tenant_id: str, account_id: str, caller_order_id: str) -> Order | None:
@@ -85,18 +91,18 @@ class UsedKey:
 
 
 _WHOSE_KEY = {"tenant_id": bindparam("tenant_id"), "user_id": bindparam("user_id"), "key": bindparam("key")}
-_USED_KEY = union_all(
-    select(IdempotencyKey.request_hash, IdempotencyKey.order_id, literal(None).label("batch_id")).filter_by(
-        **_WHOSE_KEY
-    ),
-    select(OrderBatch.request_hash, literal(None), OrderBatch.id).filter_by(**_WHOSE_KEY),
+_USED_KEY = lasting(
+    union_all(
+        select(IdempotencyKey.request_hash, IdempotencyKey.order_id, literal(None).label("batch_id")).filter_by(
+            **_WHOSE_KEY
+        ),
+        select(OrderBatch.request_hash, literal(None), OrderBatch.id).filter_by(**_WHOSE_KEY),
+    )
 )
 
 
 def used_key(session: Session, owner: Owner, key: str) -> UsedKey | None:
-    row = session.execute(
-        _USED_KEY, {"tenant_id": owner.tenant_id, "user_id": owner.user_id, "key": key}
-    ).one_or_none()
+    row = session.execute(_USED_KEY, {"tenant_id": owner.tenant_id, "user_id": owner.user_id, "key": key}).one_or_none()
     return None if row is None else UsedKey(*row)
 
 
@@ -161,6 +167,12 @@ def orders(
 
 def deal(session: Session, tenant_id: str, deal_id: str) -> Deal | None:
     return session.scalars(select(Deal).where(Deal.tenant_id == tenant_id, Deal.id == deal_id)).one_or_none()
+
+
+def known_deals(session: Session, account_id: str, tickets: Iterable[int]) -> set[int]:
+    """Those of these tickets whose deals are written down."""
+    query = select(Deal.ticket).where(Deal.account_id == account_id, Deal.ticket.in_(list(tickets)))
+    return set(session.scalars(query))
 
 
 def deal_id(session: Session, account_id: str, ticket: int) -> str:

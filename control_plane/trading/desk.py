@@ -422,8 +422,8 @@ class OrderDesk:
             return repository.claim_for_sending(session, order.tenant_id, order.id, self._clock.now())
 
     def _settle(self, order: Order, news: Outcome) -> Order:
-        """The order as it is now."""
-        with self._database.write(order.tenant_id) as session:
+        """The order as it is now. Recoverable: an order that is sent and not settled is asked for in the journal."""
+        with self._database.write(order.tenant_id, recoverable=True) as session:
             # Found also when the account was removed in the meantime: what was sent must be settled.
             held = repository.locked_order_of_account(session, order.tenant_id, order.id)
             assert held is not None  # orders are never deleted

@@ -323,20 +323,22 @@ def main() -> int:
     parser.add_argument("--orders", type=int, default=200_000)
     parser.add_argument("--accounts", type=int, default=8)
     parser.add_argument("--clients", type=int, default=4, help="for each account, at the same time")
+    parser.add_argument("--kill-every", type=int, default=KILLED_EVERY, help="orders between two killings")
+    parser.add_argument("--data", type=Path, default=Path("/tmp"), help="where databases and journals are written")
     parser.add_argument("--seed", type=int, default=time.time_ns() % 1_000_000)
     options = parser.parse_args()
     print(f"seed {options.seed}", flush=True)
     stopped = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stopped.set())
-    with tempfile.TemporaryDirectory(prefix="m5", dir="/tmp") as folder:
+    with tempfile.TemporaryDirectory(prefix="m5", dir=options.data) as folder:
         report = run(
             Path(folder),
             options.orders,
             seed=options.seed,
             accounts=options.accounts,
             clients=options.clients,
-            kill_every=KILLED_EVERY,
+            kill_every=options.kill_every,
             stopped=stopped,
         )
     print(describe(report))

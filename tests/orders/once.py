@@ -38,6 +38,8 @@ SETTLED: Final = frozenset({"done", "refused", "not_executed"})
 SETTLED_SECONDS: Final = 240.0
 PROGRESS_SECONDS: Final = 10.0
 PAUSE_SECONDS: Final = 0.05
+ASKED_AGAIN_SECONDS: Final = 1.0
+"""For an order that is not settled: what Retry-After says."""
 CANCELED: Final = 2
 CHAINS: Final = (("market", "stops", "close"), ("pending", "change", "cancel"), ("market", "close_all"))
 
@@ -179,7 +181,7 @@ class Client(threading.Thread):
         while order["state"] not in SETTLED:
             if self.stopped.is_set():
                 return None
-            time.sleep(PAUSE_SECONDS)
+            time.sleep(ASKED_AGAIN_SECONDS)
             answer = self._ask("GET", f"{self._account}/orders/{order['id']}")
             if answer is not None and answer.status_code == httpx.codes.OK:
                 order = answer.json()

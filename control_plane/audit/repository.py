@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session, class_mapper
 
 from control_plane.audit.chain import FIRST
 from control_plane.audit.model import AuditChain, AuditEntry
+from control_plane.db.bulk import update_row
 from control_plane.db.tenancy import lasting
 
 _ROWS_AT_ONCE = 1000
@@ -32,23 +33,27 @@ def heads(session: Session) -> list[dict[str, Any]]:
     return [{str(name): value for name, value in row.items()} for row in rows]
 
 
-_CHAIN = lasting(
-    select(AuditChain)
-    .where(AuditChain.tenant_id == bindparam("tenant_id"))
-    .with_for_update()
-    .execution_options(populate_existing=True)
+_HEAD = lasting(
+    select(AuditChain.seq, AuditChain.head_hash).where(AuditChain.tenant_id == bindparam("tenant_id")).with_for_update()
 )
 
 
-def hold_chain(session: Session, tenant_id: str) -> AuditChain:
-    """Held until the transaction ends, so that the entries of a tenant are written one after the other."""
-    chain = session.scalars(_CHAIN, {"tenant_id": tenant_id}).one_or_none()
-    if chain is None:
+def hold_chain(session: Session, tenant_id: str) -> tuple[int, str]:
+    """Number and hash of the newest entry. Held until the transaction ends, so that the entries of a tenant are
+    written one after the other.
+    """
+    row = session.execute(_HEAD, {"tenant_id": tenant_id}).one_or_none()
+    if row is None:
         insert = (sqlite if session.get_bind().dialect.name == "sqlite" else postgresql).insert(AuditChain)
         first = {"tenant_id": tenant_id, "seq": 0, "head_hash": FIRST, "signature": b""}
         session.execute(insert.values(first).on_conflict_do_nothing())
-        chain = session.scalars(_CHAIN, {"tenant_id": tenant_id}).one()
-    return chain
+        row = session.execute(_HEAD, {"tenant_id": tenant_id}).one()
+    return row[0], row[1]
+
+
+def move_head(session: Session, tenant_id: str, seq: int, head_hash: str, signature: bytes) -> None:
+    """Of a chain that is held."""
+    update_row(session, AuditChain, tenant_id, {"seq": seq, "head_hash": head_hash, "signature": signature})
 
 
 def tenants_with_entries(session: Session) -> set[str]:

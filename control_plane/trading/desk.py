@@ -20,6 +20,7 @@ from control_plane.access.service import answering_target, ask, not_ready, refus
 from control_plane.accounts.service import require_account, require_view
 from control_plane.audit.service import Audit, Deed
 from control_plane.clock import Clock
+from control_plane.db.bulk import insert_row
 from control_plane.db.engine import Database
 from control_plane.errors import ConflictError, FarmError, NotFoundError
 from control_plane.identity.owner import Owner
@@ -287,13 +288,17 @@ class OrderDesk:
     def _earlier(self, session: Session, attempt: Attempt) -> Order | None:
         """The order that this key has made before."""
         used = _used(session, attempt)
-        return used and used.order_id and repository.order(session, attempt.owner.tenant_id, used.order_id)
+        if used is None or used.order_id is None:
+            return None
+        return repository.order(session, attempt.owner.tenant_id, used.order_id)
 
     def _earlier_batch(self, session: Session, attempt: Attempt) -> tuple[OrderBatch, Sequence[Order]] | None:
         """The orders that this key has made before, all at once."""
         used = _used(session, attempt)
-        batch = used and used.batch_id and repository.batch(session, attempt.owner.tenant_id, used.batch_id)
-        return batch and (batch, repository.orders_of_batch(session, attempt.owner.tenant_id, batch.id))
+        if used is None or used.batch_id is None:
+            return None
+        batch = repository.batch(session, attempt.owner.tenant_id, used.batch_id)
+        return None if batch is None else (batch, repository.orders_of_batch(session, batch.tenant_id, batch.id))
 
     def _write_down(self, attempt: Attempt, target: Target, prepared: Prepared) -> tuple[Order, bool]:
         """The committed intent, and whether it is new: a repetition may have overtaken this request."""
@@ -318,8 +323,10 @@ class OrderDesk:
             earlier = self._earlier(session, attempt)
             if earlier is not None:
                 return earlier, False
-            order = self._add(session, attempt, target, prepared, OrderState.SENT)
-            session.add(
+            order = self._intent(session, new_id("ord"), attempt, target, prepared)
+            insert_row(session, order)
+            insert_row(
+                session,
                 IdempotencyKey(
                     user_id=owner.user_id,
                     key=attempt.key,
@@ -327,7 +334,7 @@ class OrderDesk:
                     request_hash=attempt.request_hash,
                     order_id=order.id,
                     created_at=order.created_at,
-                )
+                ),
             )
         return order, True
 
@@ -350,26 +357,30 @@ class OrderDesk:
                 created_at=self._clock.now(),
             )
             session.add(batch)
+            ids = sorted(new_id("ord") for _ in prepared)  # those of one millisecond do not sort as they are made
             added = [
-                (self._add(session, attempt, target, each, OrderState.PENDING, batch.id), each) for each in prepared
+                (self._intent(session, order_id, attempt, target, each, batch.id), each)
+                for order_id, each in zip(ids, prepared, strict=True)
             ]
+            session.add_all(order for order, _ in added)
             for order, each in added:
                 if each.refusal:
                     refused = Outcome(OrderState.REFUSED, f"Nothing was sent: {each.refusal}")
                     self._log.apply(session, order, require_account(session, owner, attempt.account_id), refused)
         return batch, [(order, each.request) for order, each in added if not each.refusal]
 
-    def _add(
+    def _intent(
         self,
         session: Session,
+        order_id: str,
         attempt: Attempt,
         target: Target,
         prepared: Prepared,
-        state: OrderState,
         batch_id: str | None = None,
     ) -> Order:
-        now, owner, order_id = self._clock.now(), attempt.owner, new_id("ord")
-        levels = prepared.levels
+        """The wish as it is to be written down, which the audit trail is told: sent, unless it is one of a batch."""
+        now, owner, levels = self._clock.now(), attempt.owner, prepared.levels
+        state = OrderState.SENT if batch_id is None else OrderState.PENDING
         order = Order(
             id=order_id,
             tenant_id=owner.tenant_id,
@@ -403,8 +414,6 @@ class OrderDesk:
             sent_at=now if state is OrderState.SENT else None,
             look_again_at=now + FIRST_LOOK,
         )
-        session.add(order)
-        session.flush()
         facts = {"symbol": order.symbol, "side": order.side, "volume": order.volume, "account": order.account_id}
         deed = Deed(owner.user_id, f"order_{order.kind}", order_id, "", after=facts)
         self._audit.record(session, owner.tenant_id, deed)

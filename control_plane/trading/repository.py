@@ -6,8 +6,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
+from typing import Any
 
-from sqlalchemy import and_, bindparam, delete, func, literal, or_, select, union_all, update
+from sqlalchemy import CompoundSelect, and_, bindparam, delete, func, literal, or_, select, union_all, update
 from sqlalchemy.orm import Session
 
 from control_plane.accounts.model import Account
@@ -90,8 +91,12 @@ class UsedKey:
     batch_id: str | None
 
 
-_WHOSE_KEY = {"tenant_id": bindparam("tenant_id"), "user_id": bindparam("user_id"), "key": bindparam("key")}
-_USED_KEY = lasting(
+_WHOSE_KEY: dict[str, Any] = {
+    "tenant_id": bindparam("tenant_id"),
+    "user_id": bindparam("user_id"),
+    "key": bindparam("key"),
+}
+_USED_KEY: CompoundSelect[str, str | None, str | None] = lasting(
     union_all(
         select(IdempotencyKey.request_hash, IdempotencyKey.order_id, literal(None).label("batch_id")).filter_by(
             **_WHOSE_KEY

@@ -201,5 +201,6 @@ def test_a_statement_that_is_made_once_shows_each_tenant_its_own(filled: tuple[W
         with world.farm.database.read(member.tenant_id) as session:
             seen.append(set(session.scalars(statement, {"server": SERVER})))
             assert seen[-1] == set(session.scalars(select(Account.id).where(Account.tenant_id == member.tenant_id)))
-    assert seen[0] and seen[0].isdisjoint(seen[1])
+    assert seen[0]
+    assert seen[0].isdisjoint(seen[1])
     assert seen[:2] == seen[2:]

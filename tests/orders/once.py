@@ -38,6 +38,7 @@ SETTLED: Final = frozenset({"done", "refused", "not_executed"})
 SETTLED_SECONDS: Final = 240.0
 PROGRESS_SECONDS: Final = 10.0
 PAUSE_SECONDS: Final = 0.05
+WATCH_SECONDS: Final = 0.1
 ASKED_AGAIN_SECONDS: Final = 1.0
 """For an order that is not settled: what Retry-After says."""
 CANCELED: Final = 2
@@ -247,7 +248,7 @@ def _watch(
     """Kill by the number of orders sent, tell how far it is, and return the number of killings."""
     kills, told, told_of = 0, time.monotonic(), 0
     while any(each.is_alive() for each in senders):
-        senders[0].join(0.1)
+        time.sleep(WATCH_SECONDS)
         if stopped.is_set():
             for each in senders:
                 each.stopped.set()

@@ -59,7 +59,7 @@ class ApiRoute(APIRoute):
         async def handle(request: Request) -> Response:
             farm: Farm = request.app.state.farm
             if self._knows_caller:
-                await run_in_threadpool(get_caller, request, farm)
+                await get_caller(request, farm)
             await _require_readable(request)
             key = request.headers.get(IDEMPOTENCY_KEY)
             if key is None or not self.is_repeatable:

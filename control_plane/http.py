@@ -14,6 +14,7 @@ from control_plane.identity.cookies import DEVICE_COOKIE, SESSION_COOKIE
 from control_plane.identity.model import User
 from control_plane.identity.owner import Owner
 from control_plane.identity.scopes import needed_scope
+from control_plane.identity.second_factor import needs_role_proof
 from control_plane.identity.service import owner_of
 from control_plane.identity.sessions import Browser, Caller
 from control_plane.limits.headers import note_standing
@@ -44,7 +45,7 @@ async def get_farm(request: Request) -> Farm:
 FarmDep = Annotated[Farm, Depends(get_farm)]
 
 
-def get_browser(request: Request) -> Browser:
+async def get_browser(request: Request) -> Browser:
     """From where the request comes."""
     return Browser(
         address=_address(request),
@@ -64,14 +65,16 @@ def authenticate(request: Request, farm: Farm) -> Caller:
     return farm.sessions.authenticate(request.cookies.get(SESSION_COOKIE))
 
 
-def get_caller(request: Request, farm: FarmDep) -> Caller:
-    """Who asks, within their limits; found out once for each request.
+async def get_caller(request: Request, farm: FarmDep) -> Caller:
+    """Who asks, within their limits; found out once for each request. Async, as all of these that need no thread.
 
     Raises UnauthorisedError, ForbiddenError, RateLimitedError.
     """
     known: Caller | None = getattr(request.state, "caller", None)
-    if known is not None:
-        return known
+    return known if known is not None else await to_thread.run_sync(_find_out_caller, request, farm)
+
+
+def _find_out_caller(request: Request, farm: Farm) -> Caller:
     try:
         caller = authenticate(request, farm)
     except (UnauthorisedError, ForbiddenError):
@@ -105,17 +108,17 @@ def _address(request: Request) -> str:
 CallerDep = Annotated[Caller, Depends(get_caller)]
 
 
-def get_user(caller: CallerDep) -> User:
+async def get_user(caller: CallerDep) -> User:
     return caller.user
 
 
 UserDep = Annotated[User, Depends(get_user)]
 
 
-def get_owner(caller: CallerDep, farm: FarmDep) -> Owner:
+async def get_owner(caller: CallerDep, farm: FarmDep) -> Owner:
     """Whose things the caller may touch. Raises ForbiddenError for staff without a second factor."""
-    with farm.database.read(caller.user.tenant_id) as session:
-        farm.second_factors.require_role_proof(session, caller)
+    if needs_role_proof(caller):
+        await to_thread.run_sync(_require_role_proof, caller, farm)
     return owner_of(caller.user)
 
 
@@ -123,9 +126,14 @@ def get_operator(caller: CallerDep, farm: FarmDep) -> str:
     """The e-mail address of a user who runs the fleet. Raises ForbiddenError for everybody else."""
     if not farm.identity.runs_the_fleet(caller.user):
         raise ForbiddenError("This is for the operator's team.", code="role_required")
+    _require_role_proof(caller, farm)
+    return caller.user.email
+
+
+def _require_role_proof(caller: Caller, farm: Farm) -> None:
+    """Raises ForbiddenError."""
     with farm.database.read(caller.user.tenant_id) as session:
         farm.second_factors.require_role_proof(session, caller)
-    return caller.user.email
 
 
 OperatorDep = Annotated[str, Depends(get_operator)]

@@ -13,7 +13,8 @@ from __future__ import annotations
 import json
 import sqlite3
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -162,8 +163,12 @@ class Journal:
             self._database.close()
 
     def add(self, client_order_id: str, principal: str, epoch: int, request: Mapping[str, Any]) -> tuple[Entry, bool]:
-        """Write an intent down, or give the row that has this id already; True when it is new."""
-        with self._lock:
+        """Write an intent down, or give the row that has this id already; True when it is new.
+
+        Before the order is sent, `sent` makes sure that both notes are on the disk. A power cut before that may lose
+        an intent of which nothing was sent.
+        """
+        with self._lock, self._without_waiting_for_the_disk():
             now = self._clock()
             added = self._database.execute(
                 "INSERT INTO orders (client_order_id, sequence, state, principal, epoch, request, created_at,"
@@ -279,6 +284,15 @@ class Journal:
         with self._lock:
             row = self._database.execute("SELECT COALESCE(MAX(sequence), 0) FROM orders").fetchone()
         return int(row[0])
+
+    @contextmanager
+    def _without_waiting_for_the_disk(self) -> Iterator[None]:
+        """What is written meanwhile is on the disk once the next is that waits."""
+        self._database.execute("PRAGMA synchronous=NORMAL")
+        try:
+            yield
+        finally:
+            self._database.execute("PRAGMA synchronous=FULL")
 
     def _get(self, client_order_id: str) -> Entry | None:
         row = self._database.execute(

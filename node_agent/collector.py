@@ -40,7 +40,11 @@ from node_agent.state import Sight, StateStore
 _log = structlog.get_logger(__name__)
 
 OVERLAP_SECONDS = 86_400
-"""Broker time that each look at the history repeats: deals may be booked late or out of order."""
+"""Broker time that a whole look at the history repeats: deals may be booked late or out of order, and edited."""
+_KEPT_LONGER_SECONDS = 3_600
+"""Deals of a whole look are remembered for so much longer: the count that they are compared with may begin earlier."""
+_RECENT_SECONDS = 5
+"""Broker time that a recent look repeats: of the newest second, some may have been booked after the last look."""
 JOURNAL_ROWS = 500
 _DEALS = "deals"
 _JOURNAL = "journal"
@@ -83,10 +87,17 @@ class Collector:
     def _newest_deal(self, target: Target) -> int:
         return int(self._state.cursor(target.terminal_id, _DEALS) or 0)
 
-    def collect_deals(self, bridge: Bridge, target: Target) -> int:
-        """Spool the deals not seen before; the whole history when there is no cursor. Returns how many."""
+    def misses_deals(self, target: Target, since: int, count: int) -> bool:
+        """Whether fewer than `count` deals have been seen from `since` on, broker wall clock in seconds."""
+        return self._state.deals_since(target.terminal_id, since) < count
+
+    def collect_deals(self, bridge: Bridge, target: Target, *, recent: bool = False) -> int:
+        """Spool the deals not seen before; the whole history when there is no cursor. Returns how many.
+
+        A look at the `recent` ones costs the same after a day of many deals as after one of few.
+        """
         newest = self._newest_deal(target)
-        deals = bridge.history_deals_get(max(0, newest - OVERLAP_SECONDS), END_OF_TIME)
+        deals = bridge.history_deals_get(_begin(newest, recent=recent), END_OF_TIME)
         if not deals:
             return 0
         with self._database.transaction():
@@ -95,7 +106,7 @@ class Collector:
             latest = max(newest, *(deal.time for deal in deals))
             if latest != newest:
                 self._state.move_cursor(target.terminal_id, _DEALS, str(latest))
-                self._state.forget_deals_before(target.terminal_id, latest - OVERLAP_SECONDS)
+                self._state.forget_deals_before(target.terminal_id, latest - OVERLAP_SECONDS - _KEPT_LONGER_SECONDS)
         return len(fresh)
 
     def _fresh_deal(self, target: Target, deal: Any) -> Event | None:
@@ -113,17 +124,17 @@ class Collector:
         event_id = f"deal:{target.account_id}:{deal.ticket}{edit}"
         return self._event(target, event_id, DealBody.model_validate(_cleaned(deal)), self._clock())
 
-    def collect_books(self, bridge: Bridge, target: Target) -> int:
+    def collect_books(self, bridge: Bridge, target: Target, *, recent: bool = False) -> int:
         """Spool the orders of the history not seen before, and the positions if they have changed. Returns how many
-        events; none while the control plane is too old for them.
+        events; none while the control plane is too old for them. `recent` as for deals.
         """
         if not self._whole_books():
             return 0
-        return self._collect_orders(bridge, target) + self._collect_positions(bridge, target)
+        return self._collect_orders(bridge, target, recent=recent) + self._collect_positions(bridge, target)
 
-    def _collect_orders(self, bridge: Bridge, target: Target) -> int:
+    def _collect_orders(self, bridge: Bridge, target: Target, *, recent: bool) -> int:
         newest = int(self._state.cursor(target.terminal_id, _ORDERS) or 0)
-        orders = bridge.history_orders_get(max(0, newest - OVERLAP_SECONDS), END_OF_TIME)
+        orders = bridge.history_orders_get(_begin(newest, recent=recent), END_OF_TIME)
         if not orders:
             return 0
         with self._database.transaction():
@@ -258,6 +269,10 @@ class Collector:
             occurred_at=as_datetime(at),
             body=body,
         )
+
+
+def _begin(newest: int, *, recent: bool) -> int:
+    return max(0, newest - (_RECENT_SECONDS if recent else OVERLAP_SECONDS))
 
 
 def _cleaned(struct: Any) -> dict[str, Any]:

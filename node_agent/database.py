@@ -34,6 +34,8 @@ CREATE TABLE IF NOT EXISTS seen_order (
     terminal_id TEXT NOT NULL, ticket INTEGER NOT NULL, time INTEGER NOT NULL,
     PRIMARY KEY (terminal_id, ticket)
 ) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS seen_deal_time ON seen_deal (terminal_id, time);
+CREATE INDEX IF NOT EXISTS seen_order_time ON seen_order (terminal_id, time);
 CREATE TABLE IF NOT EXISTS spool (
     sequence INTEGER PRIMARY KEY AUTOINCREMENT, event_id TEXT NOT NULL UNIQUE, body TEXT NOT NULL
 );

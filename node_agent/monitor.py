@@ -31,7 +31,9 @@ _SILENT = "hello_timeout"
 _FIRST_ROUNDS = 10
 _FIRST_INTERVAL = 0.25
 _LOOK_AGAIN_SECONDS = 60.0
-"""The history is read at least so often, although the number of its deals stays the same."""
+"""The whole of the last day's history is read at least so often, although no deal of it is missing."""
+_MOST_LOOKING = 0.02
+"""Share of its time that a monitor spends on these looks: after a day of very many deals they become rarer."""
 
 
 class QuoteWatch:
@@ -122,10 +124,11 @@ class _Books:
     """Broker wall clock in seconds, from where the deals are counted."""
     journal: int | None = None
     deals: int | None = None
-    looked_at: float = 0.0
+    whole_look_at: float = 0.0
+    """When all of the last day is to be looked at again."""
 
     def are_due(self, deals: int | None, now: float) -> bool:
-        return deals is None or deals != self.deals or now - self.looked_at >= _LOOK_AGAIN_SECONDS
+        return deals is None or deals != self.deals or now >= self.whole_look_at
 
 
 class Monitor:
@@ -240,15 +243,28 @@ class Monitor:
                 self._parts.spooled()
             self._books.journal = sequence
         if probe.account is not None and self._books.are_due(pulse["deals"], now):
-            # At once, so that whoever watches does not wait for the other books.
-            if self._parts.collector.collect_deals(bridge, self.target):
-                self._parts.spooled()
-            if self._parts.collector.collect_books(bridge, self.target):
-                self._parts.spooled()
-            deals_from = self._parts.collector.deals_from(self.target)
-            # A count from another day says nothing about the next one.
-            count = pulse["deals"] if deals_from == self._books.deals_from else None
-            self._books = _Books(deals_from, sequence, count, now)
+            self._books = self._collect(bridge, self._books, pulse["deals"], now)
+
+    def _collect(self, bridge: Bridge, books: _Books, deals: int | None, now: float) -> _Books:
+        """What is new, and all of the last day when that is due or a deal of it is missing still."""
+        collector, target, again = self._parts.collector, self.target, books.whole_look_at
+        recent = deals is not None and now < again
+        # Deals at once, so that whoever watches does not wait for the other books.
+        self._tell(collector.collect_deals(bridge, target, recent=recent))
+        if recent and collector.misses_deals(target, books.deals_from, deals or 0):
+            recent = False
+            self._tell(collector.collect_deals(bridge, target))
+        self._tell(collector.collect_books(bridge, target, recent=recent))
+        if not recent:
+            done_at = self._parts.clock()
+            again = done_at + max(_LOOK_AGAIN_SECONDS, (done_at - now) / _MOST_LOOKING)
+        deals_from = collector.deals_from(target)
+        # A count from another moment says nothing about the next one.
+        return _Books(deals_from, books.journal, deals if deals_from == books.deals_from else None, again)
+
+    def _tell(self, spooled: int) -> None:
+        if spooled:
+            self._parts.spooled()
 
     def _lost(self, link: Link, error: Exception, trace: Exception | None = None) -> None:
         self._drop_bridge()

@@ -175,6 +175,12 @@ class StateStore:
         # Those of an older agent have no digest.
         return Sight.KNOWN if row[0] is None else Sight.EDITED
 
+    def deals_since(self, terminal_id: str, time: int) -> int:
+        """How many deals were seen from that moment of the broker's on, in seconds."""
+        with self._database.transaction() as sql:
+            row = sql.execute("SELECT COUNT(*) FROM seen_deal WHERE terminal_id = ? AND time >= ?", (terminal_id, time))
+            return int(row.fetchone()[0])
+
     def first_sight_of_order(self, terminal_id: str, ticket: int, time: int) -> bool:
         """Remember an order of the history; False when it was collected before."""
         with self._database.transaction() as sql:

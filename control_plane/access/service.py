@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import datetime
 from typing import TypeVar
 
 from sqlalchemy.orm import Session
@@ -70,9 +71,13 @@ def target_of(terminal: Terminal, assignment: Assignment, node: Node) -> Target:
 
 def answering_target(session: Session, owner: Owner, account_id: str, clock: Clock) -> Target:
     """How to reach a terminal that answers. Raises NotFoundError, or ConflictError with the reason in plain words."""
-    view = require_view(session, owner, account_id)
+    return target_that_answers(require_view(session, owner, account_id), clock.now())
+
+
+def target_that_answers(view: AccountView, now: datetime) -> Target:
+    """The same of an account that is known. Raises ConflictError."""
     target = assigned_target(view)
-    shown = present_terminal(view.terminal, view.observation, view.assignment, view.node, clock.now())
+    shown = present_terminal(view.terminal, view.observation, view.assignment, view.node, now)
     if shown.phase not in ANSWERING_PHASES:
         raise not_ready(f"The terminal is not ready. {shown.explanation}")
     return target

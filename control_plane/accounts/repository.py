@@ -7,11 +7,12 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
 
-from sqlalchemy import Select, delete, func, select
+from sqlalchemy import Select, bindparam, delete, func, select
 from sqlalchemy.orm import Session
 
 from control_plane.accounts.model import Account, AccountSnapshotRow, ConnectionTest
 from control_plane.assignments.model import Assignment
+from control_plane.db.tenancy import lasting
 from control_plane.fleet.model import Node
 from control_plane.identity.owner import Owner
 from control_plane.terminals.model import Terminal, TerminalObservation
@@ -42,7 +43,8 @@ _ANY = AccountFilter()
 
 
 def view(session: Session, owner: Owner, account_id: str) -> AccountView | None:
-    row = session.execute(_views(owner).where(Account.id == account_id)).one_or_none()
+    found = {"tenant_id": owner.tenant_id, "user_id": owner.user_id, "account_id": account_id}
+    row = session.execute(_VIEW, found).one_or_none()
     return None if row is None else AccountView(*row)
 
 
@@ -198,3 +200,13 @@ def _with_terminal() -> Select[Account, Terminal, TerminalObservation, Assignmen
         .outerjoin(Node, Node.id == Assignment.node_id)
         .outerjoin(AccountSnapshotRow, AccountSnapshotRow.account_id == Account.id)
     )
+
+
+_VIEW = lasting(
+    _with_terminal().where(
+        Account.id == bindparam("account_id"),
+        Account.tenant_id == bindparam("tenant_id"),
+        Account.user_id == bindparam("user_id"),
+        Account.deleted_at.is_(None),
+    )
+)

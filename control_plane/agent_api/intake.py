@@ -30,7 +30,7 @@ from control_plane.risk.service import Risk
 from control_plane.terminals import repository as terminals_repository
 from control_plane.terminals.service import Look, Sighting, finish_requests, observe, without_refusal
 from control_plane.terminals.state import GONE_PHASES, Actor, Hold, Intent, should_run
-from control_plane.trading.service import Statement, TradeLog
+from control_plane.trading.service import Statement, Told, TradeLog
 from control_plane.vault.trials import LoginTrials
 from node_agent.protocol.messages import (
     AccountSnapshot,
@@ -183,20 +183,50 @@ class Intake:
         known = assignments_repository.accounts_ever_on(session, node.id, {event.account_id for event in events})
         accepted: list[str] = []
         rejected: dict[str, str] = {}
+        told: list[Told] = []
         for event in events:
             account = known.get((event.account_id, event.terminal_id, event.epoch))
-            problem = "this node never held this terminal under this epoch"
-            if account is not None:
-                # The books of an account that is only tried are nobody's to keep.
-                trial = accounts_repository.is_test(session, account)
-                problem = "" if trial else self._take_event(session, account, event)
-            if problem:
+            if account is None:
+                rejected[event.event_id] = "this node never held this terminal under this epoch"
+            elif accounts_repository.is_test(session, account):
+                accepted.append(event.event_id)  # the books of an account that is only tried are nobody's to keep
+            elif problem := _unstorable(event):
                 rejected[event.event_id] = problem
             else:
-                accepted.append(event.event_id)
+                told.append((account, event))
+        rejected |= self._take(session, told)
+        accepted += [event.event_id for _, event in told if event.event_id not in rejected]
         if rejected:
             _log.warning("events_rejected", node=node.id, count=len(rejected))
         return EventAck(accepted=accepted, rejected=rejected)
+
+    def _take(self, session: Session, told: Sequence[Told]) -> dict[str, str]:
+        """Store what can be stored; by event id, why the others never can be. What is known is asked for once."""
+        refused: dict[str, str] = {}
+        page = self._trade_log.look_up(session, told)
+        magics: dict[tuple[str, int], Account] = {}
+        history: list[tuple[Account, HistoryOrderBody, int]] = []
+        for account, event in told:
+            match event.body:
+                case DealBody() as body:
+                    try:
+                        if self._trade_log.record_deal(session, account, body, event.epoch, event.occurred_at, page):
+                            magics[account.id, body.magic] = account
+                    except ValueError as error:
+                        refused[event.event_id] = str(error)
+                case OrderBody() as body:
+                    self._trade_log.record_order(session, account, event, body, page)
+                case HistoryOrderBody() as body:
+                    history.append((account, body, event.epoch))
+                case PositionsBody() as body:
+                    self._trade_log.record_positions(session, account, body, event.epoch, event.occurred_at)
+                case BotLogBody() as body:
+                    if not self._bots.record_log(session, account, event, body):
+                        refused[event.event_id] = "the account has no such bot"
+        self._trade_log.record_history_orders(session, history)
+        for (_, magic), account in magics.items():
+            self._bots.announce_by_magic(session, account, magic)
+        return refused
 
     def _observe(self, session: Session, current: Sequence[_Current], places: Mapping[str, Placement]) -> None:
         for held, seen, view in current:
@@ -235,29 +265,6 @@ class Intake:
     def _announce(self, session: Session, account: Account | AccountColumns) -> None:
         change = Change(Topic.ACCOUNT, account.id, account.user_id, account.id)
         after_commit(session, lambda: self._bus.publish(change))
-
-    def _take_event(self, session: Session, account: Account, event: Event) -> str:
-        """Empty when stored, else why it never can be."""
-        problem = _unstorable(event)
-        if problem:
-            return problem
-        match event.body:
-            case DealBody() as body:
-                try:
-                    if self._trade_log.record_deal(session, account, body, event.epoch, event.occurred_at):
-                        self._bots.announce_by_magic(session, account, body.magic)
-                except ValueError as error:
-                    return str(error)
-            case OrderBody() as body:
-                self._trade_log.record_order(session, account, event, body)
-            case HistoryOrderBody() as body:
-                self._trade_log.record_history_order(session, account, body, event.epoch)
-            case PositionsBody() as body:
-                self._trade_log.record_positions(session, account, body, event.epoch, event.occurred_at)
-            case BotLogBody() as body:
-                if not self._bots.record_log(session, account, event, body):
-                    return "the account has no such bot"
-        return ""
 
 
 def _is_of(snapshot: AccountSnapshot, account: AccountColumns) -> bool:

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import bindparam, select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session, class_mapper
 
 from control_plane.audit.chain import FIRST
 from control_plane.audit.model import AuditChain, AuditEntry
+from control_plane.db.bulk import update_row
+from control_plane.db.tenancy import lasting
 
 _ROWS_AT_ONCE = 1000
 
@@ -31,17 +33,27 @@ def heads(session: Session) -> list[dict[str, Any]]:
     return [{str(name): value for name, value in row.items()} for row in rows]
 
 
-def hold_chain(session: Session, tenant_id: str) -> AuditChain:
-    """Held until the transaction ends, so that the entries of a tenant are written one after the other."""
-    query = select(AuditChain).where(AuditChain.tenant_id == tenant_id)
-    query = query.with_for_update().execution_options(populate_existing=True)
-    chain = session.scalars(query).one_or_none()
-    if chain is None:
+_HEAD = lasting(
+    select(AuditChain.seq, AuditChain.head_hash).where(AuditChain.tenant_id == bindparam("tenant_id")).with_for_update()
+)
+
+
+def hold_chain(session: Session, tenant_id: str) -> tuple[int, str]:
+    """Number and hash of the newest entry. Held until the transaction ends, so that the entries of a tenant are
+    written one after the other.
+    """
+    row = session.execute(_HEAD, {"tenant_id": tenant_id}).one_or_none()
+    if row is None:
         insert = (sqlite if session.get_bind().dialect.name == "sqlite" else postgresql).insert(AuditChain)
         first = {"tenant_id": tenant_id, "seq": 0, "head_hash": FIRST, "signature": b""}
         session.execute(insert.values(first).on_conflict_do_nothing())
-        chain = session.scalars(query).one()
-    return chain
+        row = session.execute(_HEAD, {"tenant_id": tenant_id}).one()
+    return row[0], row[1]
+
+
+def move_head(session: Session, tenant_id: str, seq: int, head_hash: str, signature: bytes) -> None:
+    """Of a chain that is held."""
+    update_row(session, AuditChain, tenant_id, {"seq": seq, "head_hash": head_hash, "signature": signature})
 
 
 def tenants_with_entries(session: Session) -> set[str]:

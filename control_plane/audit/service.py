@@ -15,6 +15,7 @@ from control_plane.audit.model import AuditEntry
 from control_plane.audit.origin import present_origin
 from control_plane.audit.signing import HeadSigner
 from control_plane.clock import Clock
+from control_plane.db.bulk import insert_row
 from control_plane.db.engine import before_commit
 from control_plane.ids import new_id
 
@@ -71,13 +72,13 @@ class Audit:
     def _append(self, session: Session, waiting: list[_Recorded]) -> None:
         session.flush()
         for tenant_id in sorted({each.tenant_id for each in waiting}):
-            chain = repository.hold_chain(session, tenant_id)
+            seq, head_hash = repository.hold_chain(session, tenant_id)
             for each in waiting:
                 if each.tenant_id == tenant_id:
-                    entry = _entry(each, chain.seq + 1, chain.head_hash)
-                    session.add(entry)
-                    chain.seq, chain.head_hash = entry.seq, entry.entry_hash
-            chain.signature = self._signer.sign(tenant_id, chain.seq, chain.head_hash)
+                    entry = _entry(each, seq + 1, head_hash)
+                    insert_row(session, entry)
+                    seq, head_hash = entry.seq, entry.entry_hash
+            repository.move_head(session, tenant_id, seq, head_hash, self._signer.sign(tenant_id, seq, head_hash))
 
 
 def _entry(recorded: _Recorded, seq: int, previous_hash: str) -> AuditEntry:

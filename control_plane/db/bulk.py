@@ -1,20 +1,68 @@
-"""Many rows in one statement, where a unit of work of one object each would cost more than all the rest."""
+"""Rows that are written past the unit of work, which would cost more than all the rest."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from functools import lru_cache
 from typing import Any
 
-from sqlalchemy import JSON, Dialect, Table, Text, bindparam, cast, column, func, select
+from sqlalchemy import (
+    JSON,
+    Dialect,
+    Insert,
+    Table,
+    Text,
+    Update,
+    bindparam,
+    cast,
+    column,
+    func,
+    insert,
+    select,
+    update,
+)
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, class_mapper
 from sqlalchemy.sql.dml import ReturningInsert
 
 from control_plane.db.base import Base, TenantRow
 from control_plane.db.tenancy import check_own
+
+_KEY = "mt5farm_key"
+
+
+def insert_row(session: Session, row: Base) -> None:
+    """Insert a new object at once; the session does not hold it, so that later changes of it are not written.
+
+    Raises IntegrityError, and ForeignRowError for another tenant's.
+    """
+    if isinstance(row, TenantRow):
+        check_own(session, type(row), {row.tenant_id})
+    statement, names = _insert_of(type(row))
+    session.connection().execute(statement, {column: getattr(row, name) for name, column in names})
+
+
+@lru_cache
+def _insert_of(model: type[Base]) -> tuple[Insert, tuple[tuple[str, str], ...]]:
+    """The statement, and pairs of an attribute and the name of its column."""
+    attributes, table = class_mapper(model).column_attrs, model.__table__
+    assert isinstance(table, Table)
+    return insert(table), tuple((each.key, each.columns[0].name) for each in attributes)
+
+
+def update_row(session: Session, model: type[Base], key: str, values: Mapping[str, Any]) -> None:
+    """Change columns of a row that this transaction holds, by the model's only key. An object of it does not notice."""
+    session.connection().execute(_update_of(model), {**values, _KEY: key})
+
+
+@lru_cache
+def _update_of(model: type[Base]) -> Update:
+    table = model.__table__
+    assert isinstance(table, Table)
+    (key,) = table.primary_key
+    return update(table).where(key == bindparam(_KEY))
 
 
 def put_rows(session: Session, model: type[Base], rows: Sequence[dict[str, Any]], *, keep: bool = False) -> list[Any]:
@@ -39,15 +87,15 @@ def put_rows(session: Session, model: type[Base], rows: Sequence[dict[str, Any]]
 
 
 def _upsert(
-    insert: postgresql.Insert | sqlite.Insert, table: Table, names: Sequence[str], *, keep: bool
+    statement: postgresql.Insert | sqlite.Insert, table: Table, names: Sequence[str], *, keep: bool
 ) -> ReturningInsert[Any]:
     key = [each.name for each in table.primary_key]
     if keep:
-        insert = insert.on_conflict_do_nothing(index_elements=key)
+        statement = statement.on_conflict_do_nothing(index_elements=key)
     else:
-        others = {name: insert.excluded[name] for name in names if name not in key}
-        insert = insert.on_conflict_do_update(index_elements=key, set_=others)
-    return insert.returning(table.c[key[0]])
+        others = {name: statement.excluded[name] for name in names if name not in key}
+        statement = statement.on_conflict_do_update(index_elements=key, set_=others)
+    return statement.returning(table.c[key[0]])
 
 
 @lru_cache(100)
@@ -56,8 +104,8 @@ def _from_json(table: Table, names: tuple[str, ...], *, keep: bool) -> Returning
     source = func.json_to_recordset(cast(bindparam("rows", type_=Text()), JSON))
     columns = (column(name, table.c[name].type) for name in names)
     rows = source.table_valued(*columns).render_derived(name="rows", with_types=True)
-    insert = postgresql.insert(table).from_select(list(names), select(*rows.c))
-    return _upsert(insert, table, names, keep=keep)
+    statement = postgresql.insert(table).from_select(list(names), select(*rows.c))
+    return _upsert(statement, table, names, keep=keep)
 
 
 def _packed(table: Table, names: Sequence[str], rows: Sequence[dict[str, Any]], dialect: Dialect) -> str:

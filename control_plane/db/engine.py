@@ -26,6 +26,9 @@ _WORTH_TELLING_SECONDS = 5.0
 _BEFORE_COMMIT = "mt5farm_before_commit"
 _AFTER_COMMIT = "mt5farm_after_commit"
 _BEGIN_OPTION = "mt5farm_begin"
+_RECOVERABLE_OPTION = "mt5farm_recoverable"
+_SYNCHRONOUS = "mt5farm_synchronous"
+_DURABLE = "FULL"
 _log = structlog.get_logger(__name__)
 
 
@@ -68,8 +71,10 @@ class Database:
                 executemany_mode="values_plus_batch",  # many changed rows go in few messages, instead of one each
             )
         self._writing: Engine = self.engine.execution_options(**{_BEGIN_OPTION: "BEGIN IMMEDIATE"})
+        self._writing_recoverable: Engine = self._writing.execution_options(**{_RECOVERABLE_OPTION: True})
         self._reading: Engine = self.engine
         if not self.is_sqlite:
+            event.listen(self.engine, "begin", _begin_postgres)
             self._reading = self.engine.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
 
     def read(self, tenant_id: str) -> AbstractContextManager[Session]:
@@ -80,17 +85,20 @@ class Database:
         """The same of all tenants: for the farm's own work, and for the operator's team."""
         return self._read(None)
 
-    def write(self, tenant_id: str) -> AbstractContextManager[Session]:
+    def write(self, tenant_id: str, *, recoverable: bool = False) -> AbstractContextManager[Session]:
         """Touches one tenant's rows only. Commits at the end, or rolls back on any error.
 
         Functions given to `after_commit` run after the commit. Raises UnavailableError when other writers have not let
         it through for 15 s. Must not be nested.
+
+        What is `recoverable` would be found out again if it were lost, so the commit does not wait for the disk: a
+        power cut may take the last of these commits back, and never one without those that came after it.
         """
-        return self._write(tenant_id)
+        return self._write(tenant_id, self._writing_recoverable if recoverable else self._writing)
 
     def write_as_system(self) -> AbstractContextManager[Session]:
         """The same for all tenants: for the farm's own work, and for the operator's team."""
-        return self._write(None)
+        return self._write(None, self._writing)
 
     @contextmanager
     def _read(self, tenant_id: str | None) -> Iterator[Session]:
@@ -98,8 +106,8 @@ class Database:
             yield session
 
     @contextmanager
-    def _write(self, tenant_id: str | None) -> Iterator[Session]:
-        with self._turn(), ScopedSession(self._writing, tenant_id) as session:
+    def _write(self, tenant_id: str | None, engine: Engine) -> Iterator[Session]:
+        with self._turn(), ScopedSession(engine, tenant_id) as session:
             with session.begin():
                 yield session
                 for last_step in session.info.pop(_BEFORE_COMMIT, []):
@@ -153,7 +161,7 @@ def _prepare_sqlite(connection: Any, _record: Any) -> None:
     connection.isolation_level = None
     for pragma in (
         "journal_mode=WAL",
-        "synchronous=FULL",  # what is acknowledged to a node must outlive a power cut
+        f"synchronous={_DURABLE}",  # what is acknowledged to a node must outlive a power cut
         "foreign_keys=ON",
         f"busy_timeout={round(_BUSY_SECONDS * 1000)}",
     ):
@@ -161,4 +169,14 @@ def _prepare_sqlite(connection: Any, _record: Any) -> None:
 
 
 def _begin_sqlite(connection: Connection) -> None:
-    connection.exec_driver_sql(connection.get_execution_options().get(_BEGIN_OPTION, "BEGIN"))
+    options = connection.get_execution_options()
+    wanted = "NORMAL" if options.get(_RECOVERABLE_OPTION, False) else _DURABLE
+    if connection.info.setdefault(_SYNCHRONOUS, _DURABLE) != wanted:
+        connection.exec_driver_sql(f"PRAGMA synchronous={wanted}")
+        connection.info[_SYNCHRONOUS] = wanted
+    connection.exec_driver_sql(options.get(_BEGIN_OPTION, "BEGIN"))
+
+
+def _begin_postgres(connection: Connection) -> None:
+    if connection.get_execution_options().get(_RECOVERABLE_OPTION, False):
+        connection.exec_driver_sql("SET LOCAL synchronous_commit TO OFF")

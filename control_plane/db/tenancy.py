@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
 from functools import lru_cache
-from typing import Any
+from typing import Any, TypeVar
 
-from sqlalchemy import Connection, Engine, event, exists, text
+from sqlalchemy import Connection, Engine, Executable, event, exists, text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import ORMExecuteState, Session, SessionTransaction, aliased, with_loader_criteria
 from sqlalchemy.sql.base import ExecutableOption
@@ -25,7 +25,9 @@ SYSTEM_SETTING = "mt5farm.system"
 SET_SCOPE = text(f"SELECT set_config('{TENANT_SETTING}', :tenant, true), set_config('{SYSTEM_SETTING}', :system, true)")
 """Tells Postgres for whom the rest of the transaction works."""
 _TENANT = "mt5farm_tenant"
+_LASTING = "mt5farm_lasting"
 _MOST_REMEMBERED = 1024
+_Statement = TypeVar("_Statement", bound=Executable)
 
 
 class ForeignRowError(Exception):
@@ -80,7 +82,23 @@ def _begin(session: Session, _transaction: SessionTransaction, connection: Conne
 def _only_own_rows(state: ORMExecuteState) -> None:
     tenant_id: str | None = state.session.info[_TENANT]
     if tenant_id is not None and not state.is_column_load and not state.is_relationship_load and not state.is_insert:
-        state.statement = state.statement.options(*_criteria(tenant_id))
+        lasts = state.statement.get_execution_options().get(_LASTING, False)
+        state.statement = _lasting_scoped(state.statement, tenant_id) if lasts else _scoped(state.statement, tenant_id)
+
+
+def lasting(statement: _Statement) -> _Statement:
+    """A statement that is made once, with parameters, for queries that are asked very often.
+
+    What such a query costs is mostly to make it and to find out whether it was compiled before.
+    """
+    return statement.execution_options(**{_LASTING: True})
+
+
+def _scoped(statement: Executable, tenant_id: str) -> Executable:
+    return statement.options(*_criteria(tenant_id))
+
+
+_lasting_scoped = lru_cache(_MOST_REMEMBERED)(_scoped)
 
 
 @event.listens_for(ScopedSession, "before_flush")

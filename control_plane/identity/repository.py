@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from sqlalchemy import delete, select, update
+from sqlalchemy import bindparam, delete, select, update
 from sqlalchemy.orm import Session
 
+from control_plane.db.tenancy import lasting
 from control_plane.identity.model import KnownDevice, SignUp, Tenant, User, UserSession
 from control_plane.identity.state import UserKind
 
@@ -38,16 +39,19 @@ def delete_sign_ups_of(session: Session, email: str) -> None:
     session.execute(delete(SignUp).where(SignUp.email == email))
 
 
+_SESSION_USER = lasting(
+    select(UserSession, User)
+    .join(User, User.id == UserSession.user_id)
+    .where(UserSession.secret_hash == bindparam("secret_hash"), UserSession.expires_at > bindparam("now"))
+    .where(UserSession.last_seen_at > bindparam("idle_since"))
+)
+
+
 def session_user(
     session: Session, secret_hash: str, now: datetime, idle_since: datetime
 ) -> tuple[UserSession, User] | None:
-    query = (
-        select(UserSession, User)
-        .join(User, User.id == UserSession.user_id)
-        .where(UserSession.secret_hash == secret_hash, UserSession.expires_at > now)
-        .where(UserSession.last_seen_at > idle_since)
-    )
-    row = session.execute(query).one_or_none()
+    found = {"secret_hash": secret_hash, "now": now, "idle_since": idle_since}
+    row = session.execute(_SESSION_USER, found).one_or_none()
     return None if row is None else (row[0], row[1])
 
 

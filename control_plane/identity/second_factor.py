@@ -125,7 +125,7 @@ class SecondFactors:
 
         A service account has none; its keys were made by staff who had just shown theirs.
         """
-        if caller.user.kind == UserKind.PERSON and needs_second_factor(caller.user.role):
+        if needs_role_proof(caller):
             self._require_enrolled(session, caller.user.id)
             if caller.session is not None and caller.session.second_factor_at is None:
                 raise _step_up()
@@ -164,6 +164,11 @@ class SecondFactors:
 
 def wrong_code() -> UnauthorisedError:
     return UnauthorisedError("The code is wrong or was used before.", code="bad_code")
+
+
+def needs_role_proof(caller: Caller) -> bool:
+    """Whether this caller's role does nothing without a second factor; a service account has none."""
+    return caller.user.kind == UserKind.PERSON and needs_second_factor(caller.user.role)
 
 
 def _step_up() -> ForbiddenError:

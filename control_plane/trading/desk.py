@@ -16,19 +16,20 @@ from sqlalchemy.orm import Session
 
 from control_plane.access.market import Market
 from control_plane.access.port import LinkLostError, RefusedError, Target, TerminalDoor, TerminalSession
-from control_plane.access.service import answering_target, ask, not_ready, refusal_error
-from control_plane.accounts import repository as accounts_repository
-from control_plane.accounts.service import require_account
+from control_plane.access.service import answering_target, ask, not_ready, refusal_error, target_that_answers
+from control_plane.accounts.service import require_account, require_view
 from control_plane.audit.service import Audit, Deed
 from control_plane.clock import Clock
+from control_plane.db.bulk import insert_row
 from control_plane.db.engine import Database
-from control_plane.errors import ConflictError, NotFoundError
+from control_plane.errors import ConflictError, FarmError, NotFoundError
 from control_plane.identity.owner import Owner
 from control_plane.ids import new_id
 from control_plane.trading import outcome, repository
 from control_plane.trading.model import IdempotencyKey, Order, OrderBatch
 from control_plane.trading.outcome import Outcome
 from control_plane.trading.preparation import Preparation, Prepared
+from control_plane.trading.repository import UsedKey
 from control_plane.trading.schemas import (
     CancelAll,
     CancelPending,
@@ -128,7 +129,7 @@ class OrderDesk:
     def earlier(self, owner: Owner, key: str) -> Order | None:
         """The order that this key has made, if it has made one."""
         with self._database.read(owner.tenant_id) as session:
-            used = repository.idempotency(session, owner, key)
+            used = repository.used_key(session, owner, key)
             return (
                 None
                 if used is None or used.order_id is None
@@ -195,11 +196,11 @@ class OrderDesk:
     ) -> tuple[Target, _Earlier | None]:
         """How to reach the terminal, and what this key has made before; then the terminal need not be there."""
         with self._database.read(attempt.owner.tenant_id) as session:
-            require_account(session, attempt.owner, attempt.account_id)
+            view = require_view(session, attempt.owner, attempt.account_id)
             earlier = earlier_of(session, attempt)
-            if earlier is not None:
-                return _NOWHERE, earlier
-            return answering_target(session, attempt.owner, attempt.account_id, self._clock), None
+        if earlier is not None:
+            return _NOWHERE, earlier
+        return target_that_answers(view, self._clock.now()), None
 
     @staticmethod
     def _over_a_fresh_link(work: Callable[[], _Earlier]) -> _Earlier:
@@ -215,16 +216,18 @@ class OrderDesk:
 
     def _try(self, attempt: Attempt, target: Target, prepare: Callable[[Preparation], Prepared]) -> Order:
         with self._open(attempt, target) as terminal:
-            # Sessions of one user with a terminal come one after the other: the first attempt may be done by now,
-            # and what it did (a position closed) must not make the second one fail.
-            with self._database.read(attempt.owner.tenant_id) as session:
-                earlier = self._earlier(session, attempt)
-            if earlier is not None:
-                return earlier
             try:
                 prepared = prepare(Preparation(self._market, terminal, target))
             except RefusedError as refusal:
                 raise refusal_error(refusal) from refusal
+            except FarmError:
+                # Sessions of one user with a terminal come one after the other: the first attempt may be done by now,
+                # and what it did (a position closed) must not make the second one fail.
+                with self._database.read(attempt.owner.tenant_id) as session:
+                    earlier = self._earlier(session, attempt)
+                if earlier is None:
+                    raise
+                return earlier
             order, is_new = self._write_down(attempt, target, prepared)
             if not is_new:
                 return order
@@ -284,34 +287,29 @@ class OrderDesk:
 
     def _earlier(self, session: Session, attempt: Attempt) -> Order | None:
         """The order that this key has made before."""
-        used = repository.idempotency(session, attempt.owner, attempt.key)
-        if used is None:
-            if repository.batch(session, attempt.owner, attempt.key) is not None:
-                raise ConflictError(_REUSED, code="idempotency_key_reused")
+        used = _used(session, attempt)
+        if used is None or used.order_id is None:
             return None
-        if used.request_hash != attempt.request_hash:
-            raise ConflictError(_REUSED, code="idempotency_key_reused")
         return repository.order(session, attempt.owner.tenant_id, used.order_id)
 
     def _earlier_batch(self, session: Session, attempt: Attempt) -> tuple[OrderBatch, Sequence[Order]] | None:
         """The orders that this key has made before, all at once."""
-        batch = repository.batch(session, attempt.owner, attempt.key)
-        if batch is None:
-            if repository.idempotency(session, attempt.owner, attempt.key) is not None:
-                raise ConflictError(_REUSED, code="idempotency_key_reused")
+        used = _used(session, attempt)
+        if used is None or used.batch_id is None:
             return None
-        if batch.request_hash != attempt.request_hash:
-            raise ConflictError(_REUSED, code="idempotency_key_reused")
-        return batch, repository.orders_of_batch(session, attempt.owner.tenant_id, batch.id)
+        batch = repository.batch(session, attempt.owner.tenant_id, used.batch_id)
+        return None if batch is None else (batch, repository.orders_of_batch(session, batch.tenant_id, batch.id))
 
     def _write_down(self, attempt: Attempt, target: Target, prepared: Prepared) -> tuple[Order, bool]:
         """The committed intent, and whether it is new: a repetition may have overtaken this request."""
         try:
             return self._insert(attempt, target, prepared)
         except IntegrityError:
-            # Another control plane has written the same key down since we looked.
+            # The caller's name for it is taken, or another control plane has written the same key down since we looked.
             with self._database.read(attempt.owner.tenant_id) as session:
                 earlier = self._earlier(session, attempt)
+                if earlier is None and attempt.caller_order_id is not None:
+                    self._require_new_name(session, attempt)
             if earlier is None:
                 raise
             return earlier, False
@@ -325,10 +323,10 @@ class OrderDesk:
             earlier = self._earlier(session, attempt)
             if earlier is not None:
                 return earlier, False
-            if attempt.caller_order_id is not None:
-                self._require_new_name(session, attempt)
-            order = self._add(session, attempt, target, prepared, OrderState.SENT)
-            session.add(
+            order = self._intent(session, new_id("ord"), attempt, target, prepared)
+            insert_row(session, order)
+            insert_row(
+                session,
                 IdempotencyKey(
                     user_id=owner.user_id,
                     key=attempt.key,
@@ -336,7 +334,7 @@ class OrderDesk:
                     request_hash=attempt.request_hash,
                     order_id=order.id,
                     created_at=order.created_at,
-                )
+                ),
             )
         return order, True
 
@@ -359,26 +357,30 @@ class OrderDesk:
                 created_at=self._clock.now(),
             )
             session.add(batch)
+            ids = sorted(new_id("ord") for _ in prepared)  # those of one millisecond do not sort as they are made
             added = [
-                (self._add(session, attempt, target, each, OrderState.PENDING, batch.id), each) for each in prepared
+                (self._intent(session, order_id, attempt, target, each, batch.id), each)
+                for order_id, each in zip(ids, prepared, strict=True)
             ]
+            session.add_all(order for order, _ in added)
             for order, each in added:
                 if each.refusal:
                     refused = Outcome(OrderState.REFUSED, f"Nothing was sent: {each.refusal}")
                     self._log.apply(session, order, require_account(session, owner, attempt.account_id), refused)
         return batch, [(order, each.request) for order, each in added if not each.refusal]
 
-    def _add(
+    def _intent(
         self,
         session: Session,
+        order_id: str,
         attempt: Attempt,
         target: Target,
         prepared: Prepared,
-        state: OrderState,
         batch_id: str | None = None,
     ) -> Order:
-        now, owner, order_id = self._clock.now(), attempt.owner, new_id("ord")
-        levels = prepared.levels
+        """The wish as it is to be written down, which the audit trail is told: sent, unless it is one of a batch."""
+        now, owner, levels = self._clock.now(), attempt.owner, prepared.levels
+        state = OrderState.SENT if batch_id is None else OrderState.PENDING
         order = Order(
             id=order_id,
             tenant_id=owner.tenant_id,
@@ -412,8 +414,6 @@ class OrderDesk:
             sent_at=now if state is OrderState.SENT else None,
             look_again_at=now + FIRST_LOOK,
         )
-        session.add(order)
-        session.flush()
         facts = {"symbol": order.symbol, "side": order.side, "volume": order.volume, "account": order.account_id}
         deed = Deed(owner.user_id, f"order_{order.kind}", order_id, "", after=facts)
         self._audit.record(session, owner.tenant_id, deed)
@@ -431,15 +431,22 @@ class OrderDesk:
             return repository.claim_for_sending(session, order.tenant_id, order.id, self._clock.now())
 
     def _settle(self, order: Order, news: Outcome) -> Order:
-        """The order as it is now."""
-        with self._database.write(order.tenant_id) as session:
+        """The order as it is now. Recoverable: an order that is sent and not settled is asked for in the journal."""
+        with self._database.write(order.tenant_id, recoverable=True) as session:
             # Found also when the account was removed in the meantime: what was sent must be settled.
-            account = accounts_repository.of_tenant(session, order.tenant_id, order.account_id)
-            row = repository.locked_order(session, order.tenant_id, order.id)
-            assert row is not None  # orders are never deleted
-            if account is not None:
-                self._log.apply(session, row, account, news)
+            held = repository.locked_order_of_account(session, order.tenant_id, order.id)
+            assert held is not None  # orders are never deleted
+            row, account = held
+            self._log.apply(session, row, account, news)
             return row
+
+
+def _used(session: Session, attempt: Attempt) -> UsedKey | None:
+    """What this key has made before. Raises ConflictError when that was for another request."""
+    used = repository.used_key(session, attempt.owner, attempt.key)
+    if used is not None and used.request_hash != attempt.request_hash:
+        raise ConflictError(_REUSED, code="idempotency_key_reused")
+    return used
 
 
 def _send(terminal: TerminalSession, order_id: str, request: Mapping[str, Any]) -> Outcome:

@@ -6,11 +6,13 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
+from typing import Any
 
-from sqlalchemy import and_, delete, func, or_, select, update
+from sqlalchemy import CompoundSelect, and_, bindparam, delete, func, literal, or_, select, union_all, update
 from sqlalchemy.orm import Session
 
 from control_plane.accounts.model import Account
+from control_plane.db.tenancy import lasting
 from control_plane.identity.owner import Owner
 from control_plane.trading.model import Deal, EquitySample, IdempotencyKey, Order, OrderBatch
 from control_plane.trading.state import UNSETTLED, OrderKind, OrderState
@@ -53,11 +55,24 @@ def locked_order(session: Session, tenant_id: str, order_id: str) -> Order | Non
     return session.scalars(query).one_or_none()
 
 
-def order_by_client_id(session: Session, tenant_id: str, account_id: str, client_order_id: str) -> Order | None:
-    query = select(Order).where(
-        Order.tenant_id == tenant_id, Order.account_id == account_id, Order.client_order_id == client_order_id
-    )
-    return session.scalars(query).one_or_none()
+_WITH_ACCOUNT = lasting(
+    select(Order, Account)
+    .join(Account, Account.id == Order.account_id)
+    .where(Order.tenant_id == bindparam("tenant_id"), Order.id == bindparam("order_id"))
+    .with_for_update(of=Order)
+)
+
+
+def locked_order_of_account(session: Session, tenant_id: str, order_id: str) -> tuple[Order, Account] | None:
+    """The same with its account, also when that was removed in the meantime."""
+    row = session.execute(_WITH_ACCOUNT, {"tenant_id": tenant_id, "order_id": order_id}).one_or_none()
+    return None if row is None else (row[0], row[1])
+
+
+def orders_by_client_ids(session: Session, account_id: str, client_order_ids: Iterable[str]) -> list[Order]:
+    """Held until the transaction ends."""
+    query = select(Order).where(Order.account_id == account_id, Order.client_order_id.in_(list(client_order_ids)))
+    return list(session.scalars(query.order_by(Order.id).with_for_update()))
 
 
 def order_by_caller_id(session: Session, tenant_id: str, account_id: str, caller_order_id: str) -> Order | None:
@@ -67,11 +82,37 @@ def order_by_caller_id(session: Session, tenant_id: str, account_id: str, caller
     return session.scalars(query).one_or_none()
 
 
-def batch(session: Session, owner: Owner, key: str) -> OrderBatch | None:
-    """What a user's Idempotency-Key has made for many."""
-    query = select(OrderBatch).where(
-        OrderBatch.tenant_id == owner.tenant_id, OrderBatch.user_id == owner.user_id, OrderBatch.key == key
+@dataclass(frozen=True)
+class UsedKey:
+    """What a user's Idempotency-Key has made, and for which request: one order or a batch."""
+
+    request_hash: str
+    order_id: str | None
+    batch_id: str | None
+
+
+_WHOSE_KEY: dict[str, Any] = {
+    "tenant_id": bindparam("tenant_id"),
+    "user_id": bindparam("user_id"),
+    "key": bindparam("key"),
+}
+_USED_KEY: CompoundSelect[str, str | None, str | None] = lasting(
+    union_all(
+        select(IdempotencyKey.request_hash, IdempotencyKey.order_id, literal(None).label("batch_id")).filter_by(
+            **_WHOSE_KEY
+        ),
+        select(OrderBatch.request_hash, literal(None), OrderBatch.id).filter_by(**_WHOSE_KEY),
     )
+)
+
+
+def used_key(session: Session, owner: Owner, key: str) -> UsedKey | None:
+    row = session.execute(_USED_KEY, {"tenant_id": owner.tenant_id, "user_id": owner.user_id, "key": key}).one_or_none()
+    return None if row is None else UsedKey(*row)
+
+
+def batch(session: Session, tenant_id: str, batch_id: str) -> OrderBatch | None:
+    query = select(OrderBatch).where(OrderBatch.tenant_id == tenant_id, OrderBatch.id == batch_id)
     return session.scalars(query).one_or_none()
 
 
@@ -129,17 +170,14 @@ def orders(
     return list(session.scalars(query.order_by(Order.created_at.desc(), Order.id.desc()).limit(limit)))
 
 
-def idempotency(session: Session, owner: Owner, key: str) -> IdempotencyKey | None:
-    query = select(IdempotencyKey).where(
-        IdempotencyKey.tenant_id == owner.tenant_id,
-        IdempotencyKey.user_id == owner.user_id,
-        IdempotencyKey.key == key,
-    )
-    return session.scalars(query).one_or_none()
-
-
 def deal(session: Session, tenant_id: str, deal_id: str) -> Deal | None:
     return session.scalars(select(Deal).where(Deal.tenant_id == tenant_id, Deal.id == deal_id)).one_or_none()
+
+
+def known_deals(session: Session, account_id: str, tickets: Iterable[int]) -> set[int]:
+    """Those of these tickets whose deals are written down."""
+    query = select(Deal.ticket).where(Deal.account_id == account_id, Deal.ticket.in_(list(tickets)))
+    return set(session.scalars(query))
 
 
 def deal_id(session: Session, account_id: str, ticket: int) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -72,6 +73,20 @@ class Statement:
     snapshot: AccountSnapshot
 
 
+Told = tuple[Account, Event]
+"""An event of a terminal, and the account that it is about."""
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """What the trade log holds of the things that some events are about, looked up for all of them at once."""
+
+    new_deals: set[tuple[str, int]]
+    """Deals that are not known, by account and ticket; those that are written down meanwhile leave it."""
+    orders: dict[tuple[str, str], Order]
+    """By account and client order id."""
+
+
 OrderWatch = Callable[[Session, Account, Order], None]
 """Told of every change of an order, in its transaction."""
 
@@ -93,16 +108,44 @@ class TradeLog:
         self._clock = clock
         self._equity_interval = equity_interval
 
+    def look_up(self, session: Session, told: Sequence[Told]) -> Page:
+        """What these events need to be recorded."""
+        deals: dict[str, set[int]] = defaultdict(set)
+        orders: dict[str, set[str]] = defaultdict(set)
+        for account, event in told:
+            if isinstance(event.body, DealBody):
+                deals[account.id].add(event.body.ticket)
+            elif isinstance(event.body, OrderBody):
+                orders[account.id].add(event.body.client_order_id)
+        known = {
+            (account_id, row.client_order_id): row
+            for account_id, names in orders.items()
+            for row in repository.orders_by_client_ids(session, account_id, names)
+        }
+        new = {
+            (account_id, ticket)
+            for account_id, tickets in deals.items()
+            for ticket in tickets - repository.known_deals(session, account_id, tickets)
+        }
+        return Page(new, known)
+
     def record_deal(
-        self, session: Session, account: Account, body: DealBody, epoch: int, observed_at: datetime
+        self,
+        session: Session,
+        account: Account,
+        body: DealBody,
+        epoch: int,
+        observed_at: datetime,
+        page: Page | None = None,
     ) -> bool:
         """Write a deal down once, and as a correction when the broker has edited it. Returns False when it is known.
 
         `observed_at` is when the broker's book was read. Raises ValueError for impossible amounts.
         """
-        known = book_rows.standing(session, account.id, body.ticket)
-        if known is not None:
-            return self._correct(session, account, known, body, epoch, observed_at)
+        if page is None or (account.id, body.ticket) not in page.new_deals:
+            known = book_rows.standing(session, account.id, body.ticket)
+            if known is not None:
+                return self._correct(session, account, known, body, epoch, observed_at)
         row = Deal(
             id=new_id("dea"),
             tenant_id=account.tenant_id,
@@ -127,8 +170,9 @@ class TradeLog:
             epoch=epoch,
             recorded_at=self._clock.now(),
         )
-        session.add(row)
-        session.flush()
+        session.add(row)  # written with all others of the transaction
+        if page is not None:
+            page.new_deals.discard((account.id, body.ticket))
         self._announce(session, Topic.DEAL, row.id, account)
         after_commit(session, self._on_deal)
         return True
@@ -167,7 +211,14 @@ class TradeLog:
         self, session: Session, account: Account, body: HistoryOrderBody, epoch: int, *, replace: bool = False
     ) -> bool:
         """Write an order of the broker's history down once; with `replace`, as it is now. False when it is known."""
-        row = {
+        return bool(put_rows(session, HistoryOrder, [self._history_row(account, body, epoch)], keep=not replace))
+
+    def record_history_orders(self, session: Session, told: Sequence[tuple[Account, HistoryOrderBody, int]]) -> None:
+        """Write down, once, those that are not known; each with its account and epoch."""
+        put_rows(session, HistoryOrder, [self._history_row(*each) for each in told], keep=True)
+
+    def _history_row(self, account: Account, body: HistoryOrderBody, epoch: int) -> dict[str, Any]:
+        return {
             "account_id": account.id,
             "ticket": body.ticket,
             "tenant_id": account.tenant_id,
@@ -177,7 +228,6 @@ class TradeLog:
             "epoch": epoch,
             "recorded_at": self._clock.now(),
         }
-        return bool(put_rows(session, HistoryOrder, [row], keep=not replace))
 
     def record_positions(
         self, session: Session, account: Account, body: PositionsBody, epoch: int, seen_at: datetime
@@ -196,12 +246,13 @@ class TradeLog:
         put_rows(session, PositionSight, [row])
         self._announce(session, Topic.ACCOUNT, account.id, account)
 
-    def record_order(self, session: Session, account: Account, event: Event, body: OrderBody) -> None:
+    def record_order(self, session: Session, account: Account, event: Event, body: OrderBody, page: Page) -> None:
         """Take in a row of the bridge's journal: news of an order placed here, or an order of a bot or a script."""
-        row = repository.order_by_client_id(session, account.tenant_id, account.id, body.client_order_id)
+        row = page.orders.get((account.id, body.client_order_id))
         if row is None:
             row = self._foreign_order(account, event, body)
             session.add(row)
+            page.orders[account.id, body.client_order_id] = row
         self.apply(session, row, account, outcome.of_event(body))
         if not row.placed_here and row.state not in SETTLED and row.look_again_at is None:
             # Its node may be lost before it tells the outcome; then a person has to hear that nobody knows it.

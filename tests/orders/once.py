@@ -38,18 +38,20 @@ SETTLED: Final = frozenset({"done", "refused", "not_executed"})
 SETTLED_SECONDS: Final = 240.0
 PROGRESS_SECONDS: Final = 10.0
 PAUSE_SECONDS: Final = 0.05
+WATCH_SECONDS: Final = 0.1
+ASKED_AGAIN_SECONDS: Final = 1.0
+"""For an order that is not settled: what Retry-After says."""
 CANCELED: Final = 2
 CHAINS: Final = (("market", "stops", "close"), ("pending", "change", "cancel"), ("market", "close_all"))
 
 
-@dataclass
+@dataclass(frozen=True)
 class Wish:
-    """One request of a client: its key and where it goes. `ids` are the orders that it was answered with."""
+    """One request of a client: its key and where it goes."""
 
     key: str
     path: str
     body: dict[str, Any]
-    ids: set[str] = field(default_factory=set)
 
 
 @dataclass
@@ -63,7 +65,8 @@ class Tally:
     unknown: int = 0
     """Orders whose first answer did not say what became of them."""
     complaints: list[str] = field(default_factory=list)
-    wishes: list[Wish] = field(default_factory=list)
+    answered: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    """By key: the ids of the orders that a request was answered with."""
 
 
 @dataclass
@@ -101,23 +104,25 @@ class Client(threading.Thread):
     def run(self) -> None:
         with self._http:
             for chain in itertools.cycle(CHAINS):
-                ticket = 0
+                first: dict[str, Any] | None = None
                 for step in chain:
                     with self._tally.lock:
                         number = next(self._numbers, None)
                     if number is None or self.stopped.is_set():
                         return
-                    answer = self._carry_out(step, ticket)
+                    answer = self._carry_out(step, first)
                     if answer is None:
                         break
-                    ticket = ticket or answer["order_ticket"]
+                    first = first or answer
 
-    def _carry_out(self, step: str, ticket: int) -> dict[str, Any] | None:
-        """The settled order; None when it came to nothing (what was refused may be refused again: the chain ends)."""
-        wish = self._wish(step, ticket)
+    def _carry_out(self, step: str, first: dict[str, Any] | None) -> dict[str, Any] | None:
+        """The settled order; None when it came to nothing (what was refused may be refused again: the chain ends).
+
+        `first` is the order that the chain began with.
+        """
+        wish = self._wish(step, first)
         with self._tally.lock:
             self._tally.sent += 1
-            self._tally.wishes.append(wish)
         answer = self._answer(wish)
         if answer is None:
             return None
@@ -129,8 +134,9 @@ class Client(threading.Thread):
         done = [order for order in settled if order is not None and order["state"] == "done"]
         return done[0] if done else None
 
-    def _wish(self, step: str, ticket: int) -> Wish:
+    def _wish(self, step: str, first: dict[str, Any] | None) -> Wish:
         name = f"{self._name}-{next(self._count)}"
+        ticket, bought = (0, False) if first is None else (first["order_ticket"], first["side"] == "buy")
         base = {"symbol": "EURUSD", "volume": 0.01, "client_order_id": name, "comment": name}
         wishes: dict[str, tuple[str, dict[str, Any]]] = {
             "market": ("/orders", {**base, "side": self._chance.choice(("buy", "sell"))}),
@@ -142,17 +148,9 @@ class Client(threading.Thread):
             "close_all": ("/positions/close-all", {}),
         }
         path, body = wishes[step]
-        if step == "stops":
-            # On a side that every position has: which of the two it is, the other stop says.
-            body["stop_loss" if self._side_of(ticket) == "buy" else "take_profit"] = 0.5
+        if step == "stops":  # far below the market
+            body["stop_loss" if bought else "take_profit"] = 0.5
         return Wish(name, f"{self._account}{path}", body)
-
-    def _side_of(self, ticket: int) -> str:
-        while not self.stopped.is_set():
-            answer = self._ask("GET", f"{self._account}/positions")
-            if answer is not None and answer.status_code == httpx.codes.OK:
-                return next((str(p["side"]) for p in answer.json()["items"] if p["ticket"] == ticket), "buy")
-        return "buy"
 
     def _answer(self, wish: Wish) -> list[dict[str, Any]] | None:
         """The orders that a wish made, asked for with one key until there is an answer; None when it is refused."""
@@ -170,10 +168,11 @@ class Client(threading.Thread):
             if answer.status_code not in {201, 202}:
                 return None
             orders = answer.json().get("items", [answer.json()])
-            ids = {str(order["id"]) for order in orders}
-            if wish.ids and wish.ids != ids:
-                self._complain(f"{wish.key} was answered with {wish.ids} and with {ids}")
-            wish.ids |= ids
+            ids = tuple(sorted(str(order["id"]) for order in orders))
+            with self._tally.lock:
+                before = self._tally.answered.setdefault(wish.key, ids)
+            if before != ids:
+                self._complain(f"{wish.key} was answered with {before} and with {ids}")
             return list(orders)
 
     def _settled(self, order: dict[str, Any]) -> dict[str, Any] | None:
@@ -183,7 +182,7 @@ class Client(threading.Thread):
         while order["state"] not in SETTLED:
             if self.stopped.is_set():
                 return None
-            time.sleep(PAUSE_SECONDS)
+            time.sleep(ASKED_AGAIN_SECONDS)
             answer = self._ask("GET", f"{self._account}/orders/{order['id']}")
             if answer is not None and answer.status_code == httpx.codes.OK:
                 order = answer.json()
@@ -237,7 +236,7 @@ def run(
         plan.on = False
         seconds = time.monotonic() - began
         with contextlib.suppress(TimeoutError):  # the verdict names those that are not
-            wait_for(lambda: _all_settled(farm), SETTLED_SECONDS, "settled orders")
+            wait_for(lambda: farm.open_orders() == 0, SETTLED_SECONDS, "settled orders")
         return Report(judge(farm, tally), tally, plan.happened, kills, seconds)
     finally:
         farm.close()
@@ -247,9 +246,9 @@ def _watch(
     farm: RestFarm, senders: list[Client], tally: Tally, orders: int, kill_every: int, stopped: threading.Event
 ) -> int:
     """Kill by the number of orders sent, tell how far it is, and return the number of killings."""
-    kills, told = 0, time.monotonic()
+    kills, told, told_of = 0, time.monotonic(), 0
     while any(each.is_alive() for each in senders):
-        senders[0].join(0.1)
+        time.sleep(WATCH_SECONDS)
         if stopped.is_set():
             for each in senders:
                 each.stopped.set()
@@ -257,13 +256,11 @@ def _watch(
             farm.kill_worker(kills) if kills % 2 else farm.kill_control_plane()
             kills += 1
         if time.monotonic() - told >= PROGRESS_SECONDS:
-            told = time.monotonic()
-            print(f"{tally.sent} of {orders} orders, {tally.unknown} unknown at first, {kills} killed", flush=True)
+            rate = (tally.sent - told_of) / (time.monotonic() - told)
+            told, told_of = time.monotonic(), tally.sent
+            so_far = f"{told_of} of {orders} orders, {rate:.1f} a second now"
+            print(f"{so_far}, {tally.unknown} unknown at first, {kills} killed", flush=True)
     return kills
-
-
-def _all_settled(farm: RestFarm) -> bool:
-    return all(row["state"] in SETTLED for row in farm.order_rows())
 
 
 def judge(farm: RestFarm, tally: Tally) -> Verdict:
@@ -272,8 +269,8 @@ def judge(farm: RestFarm, tally: Tally) -> Verdict:
     verdict = Verdict(len(rows), Counter(row["state"] for row in rows))
     verdict.unsettled = [f"{row['id']} is {row['state']}" for row in rows if row["state"] not in SETTLED]
     ids = {row["id"] for row in rows}
-    for wish in tally.wishes:
-        verdict.lost += [f"{wish.key} was answered with {each}, which is not there" for each in wish.ids - ids]
+    for key, answered in tally.answered.items():
+        verdict.lost += [f"{key} was answered with {each}, which is not there" for each in answered if each not in ids]
     names = Counter(row["caller_order_id"] for row in rows if row["caller_order_id"])
     verdict.doubled += [f"{name} is {count} rows" for name, count in names.items() if count > 1]
     for login, account_id in farm.logins.items():
@@ -327,22 +324,24 @@ def main() -> int:
     """Entry point: exit code 1 when an order is lost, doubled or not settled."""
     parser = argparse.ArgumentParser(prog="tests.orders.once", description=__doc__)
     parser.add_argument("--orders", type=int, default=200_000)
-    parser.add_argument("--accounts", type=int, default=2)
-    parser.add_argument("--clients", type=int, default=2, help="for each account, at the same time")
+    parser.add_argument("--accounts", type=int, default=8)
+    parser.add_argument("--clients", type=int, default=4, help="for each account, at the same time")
+    parser.add_argument("--kill-every", type=int, default=KILLED_EVERY, help="orders between two killings")
+    parser.add_argument("--data", type=Path, default=Path("/tmp"), help="where databases and journals are written")
     parser.add_argument("--seed", type=int, default=time.time_ns() % 1_000_000)
     options = parser.parse_args()
     print(f"seed {options.seed}", flush=True)
     stopped = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stopped.set())
-    with tempfile.TemporaryDirectory(prefix="m5", dir="/tmp") as folder:
+    with tempfile.TemporaryDirectory(prefix="m5", dir=options.data) as folder:
         report = run(
             Path(folder),
             options.orders,
             seed=options.seed,
             accounts=options.accounts,
             clients=options.clients,
-            kill_every=KILLED_EVERY,
+            kill_every=options.kill_every,
             stopped=stopped,
         )
     print(describe(report))

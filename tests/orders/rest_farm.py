@@ -73,6 +73,11 @@ class RestFarm(ChaosFarm):
         rows = self._query(f"SELECT {names} FROM orders ORDER BY created_at, id")
         return [dict(zip(names.split(", "), row, strict=True)) for row in rows]
 
+    def open_orders(self) -> int:
+        """How many of them are not settled."""
+        settled = "state NOT IN ('done', 'refused', 'not_executed')"
+        return int(self._query(f"SELECT COUNT(*) FROM orders WHERE {settled}")[0][0])
+
     def whole(self) -> bool:
         ready = [one for one in self.client.accounts() if one["terminal"]["phase"] == "ready"]
         return len(ready) == len(self.logins) and all(one.alive for one in self.services.values())

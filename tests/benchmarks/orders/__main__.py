@@ -3,6 +3,7 @@
 Both go to the same simulated terminal of one farm on this machine, in rounds that take turns. Over REST an order is
 checked, written down by the control plane and by the bridge, sent through the node's gateway (TLS) and settled; by
 mt5linux's protocol (RPyC's classic mode, without TLS) it is asked for a price and sent, with nothing written down.
+The processor time of an order over REST says what it costs on a machine that has other work as well.
 """
 
 from __future__ import annotations
@@ -15,11 +16,12 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 
 import httpx
+import psutil
 
 from tests.orders.faults import FaultPlan
 from tests.orders.rest_farm import RestFarm
@@ -85,6 +87,27 @@ class Plain:
             raise RuntimeError(f"not done: {result}")
 
 
+class Processors:
+    """Processor time that the farm's processes have used, each with all its threads, while somebody measures."""
+
+    def __init__(self, farm: RestFarm) -> None:
+        pids = {name: service.pid for name, service in farm.services.items()}
+        pids |= {"agent": farm.nodes[0].agent.pid} | {row["role"]: row["pid"] for row in farm.nodes[0].processes()}
+        self._processes = {name: psutil.Process(pid) for name, pid in pids.items()}
+        self.used = dict.fromkeys(self._processes, 0.0)
+        """Seconds."""
+
+    @contextmanager
+    def measuring(self) -> Iterator[None]:
+        before = self._times()
+        yield
+        for name, seconds in self._times().items():
+            self.used[name] += seconds - before[name]
+
+    def _times(self) -> dict[str, float]:
+        return {name: sum(each.cpu_times()[:2]) for name, each in self._processes.items()}
+
+
 def ipc_of(farm: RestFarm) -> str:
     """Where the terminal of the farm's only account listens."""
     file = next((farm.nodes[0].folder / "terminals").glob("*/worker.json"))
@@ -115,7 +138,14 @@ def verdict(middle: float, late: float) -> str:
     return f"<= {GOALS_MS[0]:g} / {GOALS_MS[1]:g}: {'reached' if met else 'missed'}"
 
 
-def measure(folder: Path, rounds: int, count: int) -> dict[str, list[float]]:
+def describe_costs(used: dict[str, float], orders: int) -> str:
+    each = {name: seconds * 1e3 / orders for name, seconds in used.items()}
+    shown = ", ".join(f"{name} {ms:.1f}" for name, ms in sorted(each.items(), key=lambda one: -one[1]) if ms >= 0.05)
+    return f"processor time of an order over REST, ms: {sum(each.values()):.1f} in all ({shown})"
+
+
+def measure(folder: Path, rounds: int, count: int) -> tuple[dict[str, list[float]], dict[str, float]]:
+    """Milliseconds of each order by way, and seconds of processor time by process of all those over REST."""
     farm = DirectFarm(folder, FaultPlan(0, {}), 1)
     command = [sys.executable, "-m", "tests.benchmarks.orders.plain"]
     server = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
@@ -123,15 +153,18 @@ def measure(folder: Path, rounds: int, count: int) -> dict[str, list[float]]:
     try:
         rest, plain = Rest(farm, next(iter(farm.logins.values()))), Plain(int(server.stdout.readline()), ipc_of(farm))
         times: dict[str, list[float]] = {"REST": [], "mt5linux's protocol": []}
+        processors = Processors(farm)
         for number in range(rounds + 1):
-            found = {"REST": times_of(rest.order, count), "mt5linux's protocol": times_of(plain.order, count)}
+            with processors.measuring() if number else nullcontext():  # the first warms up
+                found = {"REST": times_of(rest.order, count)}
+            found["mt5linux's protocol"] = times_of(plain.order, count)
             rest.close()
-            if number:  # the first warms up
+            if number:
                 for way, each in found.items():
                     times[way] += each
                 middles = ", ".join(f"{way} {statistics.median(each):.2f} ms" for way, each in found.items())
                 print(f"round {number} of {rounds}: {middles}", flush=True)
-        return times
+        return times, processors.used
     finally:
         server.kill()
         server.wait()
@@ -148,8 +181,9 @@ def main() -> int:
     options = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # and everything that was started is ended
     with tempfile.TemporaryDirectory(prefix="m5", dir=options.data, ignore_cleanup_errors=True) as folder:
-        times = measure(Path(folder), options.rounds, options.orders)
+        times, used = measure(Path(folder), options.rounds, options.orders)
     print(describe(times))
+    print(describe_costs(used, len(times["REST"])))
     return 0 if "missed" not in describe(times) else 1
 
 

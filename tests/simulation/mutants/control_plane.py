@@ -202,9 +202,9 @@ def _lost_in_no_time(right: Any) -> Any:
 
 
 def _deals_twice(right: Any) -> Any:
-    def record(self: TradeLog, session: Any, account: Any, body: Any, epoch: int) -> bool:
-        return bool(right(self, session, account, body, epoch)) and bool(
-            right(self, session, account, body.model_copy(update={"ticket": body.ticket + 10**9}), epoch)
+    def record(self: TradeLog, session: Any, account: Any, body: Any, *rest: Any) -> bool:
+        return bool(right(self, session, account, body, *rest)) and bool(
+            right(self, session, account, body.model_copy(update={"ticket": body.ticket + 10**9}), *rest)
         )
 
     return record

@@ -116,3 +116,21 @@ class JournalMachine(RuleBasedStateMachine):
 
 TestJournalMachine = pytest.mark.timeout(60)(JournalMachine.TestCase)
 TestJournalMachine.settings = settings(max_examples=25, stateful_step_count=20, deadline=None)
+
+
+def test_the_disk_is_waited_for_before_an_order_is_sent_and_when_its_outcome_is_known(tmp_path: Path) -> None:
+    """A note that it is about to be sent lies behind its intent in the same file, so one wait is for both."""
+    journal, waits, full = Journal(tmp_path / "j", lambda: 5.0), [], [True]
+
+    def see(statement: str) -> None:
+        if statement.startswith("PRAGMA synchronous"):
+            full[0] = statement.endswith("FULL")
+        elif statement.startswith(("INSERT", "UPDATE")):
+            waits.append(full[0])
+
+    journal._database.set_trace_callback(see)
+    journal.add("a", "user:1", 7, REQUEST)
+    journal.sent("a", 1000, 50)
+    journal.settle("a", State.DONE, result=result(51))
+    journal.give_up("b", "user:1", 7)
+    assert waits == [False, True, True, True]

@@ -385,3 +385,29 @@ def test_nothing_is_rescued_from_a_terminal_that_never_had_a_worker(bench: Bench
     bench.target.layout.root.mkdir()
     assert bench.collector.rescue_journal(bench.target.layout) == 0
     assert not bench.target.layout.journal.exists()
+
+
+def test_a_recent_look_asks_for_little_and_what_it_misses_is_noticed(bench: Bench) -> None:
+    now = 1_000_000
+    bench.bridge.deals = [deal(1, now - 80_000), deal(2, now)]
+    assert bench.collector.collect_deals(bench.bridge, bench.target) == 2
+    since = bench.collector.deals_from(bench.target)
+    bench.bridge.deals += [deal(3, now + 1), deal(4, now - 40_000)]  # the fourth is booked late
+    assert bench.collector.collect_deals(bench.bridge, bench.target, recent=True) == 1
+    assert bench.bridge.asked_from[-1] >= now - 10
+    assert bench.collector.misses_deals(bench.target, since, 4)
+    assert bench.collector.collect_deals(bench.bridge, bench.target) == 1
+    assert not bench.collector.misses_deals(bench.target, since, 4)
+    assert sorted(bench.tickets()) == [1, 2, 3, 4]
+
+
+def test_an_account_that_trades_for_days_is_not_looked_at_as_a_whole_at_each_deal(bench: Bench) -> None:
+    start = 1_000_000
+    for number in range(0, 100_000, 50):
+        bench.bridge.deals.append(deal(number + 1, start + number))
+    bench.collector.collect_deals(bench.bridge, bench.target)
+    since = bench.collector.deals_from(bench.target)
+    bench.bridge.deals.append(deal(200_000, start + 100_000))
+    assert bench.collector.collect_deals(bench.bridge, bench.target, recent=True) == 1
+    counted = len(bench.bridge.history_deals_get(since, 2**31))
+    assert not bench.collector.misses_deals(bench.target, since, counted)

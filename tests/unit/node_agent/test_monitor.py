@@ -11,6 +11,8 @@ from typing import Any
 import pytest
 
 from mt5_bridge.client import BridgeError
+from mt5_bridge.contract import STRUCTS
+from mt5_bridge.structs import TradeDeal
 from node_agent.bridge import Bridge, Target
 from node_agent.clock import as_datetime
 from node_agent.collector import Collector
@@ -19,6 +21,8 @@ from node_agent.errors import StorageError
 from node_agent.layout import TerminalLayout
 from node_agent.monitor import Monitor, MonitorParts
 from node_agent.observation import Link, Probe
+from node_agent.protocol.messages import DealBody
+from node_agent.spool import Spool
 
 
 class ConnectingTerminal:
@@ -111,3 +115,70 @@ def test_a_worker_that_takes_connections_and_says_nothing_counts_as_one_long_wai
     finally:
         monitor.stop()
     assert len(set(begun[:4])) == beginnings
+
+
+class TradingTerminal(ConnectingTerminal):
+    """An account with deals; `asked_from` are the beginnings of the looks at them."""
+
+    def __init__(self) -> None:
+        self.deals = [_deal(1, 1_000_000)]
+        self.asked_from: list[int] = []
+
+    def pulse(self, deals_from: int) -> Mapping[str, Any]:
+        account = {"login": 7, "server": "Demo", "currency": "USD", "balance": 1.0, "credit": 0.0, "profit": 0.0}
+        account |= {"equity": 1.0, "margin": 0.0, "margin_free": 1.0}
+        return {
+            "wrong_account": False,
+            "linked": True,
+            "error_code": 1,
+            "journal_sequence": 0,
+            "terminal": True,
+            "account": account,
+            "connected": True,
+            "trade_allowed": True,
+            "build": 5000,
+            "positions": 0,
+            "orders": 0,
+            "deals": sum(each.time >= deals_from for each in self.deals),
+            "newest_msc": 1,
+        }
+
+    def history_deals_get(self, date_from: int, date_to: int) -> Any:
+        self.asked_from.append(date_from)
+        return tuple(each for each in self.deals if each.time >= date_from)
+
+
+def _deal(ticket: int, time: int, **changes: Any) -> Any:
+    values = {"ticket": ticket, "time": time, "time_msc": time * 1000, "symbol": "EURUSD", **changes}
+    return TradeDeal(values.get(name, kind()) for name, kind in STRUCTS["TradeDeal"])
+
+
+def test_new_deals_cost_a_short_look_and_only_missing_ones_or_a_minute_a_whole_one(
+    database: Database, tmp_path: Path
+) -> None:
+    terminal, now = TradingTerminal(), [1000.0]
+    target = Target("ter_0000000000000001", "acc_0000000000000001", 1, 7, "Demo", TerminalLayout(tmp_path, tmp_path))
+    parts = MonitorParts(
+        lambda _: terminal, Collector(database, lambda: now[0]), lambda: now[0], as_datetime, interval=60.0
+    )
+    monitor = Monitor(target, parts, lambda _: None, list)
+    spool = Spool(database)
+
+    def look() -> list[int]:
+        """Of one round: from how long before the newest deal the looks at deals began."""
+        terminal.asked_from.clear()
+        monitor._ask_and_collect()
+        return [1_000_100 - asked for asked in terminal.asked_from]
+
+    whole, short = range(86_000, 1_000_101), range(200)
+    assert [back in whole for back in look()] == [True]
+    terminal.deals += [_deal(2, 1_000_100)]
+    assert [back in short for back in look()] == [True]
+    assert all(back in short for back in look() + look())
+    assert look() == []
+    terminal.deals += [_deal(3, 1_000_101), _deal(4, 999_000)]  # booked late
+    assert [back in whole for back in look()] == [False, True]
+    terminal.deals[0] = _deal(1, 1_000_000, price=2.0)  # edited, which no count shows
+    now[0] += 61.0
+    assert [back in whole for back in look()] == [True]
+    assert [event.body.ticket for event in spool.oldest() if isinstance(event.body, DealBody)] == [1, 2, 3, 4, 1]

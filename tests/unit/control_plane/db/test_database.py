@@ -132,3 +132,13 @@ def test_an_error_of_the_database_tells_no_values(tmp_path: Path) -> None:
         )
     database.close()
     assert "sealed" not in str(caught.value)
+
+
+def test_only_what_can_be_found_out_again_does_not_wait_for_the_disk(world: World) -> None:
+    database = world.farm.database
+    waits = []
+    for recoverable in (False, True, True, False):
+        with database.write("ten_1", recoverable=recoverable) as session:
+            waits.append(session.scalar(text("PRAGMA synchronous")))
+    normal, full = 1, 2
+    assert waits == [full, normal, normal, full]

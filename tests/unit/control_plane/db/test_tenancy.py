@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from sqlalchemy import Select, delete, exists, func, select, union_all, update
+from sqlalchemy import Select, bindparam, delete, exists, func, select, union_all, update
 from sqlalchemy.orm import Session, aliased
 
 import control_plane
@@ -16,7 +16,7 @@ from control_plane.accounts.model import Account
 from control_plane.audit.model import AuditEntry
 from control_plane.db.base import Base, TenantRow
 from control_plane.db.tables import MODULES
-from control_plane.db.tenancy import ForeignRowError, as_system
+from control_plane.db.tenancy import ForeignRowError, as_system, lasting
 from control_plane.fleet.model import EnrolmentToken, Node
 from control_plane.identity.model import Tenant
 from control_plane.terminals.model import Terminal
@@ -191,3 +191,16 @@ def test_what_fails_as_the_farm_ends_its_rights_as_well(world: World, members: t
         with pytest.raises(RuntimeError):
             fail(session)
         assert set(session.scalars(select(Account.tenant_id))) == {members[0].tenant_id}
+
+
+def test_a_statement_that_is_made_once_shows_each_tenant_its_own(filled: tuple[World, tuple[Member, Member]]) -> None:
+    world, members = filled
+    statement = lasting(select(Account.id).where(Account.server == bindparam("server")))
+    seen = []
+    for member in (*members, *members):
+        with world.farm.database.read(member.tenant_id) as session:
+            seen.append(set(session.scalars(statement, {"server": SERVER})))
+            assert seen[-1] == set(session.scalars(select(Account.id).where(Account.tenant_id == member.tenant_id)))
+    assert seen[0]
+    assert seen[0].isdisjoint(seen[1])
+    assert seen[:2] == seen[2:]

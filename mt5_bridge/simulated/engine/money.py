@@ -6,11 +6,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
-import numpy as np
-
 from mt5_bridge.simulated.engine.model import Account, Order, Position, Quote
-from mt5_bridge.simulated.engine.sums import Sums, floating_cents, sums_of
-from mt5_bridge.simulated.market.bars import Array
+from mt5_bridge.simulated.engine.sums import Holding, Sums, floating_cents, holding_of, sums_of
 from mt5_bridge.simulated.symbols import (
     BOND_MODES,
     CFD_INDEX,
@@ -36,6 +33,7 @@ class Valuation:
 
     def __post_init__(self) -> None:
         self._sums: dict[int, Sums] = {}
+        self._holdings: dict[int, tuple[str, Holding | None]] = {}
         self._pairs = {
             (spec.currency_base, spec.currency_profit): spec.name
             for spec in self.specs.values()
@@ -152,18 +150,16 @@ class Valuation:
         profit = self._floating(account, sums)
         return round(account.balance + account.credit + profit + sums.swap, account.currency_digits)
 
-    def equities(self, account: Account, name: str, bids: Array, asks: Array) -> Array | None:
-        """The equity at each of these quotes of one symbol; None where that takes more than products."""
-        sums = self._summed(account)
-        if sums.others or any(side.symbol != name for side in sums.sides):
-            return None
-        total = np.full(len(bids), float(sums.opened))
-        for _, buy, sizes in sums.sides:
-            for size, count in sizes:
-                worth = count * np.rint((bids if buy else asks) * size * 100.0)
-                total += worth if buy else -worth
-        held = account.balance + account.credit + sums.swap
-        return np.asarray(np.round(held + total / 100.0, account.currency_digits))
+    def holding(self, account: Account, name: str) -> Holding | None:
+        """The account's worth at any quote of one symbol; None where that takes more than a product.
+
+        The same object until its money or what it holds changes.
+        """
+        found = self._holdings.get(account.login)
+        if found is None or found[0] != name:
+            found = (name, holding_of(account, self._summed(account), self.specs, name))
+            self._holdings[account.login] = found
+        return found[1]
 
     def _summed(self, account: Account) -> Sums:
         sums = self._sums.get(account.login)
@@ -185,10 +181,12 @@ class Valuation:
     def forget(self, login: int) -> None:
         """The account's holdings have changed: what was added up holds no longer."""
         self._sums.pop(login, None)
+        self._holdings.pop(login, None)
 
     def forget_all(self) -> None:
         """Symbols have changed."""
         self._sums.clear()
+        self._holdings.clear()
 
     def margin(self, positions: Iterable[Position]) -> float:
         """Margin of positions (rules T7, T8), not rounded. A net position is one that nothing covers."""

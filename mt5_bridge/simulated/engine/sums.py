@@ -6,11 +6,14 @@ one that adding and rounding the single profits gives (rules U1, H1), as long as
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
+import numpy as np
+
 from mt5_bridge.simulated.engine.model import Account, Position, Quote
-from mt5_bridge.simulated.symbols import FOREX_MODES, SymbolSpec
+from mt5_bridge.simulated.market.bars import Array
+from mt5_bridge.simulated.symbols import FOREX_MODES, LINEAR_MODES, SymbolSpec
 
 _CENTS = 2
 _NEARLY_HALF = 0.4999
@@ -84,3 +87,48 @@ def floating_cents(sums: Sums, quotes: Mapping[str, Quote]) -> int | None:
             worth += whole * count
         total += worth if buy else -worth
     return total
+
+
+class Holding(NamedTuple):
+    """An account whose profit at a price is `offset` + `signed` x (price - `base`) x `size` in whole cents."""
+
+    money: float
+    """Balance and credit."""
+    swap: float
+    signed: int
+    """Positions that are open, those that sell negative."""
+    size: float
+    base: float
+    offset: int
+
+
+def holding_of(account: Account, sums: Sums, specs: Mapping[str, SymbolSpec], name: str) -> Holding | None:
+    """The holding of an account in one symbol; None where its positions are too many or too different."""
+    money = account.balance + account.credit
+    if account.currency_digits != _CENTS or len(sums.sides) + len(sums.others) > 1:
+        return None
+    for side in sums.sides:
+        ((size, count), *more) = side.sizes
+        return (
+            None
+            if more or side.symbol != name
+            else Holding(money, sums.swap, count if side.buy else -count, size, 0.0, sums.opened)
+        )
+    for position in sums.others:
+        spec = specs[position.symbol]
+        if position.symbol != name or spec.calc_mode not in LINEAR_MODES or spec.currency_profit != account.currency:
+            return None
+        size = spec.contract_size * position.volume
+        return Holding(money, sums.swap, 1 if position.buy else -1, size, position.price_open, 0)
+    return Holding(money, sums.swap, 0, 0.0, 0.0, 0)
+
+
+def equities(holdings: Sequence[Holding], lengths: Sequence[int], bids: Array, asks: Array) -> Array:
+    """`Valuation.equity` of each holding at as many quotes in a row as its length says."""
+    money, swap, signed, size, base, offset = np.repeat(np.array(holdings, np.float64), lengths, axis=0).T
+    worth = (np.where(signed > 0, bids, asks) - base) * size
+    product = worth * 100.0
+    whole = np.rint(product)
+    for index in np.flatnonzero(np.abs(product - whole) >= _NEARLY_HALF):
+        whole[index] = cents(float(worth[index]))
+    return np.asarray(np.round(money + (offset + signed * whole) / 100.0 + swap, _CENTS))

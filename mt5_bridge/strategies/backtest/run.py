@@ -17,10 +17,12 @@ import numpy as np
 
 from mt5_bridge.simulated.engine.exchange import Exchange
 from mt5_bridge.simulated.engine.model import Account, Quote
+from mt5_bridge.simulated.engine.stretches import Stretches
 from mt5_bridge.simulated.market.bars import TICK_FLAG_BID, Array, aggregate, open_times
 from mt5_bridge.simulated.symbols import SWAP_POINTS, SymbolSpec
+from mt5_bridge.strategies.backtest.agenda import Agenda
 from mt5_bridge.strategies.backtest.recording import Recording
-from mt5_bridge.strategies.backtest.result import Curve, Result
+from mt5_bridge.strategies.backtest.result import Curve, Result, Values
 from mt5_bridge.strategies.backtest.terminal import BacktestContext, BacktestTerminal
 from mt5_bridge.strategies.base import Side, Strategy
 from mt5_bridge.strategies.execution import Execution
@@ -29,9 +31,6 @@ from mt5_bridge.structs import Tick
 
 _LOGIN: Final = 1
 _LOG_LINES: Final = 2000
-_LOOK_AHEAD: Final = 256
-_SHORTEST_LEAP: Final = 4
-"""Fewer bars are stepped through faster than they are leapt over."""
 
 
 @dataclass(frozen=True)
@@ -168,52 +167,29 @@ class _Run:
         return zip(ends.tolist(), closed.tolist(), strict=True)
 
     def _bar_by_bar(self, ticks: Array) -> None:
-        """From one closed bar to the next, for strategies that want to see nothing else."""
+        """From one bar at which something may happen to the next, for strategies that see closed bars alone."""
         decisions = list(self._decisions(ticks))
         stops = [end + 1 for end, _ in decisions]
         if not stops or stops[-1] < len(ticks):
             stops.append(len(ticks))
-        starts, ends = [0, *stops[:-1]], np.array(stops) - 1
-        columns = [np.ascontiguousarray(ticks[name]) for name in ("bid", "ask")]
-        bounds = [edge.reduceat(column, starts) for column in columns for edge in (np.minimum, np.maximum)]
-        lasts = [np.ascontiguousarray(ticks[name][ends]) for name in ("bid", "ask", "time_msc", "last")]
-        plain_bounds = list(zip(*(bound.tolist() for bound in bounds), strict=True))
-        quotes = list(map(Quote, *(last.tolist() for last in lasts)))
-        closed_bars = np.array([closed for _, closed in decisions], np.int64)
-        exchange, name, terminal = self._exchange, self._name, self._terminal
+        stretches = Stretches(ticks, np.array(stops))
+        agenda = Agenda(np.array([closed for _, closed in decisions], np.int64), self._needed, self._answers)
+        values = Values(self._exchange.book, self._account, self._name, stretches, len(decisions), self._curve)
+        exchange, context, terminal = self._exchange, self._session.context, self._terminal
         terminal.ticks = ticks
-        number = 0
-        while number < len(quotes):
-            leap = self._leap(number, closed_bars, bounds, lasts)
-            if leap:
-                number += leap
-                exchange.stretch(name, plain_bounds[number - 1], quotes[number - 1])
-                continue
-            if not exchange.stretch(name, plain_bounds[number], quotes[number]):
-                exchange.advance({name: ticks[starts[number] : stops[number]]}, quotes[number].time_msc)
-            if number < len(decisions):
-                terminal.number, closed = decisions[number]
+        number, count = 0, len(stops)
+        while number < count:
+            stop = number + 1 if values.need_each else min(agenda.next(number, context.held) + 1, count)
+            number = exchange.skip(self._name, stretches, number, stop)
+            if number < stop:
+                exchange.advance({self._name: stretches.ticks(number)}, stretches.last(number).time_msc)
+                number += 1
+            # What was held may have gone with a stop just now, so that it is asked anew.
+            if agenda.next(number - 1, context.held) == number - 1:
+                terminal.number, closed = decisions[number - 1]
                 self._bar(closed)
-            number += 1
-
-    def _leap(self, start: int, closed: Array, bounds: list[Array], lasts: list[Array]) -> int:
-        """How many bars from `start` on nothing happens at; the account's value at each is then written down."""
-        ahead = slice(start, min(start + _LOOK_AHEAD, len(closed)))
-        asked = self._answers(self._session.context.held)
-        if asked is None or ahead.start >= ahead.stop:
-            return 0
-        acts = asked[closed[ahead] - 1] & (closed[ahead] >= self._needed)
-        count = int(acts.argmax()) if acts.any() else len(acts)
-        if count < _SHORTEST_LEAP:
-            return 0
-        low_bid, high_bid, low_ask, high_ask = (bound[start : start + count] for bound in bounds)
-        bids, asks, times, _ = (last[start : start + count] for last in lasts)
-        count = self._exchange.calm_stretches(self._name, (low_bid, high_bid, low_ask, high_ask), times)
-        equities = self._exchange.book.valuation.equities(self._account, self._name, bids[:count], asks[:count])
-        if equities is None or count < _SHORTEST_LEAP:
-            return 0
-        self._curve.extend(times[:count], self._account.balance, equities)
-        return count
+            values.note(number - 1)
+        values.finish()
 
     def _moment_by_moment(self, ticks: Array) -> None:
         decisions = dict(self._decisions(ticks))
@@ -229,20 +205,15 @@ class _Run:
             if session.wants_trades and len(self._account.deals) > self._told:
                 self._tell_deals()
             if number in decisions:
-                self._bar(decisions[number])
+                if decisions[number] >= self._needed:
+                    self._bar(decisions[number])
+                self._note()
             if session.wants_ticks:
                 session.tick(Tick(ticks[number].item()))
 
     def _bar(self, closed: int) -> None:
         self._terminal.closed = closed
-        if closed >= self._needed and self._may_act(closed):
-            self._session.bar(self._frames[closed - self._needed : closed])
-        self._note()
-
-    def _may_act(self, closed: int) -> bool:
-        """Whether the strategy wants to be asked at the close of the newest bar, as far as it has said so before."""
-        asked = self._answers(self._session.context.held)
-        return asked is None or bool(asked[closed - 1])
+        self._session.bar(self._frames[closed - self._needed : closed])
 
     def _answers(self, held: Side | None) -> Array | None:
         """What the strategy says of all bars with this position, asked once."""

@@ -9,7 +9,7 @@ from mt5_bridge.simulated.engine.conventions import USUAL, Conventions
 from mt5_bridge.simulated.engine.model import DEAL_CREDIT, Account, Changes, Order, Position, Quote
 from mt5_bridge.simulated.engine.money import Valuation
 from mt5_bridge.simulated.symbols import SymbolSpec
-from mt5_bridge.structs import Struct, TradeDeal
+from mt5_bridge.structs import Struct, TradeDeal, unchecked
 
 FIRST_ORDER = 1_000_001
 FIRST_DEAL = 500_001
@@ -36,6 +36,8 @@ class Book:
         self.now_msc = now_msc
         self.halted = False
         self.changes = Changes()
+        self.version = 0
+        """Rises whenever the money, positions or active orders of some account change."""
         self._taken: dict[tuple[str, bool], tuple[Quote, float]] = {}
         self.stale_levels: set[str] = set(self.specs)
         """Symbols whose orders or positions have changed since somebody looked at their levels."""
@@ -95,6 +97,7 @@ class Book:
         self._touch(login)
 
     def _touch(self, login: int) -> None:
+        self.version += 1
         self.stale_accounts.add(login)
         self.valuation.forget(login)
 
@@ -159,7 +162,8 @@ class Book:
     ) -> int:
         """Write a deal down and book its money; returns its ticket."""
         self._last_deal += 1
-        record = TradeDeal(
+        record = unchecked(
+            TradeDeal,
             (
                 self._last_deal,
                 order,
@@ -179,7 +183,7 @@ class Book:
                 symbol,
                 comment,
                 "",
-            )
+            ),
         )
         account.deals.append(record)
         if kind == DEAL_CREDIT:

@@ -31,7 +31,7 @@ from mt5_bridge.simulated.engine.stretches import Stretches
 from mt5_bridge.simulated.engine.triggers import TickRun, in_order, is_reached, stop_reason
 from mt5_bridge.simulated.market.bars import Array
 from mt5_bridge.simulated.symbols import SymbolSpec
-from mt5_bridge.structs import OrderCheckResult, OrderSendResult, Struct
+from mt5_bridge.structs import OrderCheckResult, OrderSendResult, Struct, unchecked
 
 
 class Exchange:
@@ -365,4 +365,4 @@ def _result(code: Retcode, done: requests.Executed, quote: Quote | None, request
     bid, ask = (0.0, 0.0) if quote is None else (quote.bid, quote.ask)
     price = done.price if done.deal else 0.0
     numbers = (int(code), done.deal, done.order, done.volume, price, bid, ask)
-    return OrderSendResult((*numbers, code.comment, request_id, 0, request.struct()))
+    return unchecked(OrderSendResult, (*numbers, code.comment, request_id, 0, request.struct()))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -133,16 +133,21 @@ class Valuation:
         volume, opened, interest = position.volume, position.price_open, position.interest
         return price, self.profit(account, spec, volume, opened, price, buy=position.buy, interest=interest)
 
-    def state(self, account: Account, positions: Iterable[Position] | None = None) -> AccountState:
+    def state(self, account: Account, positions: Collection[Position] | None = None) -> AccountState:
         """The account's sums (rule H1), with the margin of its own positions or of others in their place."""
         sums = self._summed(account)
         profit = self._floating(account, sums)
+        digits = account.currency_digits
+        equity = round(account.balance + account.credit + profit + sums.swap, digits)
+        return AccountState(round(profit, digits), equity, self.margin_with(account, positions))
+
+    def margin_with(self, account: Account, positions: Collection[Position] | None) -> float:
+        """Margin of these positions, or of the account's own, and of its pending orders."""
+        sums = self._summed(account)
         margin = sums.margin if positions is None else self.margin(positions)
         if sums.reserves:
             margin += sum(self.order_margin(account, order) for order in account.orders.values())
-        digits = account.currency_digits
-        equity = round(account.balance + account.credit + profit + sums.swap, digits)
-        return AccountState(round(profit, digits), equity, round(margin, digits))
+        return round(margin, account.currency_digits)
 
     def equity(self, account: Account) -> float:
         """The equity of `state` alone."""
@@ -188,8 +193,10 @@ class Valuation:
         self._sums.clear()
         self._holdings.clear()
 
-    def margin(self, positions: Iterable[Position]) -> float:
+    def margin(self, positions: Collection[Position]) -> float:
         """Margin of positions (rules T7, T8), not rounded. A net position is one that nothing covers."""
+        if len(positions) <= 1:
+            return sum((one.volume * one.margin_per_lot for one in positions), 0.0)
         by_symbol: dict[str, list[Position]] = {}
         for position in positions:
             by_symbol.setdefault(position.symbol, []).append(position)

@@ -33,6 +33,9 @@ def safe_zone(book: Book, account: Account) -> Zone | None:
     """A zone around the present quotes in which the account stays clear of its stop out; None if none is found."""
     try:
         margin = book.valuation.margin(account.positions.values())
+        widest = _Prices(book, _WIDEST)
+        if not is_under_stop_out(book, account, _worst(book, account, margin, widest)):
+            return widest.zone()
         here = _worst(book, account, margin, _Prices(book, 0.0))
         if is_under_stop_out(book, account, here):
             return None

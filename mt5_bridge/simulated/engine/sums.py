@@ -45,6 +45,9 @@ class Sums(NamedTuple):
 
 def sums_of(account: Account, specs: Mapping[str, SymbolSpec], margin: float) -> Sums:
     """The sums of an account whose positions hold so much margin."""
+    reserves = any(specs[order.symbol].margin_rate_pending for order in account.orders.values())
+    if not account.positions:
+        return Sums((), 0, (), 0.0, margin, reserves)
     counts: dict[tuple[str, bool], dict[float, int]] = {}
     others, opened, swap = [], 0, 0.0
     for position in account.positions.values():
@@ -59,7 +62,6 @@ def sums_of(account: Account, specs: Mapping[str, SymbolSpec], margin: float) ->
         sizes[size] = sizes.get(size, 0) + 1
         opened -= cents(position.price_open * size) if position.buy else -cents(position.price_open * size)
     sides = tuple(Side(symbol, buy, tuple(sizes.items())) for (symbol, buy), sizes in counts.items())
-    reserves = any(specs[order.symbol].margin_rate_pending for order in account.orders.values())
     return Sums(sides, opened, tuple(others), swap, margin, reserves)
 
 
@@ -123,7 +125,7 @@ def holding_of(account: Account, sums: Sums, specs: Mapping[str, SymbolSpec], na
     return Holding(money, sums.swap, 0, 0.0, 0.0, 0)
 
 
-def equities(holdings: Sequence[Holding], lengths: Sequence[int], bids: Array, asks: Array) -> Array:
+def equities(holdings: Sequence[Holding], lengths: Sequence[int] | Array, bids: Array, asks: Array) -> Array:
     """`Valuation.equity` of each holding at as many quotes in a row as its length says."""
     money, swap, signed, size, base, offset = np.repeat(np.array(holdings, np.float64), lengths, axis=0).T
     worth = (np.where(signed > 0, bids, asks) - base) * size

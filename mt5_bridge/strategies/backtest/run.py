@@ -27,7 +27,7 @@ from mt5_bridge.strategies.backtest.terminal import BacktestContext, BacktestTer
 from mt5_bridge.strategies.base import Side, Strategy
 from mt5_bridge.strategies.execution import Execution
 from mt5_bridge.strategies.session import Session
-from mt5_bridge.structs import Tick
+from mt5_bridge.structs import Tick, unchecked
 
 _LOGIN: Final = 1
 _LOG_LINES: Final = 2000
@@ -209,7 +209,7 @@ class _Run:
                     self._bar(decisions[number])
                 self._note()
             if session.wants_ticks:
-                session.tick(Tick(ticks[number].item()))
+                session.tick(unchecked(Tick, ticks[number].item()))
 
     def _bar(self, closed: int) -> None:
         self._terminal.closed = closed

@@ -6,13 +6,13 @@ from typing import Any, Final
 
 from mt5_bridge.simulated.engine import symbol_view, views
 from mt5_bridge.simulated.engine.exchange import Exchange
-from mt5_bridge.simulated.engine.model import Account
+from mt5_bridge.simulated.engine.model import Account, Quote
 from mt5_bridge.simulated.engine.request import Request
 from mt5_bridge.simulated.market.bars import Array
 from mt5_bridge.simulated.market.series import Series
 from mt5_bridge.simulated.symbols import SymbolSpec
 from mt5_bridge.strategies.base import Context, Side
-from mt5_bridge.structs import Struct, Tick
+from mt5_bridge.structs import Struct, Tick, unchecked
 
 _SERVER: Final = "Backtest"
 
@@ -44,6 +44,7 @@ class BacktestTerminal:
         self._timeframe = timeframe
         self._sent = 0
         self._info: Struct | None = None
+        self._seen: tuple[int, Quote | None, tuple[Struct, ...]] = (-1, None, ())
         self.closed = 0
         self.ticks: Array = frames[:0]
         self.number = 0
@@ -67,11 +68,18 @@ class BacktestTerminal:
 
     def symbol_info_tick(self, _symbol: str, /) -> Struct:
         """The tick of the moment."""
-        return Tick(self.ticks[self.number].item())
+        return unchecked(Tick, self.ticks[self.number].item())
 
     def positions_get(self, *, symbol: str) -> tuple[Struct, ...]:
         """Open positions of the account."""
-        return views.positions(self._book, self._account, {"symbol": symbol}) if self._account.positions else ()
+        if not self._account.positions:
+            return ()
+        version, quote, found = self._seen
+        now = self._book.quotes[symbol]
+        if version != self._book.version or quote is not now:
+            found = views.positions(self._book, self._account, {"symbol": symbol})
+            self._seen = (self._book.version, now, found)
+        return found
 
     def copy_rates_from_pos(self, _symbol: str, timeframe: int, start: int, count: int, /) -> Array:
         """Closed bars (from position 1 on) of the timeframe that is tested. Raises ValueError for anything else."""

@@ -177,7 +177,7 @@ class SymbolSpec:
 
     def price(self, value: float) -> float:
         """`value` rounded to the symbol's digits."""
-        return round(value, self.digits)
+        return round(value, self.digits) if value else 0.0
 
 
 def _pair(base: str, profit: str, words: str, digits: int) -> SymbolSpec:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Sequence
-from typing import Any, Final, Protocol
+from typing import Any, Final, NamedTuple, Protocol
 
 from mt5_bridge.client import BridgeError
 from mt5_bridge.contract import CONSTANTS, RETCODES
@@ -14,6 +14,7 @@ from mt5_bridge.strategies.base import AwayError, Close, Modify, Open, Side, Tar
 _DONE: Final = frozenset(CONSTANTS[f"TRADE_RETCODE_{name}"] for name in ("PLACED", "DONE", "DONE_PARTIAL"))
 _UNCERTAIN: Final = frozenset(CONSTANTS[f"TRADE_RETCODE_{name}"] for name in ("ERROR", "TIMEOUT", "CONNECTION"))
 _SETTLED: Final = frozenset({"done", "refused", "not_executed"})
+_DEAL, _SLTP, _GTC = (CONSTANTS[name] for name in ("TRADE_ACTION_DEAL", "TRADE_ACTION_SLTP", "ORDER_TIME_GTC"))
 _FOK_FLAG, _IOC_FLAG = 1, 2
 _DEVIATION_POINTS: Final = 20
 _POLL_SECONDS: Final = 0.1
@@ -33,6 +34,14 @@ class TradingTerminal(Terminal, Protocol):
     def outcome(self, client_order_id: str, /) -> Any: ...
     def give_up(self, client_order_id: str, /) -> Any: ...
     def send_once(self, client_order_id: str, request: dict[str, Any], /) -> Any: ...
+
+
+class Held(NamedTuple):
+    """What carrying out needs to know of a position."""
+
+    ticket: int
+    type: int
+    volume: float
 
 
 class Orders(Protocol):
@@ -147,19 +156,21 @@ class Execution:
         if result is None or result.retcode in _UNCERTAIN:
             return self._follow(api, order_id)
         self._pending = None
-        return self._judge(api, request, result, before)
+        done = self._judge(request, result)
+        if done and request["action"] != _SLTP:
+            self._until(lambda: {position.ticket for position in self.positions(api)} != before, _VISIBLE_SECONDS)
+        return done
 
-    def _judge(self, api: TradingTerminal, request: dict[str, Any], result: Any, before: set[int]) -> bool:
-        """Whether an answer says that the request is carried out; what it did to positions is then to be seen."""
+    def _judge(self, request: dict[str, Any], result: Any) -> bool:
+        """Whether an answer says that the request is carried out."""
         if result.retcode not in _DONE:
             name = RETCODES.get(result.retcode, str(result.retcode))
             self._report.warning(f"{_words(request)} was refused: {result.comment or name}")
             return False
-        if request["action"] == CONSTANTS["TRADE_ACTION_SLTP"]:
+        if request["action"] == _SLTP:
             self._report.info(_words(request))
             return True
         self._report.info(f"{_words(request)} at {result.price:g}")
-        self._until(lambda: {position.ticket for position in self.positions(api)} != before, _VISIBLE_SECONDS)
         return True
 
     def _rule_out_former(self, api: TradingTerminal, order_id: str) -> bool:
@@ -210,7 +221,7 @@ class Execution:
 
     def _levels(self, wish: Modify) -> dict[str, Any]:
         return {
-            "action": CONSTANTS["TRADE_ACTION_SLTP"],
+            "action": _SLTP,
             "magic": self._config.magic,
             "symbol": self._config.symbol,
             "position": wish.ticket,
@@ -237,17 +248,32 @@ class Execution:
             raise AwayError(api.last_error()[1])
         price = float(tick.ask if side is Side.LONG else tick.bid)
         request = {
-            "action": CONSTANTS["TRADE_ACTION_DEAL"],
+            "action": _DEAL,
             "magic": self._config.magic,
             "symbol": self._config.symbol,
             "price": price,
             "deviation": _DEVIATION_POINTS,
             "type": side.value,
             "type_filling": filling(info.filling_mode),
-            "type_time": CONSTANTS["ORDER_TIME_GTC"],
+            "type_time": _GTC,
             "comment": self._config.bot_id[:_MAX_COMMENT],
         }
         return request, price, info
+
+
+class InstantExecution(Execution):
+    """Carries out where no answer is ever lost, so that nothing needs to be waited for or found out."""
+
+    def __init__(self, config: Orders, report: Report, held: Callable[[int], tuple[Held, ...]]) -> None:
+        """`held` gives the open positions of a magic number."""
+        super().__init__(config, report, threading.Event())
+        self._held = held
+
+    def positions(self, api: TradingTerminal) -> tuple[Any, ...]:
+        return self._held(self._config.magic)
+
+    def _step(self, api: TradingTerminal, order_id: str, request: dict[str, Any]) -> bool:
+        return self._judge(request, api.send_once(order_id, request))
 
 
 def filling(allowed: int) -> int:

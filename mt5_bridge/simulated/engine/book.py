@@ -36,8 +36,6 @@ class Book:
         self.now_msc = now_msc
         self.halted = False
         self.changes = Changes()
-        self.version = 0
-        """Rises whenever the money, positions or active orders of some account change."""
         self._taken: dict[tuple[str, bool], tuple[Quote, float]] = {}
         self.stale_levels: set[str] = set(self.specs)
         """Symbols whose orders or positions have changed since somebody looked at their levels."""
@@ -97,7 +95,6 @@ class Book:
         self._touch(login)
 
     def _touch(self, login: int) -> None:
-        self.version += 1
         self.stale_accounts.add(login)
         self.valuation.forget(login)
 

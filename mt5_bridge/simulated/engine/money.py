@@ -47,6 +47,8 @@ class Valuation:
         """
         if source == target:
             return 1.0
+        if own is not None and own[0] == self._pairs.get((source, target)) and own[1] > 0:
+            return own[1]
         direct = self._pair_rate(source, target, at_bid=at_bid, own=own)
         if direct or PIVOT in (source, target):
             return direct
@@ -135,6 +137,8 @@ class Valuation:
 
     def state(self, account: Account, positions: Collection[Position] | None = None) -> AccountState:
         """The account's sums (rule H1), with the margin of its own positions or of others in their place."""
+        if positions is None and not account.positions and not account.orders:
+            return AccountState(0.0, round(account.balance + account.credit, account.currency_digits), 0.0)
         sums = self._summed(account)
         profit = self._floating(account, sums)
         digits = account.currency_digits
@@ -162,7 +166,7 @@ class Valuation:
         """
         found = self._holdings.get(account.login)
         if found is None or found[0] != name:
-            found = (name, holding_of(account, self._summed(account), self.specs, name))
+            found = (name, holding_of(account, self.specs, name))
             self._holdings[account.login] = found
         return found[1]
 

@@ -165,14 +165,16 @@ def _checked_close(
     validation.check_close_volume(account, position, execution.lots(request.volume))
     validation.check_price_given(spec, request)
     price = fill_price(book, spec, request, buy=not position.buy)
-    market = validation.quote_of(book, spec).to_fill(buy=not position.buy)
-    validation.check_freeze(spec, market, (position.sl, position.tp))
+    if spec.freeze_level:
+        market = validation.quote_of(book, spec).to_fill(buy=not position.buy)
+        validation.check_freeze(spec, market, (position.sl, position.tp))
     if with_market:
         check_market(book, spec, request, buy=not position.buy)
     validation.check_fifo(account, position)
     kind = Kind.SELL if position.buy else Kind.BUY
-    order = order_of_request(book, account, spec, kind, request._replace(sl=0.0, tp=0.0))
+    order = order_of_request(book, account, spec, kind, request)
     order.price = requested_price(spec, request)
+    order.sl = order.tp = 0.0
     # A net position is closed by its side alone; only hedging accounts close one of several.
     order.position = 0 if account.nets else position.ticket
     return order, price

@@ -98,31 +98,30 @@ class Holding(NamedTuple):
     """Balance and credit."""
     swap: float
     signed: int
-    """Positions that are open, those that sell negative."""
+    """1 when rising prices bring profit, -1 when falling ones do, 0 when nothing is open."""
     size: float
     base: float
     offset: int
 
 
-def holding_of(account: Account, sums: Sums, specs: Mapping[str, SymbolSpec], name: str) -> Holding | None:
-    """The holding of an account in one symbol; None where its positions are too many or too different."""
+def holding_of(account: Account, specs: Mapping[str, SymbolSpec], name: str) -> Holding | None:
+    """The holding of an account with one position at most, in this symbol; None where it is not as simple."""
     money = account.balance + account.credit
-    if account.currency_digits != _CENTS or len(sums.sides) + len(sums.others) > 1:
+    if account.currency_digits != _CENTS or len(account.positions) > 1:
         return None
-    for side in sums.sides:
-        ((size, count), *more) = side.sizes
-        return (
-            None
-            if more or side.symbol != name
-            else Holding(money, sums.swap, count if side.buy else -count, size, 0.0, sums.opened)
-        )
-    for position in sums.others:
-        spec = specs[position.symbol]
-        if position.symbol != name or spec.calc_mode not in LINEAR_MODES or spec.currency_profit != account.currency:
+    for position in account.positions.values():
+        spec = specs[name]
+        if position.symbol != name or spec.currency_profit != account.currency:
             return None
-        size = spec.contract_size * position.volume
-        return Holding(money, sums.swap, 1 if position.buy else -1, size, position.price_open, 0)
-    return Holding(money, sums.swap, 0, 0.0, 0.0, 0)
+        signed, size = 1 if position.buy else -1, spec.contract_size * position.volume
+        if spec.calc_mode in FOREX_MODES:
+            return Holding(money, position.swap, signed, size, 0.0, -signed * cents(position.price_open * size))
+        return (
+            Holding(money, position.swap, signed, size, position.price_open, 0)
+            if spec.calc_mode in LINEAR_MODES
+            else None
+        )
+    return Holding(money, 0.0, 0, 0.0, 0.0, 0)
 
 
 def equities(holdings: Sequence[Holding], lengths: Sequence[int] | Array, bids: Array, asks: Array) -> Array:

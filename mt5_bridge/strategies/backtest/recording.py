@@ -30,6 +30,7 @@ from mt5_bridge.simulated.market.replay import earlier_bars, ranked
 from mt5_bridge.simulated.symbols import SymbolSpec, specification
 
 _BLOCK_TICKS: Final = 65_536
+_BLOCK_BARS: Final = 5760
 SOURCES: Final = ("auto", "ticks", "bars")
 
 
@@ -73,7 +74,7 @@ class Recording:
 
     def _of_bars(self) -> Iterator[Array]:
         if self.maker is not None:
-            for start, stop in self.maker.blocks():
+            for start, stop in self.maker.blocks(_BLOCK_BARS):
                 yield self.maker.block(start, stop)
 
 

@@ -8,8 +8,7 @@ moment; both give a decision the same number of closed bars; and both carry wish
 from __future__ import annotations
 
 import math
-import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
@@ -25,7 +24,7 @@ from mt5_bridge.strategies.backtest.recording import Recording
 from mt5_bridge.strategies.backtest.result import Curve, Result, Values
 from mt5_bridge.strategies.backtest.terminal import BacktestContext, BacktestTerminal
 from mt5_bridge.strategies.base import Side, Strategy
-from mt5_bridge.strategies.execution import Execution
+from mt5_bridge.strategies.execution import InstantExecution
 from mt5_bridge.strategies.session import Session
 from mt5_bridge.structs import Tick, unchecked
 
@@ -106,7 +105,7 @@ class _Run:
         self._exchange.open_account(self._account, settings.deposit)
         self._terminal = BacktestTerminal(self._exchange, self._account, spec, self._frames, settings.timeframe)
         self._log = _Log(self._exchange)
-        execution = Execution(settings, self._log, threading.Event())
+        execution = InstantExecution(settings, self._log, self._terminal.held)
         market = (self._name, settings.timeframe, settings.volume, settings.magic)
         context = BacktestContext(self._account, *market, self._terminal, self._log.info)
         self._session = Session(
@@ -149,13 +148,13 @@ class _Run:
         row = ticks[0]
         quote = Quote(float(row["bid"]), float(row["ask"]), int(row["time_msc"]), float(row["last"]))
         self._exchange.set_quote(self._name, quote)
-        self._terminal.ticks, self._terminal.number = ticks, 0
+        self._terminal.show(ticks, 0)
         key = int(open_times(ticks["time"][:1], self._settings.timeframe)[0])
         self._terminal.closed = max(0, int(np.searchsorted(self._opens, key)) - 1)
         self._session.start()
 
-    def _decisions(self, ticks: Array) -> Iterator[tuple[int, int]]:
-        """(number of the last tick of the moment, number of closed bars) for each moment in which a bar closes."""
+    def _decisions(self, ticks: Array) -> tuple[Array, Array]:
+        """Number of the last tick of the moment, and number of closed bars, for each moment in which a bar closes."""
         moving = np.flatnonzero(ticks["flags"] & TICK_FLAG_BID)
         keys = open_times(ticks["time"][moving], self._settings.timeframe)
         fresh = np.flatnonzero(keys != np.concatenate(([self._key], keys[:-1]))) if len(keys) else keys
@@ -164,19 +163,18 @@ class _Run:
         times = np.ascontiguousarray(ticks["time_msc"])
         ends = np.searchsorted(times, times[moving[fresh]], "right") - 1
         closed = np.searchsorted(self._opens, keys[fresh])
-        return zip(ends.tolist(), closed.tolist(), strict=True)
+        return ends, closed
 
     def _bar_by_bar(self, ticks: Array) -> None:
         """From one bar at which something may happen to the next, for strategies that see closed bars alone."""
-        decisions = list(self._decisions(ticks))
-        stops = [end + 1 for end, _ in decisions]
-        if not stops or stops[-1] < len(ticks):
-            stops.append(len(ticks))
-        stretches = Stretches(ticks, np.array(stops))
-        agenda = Agenda(np.array([closed for _, closed in decisions], np.int64), self._needed, self._answers)
-        values = Values(self._exchange.book, self._account, self._name, stretches, len(decisions), self._curve)
-        exchange, context, terminal = self._exchange, self._session.context, self._terminal
-        terminal.ticks = ticks
+        ends, closed = self._decisions(ticks)
+        stops = ends + 1
+        if not len(stops) or stops[-1] < len(ticks):
+            stops = np.append(stops, len(ticks))
+        stretches = Stretches(ticks, stops)
+        agenda = Agenda(closed, self._needed, self._answers)
+        values = Values(self._exchange.book, self._account, self._name, stretches, len(ends), self._curve)
+        exchange, context = self._exchange, self._session.context
         number, count = 0, len(stops)
         while number < count:
             stop = number + 1 if values.need_each else min(agenda.next(number, context.held) + 1, count)
@@ -186,22 +184,21 @@ class _Run:
                 number += 1
             # What was held may have gone with a stop just now, so that it is asked anew.
             if agenda.next(number - 1, context.held) == number - 1:
-                terminal.number, closed = decisions[number - 1]
-                self._bar(closed)
+                self._terminal.show(ticks, int(ends[number - 1]))
+                self._bar(int(closed[number - 1]))
             values.note(number - 1)
         values.finish()
 
     def _moment_by_moment(self, ticks: Array) -> None:
-        decisions = dict(self._decisions(ticks))
+        decisions = dict(zip(*(one.tolist() for one in self._decisions(ticks)), strict=True))
         times = ticks["time_msc"].tolist()
         bids, asks, deals = ticks["bid"].tolist(), ticks["ask"].tolist(), ticks["last"].tolist()
         exchange, session, name, last = self._exchange, self._session, self._name, len(ticks) - 1
-        self._terminal.ticks = ticks
         for number, time_msc in enumerate(times):
             exchange.tick(name, Quote(bids[number], asks[number], time_msc, deals[number]))
             if number < last and times[number + 1] == time_msc:
                 continue
-            self._terminal.number = number
+            self._terminal.show(ticks, number)
             if session.wants_trades and len(self._account.deals) > self._told:
                 self._tell_deals()
             if number in decisions:

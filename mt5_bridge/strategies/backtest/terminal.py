@@ -6,12 +6,13 @@ from typing import Any, Final
 
 from mt5_bridge.simulated.engine import symbol_view, views
 from mt5_bridge.simulated.engine.exchange import Exchange
-from mt5_bridge.simulated.engine.model import Account, Quote
+from mt5_bridge.simulated.engine.model import Account
 from mt5_bridge.simulated.engine.request import Request
 from mt5_bridge.simulated.market.bars import Array
 from mt5_bridge.simulated.market.series import Series
 from mt5_bridge.simulated.symbols import SymbolSpec
 from mt5_bridge.strategies.base import Context, Side
+from mt5_bridge.strategies.execution import Held
 from mt5_bridge.structs import Struct, Tick, unchecked
 
 _SERVER: Final = "Backtest"
@@ -33,7 +34,7 @@ class BacktestContext(Context):
 
 
 class BacktestTerminal:
-    """What is visible of the market is set by who plays it: `closed` bars of `frames`, and tick `number` of `ticks`."""
+    """What is visible of the market is set by who plays it: `closed` bars of `frames`, and the tick of the moment."""
 
     def __init__(self, exchange: Exchange, account: Account, spec: SymbolSpec, frames: Array, timeframe: int) -> None:
         self._exchange = exchange
@@ -44,10 +45,14 @@ class BacktestTerminal:
         self._timeframe = timeframe
         self._sent = 0
         self._info: Struct | None = None
-        self._seen: tuple[int, Quote | None, tuple[Struct, ...]] = (-1, None, ())
         self.closed = 0
-        self.ticks: Array = frames[:0]
-        self.number = 0
+        self._ticks: Array = frames[:0]
+        self._number = 0
+        self._tick: Struct | None = None
+
+    def show(self, ticks: Array, number: int) -> None:
+        """The tick of the moment is this one."""
+        self._ticks, self._number, self._tick = ticks, number, None
 
     def last_error(self) -> tuple[int, str]:
         """Nothing goes wrong here."""
@@ -68,18 +73,18 @@ class BacktestTerminal:
 
     def symbol_info_tick(self, _symbol: str, /) -> Struct:
         """The tick of the moment."""
-        return unchecked(Tick, self.ticks[self.number].item())
+        if self._tick is None:
+            self._tick = unchecked(Tick, self._ticks[self._number].item())
+        return self._tick
 
     def positions_get(self, *, symbol: str) -> tuple[Struct, ...]:
         """Open positions of the account."""
-        if not self._account.positions:
-            return ()
-        version, quote, found = self._seen
-        now = self._book.quotes[symbol]
-        if version != self._book.version or quote is not now:
-            found = views.positions(self._book, self._account, {"symbol": symbol})
-            self._seen = (self._book.version, now, found)
-        return found
+        return views.positions(self._book, self._account, {"symbol": symbol}) if self._account.positions else ()
+
+    def held(self, magic: int) -> tuple[Held, ...]:
+        """What is open of one magic number, for less than `positions_get` takes."""
+        positions = self._account.positions.values()
+        return tuple(Held(one.ticket, 0 if one.buy else 1, one.volume) for one in positions if one.magic == magic)
 
     def copy_rates_from_pos(self, _symbol: str, timeframe: int, start: int, count: int, /) -> Array:
         """Closed bars (from position 1 on) of the timeframe that is tested. Raises ValueError for anything else."""

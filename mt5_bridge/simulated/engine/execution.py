@@ -51,6 +51,14 @@ def position_from(
     )
 
 
+def margin_after(book: Book, account: Account, order: Order, price: float) -> float:
+    """The account's margin if the order were filled."""
+    if account.positions or account.orders:
+        return book.valuation.margin_with(account, positions_after(book, account, order, price))
+    per_lot = book.valuation.margin_per_lot(account, book.specs[order.symbol], price, buy=order.kind.is_buy)
+    return account.money(order.volume * per_lot)
+
+
 def positions_after(book: Book, account: Account, order: Order, price: float) -> list[Position]:
     """The account's positions if the order were filled, with the margin that it takes to open."""
     held = list(account.positions.values())

@@ -155,8 +155,7 @@ def check_money(book: Book, account: Account, order: Order, price: float) -> Non
     """The margin that the order adds is covered by free margin (rule L8)."""
     before = book.valuation.state(account)
     if order.kind in (Kind.BUY, Kind.SELL):
-        after = execution.positions_after(book, account, order, price)
-        added = book.valuation.margin_with(account, after) - before.margin
+        added = execution.margin_after(book, account, order, price) - before.margin
     else:
         added = book.valuation.order_margin(account, order)
     if added > 0 and added > before.equity - before.margin:

@@ -9,6 +9,7 @@ import numpy as np
 from mt5_bridge.simulated.engine.model import Quote
 from mt5_bridge.simulated.engine.triggers import NO_LEVELS, Levels
 from mt5_bridge.simulated.market.bars import Array
+from mt5_bridge.structs import Tick, unchecked
 
 _FIRST_PIECE = 32
 
@@ -41,8 +42,8 @@ class Stretches:
 
     def last(self, number: int) -> Quote:
         """The last tick of a stretch."""
-        row = self._ticks[self._stops[number] - 1]
-        return Quote(float(row["bid"]), float(row["ask"]), self._time_list[number], float(row["last"]))
+        tick = unchecked(Tick, self._ticks[self._stops[number] - 1].item())
+        return Quote(tick.bid, tick.ask, tick.time_msc, tick.last)
 
     def calm_until(self, levels: Levels, moment: float, start: int, stop: int) -> int:
         """The first stretch from `start` on that comes to the moment (ms) or reaches one of the levels, else `stop`."""

@@ -177,13 +177,15 @@ class _Run:
         exchange, context = self._exchange, self._session.context
         number, count = 0, len(stops)
         while number < count:
-            stop = number + 1 if values.need_each else min(agenda.next(number, context.held) + 1, count)
+            asked = agenda.next(number, context.held)
+            stop = number + 1 if values.need_each else min(asked + 1, count)
             number = exchange.skip(self._name, stretches, number, stop)
             if number < stop:
                 exchange.advance({self._name: stretches.ticks(number)}, stretches.last(number).time_msc)
+                # What was held may have gone with a stop just now.
+                asked = agenda.next(number, context.held)
                 number += 1
-            # What was held may have gone with a stop just now, so that it is asked anew.
-            if agenda.next(number - 1, context.held) == number - 1:
+            if asked == number - 1:
                 self._terminal.show(ticks, int(ends[number - 1]))
                 self._bar(int(closed[number - 1]))
             values.note(number - 1)

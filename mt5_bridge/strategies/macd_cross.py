@@ -12,7 +12,7 @@ from mt5_bridge.strategies import indicators
 from mt5_bridge.strategies.base import STOPS, Context, Parameter, ParameterError, Side, Strategy
 
 _DOUBT: Final = 1e-10
-"""Share of the price by which sums that were made in another order may differ, many times over."""
+"""Share of the highest price by which sums that were made in another order may differ, many times over."""
 
 
 class MacdCross(Strategy):
@@ -54,7 +54,7 @@ class MacdCross(Strategy):
 
     def may_act(self, bars: npt.NDArray[Any], held: Side | None) -> npt.NDArray[np.bool_]:
         closes = indicators.column(bars, "close")
-        doubt = np.abs(closes) * _DOUBT
+        doubt = float(np.abs(closes).max()) * _DOUBT
         now = self._difference(closes, self.bars_needed)
         if held is not None:
             return ~(now > doubt) if held is Side.LONG else ~(now < -doubt)

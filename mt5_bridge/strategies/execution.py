@@ -15,6 +15,7 @@ _DONE: Final = frozenset(CONSTANTS[f"TRADE_RETCODE_{name}"] for name in ("PLACED
 _UNCERTAIN: Final = frozenset(CONSTANTS[f"TRADE_RETCODE_{name}"] for name in ("ERROR", "TIMEOUT", "CONNECTION"))
 _SETTLED: Final = frozenset({"done", "refused", "not_executed"})
 _DEAL, _SLTP, _GTC = (CONSTANTS[name] for name in ("TRADE_ACTION_DEAL", "TRADE_ACTION_SLTP", "ORDER_TIME_GTC"))
+_OPPOSITE: Final = {side.value: Side(1 - side.value) for side in Side}
 _FOK_FLAG, _IOC_FLAG = 1, 2
 _DEVIATION_POINTS: Final = 20
 _POLL_SECONDS: Final = 0.1
@@ -64,6 +65,13 @@ class Report(Protocol):
 
     def info(self, text: str) -> None: ...
     def warning(self, text: str) -> None: ...
+
+
+class ShortReport(Report, Protocol):
+    """A report that keeps so much and no more."""
+
+    @property
+    def is_full(self) -> bool: ...
 
 
 class Execution:
@@ -239,7 +247,7 @@ class Execution:
         return request
 
     def _closing(self, api: TradingTerminal, position: Any) -> dict[str, Any]:
-        request, _, _ = self._deal(api, Side(1 - position.type))
+        request, _, _ = self._deal(api, _OPPOSITE[position.type])
         return request | {"volume": position.volume, "position": position.ticket}
 
     def _deal(self, api: TradingTerminal, side: Side) -> tuple[dict[str, Any], float, Any]:
@@ -264,16 +272,18 @@ class Execution:
 class InstantExecution(Execution):
     """Carries out where no answer is ever lost, so that nothing needs to be waited for or found out."""
 
-    def __init__(self, config: Orders, report: Report, held: Callable[[int], tuple[Held, ...]]) -> None:
+    def __init__(self, config: Orders, report: ShortReport, held: Callable[[int], tuple[Held, ...]]) -> None:
         """`held` gives the open positions of a magic number."""
         super().__init__(config, report, threading.Event())
+        self._short_report = report
         self._held = held
 
     def positions(self, api: TradingTerminal) -> tuple[Any, ...]:
         return self._held(self._config.magic)
 
     def _step(self, api: TradingTerminal, order_id: str, request: dict[str, Any]) -> bool:
-        return self._judge(request, api.send_once(order_id, request))
+        result = api.send_once(order_id, request)
+        return (self._short_report.is_full and result.retcode in _DONE) or self._judge(request, result)
 
 
 def filling(allowed: int) -> int:

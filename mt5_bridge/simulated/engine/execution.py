@@ -235,7 +235,7 @@ def _closing_deal(
 
 def _swap_share(account: Account, position: Position, volume: float) -> float:
     """The part of a position's swap that goes with `volume` of it (rules S2, U5)."""
-    if lots(position.volume - volume) <= 0:
+    if not position.swap or lots(position.volume - volume) <= 0:
         return position.swap
     return account.money(position.swap * volume / position.volume)
 

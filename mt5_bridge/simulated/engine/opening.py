@@ -104,29 +104,25 @@ _CHECKS: Final[Mapping[str, Callable[[Opening], None]]] = {
 
 def order_of_request(book: Book, account: Account, spec: SymbolSpec, kind: Kind, request: Request) -> Order:
     """The order that a request asks for, its ticket still 0."""
-    order = Order(
+    is_deal = request.action == Action.DEAL
+    return Order(
         ticket=0,
         login=account.login,
         symbol=spec.name,
         kind=kind,
         volume=execution.lots(request.volume),
-        price=spec.price(request.price),
-        stoplimit=spec.price(request.stoplimit),
+        price=requested_price(spec, request) if is_deal else spec.price(request.price),
+        stoplimit=0.0 if is_deal else spec.price(request.stoplimit),
         sl=spec.price(request.sl),
         tp=spec.price(request.tp),
-        type_time=request.type_time,
+        type_time=0 if is_deal else request.type_time,
         filling=request.type_filling,
-        expiration=_expiration(book, request),
+        expiration=0 if is_deal else _expiration(book, request),
         magic=request.magic,
         comment=request.comment,
         reason=request.reason,
         setup_msc=book.now_msc,
     )
-    if request.action == Action.DEAL:
-        order.price = requested_price(spec, request)
-        order.expiration = order.type_time = 0
-        order.stoplimit = 0.0
-    return order
 
 
 def requested_price(spec: SymbolSpec, request: Request) -> float:

@@ -25,7 +25,6 @@ from mt5_bridge.simulated.engine.opening import (
     check_market,
     fill_price,
     order_of_request,
-    requested_price,
 )
 from mt5_bridge.simulated.engine.request import Request
 from mt5_bridge.simulated.engine.retcodes import Refused, Retcode
@@ -173,7 +172,6 @@ def _checked_close(
     validation.check_fifo(account, position)
     kind = Kind.SELL if position.buy else Kind.BUY
     order = order_of_request(book, account, spec, kind, request)
-    order.price = requested_price(spec, request)
     order.sl = order.tp = 0.0
     # A net position is closed by its side alone; only hedging accounts close one of several.
     order.position = 0 if account.nets else position.ticket

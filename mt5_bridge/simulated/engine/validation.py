@@ -25,6 +25,7 @@ from mt5_bridge.simulated.engine.retcodes import Refused, Retcode
 from mt5_bridge.simulated.symbols import EXCHANGE_EXECUTION, INSTANT_EXECUTION, MARKET_EXECUTION, SymbolSpec
 
 _DISABLED, _LONG_ONLY, _SHORT_ONLY, _CLOSE_ONLY = range(4)
+_KINDS = tuple(Kind)
 _ORDER_MODES = {
     Kind.BUY: 1,
     Kind.SELL: 1,
@@ -65,7 +66,7 @@ def kind_of(spec: SymbolSpec, request: Request) -> Kind:
     deal_kinds = (Kind.BUY, Kind.SELL)
     if not 0 <= request.type < Kind.CLOSE_BY:
         raise Refused(Retcode.INVALID_ORDER)
-    kind = Kind(request.type)
+    kind = _KINDS[request.type]
     if (kind in deal_kinds) is not (request.action == Action.DEAL) or not spec.order_mode & _ORDER_MODES[kind]:
         raise Refused(Retcode.INVALID_ORDER)
     return kind
@@ -202,9 +203,11 @@ def check_limits(account: Account, spec: SymbolSpec, kind: Kind, volume: float) 
 
 
 def _check_position_count(account: Account, spec: SymbolSpec) -> None:
+    if not account.limit_positions:
+        return
     count = len(account.positions) + (0 if account.nets else len(account.orders))
     adds = not account.nets or account.net_position(spec.name) is None
-    if account.limit_positions and adds and count >= account.limit_positions:
+    if adds and count >= account.limit_positions:
         raise Refused(Retcode.LIMIT_POSITIONS)
 
 

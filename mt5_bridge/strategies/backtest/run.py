@@ -68,8 +68,13 @@ class _Log:
         self._book = exchange.book
         self.lines: list[tuple[int, str]] = []
 
+    @property
+    def is_full(self) -> bool:
+        """Whether nothing more is written down."""
+        return len(self.lines) >= _LOG_LINES
+
     def info(self, text: str) -> None:
-        if len(self.lines) < _LOG_LINES:
+        if not self.is_full:
             self.lines.append((self._book.now_msc, text))
 
     warning = info

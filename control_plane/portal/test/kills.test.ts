@@ -39,7 +39,7 @@ describe("whom somebody may stop, and let trade again", () => {
   })
   it("somebody else's accounts take a reason", () => {
     const reach = reachOver({ id: "usr_1", display_name: "Ada", email: "ada@example.org" })
-    expect([reach.title, reach.memberId, reach.needsReason]).toEqual(["All accounts of Ada", "usr_1", true])
+    expect([reach.title, reach.memberId, reach.needsReason]).toEqual(["All accounts of Ada (ada@example.org)", "usr_1", true])
     expect(reachOver({ id: "usr_1", display_name: "", email: "ada@example.org" }).title).toBe("All accounts of ada@example.org")
   })
   it("what somebody else threw is released by those who manage the tenant", () => {

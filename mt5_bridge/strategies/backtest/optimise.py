@@ -129,6 +129,7 @@ class Workers:
     def running(self) -> Iterator[Workers]:
         """Start them, and end them all however it goes."""
         if self._processes <= 1:
+            self._recording = self._recording.kept()
             yield self
             return
         # A fresh interpreter: the caller may have threads, which a fork would copy half of.
@@ -157,7 +158,7 @@ _worker: dict[str, Any] = {}
 
 
 def _start(create: Create, recording: Recording) -> None:
-    _worker.update(create=create, recording=recording)
+    _worker.update(create=create, recording=recording.kept())
 
 
 def _work(task: tuple[int, Mapping[str, Any], Settings]) -> tuple[int, Statistics]:

@@ -79,8 +79,9 @@ export interface Reach {
 
 /** What somebody who looks after people may stop of one of them. */
 export function reachOver(member: Pick<Member, "id" | "display_name" | "email">): Reach {
-  const title = `All accounts of ${member.display_name || member.email}`
-  return { scope: "user", title, text: "Also those that they connect while it is in force.", needsReason: true, memberId: member.id }
+  // Several people may have one name.
+  const who = member.display_name ? `${member.display_name} (${member.email})` : member.email
+  return { scope: "user", title: `All accounts of ${who}`, text: "Also those that they connect while it is in force.", needsReason: true, memberId: member.id }
 }
 
 /** What somebody of a role may stop at once. */

@@ -3,11 +3,13 @@
 All run a moving-average cross on the same bars; the best of some rounds that take turns counts. The farm plays four
 ticks for each bar through the broker's engine with margins, stops and stop-outs; backtesting.py fills orders at the
 next bar's open; aiomql looks at one price a bar. Figures are processor time without loading.
+At last a search of combinations by one process, by two and so on up to the machine's cores, by the clock on the wall.
 """
 
 from __future__ import annotations
 
 import argparse
+import functools
 import json
 import os
 import subprocess
@@ -21,6 +23,7 @@ import numpy as np
 
 from mt5_bridge.simulated.market.history import inspect_file, read_bars
 from mt5_bridge.simulated.symbols import specification
+from mt5_bridge.strategies.backtest.optimise import Workers
 from mt5_bridge.strategies.backtest.recording import of_bars
 from mt5_bridge.strategies.backtest.result import Result
 from mt5_bridge.strategies.backtest.run import Settings, run
@@ -90,6 +93,34 @@ def compare(environment: Path, module: str, name: str, bars: Any, size: str, rou
     return ahead
 
 
+def used() -> float:
+    """Processor seconds of this process and of its children that have ended."""
+    times = os.times()
+    return times.user + times.system + times.children_user + times.children_system
+
+
+def scale(bars: Any, rounds: int) -> None:
+    """Print what more processes bring to a search; the quickest of some rounds that take turns counts."""
+    recording = of_bars(bars, SPEC, "bench")
+    create_cross = functools.partial(create, "moving_average_cross")
+    terms = Settings("EURUSD", 1, 0.1, deposit=1_000_000.0)
+    jobs = [({"fast": fast, "slow": slow}, terms) for fast in (5, 10, 20, 30) for slow in (40, 60, 80, 100, 150, 200)]
+    found: dict[int, list[tuple[float, float]]] = {}
+    counts = range(1, (os.cpu_count() or 1) + 1)
+    for _ in range(rounds):
+        for processes in counts:
+            begun, spent = time.monotonic(), used()
+            with Workers(create_cross, recording, processes).running() as workers:
+                workers.map(jobs, lambda _: True)
+            found.setdefault(processes, []).append((time.monotonic() - begun, used() - spent))
+    print(f"\n{len(jobs)} combinations on {len(bars):,} bars, load before {os.getloadavg()[0]:.1f}\n")
+    print("| processes | seconds | processor seconds | times as fast as one |")
+    print("|---|---|---|---|")
+    for processes in counts:
+        seconds, processor = min(found[processes])
+        print(f"| {processes} | {seconds:.2f} | {processor:.2f} | {min(found[1])[0] / seconds:.2f} |", flush=True)
+
+
 def main() -> int:
     """Exit code 1 when the farm is not ahead."""
     parser = argparse.ArgumentParser(prog="bench-backtest")
@@ -105,6 +136,7 @@ def main() -> int:
     one = compare(arguments.environment, "peer", "backtesting.py", bars, "10000", arguments.rounds)
     few = bars[: arguments.aiomql_bars]
     two = compare(arguments.environment, "aiomql_peer", "aiomql", few, "0.1", 1)
+    scale(bars, arguments.rounds)
     return 0 if one and two else 1
 
 

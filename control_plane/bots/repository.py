@@ -245,6 +245,19 @@ def holds_positions(session: Session, bot: Bot) -> bool:
     return session.scalar(query) is not None
 
 
+def holds_on_paper(session: Session, bot: Bot) -> bool:
+    """Whether what it has filled on paper leaves a position open."""
+    held = case((PaperDeal.entry == "in", PaperDeal.volume), else_=-PaperDeal.volume)
+    query = (
+        select(PaperDeal.position)
+        .where(PaperDeal.tenant_id == bot.tenant_id, PaperDeal.bot_id == bot.id)
+        .group_by(PaperDeal.position)
+        .having(func.sum(held) > _LOT_TOLERANCE)
+        .limit(1)
+    )
+    return session.scalar(query) is not None
+
+
 def _views(owner: Owner) -> Select[Bot, BotObservation]:
     return (
         select(Bot, BotObservation)

@@ -156,8 +156,9 @@ class Bots:
         return bot
 
     def _stop_when_flat(self, session: Session, bot: Bot, user_id: str) -> None:
-        """One that is finishing, once the recorded deals leave nothing of it open; on paper at once."""
-        if bot.intent != BotIntent.FINISHING or (not bot.paper and repository.holds_positions(session, bot)):
+        """One that is finishing, once the recorded deals leave nothing of it open."""
+        holds = repository.holds_on_paper if bot.paper else repository.holds_positions
+        if bot.intent != BotIntent.FINISHING or holds(session, bot):
             return
         owner = Owner(bot.tenant_id, user_id)
         self._record(session, owner, bot, "bot_finished")
@@ -272,6 +273,7 @@ class Bots:
             )
         )
         session.flush()
+        self._stop_when_flat(session, bot, account.user_id)
         self._announce(session, bot.id, account.id, account.user_id)
 
     def announce_by_magic(self, session: Session, account: Account, magic: int) -> None:

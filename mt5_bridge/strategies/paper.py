@@ -21,6 +21,7 @@ FILE: Final = "paper.json"
 _DEAL, _SLTP = CONSTANTS["TRADE_ACTION_DEAL"], CONSTANTS["TRADE_ACTION_SLTP"]
 _DONE, _NO_PRICES = CONSTANTS["TRADE_RETCODE_DONE"], CONSTANTS["TRADE_RETCODE_PRICE_OFF"]
 _INVALID, _CLOSED = CONSTANTS["TRADE_RETCODE_INVALID"], CONSTANTS["TRADE_RETCODE_POSITION_CLOSED"]
+_PAUSED: Final = CONSTANTS["TRADE_RETCODE_CLIENT_DISABLES_AT"]
 _KEPT_ANSWERS: Final = 500
 
 
@@ -115,6 +116,8 @@ class PaperTerminal(MetaTrader5):
             return {"retcode": _NO_PRICES}
         price = float(tick.ask if request["type"] == 0 else tick.bid)
         if not request.get("position"):
+            if not self.describe().get("may_open", True):
+                return {"retcode": _PAUSED, "comment": "this bot is paused or finishes; it opens nothing"}
             return self._open(book, request, volume, price, int(tick.time))
         held = _held(book, request["position"])
         if held is None or held["type"] == request["type"] or volume > held["volume"] + 1e-9:

@@ -221,6 +221,20 @@ def test_what_a_bot_fills_on_paper_is_its_result(world: World, trader: Trader, n
     assert len(trader.call("GET", f"/bots/{bot}/log")["items"]) == 4
 
 
+def test_a_bot_that_finishes_on_paper_stops_once_it_holds_nothing_there(
+    world: World, trader: Trader, node: NodePlayer
+) -> None:
+    account, wanted = world.ready_account(trader, node)
+    bot = trader.call("POST", "/bots", 201, settings(account, paper=True))["id"]
+    trader.call("POST", f"/bots/{bot}/start", 202)
+    node.deliver(event(wanted, "f1", filled(bot, "in")))
+    assert trader.call("POST", f"/bots/{bot}/finish", 202)["intent"] == "finishing"
+    node.obey()
+    assert trader.call("GET", f"/bots/{bot}")["intent"] == "finishing"
+    node.deliver(event(wanted, "f2", filled(bot, "out", 1.0)))
+    assert trader.call("GET", f"/bots/{bot}")["intent"] == "stopped"
+
+
 def test_a_live_bot_cannot_claim_fills_on_paper_and_no_claim_breaks_the_sum(
     world: World, trader: Trader, node: NodePlayer
 ) -> None:

@@ -21,6 +21,10 @@ class Quoted(PaperTerminal):
         self.told: list[Mapping[str, Any]] = []
         self.tell = lambda _words, fill: self.told.append(fill)
         self.bid = 1.1
+        self.may_open = True
+
+    def describe(self) -> dict[str, Any]:
+        return {"may_open": self.may_open}
 
     def symbol_info_tick(self, *_: Any, **__: Any) -> Any:
         return Tick((1_767_600_000, self.bid, self.bid + 0.0002, 0.0, 0, 1_767_600_000_000, 6, 0.0))
@@ -61,3 +65,13 @@ def test_a_stop_is_filled_when_somebody_looks_and_is_told(tmp_path: Path) -> Non
         ("in", "sell", 0.0),
         ("out", "buy", -21.0),
     ]
+
+
+def test_a_paused_bot_closes_on_paper_and_opens_nothing(tmp_path: Path) -> None:
+    terminal = Quoted(tmp_path)
+    terminal.send_once("one", request(0))
+    terminal.may_open = False
+    assert terminal.send_once("two", request(0)).retcode == CONSTANTS["TRADE_RETCODE_CLIENT_DISABLES_AT"]
+    (position,) = terminal.positions_get()
+    assert terminal.send_once("three", request(1, position=position.ticket)).retcode == DONE
+    assert [fill["entry"] for fill in terminal.told] == ["in", "out"]

@@ -11,6 +11,7 @@ from mt5_bridge.simulated.engine.retcodes import Retcode
 from mt5_bridge.structs import OrderCheckResult, Struct, TradeRequest, unchecked
 
 _API_FIELDS = tuple(name for name, _ in STRUCTS["TradeRequest"])
+_KNOWN = frozenset(_API_FIELDS)
 _REASON = int(Reason.EXPERT)
 
 
@@ -40,7 +41,8 @@ class Request(NamedTuple):
     @classmethod
     def of(cls, fields: Mapping[str, Any]) -> Request:
         """A request from checked fields; those that it does not have are ignored."""
-        return cls._make((*map(fields.get, _API_FIELDS, _DEFAULTS), _REASON))
+        known = fields if fields.keys() <= _KNOWN else {name: fields[name] for name in _API_FIELDS if name in fields}
+        return cls(**known)
 
     def refused_check(self, code: Retcode) -> Struct:
         """What `order_check` gives where the account was not even looked at: a code, and all numbers 0 (rule J4)."""
@@ -49,6 +51,3 @@ class Request(NamedTuple):
     def struct(self) -> Struct:
         """The echo that results carry."""
         return unchecked(TradeRequest, self[: len(_API_FIELDS)])
-
-
-_DEFAULTS = tuple(Request()[: len(_API_FIELDS)])

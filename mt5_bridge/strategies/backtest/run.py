@@ -7,8 +7,10 @@ moment; both give a decision the same number of closed bars; and both carry wish
 
 from __future__ import annotations
 
+import gc
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
@@ -30,6 +32,7 @@ from mt5_bridge.structs import Tick, unchecked
 
 _LOGIN: Final = 1
 _LOG_LINES: Final = 2000
+_COLLECT_AFTER: Final = 100_000
 
 
 @dataclass(frozen=True)
@@ -90,7 +93,19 @@ def run(
 
     Raises CancelledError, and UnableError when the strategy cannot work here.
     """
-    return _Run(strategy, recording, settings, progress).play()
+    with _rare_collections():
+        return _Run(strategy, recording, settings, progress).play()
+
+
+@contextmanager
+def _rare_collections() -> Iterator[None]:
+    """A run makes hundreds of thousands of records that stay, which need not be looked through every few hundred."""
+    before = gc.get_threshold()
+    gc.set_threshold(_COLLECT_AFTER, *before[1:])
+    try:
+        yield
+    finally:
+        gc.set_threshold(*before)
 
 
 class _Run:

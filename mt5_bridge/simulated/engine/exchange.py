@@ -33,6 +33,8 @@ from mt5_bridge.simulated.market.bars import Array
 from mt5_bridge.simulated.symbols import SymbolSpec
 from mt5_bridge.structs import OrderCheckResult, OrderSendResult, Struct, unchecked
 
+_WAITING = (Action.PENDING, Action.MODIFY)
+
 
 class Exchange:
     """Executes requests at the current quotes and lets ticks act on orders and positions."""
@@ -87,7 +89,7 @@ class Exchange:
         except Refused as refusal:
             return self.refusal(request, request_id, refusal.retcode)
         code = done.retcode
-        if request.action in (Action.PENDING, Action.MODIFY):
+        if request.action in _WAITING:
             order = account.orders.get(done.order or request.order)
             if order is not None and not self._take_marketable(order):
                 code = Retcode.REJECT_CANCEL  # L21

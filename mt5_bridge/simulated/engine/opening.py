@@ -22,6 +22,8 @@ from mt5_bridge.simulated.engine.retcodes import Refused, Retcode
 from mt5_bridge.simulated.market.calendar import DAY
 from mt5_bridge.simulated.symbols import INSTANT_EXECUTION, MARKET_EXECUTION, SymbolSpec
 
+_DEAL, _PENDING, _AT_MARKET = Action.DEAL, Action.PENDING, (Kind.BUY, Kind.SELL)
+
 
 @dataclass(slots=True)
 class Opening:
@@ -49,7 +51,7 @@ class Opening:
 
     @property
     def _pending(self) -> bool:
-        return self.request.action == Action.PENDING
+        return self.request.action == _PENDING
 
     def check_expiration(self) -> None:
         """A pending order's lifetime."""
@@ -104,7 +106,7 @@ _CHECKS: Final[Mapping[str, Callable[[Opening], None]]] = {
 
 def order_of_request(book: Book, account: Account, spec: SymbolSpec, kind: Kind, request: Request) -> Order:
     """The order that a request asks for, its ticket still 0."""
-    is_deal = request.action == Action.DEAL
+    is_deal = request.action == _DEAL
     return Order(
         ticket=0,
         login=account.login,
@@ -150,7 +152,7 @@ def check_lifetime(book: Book, spec: SymbolSpec, request: Request, ends: int) ->
 def check_money(book: Book, account: Account, order: Order, price: float) -> None:
     """The margin that the order adds is covered by free margin (rule L8)."""
     before = book.valuation.state(account)
-    if order.kind in (Kind.BUY, Kind.SELL):
+    if order.kind in _AT_MARKET:
         added = execution.margin_after(book, account, order, price) - before.margin
     else:
         added = book.valuation.order_margin(account, order)

@@ -30,6 +30,8 @@ from mt5_bridge.simulated.engine.request import Request
 from mt5_bridge.simulated.engine.retcodes import Refused, Retcode
 from mt5_bridge.simulated.symbols import EXCHANGE_EXECUTION, SymbolSpec
 
+_BUY, _SELL = Kind.BUY, Kind.SELL
+
 
 class Executed(NamedTuple):
     """The numbers of a result; what an action does not fill stays 0 (rules K1-K4)."""
@@ -170,7 +172,7 @@ def _checked_close(
     if with_market:
         check_market(book, spec, request, buy=not position.buy)
     validation.check_fifo(account, position)
-    kind = Kind.SELL if position.buy else Kind.BUY
+    kind = _SELL if position.buy else _BUY
     order = order_of_request(book, account, spec, kind, request)
     order.sl = order.tp = 0.0
     # A net position is closed by its side alone; only hedging accounts close one of several.

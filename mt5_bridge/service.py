@@ -14,7 +14,7 @@ from rpyc.core.service import Service
 from mt5_bridge import transport
 from mt5_bridge.arguments import SUCCESS, RejectedError, left_by, parse
 from mt5_bridge.auth import AGENT
-from mt5_bridge.bot_rules import bot_of, own_order_id
+from mt5_bridge.bot_rules import bot_of, own_order_id, rule_for
 from mt5_bridge.codec import CodecError, decode, encode
 from mt5_bridge.contract import FUNCTIONS, Scope, Style
 from mt5_bridge.executor import Executor
@@ -287,7 +287,16 @@ class BridgeService(Service):  # type: ignore[misc]  # rpyc has no types
             ("calls", terminal.executor.calls),
             ("journal_sequence", terminal.journal.sequence()),
             ("unsettled", len(terminal.journal.unsettled())),
+            ("may_open", self._may_open()),
         )
+
+    def _may_open(self) -> bool:
+        """False for a bot that is paused or finishing; one on paper has to heed that by itself."""
+        try:
+            rule = rule_for(self._session.principal, self._terminal.desk.mandate.guard.bots)
+        except RefusedError:
+            return False
+        return rule is None or rule.opens
 
     def _pulse(self, deals_from: Any) -> Any:
         if type(deals_from) is not int:

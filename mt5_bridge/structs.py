@@ -82,6 +82,9 @@ def _struct(name: str) -> type[Struct]:
     return type(name, (Struct,), members)
 
 
+unchecked: Final = tuple.__new__
+"""Makes a struct of a tuple whose length is known to be right, in a third of the time: `unchecked(Tick, values)`."""
+
 AccountInfo = _struct("AccountInfo")
 TerminalInfo = _struct("TerminalInfo")
 SymbolInfo = _struct("SymbolInfo")

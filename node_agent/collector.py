@@ -257,7 +257,7 @@ class Collector:
         # The text takes part, because a file system may give a new file the number of an old one.
         source = f"{piece.inode}:{line.offset}:{line.at}:{line.text}".encode(errors="replace")
         digest = hashlib.sha256(source).hexdigest()[:24]
-        body = BotLogBody(bot_id=bot_id, level=line.level, text=line.text)
+        body = BotLogBody(bot_id=bot_id, level=line.level, text=line.text, fill=line.fill)
         return self._event(target, f"log:{bot_id}:{digest}", body, _instant(line.at, self._clock()))
 
     def _event(self, target: Target | _Left, event_id: str, body: EventBody, at: float) -> Event:

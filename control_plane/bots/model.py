@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from datetime import datetime
+from decimal import Decimal
 from typing import Any
 
 from sqlalchemy import JSON, BigInteger, ForeignKey, Index, String, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
 from control_plane.db.base import Base, TenantRow
-from control_plane.db.types import UtcDateTime
+from control_plane.db.types import Money, UtcDateTime
 
 
 class Bot(TenantRow, Base):
@@ -65,6 +66,31 @@ class BotObservation(TenantRow, Base):
     reason: Mapped[str] = mapped_column(String(300))
     since: Mapped[datetime] = mapped_column(UtcDateTime)
     restarts: Mapped[int]
+
+
+class PaperDeal(TenantRow, Base):
+    """What a bot on paper has filled by itself. Never changed, and kept as deals are."""
+
+    __tablename__ = "paper_deals"
+    __table_args__ = (
+        UniqueConstraint("bot_id", "event_id"),
+        Index(None, "bot_id", "at", "id"),
+    )
+
+    id: Mapped[str] = mapped_column(String(40), primary_key=True)
+    bot_id: Mapped[str] = mapped_column(ForeignKey("bots.id"))
+    event_id: Mapped[str] = mapped_column(String(120))
+    at: Mapped[datetime] = mapped_column(UtcDateTime)
+    broker_time: Mapped[int] = mapped_column(BigInteger)
+    """In seconds of the broker's wall clock."""
+    position: Mapped[int] = mapped_column(BigInteger)
+    """A number that the bot gave; it is no ticket of the broker's."""
+    entry: Mapped[str] = mapped_column(String(4))
+    side: Mapped[str] = mapped_column(String(4))
+    symbol: Mapped[str] = mapped_column(String(64))
+    volume: Mapped[float]
+    price: Mapped[float]
+    profit: Mapped[Decimal] = mapped_column(Money)
 
 
 class BotLogLine(TenantRow, Base):

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 
-from sqlalchemy import Select, and_, case, delete, func, or_, select, type_coerce, update
+from sqlalchemy import Double, Select, and_, case, cast, delete, func, or_, select, type_coerce, update
 from sqlalchemy.orm import Session
 
 from control_plane.accounts.model import Account
-from control_plane.bots.model import Bot, BotChange, BotLogLine, BotObservation
+from control_plane.bots.model import Bot, BotChange, BotLogLine, BotObservation, PaperDeal
 from control_plane.bots.state import ALIVE, BotIntent
 from control_plane.db.types import Money
 from control_plane.identity.owner import Owner
@@ -19,6 +19,8 @@ from control_plane.trading.model import Deal
 
 _OPENING_ENTRIES = (0, 2)
 _REVERSAL = 2
+_PAPER_PROFIT = cast(PaperDeal.profit, Double)
+"""Code of users says what it made on paper, and no sum of that may overflow."""
 _LOT_TOLERANCE = 1e-8
 """Below it nothing is open."""
 
@@ -90,6 +92,42 @@ def results(session: Session, tenant_id: str, bots: list[Bot]) -> dict[str, BotR
         .group_by(Bot.id)
     )
     return {bot_id: BotResult(int(count), profit) for bot_id, count, profit in session.execute(query)}
+
+
+def paper_results(session: Session, tenant_id: str, bots: list[Bot]) -> dict[str, BotResult]:
+    """What was filled on paper, by bot id; bots without any are left out."""
+    if not bots:
+        return {}
+    opened = func.sum(case((PaperDeal.entry == "in", 1), else_=0))
+    query = (
+        select(PaperDeal.bot_id, opened, type_coerce(func.sum(_PAPER_PROFIT), Money))
+        .where(PaperDeal.tenant_id == tenant_id, PaperDeal.bot_id.in_([bot.id for bot in bots]))
+        .group_by(PaperDeal.bot_id)
+    )
+    return {bot_id: BotResult(int(count), profit) for bot_id, count, profit in session.execute(query)}
+
+
+def paper_deals(
+    session: Session, tenant_id: str, bot_id: str, before: tuple[datetime, str] | None, limit: int
+) -> list[tuple[PaperDeal, Decimal]]:
+    """Newest first, each with the sum of all profits up to it."""
+    so_far = func.sum(_PAPER_PROFIT).over(order_by=(PaperDeal.at, PaperDeal.id), rows=(None, 0))
+    numbered = (
+        select(PaperDeal.id.label("deal_id"), type_coerce(so_far, Money).label("total"))
+        .where(PaperDeal.tenant_id == tenant_id, PaperDeal.bot_id == bot_id)
+        .subquery()
+    )
+    query = select(PaperDeal, numbered.c.total).join(numbered, numbered.c.deal_id == PaperDeal.id)
+    if before is not None:
+        at, deal_id = before
+        query = query.where(or_(PaperDeal.at < at, and_(PaperDeal.at == at, PaperDeal.id < deal_id)))
+    rows = session.execute(query.order_by(PaperDeal.at.desc(), PaperDeal.id.desc()).limit(limit))
+    return [(deal, total) for deal, total in rows]
+
+
+def knows_paper_deal(session: Session, bot_id: str, event_id: str) -> bool:
+    query = select(PaperDeal.id).where(PaperDeal.bot_id == bot_id, PaperDeal.event_id == event_id)
+    return session.scalar(query) is not None
 
 
 def highest_magic(session: Session, server: str, login: int) -> int | None:
@@ -201,6 +239,19 @@ def holds_positions(session: Session, bot: Bot) -> bool:
         select(Deal.position_ticket)
         .where(Deal.tenant_id == bot.tenant_id, Deal.account_id == bot.account_id, Deal.position_ticket.in_(opened))
         .group_by(Deal.position_ticket)
+        .having(func.sum(held) > _LOT_TOLERANCE)
+        .limit(1)
+    )
+    return session.scalar(query) is not None
+
+
+def holds_on_paper(session: Session, bot: Bot) -> bool:
+    """Whether what it has filled on paper leaves a position open."""
+    held = case((PaperDeal.entry == "in", PaperDeal.volume), else_=-PaperDeal.volume)
+    query = (
+        select(PaperDeal.position)
+        .where(PaperDeal.tenant_id == bot.tenant_id, PaperDeal.bot_id == bot.id)
+        .group_by(PaperDeal.position)
         .having(func.sum(held) > _LOT_TOLERANCE)
         .limit(1)
     )

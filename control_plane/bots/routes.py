@@ -16,10 +16,11 @@ from control_plane.bots.schemas import (
     BotOut,
     CreateBot,
     LogLevel,
+    PaperDealOut,
     StrategyList,
     UpdateBot,
 )
-from control_plane.bots.service import bot_tag, present_bots, require_bot, require_seen
+from control_plane.bots.service import bot_tag, present_bots, present_paper_deal, require_bot, require_seen
 from control_plane.bots.state import BotIntent
 from control_plane.bots.strategies import list_strategies as known_strategies
 from control_plane.http import FarmDep, OwnerDep
@@ -152,6 +153,23 @@ def delete_bot(bot_id: str, farm: FarmDep, owner: OwnerDep, if_match: IfMatch = 
     with farm.database.write(owner.tenant_id) as session:
         require_seen(session, owner, bot_id, if_match)
         farm.bots.delete(session, owner, bot_id)
+
+
+@router.get("/bots/{bot_id}/paper-deals", responses=problem_responses(401, 404, 422))
+def list_paper_deals(
+    bot_id: str, farm: FarmDep, owner: OwnerDep, cursor: Cursor = None, limit: Limit = 100
+) -> Page[PaperDealOut]:
+    """What the bot has filled on paper, newest first, each with what all had brought up to it."""
+    keys = decode_cursor(cursor, str, str)
+    before: tuple[datetime, str] | None = (decode_moment(keys[0]), str(keys[1])) if keys else None
+    with farm.database.read(owner.tenant_id) as session:
+        require_bot(session, owner, bot_id)
+        rows = repository.paper_deals(session, owner.tenant_id, bot_id, before, limit + 1)
+    page, last = split_page(rows, limit)
+    return Page(
+        items=[present_paper_deal(deal, total) for deal, total in page],
+        next_cursor=encode_cursor(last[0].at.isoformat(), last[0].id) if last else None,
+    )
 
 
 @router.get("/bots/{bot_id}/log", responses=problem_responses(401, 404, 422))

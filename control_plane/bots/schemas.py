@@ -97,10 +97,28 @@ class BotOut(BaseModel):
     since: datetime
     restarts: int
     trades: int
-    """Positions it has opened."""
+    """Positions it has opened; on paper those that were opened on paper."""
     profit: str
-    """Of all its deals, with costs, in the account currency."""
+    """Of all its deals, with costs, in the account currency; on paper of all closed on paper, without costs."""
     created_at: datetime
+
+
+class PaperDealOut(BaseModel):
+    id: str
+    at: datetime
+    broker_time: int
+    """In seconds of the broker's wall clock."""
+    position: int
+    """A number that the bot gave; it is no ticket of the broker's."""
+    entry: Literal["in", "out"]
+    side: Literal["buy", "sell"]
+    symbol: str
+    volume: float
+    price: float
+    profit: str
+    """In the account currency; 0.00 for one that opens."""
+    total: str
+    """Sum of all profits up to this one."""
 
 
 class BotLogLineOut(BaseModel):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from datetime import datetime
+from decimal import Decimal
 from typing import Any
 
 from sqlalchemy.orm import Session
@@ -14,15 +15,16 @@ from control_plane.accounts.service import require_account
 from control_plane.assignments import repository as assignments_repository
 from control_plane.audit.service import Audit, Deed
 from control_plane.bots import repository
-from control_plane.bots.model import Bot, BotChange, BotLogLine, BotObservation
+from control_plane.bots.model import Bot, BotChange, BotLogLine, BotObservation, PaperDeal
 from control_plane.bots.repository import BotResult, BotView
-from control_plane.bots.schemas import BotOut, CreateBot, UpdateBot
+from control_plane.bots.schemas import BotOut, CreateBot, PaperDealOut, UpdateBot
 from control_plane.bots.state import ALIVE, BotIntent, may_become
 from control_plane.bots.strategies import check_parameters
 from control_plane.bus.port import Bus, Change, Topic
 from control_plane.clock import Clock
 from control_plane.db.engine import after_commit
 from control_plane.db.tenancy import as_system
+from control_plane.db.types import money
 from control_plane.entitlements import service as entitlements_service
 from control_plane.entitlements.decision import BotWish, refusal
 from control_plane.errors import ConflictError, ForbiddenError, NotFoundError, invalid_field
@@ -34,7 +36,7 @@ from control_plane.preconditions import entity_tag, require_match
 from control_plane.strategies import repository as strategies_repository
 from control_plane.strategies.service import check_custom_parameters
 from control_plane.terminals import repository as terminals_repository
-from node_agent.protocol.messages import BotLogBody, BotPhase, Event, ObservedBot
+from node_agent.protocol.messages import BotLogBody, BotPhase, Event, ObservedBot, PaperFill
 
 _FIRST_MAGIC = 770_000_001
 """Far from the small numbers that people give their own Expert Advisors."""
@@ -154,8 +156,9 @@ class Bots:
         return bot
 
     def _stop_when_flat(self, session: Session, bot: Bot, user_id: str) -> None:
-        """One that is finishing, once the recorded deals leave nothing of it open; on paper at once."""
-        if bot.intent != BotIntent.FINISHING or (not bot.paper and repository.holds_positions(session, bot)):
+        """One that is finishing, once the recorded deals leave nothing of it open."""
+        holds = repository.holds_on_paper if bot.paper else repository.holds_positions
+        if bot.intent != BotIntent.FINISHING or holds(session, bot):
             return
         owner = Owner(bot.tenant_id, user_id)
         self._record(session, owner, bot, "bot_finished")
@@ -245,7 +248,33 @@ class Bots:
                 )
             )
             session.flush()
+        if body.fill is not None and bot.paper:
+            self._record_fill(session, account, bot, event, body.fill)
         return True
+
+    def _record_fill(self, session: Session, account: Account, bot: Bot, event: Event, fill: PaperFill) -> None:
+        if repository.knows_paper_deal(session, bot.id, event.event_id):
+            return
+        session.add(
+            PaperDeal(
+                id=new_id("pap"),
+                tenant_id=account.tenant_id,
+                bot_id=bot.id,
+                event_id=event.event_id,
+                at=event.occurred_at,
+                broker_time=fill.time,
+                position=fill.position,
+                entry=fill.entry,
+                side=fill.side,
+                symbol=fill.symbol,
+                volume=fill.volume,
+                price=fill.price,
+                profit=money(fill.profit),
+            )
+        )
+        session.flush()
+        self._stop_when_flat(session, bot, account.user_id)
+        self._announce(session, bot.id, account.id, account.user_id)
 
     def announce_by_magic(self, session: Session, account: Account, magic: int) -> None:
         """A deal of this magic number has been recorded, so a bot's figures have changed."""
@@ -313,8 +342,15 @@ def require_seen(session: Session, owner: Owner, bot_id: str, if_match: str | No
 
 
 def present_bots(session: Session, tenant_id: str, views: list[BotView], now: datetime) -> list[BotOut]:
-    results = repository.results(session, tenant_id, [view.bot for view in views])
+    bots = [view.bot for view in views]
+    results = repository.results(session, tenant_id, [bot for bot in bots if not bot.paper])
+    results |= repository.paper_results(session, tenant_id, [bot for bot in bots if bot.paper])
     return [_present(view, results.get(view.bot.id), now) for view in views]
+
+
+def present_paper_deal(deal: PaperDeal, total: Decimal) -> PaperDealOut:
+    shown = {name: getattr(deal, name) for name in PaperDealOut.model_fields if name not in ("profit", "total")}
+    return PaperDealOut(**shown, profit=money_text(deal.profit), total=money_text(total))
 
 
 def _present(view: BotView, result: BotResult | None, now: datetime) -> BotOut:

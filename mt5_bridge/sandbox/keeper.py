@@ -32,6 +32,7 @@ FAILED: Final = 3
 _LOOK_SECONDS: Final = 0.1
 _GRACE_SECONDS: Final = 1.3
 _STATUS_BYTES: Final = 64 * 1024
+_FILL_BYTES: Final = 1000
 _TOLD_AGAIN_SECONDS: Final = 600.0
 
 
@@ -54,8 +55,7 @@ class BotLog:
                 self._left_out += 1
                 return
             self._own_up()
-            level, text = _entry(line)
-            self._write(level, text)
+            self._write(*_entry(line))
 
     def say(self, level: str, text: str) -> None:
         """A line of the keeper's; always written."""
@@ -68,8 +68,9 @@ class BotLog:
         if count:
             self._write("warning", f"{count} lines were left out: it prints more than {self._rate:g} lines a second.")
 
-    def _write(self, level: str, text: str) -> None:
-        line = json.dumps({"at": _now(), "level": level, "text": text[:2000]}, ensure_ascii=False)
+    def _write(self, level: str, text: str, fill: dict[str, Any] | None = None) -> None:
+        entry = {"at": _now(), "level": level, "text": text[:2000]} | ({"fill": fill} if fill else {})
+        line = json.dumps(entry, ensure_ascii=False)
         with self._path.open("a", encoding="utf-8", errors="replace") as file:
             file.write(line + "\n")
 
@@ -153,13 +154,16 @@ class Keeper:
         draft.replace(self._status)
 
 
-def _entry(line: bytes) -> tuple[str, str]:
+def _entry(line: bytes) -> tuple[str, str, dict[str, Any] | None]:
+    """Level and text of a line, and what it says to have filled on paper; the agent judges whether that is a fill."""
     with suppress(ValueError, RecursionError, KeyError, TypeError):
         entry = json.loads(line)
         if isinstance(entry, dict):
             level = str(entry.get("level", "info"))
-            return level if level in {"info", "warning", "error"} else "info", str(entry["text"])
-    return "info", line.decode("utf-8", "replace")
+            fill = entry.get("fill")
+            plain = fill if isinstance(fill, dict) and len(json.dumps(fill)) <= _FILL_BYTES else None
+            return level if level in {"info", "warning", "error"} else "info", str(entry["text"]), plain
+    return "info", line.decode("utf-8", "replace"), None
 
 
 def _words(code: int) -> str:

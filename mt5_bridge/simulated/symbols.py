@@ -36,12 +36,9 @@ FOREX_MODES = frozenset({FOREX, FOREX_NO_LEVERAGE})
 FUTURES_MODES = frozenset({FUTURES, EXCH_FUTURES})
 BOND_MODES = frozenset({EXCH_BONDS, EXCH_BONDS_MOEX})
 OPTION_MODES = frozenset({EXCH_OPTIONS, EXCH_OPTIONS_MARGIN})
-CALC_MODES = frozenset(
-    {FOREX, CFD, CFD_INDEX, CFD_LEVERAGE, FOREX_NO_LEVERAGE, EXCH_STOCKS, EXCH_STOCKS_MOEX, COLLATERAL}
-    | FUTURES_MODES
-    | BOND_MODES
-    | OPTION_MODES
-)
+LINEAR_MODES = frozenset({CFD, CFD_INDEX, CFD_LEVERAGE, EXCH_STOCKS, EXCH_STOCKS_MOEX})
+"""Profit is the difference of prices times contracts, without any rounding in between."""
+CALC_MODES = frozenset({COLLATERAL} | FOREX_MODES | LINEAR_MODES | FUTURES_MODES | BOND_MODES | OPTION_MODES)
 INSTANT_EXECUTION = 1
 MARKET_EXECUTION = 2
 EXCHANGE_EXECUTION = 3
@@ -180,7 +177,7 @@ class SymbolSpec:
 
     def price(self, value: float) -> float:
         """`value` rounded to the symbol's digits."""
-        return round(value, self.digits)
+        return round(value, self.digits) if value else 0.0
 
 
 def _pair(base: str, profit: str, words: str, digits: int) -> SymbolSpec:

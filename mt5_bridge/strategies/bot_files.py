@@ -109,6 +109,10 @@ class BotReport:
         """Tell the user what the bot did."""
         self._log("info", text)
 
+    def fill(self, text: str, fill: Mapping[str, Any]) -> None:
+        """Tell of an order that was filled on paper, in words and as plain values."""
+        self._log("info", text, fill)
+
     def warning(self, text: str) -> None:
         """Tell the user what did not work this time."""
         self._log("warning", text)
@@ -117,8 +121,9 @@ class BotReport:
         """Tell the user why the bot cannot go on."""
         self._log("error", text)
 
-    def _log(self, level: str, text: str) -> None:
-        line = json.dumps({"at": _now(), "level": level, "text": text}, ensure_ascii=False)
+    def _log(self, level: str, text: str, fill: Mapping[str, Any] | None = None) -> None:
+        entry = {"at": _now(), "level": level, "text": text} | ({"fill": dict(fill)} if fill else {})
+        line = json.dumps(entry, ensure_ascii=False)
         with self._config.log_file.open("a", encoding="utf-8") as file:
             file.write(line + "\n")
 

@@ -41,7 +41,7 @@ def run_user_script(config: BotConfig, report: BotReport, script: Path, folder: 
     _end_on_signal()
     try:
         check_syntax(folder)
-        terminal = open_terminal(config, report.info, read_token(config.token_file), initialized=False, compat=True)
+        terminal = open_terminal(config, report.fill, read_token(config.token_file), initialized=False, compat=True)
     except BroughtError as error:
         return _failed(report, str(error))
     except (BridgeError, BridgeLost) as error:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Sequence
-from typing import Any, Final, Protocol
+from typing import Any, Final, NamedTuple, Protocol
 
 from mt5_bridge.client import BridgeError
 from mt5_bridge.contract import CONSTANTS, RETCODES
@@ -14,6 +14,8 @@ from mt5_bridge.strategies.base import AwayError, Close, Modify, Open, Side, Tar
 _DONE: Final = frozenset(CONSTANTS[f"TRADE_RETCODE_{name}"] for name in ("PLACED", "DONE", "DONE_PARTIAL"))
 _UNCERTAIN: Final = frozenset(CONSTANTS[f"TRADE_RETCODE_{name}"] for name in ("ERROR", "TIMEOUT", "CONNECTION"))
 _SETTLED: Final = frozenset({"done", "refused", "not_executed"})
+_DEAL, _SLTP, _GTC = (CONSTANTS[name] for name in ("TRADE_ACTION_DEAL", "TRADE_ACTION_SLTP", "ORDER_TIME_GTC"))
+_OPPOSITE: Final = {side.value: Side(1 - side.value) for side in Side}
 _FOK_FLAG, _IOC_FLAG = 1, 2
 _DEVIATION_POINTS: Final = 20
 _POLL_SECONDS: Final = 0.1
@@ -33,6 +35,14 @@ class TradingTerminal(Terminal, Protocol):
     def outcome(self, client_order_id: str, /) -> Any: ...
     def give_up(self, client_order_id: str, /) -> Any: ...
     def send_once(self, client_order_id: str, request: dict[str, Any], /) -> Any: ...
+
+
+class Held(NamedTuple):
+    """What carrying out needs to know of a position."""
+
+    ticket: int
+    type: int
+    volume: float
 
 
 class Orders(Protocol):
@@ -55,6 +65,13 @@ class Report(Protocol):
 
     def info(self, text: str) -> None: ...
     def warning(self, text: str) -> None: ...
+
+
+class ShortReport(Report, Protocol):
+    """A report that keeps so much and no more."""
+
+    @property
+    def is_full(self) -> bool: ...
 
 
 class Execution:
@@ -147,19 +164,21 @@ class Execution:
         if result is None or result.retcode in _UNCERTAIN:
             return self._follow(api, order_id)
         self._pending = None
-        return self._judge(api, request, result, before)
+        done = self._judge(request, result)
+        if done and request["action"] != _SLTP:
+            self._until(lambda: {position.ticket for position in self.positions(api)} != before, _VISIBLE_SECONDS)
+        return done
 
-    def _judge(self, api: TradingTerminal, request: dict[str, Any], result: Any, before: set[int]) -> bool:
-        """Whether an answer says that the request is carried out; what it did to positions is then to be seen."""
+    def _judge(self, request: dict[str, Any], result: Any) -> bool:
+        """Whether an answer says that the request is carried out."""
         if result.retcode not in _DONE:
             name = RETCODES.get(result.retcode, str(result.retcode))
             self._report.warning(f"{_words(request)} was refused: {result.comment or name}")
             return False
-        if request["action"] == CONSTANTS["TRADE_ACTION_SLTP"]:
+        if request["action"] == _SLTP:
             self._report.info(_words(request))
             return True
         self._report.info(f"{_words(request)} at {result.price:g}")
-        self._until(lambda: {position.ticket for position in self.positions(api)} != before, _VISIBLE_SECONDS)
         return True
 
     def _rule_out_former(self, api: TradingTerminal, order_id: str) -> bool:
@@ -210,7 +229,7 @@ class Execution:
 
     def _levels(self, wish: Modify) -> dict[str, Any]:
         return {
-            "action": CONSTANTS["TRADE_ACTION_SLTP"],
+            "action": _SLTP,
             "magic": self._config.magic,
             "symbol": self._config.symbol,
             "position": wish.ticket,
@@ -228,7 +247,7 @@ class Execution:
         return request
 
     def _closing(self, api: TradingTerminal, position: Any) -> dict[str, Any]:
-        request, _, _ = self._deal(api, Side(1 - position.type))
+        request, _, _ = self._deal(api, _OPPOSITE[position.type])
         return request | {"volume": position.volume, "position": position.ticket}
 
     def _deal(self, api: TradingTerminal, side: Side) -> tuple[dict[str, Any], float, Any]:
@@ -237,17 +256,34 @@ class Execution:
             raise AwayError(api.last_error()[1])
         price = float(tick.ask if side is Side.LONG else tick.bid)
         request = {
-            "action": CONSTANTS["TRADE_ACTION_DEAL"],
+            "action": _DEAL,
             "magic": self._config.magic,
             "symbol": self._config.symbol,
             "price": price,
             "deviation": _DEVIATION_POINTS,
             "type": side.value,
             "type_filling": filling(info.filling_mode),
-            "type_time": CONSTANTS["ORDER_TIME_GTC"],
+            "type_time": _GTC,
             "comment": self._config.bot_id[:_MAX_COMMENT],
         }
         return request, price, info
+
+
+class InstantExecution(Execution):
+    """Carries out where no answer is ever lost, so that nothing needs to be waited for or found out."""
+
+    def __init__(self, config: Orders, report: ShortReport, held: Callable[[int], tuple[Held, ...]]) -> None:
+        """`held` gives the open positions of a magic number."""
+        super().__init__(config, report, threading.Event())
+        self._short_report = report
+        self._held = held
+
+    def positions(self, api: TradingTerminal) -> tuple[Any, ...]:
+        return self._held(self._config.magic)
+
+    def _step(self, api: TradingTerminal, order_id: str, request: dict[str, Any]) -> bool:
+        result = api.send_once(order_id, request)
+        return (self._short_report.is_full and result.retcode in _DONE) or self._judge(request, result)
 
 
 def filling(allowed: int) -> int:

@@ -64,6 +64,30 @@ def macd(values: Values, fast: int, slow: int, signal: int) -> tuple[Values, Val
     return line, smoothed
 
 
+def weighted(values: Values, weights: Values) -> Values:
+    """At each place the sum of the newest values times the weights, newest first; NaN where there are too few."""
+    sums = np.full(len(values), np.nan)
+    if len(values) >= len(weights):
+        sums[len(weights) - 1 :] = np.convolve(values, weights, "valid")
+    return sums
+
+
+def wilder_weights(period: int, count: int) -> Values:
+    """What each of `count` values, newest first, weighs in Wilder's average that begins with the oldest."""
+    weights = np.full(count, (1 - 1 / period) ** (count - period) / period)
+    weights[: count - period] = (1 - 1 / period) ** np.arange(count - period) / period
+    return weights
+
+
+def macd_weights(count: int, fast: int, slow: int, signal: int) -> Values:
+    """What each of `count` values, newest first, weighs in the difference of the last line and signal of `macd`."""
+    weights = np.empty(count)
+    for place, impulse in enumerate(np.eye(count)):
+        line, smoothed = macd(impulse, fast, slow, signal)
+        weights[count - 1 - place] = line[-1] - smoothed[-1]
+    return weights
+
+
 def atr(bars: npt.NDArray[Any], period: int) -> Values:
     """Average true range after Wilder, in price."""
     return np.asarray(_library().ATR(column(bars, "high"), column(bars, "low"), column(bars, "close"), period))

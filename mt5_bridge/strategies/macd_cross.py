@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
 
+import numpy as np
 import numpy.typing as npt
 
 from mt5_bridge.strategies import indicators
 from mt5_bridge.strategies.base import STOPS, Context, Parameter, ParameterError, Side, Strategy
+
+_DOUBT: Final = 1e-10
+"""Share of the highest price by which sums that were made in another order may differ, many times over."""
 
 
 class MacdCross(Strategy):
@@ -47,3 +51,22 @@ class MacdCross(Strategy):
             self.hold(context, Side.LONG)
         elif (now < 0 and held is Side.LONG) or (held is None and before >= 0 > now):
             self.hold(context, Side.SHORT)
+
+    def may_act(self, bars: npt.NDArray[Any], held: Side | None) -> npt.NDArray[np.bool_]:
+        closes = indicators.column(bars, "close")
+        doubt = float(np.abs(closes).max()) * _DOUBT
+        now = self._difference(closes, self.bars_needed)
+        if held is not None:
+            return ~(now > doubt) if held is Side.LONG else ~(now < -doubt)
+        # The difference of the bar before, as seen from the same window.
+        before = np.concatenate(([np.nan], self._difference(closes, self.bars_needed - 1)[:-1]))
+        rises = ~(before > doubt) & ~(now < -doubt)
+        falls = ~(before < -doubt) & ~(now > doubt)
+        return np.asarray(rises | falls)
+
+    def _difference(self, closes: indicators.Values, count: int) -> indicators.Values:
+        """Line minus signal of the newest `count` closes at each place; NaN where there are too few."""
+        periods = (self.settings[name] for name in ("fast", "slow", "signal"))
+        weights = indicators.macd_weights(count, *periods)
+        # The weights add up to nothing, so that small numbers may take the place of prices.
+        return indicators.weighted(closes - closes[:1], weights)

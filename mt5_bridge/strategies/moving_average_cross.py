@@ -11,7 +11,7 @@ import numpy.typing as npt
 from mt5_bridge.strategies.base import STOPS, Context, Parameter, ParameterError, Side, Strategy
 
 _DOUBT: Final = 1e-7
-"""Share of the price by which sums that were made in another order may differ, many times over."""
+"""Share of the highest price by which sums that were made in another order may differ, many times over."""
 
 
 class MovingAverageCross(Strategy):
@@ -58,7 +58,7 @@ class MovingAverageCross(Strategy):
             average = np.full(len(closes), np.nan)
             average[period - 1 :] = (sums[period:] - sums[:-period]) / period
             averages.append(average)
-        difference, doubt = averages[0] - averages[1], np.abs(closes) * _DOUBT
+        difference, doubt = averages[0] - averages[1], float(np.abs(closes).max()) * _DOUBT
         above, below = ~(difference <= -doubt), ~(difference >= doubt)
         if held is not None:
             return np.asarray(below if held is Side.LONG else above)

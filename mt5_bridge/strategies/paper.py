@@ -21,10 +21,15 @@ FILE: Final = "paper.json"
 _DEAL, _SLTP = CONSTANTS["TRADE_ACTION_DEAL"], CONSTANTS["TRADE_ACTION_SLTP"]
 _DONE, _NO_PRICES = CONSTANTS["TRADE_RETCODE_DONE"], CONSTANTS["TRADE_RETCODE_PRICE_OFF"]
 _INVALID, _CLOSED = CONSTANTS["TRADE_RETCODE_INVALID"], CONSTANTS["TRADE_RETCODE_POSITION_CLOSED"]
+_PAUSED: Final = CONSTANTS["TRADE_RETCODE_CLIENT_DISABLES_AT"]
 _KEPT_ANSWERS: Final = 500
 
 
-def open_terminal(config: BotConfig, tell: Callable[[str], None], token: str, **options: Any) -> MetaTrader5:
+Tell = Callable[[str, Mapping[str, Any]], None]
+"""A sentence about a fill for the user, and the fill itself as the farm's statistics want it."""
+
+
+def open_terminal(config: BotConfig, tell: Tell, token: str, **options: Any) -> MetaTrader5:
     """The bot's terminal, the real one or that on paper. Raises BridgeError, BridgeLost."""
     kind = PaperTerminal if config.paper else MetaTrader5
     principal = f"bot:{config.bot_id}"
@@ -35,10 +40,10 @@ def open_terminal(config: BotConfig, tell: Callable[[str], None], token: str, **
 
 
 class PaperTerminal(MetaTrader5):
-    """A terminal whose positions are the bot's own, on paper. `tell` gets a sentence for each fill."""
+    """A terminal whose positions are the bot's own, on paper. `tell` is told of each fill."""
 
     paper_file: Path = Path(FILE)
-    tell: Callable[[str], None] = print
+    tell: Tell = print
 
     def positions_get(self, *args: Any, **kwargs: Any) -> Any:
         """The paper positions, at the present prices."""
@@ -111,11 +116,13 @@ class PaperTerminal(MetaTrader5):
             return {"retcode": _NO_PRICES}
         price = float(tick.ask if request["type"] == 0 else tick.bid)
         if not request.get("position"):
+            if not self.describe().get("may_open", True):
+                return {"retcode": _PAUSED, "comment": "this bot is paused or finishes; it opens nothing"}
             return self._open(book, request, volume, price, int(tick.time))
         held = _held(book, request["position"])
         if held is None or held["type"] == request["type"] or volume > held["volume"] + 1e-9:
             return {"retcode": _CLOSED if held is None else _INVALID}
-        return self._close(book, held, volume, price, "closed")
+        return self._close(book, held, volume, price, int(tick.time), "closed")
 
     def _open(
         self, book: dict[str, Any], request: dict[str, Any], volume: float, price: float, time: int
@@ -128,11 +135,12 @@ class PaperTerminal(MetaTrader5):
         }  # fmt: skip
         book["positions"].append(position)
         side = "buy" if request["type"] == 0 else "sell"
-        self.tell(f"paper: {side} {volume:g} {request['symbol']} at {price:g}")
+        words = f"paper: {side} {volume:g} {request['symbol']} at {price:g}"
+        self.tell(words, _fill_of(position, volume, price, time, is_opening=True))
         return {"retcode": _DONE, "price": price, "volume": volume, "order": book["ticket"], "deal": book["ticket"]}
 
     def _close(
-        self, book: dict[str, Any], held: dict[str, Any], volume: float, price: float, why: str
+        self, book: dict[str, Any], held: dict[str, Any], volume: float, price: float, time: int, why: str
     ) -> dict[str, Any]:
         profit = self.order_calc_profit(held["type"], held["symbol"], volume, held["price_open"], price) or 0.0
         held["volume"] = round(held["volume"] - volume, 8)
@@ -143,7 +151,8 @@ class PaperTerminal(MetaTrader5):
         book["ticket"] += 1
         self.tell(
             f"paper: {why} {volume:g} {held['symbol']} at {price:g}, profit {profit:.2f};"
-            f" {book['trades']} trades and {book['profit']:.2f} in all"
+            f" {book['trades']} trades and {book['profit']:.2f} in all",
+            _fill_of(held, volume, price, time, is_opening=False, profit=profit),
         )
         return {"retcode": _DONE, "price": price, "volume": volume, "order": book["ticket"], "deal": book["ticket"]}
 
@@ -155,7 +164,7 @@ class PaperTerminal(MetaTrader5):
                 price = float(tick.bid if held["type"] == 0 else tick.ask)
                 why = stop_hit(held, price)
                 if why is not None:
-                    self._close(book, held, held["volume"], price, why)
+                    self._close(book, held, held["volume"], price, int(tick.time), why)
                     filled = True
         return filled
 
@@ -177,6 +186,23 @@ class PaperTerminal(MetaTrader5):
         draft = self.paper_file.with_suffix(".new")
         draft.write_text(json.dumps(book), encoding="utf-8")
         draft.replace(self.paper_file)
+
+
+def _fill_of(
+    held: Mapping[str, Any], volume: float, price: float, time: int, *, is_opening: bool, profit: float = 0.0
+) -> dict[str, Any]:
+    """Time is the broker's clock (s), profit the account's currency."""
+    buys = (held["type"] == 0) is is_opening
+    return {
+        "position": held["ticket"],
+        "entry": "in" if is_opening else "out",
+        "side": "buy" if buys else "sell",
+        "symbol": held["symbol"],
+        "volume": volume,
+        "price": price,
+        "profit": round(profit, 2),
+        "time": time,
+    }
 
 
 def stop_hit(held: Mapping[str, Any], price: float) -> str | None:

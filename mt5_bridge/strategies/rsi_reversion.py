@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
 
+import numpy as np
 import numpy.typing as npt
 
 from mt5_bridge.strategies import indicators
 from mt5_bridge.strategies.base import STOPS, Context, Parameter, ParameterError, Side, Strategy
+
+_DOUBT: Final = 1e-6
+"""Points of the index by which sums that were made in another order may differ, many times over."""
+_STILL: Final = 1e-11
+"""Up to this average change of the price the index may be taken for that of a market that stands still."""
 
 
 class RsiReversion(Strategy):
@@ -47,3 +53,24 @@ class RsiReversion(Strategy):
                 self.hold(context, Side.SHORT)
         elif (held is Side.LONG and now >= middle) or (held is Side.SHORT and now <= middle):
             self.hold(context, None)
+
+    def may_act(self, bars: npt.NDArray[Any], held: Side | None) -> npt.NDArray[np.bool_]:
+        changes = np.diff(indicators.column(bars, "close"), prepend=np.nan)
+        now = self._index(changes, self.bars_needed - 1)
+        low, middle, high = (self.settings[name] for name in ("oversold", "exit", "overbought"))
+        if held is not None:
+            return np.asarray(~(now < middle - _DOUBT) if held is Side.LONG else ~(now > middle + _DOUBT))
+        # The index of the bar before, as seen from the same window.
+        before = np.concatenate(([np.nan], self._index(changes, self.bars_needed - 2)[:-1]))
+        rises = ~(before > low + _DOUBT) & ~(now < low - _DOUBT)
+        falls = ~(before < high - _DOUBT) & ~(now > high + _DOUBT)
+        return np.asarray(rises | falls)
+
+    def _index(self, changes: indicators.Values, count: int) -> indicators.Values:
+        """The RSI of the newest `count` changes at each place; NaN where there are too few, or none that matters."""
+        weights = indicators.wilder_weights(self.settings["period"], count)
+        gains, losses = (
+            indicators.weighted(np.where(changes > 0, changes, 0.0), weights) for changes in (changes, -changes)
+        )
+        moved = gains + losses
+        return np.where(moved > _STILL, 100 * gains / np.where(moved > _STILL, moved, 1.0), np.nan)

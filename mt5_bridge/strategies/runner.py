@@ -186,7 +186,7 @@ def connector(config: BotConfig) -> Callable[[], MetaTrader5]:
             token = read_token(config.token_file)
         except ConfigError as error:
             raise AwayError(str(error)) from error
-        return open_terminal(config, BotReport(config).info, token)
+        return open_terminal(config, BotReport(config).fill, token)
 
     return connect
 

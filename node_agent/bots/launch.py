@@ -51,7 +51,8 @@ def start_bot(
         private_folder(layout.box)
         write_atomically(layout.config, json.dumps(_config_inside(desired, bot)).encode())
         write_atomically(layout.keeper, json.dumps(_keeper_config(terminal, layout, bot, code)).encode())
-        if os.geteuid() == 0:
+        # Windows has no such users; the keeper then says that there is no sandbox.
+        if sys.platform != "win32" and os.geteuid() == 0:
             for path in (layout.config, layout.token):
                 os.chown(path, user_id(bot.bot_id), 0)
     return roster.start(

@@ -8,12 +8,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, cast
 
+from pydantic import ValidationError
+
 from node_agent.layout import BotLayout
 from node_agent.protocol.encoding import storable
+from node_agent.protocol.messages import PaperFill
 
 _READ_LIMIT = 256 * 1024
 _STATUS_LIMIT = 64 * 1024
 _TEXT_LIMIT = 2000
+_SYMBOL_LIMIT = 64
 _LEVELS = ("info", "warning", "error")
 
 Level = Literal["info", "warning", "error"]
@@ -33,6 +37,7 @@ class LogLine:
     at: str
     level: Level
     text: str
+    fill: PaperFill | None = None
 
 
 @dataclass(frozen=True)
@@ -87,10 +92,21 @@ def _parse(offset: int, raw: bytes) -> LogLine:
     try:
         entry = json.loads(raw)
         level = str(entry.get("level", "info"))
-        text, at = str(entry["text"]), str(entry.get("at", ""))
+        text, at, fill = str(entry["text"]), str(entry.get("at", "")), _fill(entry.get("fill"))
     except (ValueError, KeyError, AttributeError, RecursionError):
-        level, text, at = "info", raw.decode("utf-8", "replace").strip(), ""
-    return LogLine(offset, at, cast(Level, level) if level in _LEVELS else "info", _plain(text))
+        level, text, at, fill = "info", raw.decode("utf-8", "replace").strip(), "", None
+    return LogLine(offset, at, cast(Level, level) if level in _LEVELS else "info", _plain(text), fill)
+
+
+def _fill(said: object) -> PaperFill | None:
+    """None for anything that is no fill."""
+    if not isinstance(said, dict):
+        return None
+    try:
+        fill = PaperFill.model_validate(said, strict=True)
+        return fill.model_copy(update={"symbol": storable(fill.symbol, _SYMBOL_LIMIT)})
+    except ValidationError:
+        return None
 
 
 def _plain(text: object) -> str:

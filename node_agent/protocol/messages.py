@@ -569,11 +569,28 @@ class PositionsBody(Wire):
     positions: list[OpenPosition]
 
 
+class PaperFill(Wire):
+    """An order that a bot on paper has filled by itself.
+
+    Time in broker wall clock, seconds; profit in the account's currency, 0 for one that opens.
+    """
+
+    position: int = Field(ge=0, lt=2**53)
+    entry: Literal["in", "out"]
+    side: Literal["buy", "sell"]
+    symbol: str = Field(min_length=1, max_length=64)
+    volume: float = Field(gt=0, lt=1e9, allow_inf_nan=False)
+    price: float = Field(ge=0, lt=1e12, allow_inf_nan=False)
+    profit: float = Field(gt=-1e10, lt=1e10, allow_inf_nan=False)
+    time: int = Field(ge=0, lt=2**40)
+
+
 class BotLogBody(Wire):
     kind: Literal["bot_log"] = "bot_log"
     bot_id: Identifier
     level: Literal["info", "warning", "error"]
     text: str = Field(max_length=2000)
+    fill: PaperFill | None = None
 
 
 EventBody = Annotated[DealBody | OrderBody | HistoryOrderBody | PositionsBody | BotLogBody, Field(discriminator="kind")]

@@ -43,6 +43,11 @@ class ServedFarm:
     url: str
     data: Path
 
+    def appoint(self, email: str) -> None:
+        """As if an owner had made somebody a manager of the tenant."""
+        with sqlite3.connect(self.data / "farm.sqlite3", timeout=30) as database:
+            database.execute("UPDATE users SET role = 'broker_admin' WHERE email = ?", (email,))
+
     def let_proofs_age(self) -> None:
         """As if everybody had signed in long ago."""
         with sqlite3.connect(self.data / "farm.sqlite3", timeout=30) as database:
@@ -241,6 +246,34 @@ def test_somebody_is_invited_joins_and_moves_to_another_address(page: Page, farm
     expect(page.get_by_test_id("undone")).to_be_visible()
     page.goto(f"{farm.url}/settings")
     expect(page.get_by_test_id("sign-in-form")).to_be_visible()
+
+
+def test_a_manager_stops_all_accounts_of_one_person(page: Page, farm: ServedFarm, browser: Browser) -> None:
+    manager, member = (f"{name}{width_of(page)}@mt5farm.example" for name in ("manager", "member"))
+    elsewhere = browser.new_context()
+    sign_up(elsewhere.new_page(), farm, member)
+    elsewhere.close()
+    Device(page)
+    sign_up(page, farm, manager)
+    page.goto(f"{farm.url}/settings")
+    page.get_by_test_id("passkey-name").fill("My laptop")
+    page.get_by_test_id("add-passkey").click()
+    page.get_by_test_id("codes-kept").click()
+    farm.appoint(manager)
+
+    page.goto(f"{farm.url}/kill-switches")
+    expect(page.get_by_test_id("kill-new-member")).to_be_disabled()
+    page.get_by_test_id("kill-member").select_option(label=f"New trader ({member})")
+    shot(page, "26-kill-one-person")
+    page.get_by_test_id("kill-new-member").click()
+    expect(page.get_by_test_id("confirm")).to_be_disabled()
+    page.get_by_test_id("kill-reason").fill("Asked for by phone")
+    shot(page, "27-kill-one-person-asked")
+    page.get_by_test_id("confirm").click()
+    kill = page.get_by_test_id("kill").first
+    expect(kill).to_contain_text("All accounts of one person: no new orders")
+    expect(kill).to_contain_text("Asked for by phone")
+    shot(page, "28-one-person-killed")
 
 
 def invite_as_owner(farm: ServedFarm, email: str) -> None:

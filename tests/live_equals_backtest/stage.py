@@ -73,9 +73,9 @@ def with_an_end(ticks: Any) -> Any:
 def backtested(scene: Scene) -> Deals:
     """The deals of the backtest."""
     with tempfile.TemporaryDirectory(prefix="m5", dir="/tmp") as name:
-        recording = load(_write(Path(name), scene.ticks), SYMBOL)
+        recording = load(write_ticks(Path(name), scene.ticks), SYMBOL)
     settings = Settings(SYMBOL, scene.timeframe, VOLUME, deposit=DEPOSIT, last_msc=scene.until - 1, magic=MAGIC)
-    return _deals(run(create(scene.strategy, scene.parameters), recording, settings).trades)
+    return deals_of(run(create(scene.strategy, scene.parameters), recording, settings).trades)
 
 
 def live(scene: Scene) -> Deals:
@@ -100,7 +100,7 @@ def _live(scene: Scene, folder: Path, children: list[subprocess.Popen[str]]) -> 
 
     history = folder / "history"
     history.mkdir()
-    _write(history, scene.ticks)
+    write_ticks(history, scene.ticks)
     options = ["--history", history, "--symbols", SYMBOL, "--paused", "--listen", "127.0.0.1:0"]
     errors = (folder / "errors").open("w")
     quiet: dict[str, Any] = {"stderr": errors}
@@ -122,11 +122,11 @@ def _live(scene: Scene, folder: Path, children: list[subprocess.Popen[str]]) -> 
     start("mt5_bridge.worker", "--config", folder / "worker.json", stderr=subprocess.DEVNULL)
     _eventually((folder / "w").exists)
     options = ["--config", folder / "bot.json", "--broker", address, "--token", admin_token, "--until", scene.until]
-    (folder / "bot.json").write_text(json.dumps(_bot(scene, folder)))
+    (folder / "bot.json").write_text(json.dumps(bot_config(scene, folder)))
     bot = start("tests.live_equals_backtest.bot", *options)
     if bot.wait() != 0:
         raise RuntimeError(f"the bot of {scene.strategy} ended with {bot.returncode}")
-    return _deals([deal for deal in admin.deals(login) if deal.type in (0, 1)])
+    return deals_of([deal for deal in admin.deals(login) if deal.type in (0, 1)])
 
 
 def _write_terminal(folder: Path, login: int, address: str) -> None:
@@ -154,7 +154,8 @@ def _write_terminal(folder: Path, login: int, address: str) -> None:
     (folder / "worker.json").write_text(json.dumps(worker))
 
 
-def _bot(scene: Scene, folder: Path) -> dict[str, Any]:
+def bot_config(scene: Scene, folder: Path) -> dict[str, Any]:
+    """The bot's configuration; its token is written beside it."""
     (folder / "bot.token").write_text(bot_token(_TOKEN, "bot:bot_1"))
     return {
         "bot_id": "bot_1",
@@ -173,14 +174,16 @@ def _bot(scene: Scene, folder: Path) -> dict[str, Any]:
     }
 
 
-def _write(folder: Path, ticks: Any) -> Path:
+def write_ticks(folder: Path, ticks: Any) -> Path:
+    """A file of ticks as a replay reads it."""
     file = folder / f"mt5_ticks_{SYMBOL}.parquet"
     names = ("time_msc", "bid", "ask", "last", "volume", "flags", "volume_real")
     pq.write_table(pa.table({name: np.ascontiguousarray(ticks[name]) for name in names}), file)
     return file
 
 
-def _deals(deals: Any) -> Deals:
+def deals_of(deals: Any) -> Deals:
+    """What is compared of deals."""
     return [tuple(getattr(deal, name) for name in COMPARED) for deal in deals]
 
 

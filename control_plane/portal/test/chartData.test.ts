@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest"
-import { equityCurve, mergeBars, resultToday, tradeMarkers, balanceCurve } from "../src/lib/chartData"
+import { equityCurve, mergeBars, paperCurve, resultToday, tradeMarkers, balanceCurve } from "../src/lib/chartData"
 import { bar, deal } from "./records"
 
 describe("bars", () => {
@@ -71,4 +71,14 @@ it("keeps the deepest fall of a second", () => {
     { time: 1, value: 6, drawdown: 0.2 },
     { time: 3, value: 7, drawdown: 0 },
   ])
+})
+
+it("a curve on paper has a point for each deal that closes, and its fall from where it began", () => {
+  const closing = (broker_time: number, profit: string, total: string) => ({ broker_time, entry: "out" as const, profit, total })
+  const deals = [closing(30, "5.00", "3.00"), closing(20, "-1.00", "-2.00"), closing(20, "-1.00", "-1.00"), { ...closing(10, "0.00", "0.00"), entry: "in" as const }]
+  expect(paperCurve(deals)).toEqual([
+    { time: 20, value: -2, drawdown: 2 },
+    { time: 30, value: 3, drawdown: 0 },
+  ])
+  expect(paperCurve([])).toEqual([])
 })

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest"
-import { killProgress, killStatus, mayRelease, openWords, reachesOf } from "../src/lib/kills"
+import { killProgress, killStatus, mayRelease, openWords, reachesOf, reachOver } from "../src/lib/kills"
 import { isAt, placesOf } from "../src/lib/places"
 
 const kill = { mode: "close_all" as const, listed: true, finished: false, released_at: null, counts: {} as Record<string, number> }
@@ -36,6 +36,11 @@ describe("whom somebody may stop, and let trade again", () => {
   ])("%s: %s", (role, scopes) => {
     expect(reachesOf(role).map((each) => each.scope)).toEqual(scopes)
     expect(reachesOf(role).every((each) => each.needsReason === (each.scope !== "user"))).toBe(true)
+  })
+  it("somebody else's accounts take a reason", () => {
+    const reach = reachOver({ id: "usr_1", display_name: "Ada", email: "ada@example.org" })
+    expect([reach.title, reach.memberId, reach.needsReason]).toEqual(["All accounts of Ada (ada@example.org)", "usr_1", true])
+    expect(reachOver({ id: "usr_1", display_name: "", email: "ada@example.org" }).title).toBe("All accounts of ada@example.org")
   })
   it("what somebody else threw is released by those who manage the tenant", () => {
     expect(mayRelease({ thrown_by_you: false, scope: "user" }, "trader")).toBe(false)

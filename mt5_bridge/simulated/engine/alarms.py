@@ -60,9 +60,9 @@ class Alarms:
         book.stale_accounts.clear()
         for name in changed:
             self._watches[name] = self._watch_of(name)
-        self._calm.clear()
+        self._calm = {}
         if not self._unsafe:
-            self._calm.update((name, one.quotes) for name, one in self._watches.items() if one.deals == NO_LEVELS)
+            self._calm = {name: one.quotes for name, one in self._watches.items() if one.deals == NO_LEVELS}
         self._refresh_day_end()
 
     def _refresh_symbol(self, name: str) -> None:

@@ -9,7 +9,7 @@ from mt5_bridge.simulated.engine.conventions import USUAL, Conventions
 from mt5_bridge.simulated.engine.model import DEAL_CREDIT, Account, Changes, Order, Position, Quote
 from mt5_bridge.simulated.engine.money import Valuation
 from mt5_bridge.simulated.symbols import SymbolSpec
-from mt5_bridge.structs import Struct, TradeDeal
+from mt5_bridge.structs import Struct, TradeDeal, unchecked
 
 FIRST_ORDER = 1_000_001
 FIRST_DEAL = 500_001
@@ -159,7 +159,8 @@ class Book:
     ) -> int:
         """Write a deal down and book its money; returns its ticket."""
         self._last_deal += 1
-        record = TradeDeal(
+        record = unchecked(
+            TradeDeal,
             (
                 self._last_deal,
                 order,
@@ -179,7 +180,7 @@ class Book:
                 symbol,
                 comment,
                 "",
-            )
+            ),
         )
         account.deals.append(record)
         if kind == DEAL_CREDIT:

@@ -27,10 +27,13 @@ from mt5_bridge.simulated.engine.money import AccountState
 from mt5_bridge.simulated.engine.opening import check_money, order_of_request
 from mt5_bridge.simulated.engine.request import Request
 from mt5_bridge.simulated.engine.retcodes import Refused, Retcode
-from mt5_bridge.simulated.engine.triggers import NO_LEVELS, TickRun, in_order, is_reached, stop_reason
+from mt5_bridge.simulated.engine.stretches import Stretches
+from mt5_bridge.simulated.engine.triggers import TickRun, in_order, is_reached, stop_reason
 from mt5_bridge.simulated.market.bars import Array
 from mt5_bridge.simulated.symbols import SymbolSpec
-from mt5_bridge.structs import OrderCheckResult, OrderSendResult, Struct
+from mt5_bridge.structs import OrderCheckResult, OrderSendResult, Struct, unchecked
+
+_WAITING = (Action.PENDING, Action.MODIFY)
 
 
 class Exchange:
@@ -86,7 +89,7 @@ class Exchange:
         except Refused as refusal:
             return self.refusal(request, request_id, refusal.retcode)
         code = done.retcode
-        if request.action in (Action.PENDING, Action.MODIFY):
+        if request.action in _WAITING:
             order = account.orders.get(done.order or request.order)
             if order is not None and not self._take_marketable(order):
                 code = Retcode.REJECT_CANCEL  # L21
@@ -193,40 +196,23 @@ class Exchange:
             return
         self._look(name)
 
-    def stretch(self, name: str, bounds: tuple[float, float, float, float], last: Quote) -> bool:
-        """Step over ticks of which none does anything, given the bounds of all their prices and the last of them.
+    def skip(self, name: str, stretches: Stretches, start: int, stop: int) -> int:
+        """Step over the stretches from `start` on, before `stop`, in which no tick does anything.
 
-        `bounds` are lowest and highest bid, lowest and highest ask. False, and nothing done, when one of the ticks may
-        do something: they are then to be given to `advance`.
+        Returns the number of the first one that is left; its ticks are to be given to `advance`.
         """
         book, alarms = self.book, self._alarms
         if book.stale_levels or book.stale_accounts:
             alarms.refresh()
         calm = alarms.calm(name)
-        if calm is None or last.time_msc >= alarms.next_moment:
-            return False
-        if calm is not NO_LEVELS:
-            lowest_bid, highest_bid, lowest_ask, highest_ask = bounds
-            if calm.reached(lowest_bid, lowest_ask) or calm.reached(highest_bid, highest_ask):
-                return False
-        book.quotes[name] = last
-        book.now_msc = max(book.now_msc, last.time_msc)
-        return True
-
-    def calm_stretches(self, name: str, bounds: tuple[Array, Array, Array, Array], times: Array) -> int:
-        """How many stretches of ticks in a row, from the first, do nothing, given the bounds and last time of each."""
-        book, alarms = self.book, self._alarms
-        if book.stale_levels or book.stale_accounts:
-            alarms.refresh()
-        calm = alarms.calm(name)
         if calm is None:
-            return 0
-        quiet = times < alarms.next_moment
-        if calm is not NO_LEVELS:
-            lowest_bid, highest_bid, lowest_ask, highest_ask = bounds
-            quiet &= (calm.bid_low < lowest_bid) & (highest_bid < calm.bid_high)
-            quiet &= (calm.ask_low < lowest_ask) & (highest_ask < calm.ask_high)
-        return len(quiet) if quiet.all() else int(quiet.argmin())
+            return start
+        left = stretches.calm_until(calm, alarms.next_moment, start, stop)
+        if left > start:
+            quote = stretches.last(left - 1)
+            book.quotes[name] = quote
+            book.now_msc = max(book.now_msc, quote.time_msc)
+        return left
 
     def pass_time(self, until_msc: int) -> None:
         """Let time go on to `until_msc` without ticks."""
@@ -381,4 +367,4 @@ def _result(code: Retcode, done: requests.Executed, quote: Quote | None, request
     bid, ask = (0.0, 0.0) if quote is None else (quote.bid, quote.ask)
     price = done.price if done.deal else 0.0
     numbers = (int(code), done.deal, done.order, done.volume, price, bid, ask)
-    return OrderSendResult((*numbers, code.comment, request_id, 0, request.struct()))
+    return unchecked(OrderSendResult, (*numbers, code.comment, request_id, 0, request.struct()))

@@ -10,6 +10,10 @@ from mt5_bridge.simulated.engine.model import Account, Entry, Kind, Order, Posit
 from mt5_bridge.simulated.engine.request import Request
 
 _VOLUME_DIGITS = 8
+_BUY, _SELL, _FILLED = Kind.BUY, Kind.SELL, State.FILLED
+_OPENING = (Entry.IN, Entry.INOUT)
+_SERVER_S_OWN = Reason.ROLLOVER
+"""Reasons from here on are things that the server does by itself."""
 MEAN_DIGITS = 3
 """Digits that a mean open price, or one after a split, has beyond those of the symbol (rule S4)."""
 
@@ -49,6 +53,14 @@ def position_from(
         time_msc=book.now_msc,
         update_msc=book.now_msc,
     )
+
+
+def margin_after(book: Book, account: Account, order: Order, price: float) -> float:
+    """The account's margin if the order were filled."""
+    if account.positions or account.orders:
+        return book.valuation.margin_with(account, positions_after(book, account, order, price))
+    per_lot = book.valuation.margin_per_lot(account, book.specs[order.symbol], price, buy=order.kind.is_buy)
+    return account.money(order.volume * per_lot)
 
 
 def positions_after(book: Book, account: Account, order: Order, price: float) -> list[Position]:
@@ -116,7 +128,7 @@ def fill_whole(book: Book, account: Account, order: Order, price: float) -> int:
     """Fill an order completely and take it into the history; returns the deal's ticket."""
     done = fill(book, account, order, order.volume, price)
     order.initial, order.volume = order.initial or order.volume, 0.0
-    settle(book, order, State.FILLED, done.identifier, price)
+    settle(book, order, _FILLED, done.identifier, price)
     return done.deal
 
 
@@ -165,7 +177,7 @@ def closing_order(
         ticket=book.new_order_ticket(),
         login=position.login,
         symbol=position.symbol,
-        kind=Kind.SELL if position.buy else Kind.BUY,
+        kind=_SELL if position.buy else _BUY,
         volume=volume,
         price=price,
         stoplimit=0.0,
@@ -212,7 +224,7 @@ def _closing_deal(
 ) -> int:
     """Write the deal and shrink the position."""
     swap = _swap_share(account, position, volume)
-    kind = Kind.SELL if position.buy else Kind.BUY
+    kind = _SELL if position.buy else _BUY
     deal = _deal(book, account, order, position.identifier, entry, volume, price, swap=swap, profit=profit, kind=kind)
     rest = lots(position.volume - volume)
     if rest <= 0:
@@ -227,7 +239,7 @@ def _closing_deal(
 
 def _swap_share(account: Account, position: Position, volume: float) -> float:
     """The part of a position's swap that goes with `volume` of it (rules S2, U5)."""
-    if lots(position.volume - volume) <= 0:
+    if not position.swap or lots(position.volume - volume) <= 0:
         return position.swap
     return account.money(position.swap * volume / position.volume)
 
@@ -253,9 +265,9 @@ def _deal(
 ) -> int:
     spec = book.specs[order.symbol]
     # What the server does by itself at a day's end or a split is no trade that anybody pays for.
-    asked = order.reason < Reason.ROLLOVER
-    charged = asked and (entry in (Entry.IN, Entry.INOUT) or spec.commission_on_exit)
-    side = kind if kind is not None else Kind.BUY if order.kind.is_buy else Kind.SELL
+    asked = order.reason < _SERVER_S_OWN
+    charged = asked and (entry in _OPENING or spec.commission_on_exit)
+    side = kind if kind is not None else _BUY if order.kind.is_buy else _SELL
     return book.add_deal(
         account,
         order=order.ticket,

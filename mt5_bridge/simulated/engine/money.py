@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
-import numpy as np
-
 from mt5_bridge.simulated.engine.model import Account, Order, Position, Quote
-from mt5_bridge.simulated.engine.sums import Sums, floating_cents, sums_of
-from mt5_bridge.simulated.market.bars import Array
+from mt5_bridge.simulated.engine.sums import Holding, Sums, floating_cents, holding_of, sums_of
 from mt5_bridge.simulated.symbols import (
     BOND_MODES,
     CFD_INDEX,
@@ -36,6 +33,7 @@ class Valuation:
 
     def __post_init__(self) -> None:
         self._sums: dict[int, Sums] = {}
+        self._holdings: dict[int, tuple[str, Holding | None]] = {}
         self._pairs = {
             (spec.currency_base, spec.currency_profit): spec.name
             for spec in self.specs.values()
@@ -49,6 +47,8 @@ class Valuation:
         """
         if source == target:
             return 1.0
+        if own is not None and own[0] == self._pairs.get((source, target)) and own[1] > 0:
+            return own[1]
         direct = self._pair_rate(source, target, at_bid=at_bid, own=own)
         if direct or PIVOT in (source, target):
             return direct
@@ -135,16 +135,23 @@ class Valuation:
         volume, opened, interest = position.volume, position.price_open, position.interest
         return price, self.profit(account, spec, volume, opened, price, buy=position.buy, interest=interest)
 
-    def state(self, account: Account, positions: Iterable[Position] | None = None) -> AccountState:
+    def state(self, account: Account, positions: Collection[Position] | None = None) -> AccountState:
         """The account's sums (rule H1), with the margin of its own positions or of others in their place."""
+        if positions is None and not account.positions and not account.orders:
+            return AccountState(0.0, round(account.balance + account.credit, account.currency_digits), 0.0)
         sums = self._summed(account)
         profit = self._floating(account, sums)
+        digits = account.currency_digits
+        equity = round(account.balance + account.credit + profit + sums.swap, digits)
+        return AccountState(round(profit, digits), equity, self.margin_with(account, positions))
+
+    def margin_with(self, account: Account, positions: Collection[Position] | None) -> float:
+        """Margin of these positions, or of the account's own, and of its pending orders."""
+        sums = self._summed(account)
         margin = sums.margin if positions is None else self.margin(positions)
         if sums.reserves:
             margin += sum(self.order_margin(account, order) for order in account.orders.values())
-        digits = account.currency_digits
-        equity = round(account.balance + account.credit + profit + sums.swap, digits)
-        return AccountState(round(profit, digits), equity, round(margin, digits))
+        return round(margin, account.currency_digits)
 
     def equity(self, account: Account) -> float:
         """The equity of `state` alone."""
@@ -152,18 +159,16 @@ class Valuation:
         profit = self._floating(account, sums)
         return round(account.balance + account.credit + profit + sums.swap, account.currency_digits)
 
-    def equities(self, account: Account, name: str, bids: Array, asks: Array) -> Array | None:
-        """The equity at each of these quotes of one symbol; None where that takes more than products."""
-        sums = self._summed(account)
-        if sums.others or any(side.symbol != name for side in sums.sides):
-            return None
-        total = np.full(len(bids), float(sums.opened))
-        for _, buy, sizes in sums.sides:
-            for size, count in sizes:
-                worth = count * np.rint((bids if buy else asks) * size * 100.0)
-                total += worth if buy else -worth
-        held = account.balance + account.credit + sums.swap
-        return np.asarray(np.round(held + total / 100.0, account.currency_digits))
+    def holding(self, account: Account, name: str) -> Holding | None:
+        """The account's worth at any quote of one symbol; None where that takes more than a product.
+
+        The same object until its money or what it holds changes.
+        """
+        found = self._holdings.get(account.login)
+        if found is None or found[0] != name:
+            found = (name, holding_of(account, self.specs, name))
+            self._holdings[account.login] = found
+        return found[1]
 
     def _summed(self, account: Account) -> Sums:
         sums = self._sums.get(account.login)
@@ -185,13 +190,17 @@ class Valuation:
     def forget(self, login: int) -> None:
         """The account's holdings have changed: what was added up holds no longer."""
         self._sums.pop(login, None)
+        self._holdings.pop(login, None)
 
     def forget_all(self) -> None:
         """Symbols have changed."""
         self._sums.clear()
+        self._holdings.clear()
 
-    def margin(self, positions: Iterable[Position]) -> float:
+    def margin(self, positions: Collection[Position]) -> float:
         """Margin of positions (rules T7, T8), not rounded. A net position is one that nothing covers."""
+        if len(positions) <= 1:
+            return sum((one.volume * one.margin_per_lot for one in positions), 0.0)
         by_symbol: dict[str, list[Position]] = {}
         for position in positions:
             by_symbol.setdefault(position.symbol, []).append(position)

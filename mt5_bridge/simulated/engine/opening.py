@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Final
 
 from mt5_bridge.simulated.engine import execution, validation
 from mt5_bridge.simulated.engine.book import Book
@@ -21,8 +22,10 @@ from mt5_bridge.simulated.engine.retcodes import Refused, Retcode
 from mt5_bridge.simulated.market.calendar import DAY
 from mt5_bridge.simulated.symbols import INSTANT_EXECUTION, MARKET_EXECUTION, SymbolSpec
 
+_DEAL, _PENDING, _AT_MARKET = Action.DEAL, Action.PENDING, (Kind.BUY, Kind.SELL)
 
-@dataclass(frozen=True)
+
+@dataclass(slots=True)
 class Opening:
     """A request to open or place, and the order that it would become (its ticket still 0)."""
 
@@ -35,20 +38,9 @@ class Opening:
     def check(self, *, with_market: bool) -> None:
         """All checks. Without `with_market` the session is not looked at (rule J3). Raises Refused."""
         validation.check_live(self.account, self.spec)
-        steps: dict[str, Callable[[], None]] = {
-            "trade_mode": lambda: validation.check_trade_mode(self.spec, self.order.kind),
-            "filling": lambda: validation.check_filling(self.spec, self.request, self.book.conventions),
-            "expiration": self._check_expiration,
-            "volume": lambda: validation.check_volume(self.spec, self.request.volume),
-            "price": self._check_price,
-            "stops": self._check_stops,
-            "session": self._check_session if with_market else lambda: None,
-            "limits": self._check_limits,
-            "hedge": lambda: validation.check_hedge(self.account, self.spec, self.order.kind),
-            "money": lambda: check_money(self.book, self.account, self.order, self.price),
-        }
         for name in self.book.conventions.opening_checks:
-            steps[name]()
+            if with_market or name != "session":
+                _CHECKS[name](self)
 
     @property
     def price(self) -> float:
@@ -59,13 +51,15 @@ class Opening:
 
     @property
     def _pending(self) -> bool:
-        return self.request.action == Action.PENDING
+        return self.request.action == _PENDING
 
-    def _check_expiration(self) -> None:
+    def check_expiration(self) -> None:
+        """A pending order's lifetime."""
         if self._pending:
             check_lifetime(self.book, self.spec, self.request, self.order.expiration)
 
-    def _check_price(self) -> None:
+    def check_price(self) -> None:
+        """The price that is asked for."""
         quote = validation.quote_of(self.book, self.spec)
         if self._pending:
             order = self.order
@@ -73,7 +67,8 @@ class Opening:
         else:
             validation.check_price_given(self.spec, self.request)
 
-    def _check_stops(self) -> None:
+    def check_stops(self) -> None:
+        """Stop loss and take profit."""
         order, spec = self.order, self.spec
         quote = validation.quote_of(self.book, spec)
         if self._pending:
@@ -85,42 +80,51 @@ class Opening:
                 raise Refused(Retcode.INVALID_STOPS)
         validation.check_stops(spec, buy=order.kind.is_buy, reference=reference, sl=order.sl, tp=order.tp)
 
-    def _check_session(self) -> None:
+    def check_session(self) -> None:
+        """The symbol trades, where that matters."""
         if self._pending:
             if not self.book.conventions.pending_outside_session:
                 validation.check_session(self.book, self.spec)
             return
         check_market(self.book, self.spec, self.request, buy=self.order.kind.is_buy)
 
-    def _check_limits(self) -> None:
-        validation.check_limits(self.account, self.spec, self.order.kind, self.order.volume)
+
+_CHECKS: Final[Mapping[str, Callable[[Opening], None]]] = {
+    "trade_mode": lambda one: validation.check_trade_mode(one.spec, one.order.kind),
+    "filling": lambda one: validation.check_filling(one.spec, one.request, one.book.conventions),
+    "expiration": Opening.check_expiration,
+    "volume": lambda one: validation.check_volume(one.spec, one.request.volume),
+    "price": Opening.check_price,
+    "stops": Opening.check_stops,
+    "session": Opening.check_session,
+    "limits": lambda one: validation.check_limits(one.account, one.spec, one.order.kind, one.order.volume),
+    "hedge": lambda one: validation.check_hedge(one.account, one.spec, one.order.kind),
+    "money": lambda one: check_money(one.book, one.account, one.order, one.price),
+}
+"""By their names in the conventions."""
 
 
 def order_of_request(book: Book, account: Account, spec: SymbolSpec, kind: Kind, request: Request) -> Order:
     """The order that a request asks for, its ticket still 0."""
-    order = Order(
+    is_deal = request.action == _DEAL
+    return Order(
         ticket=0,
         login=account.login,
         symbol=spec.name,
         kind=kind,
         volume=execution.lots(request.volume),
-        price=spec.price(request.price),
-        stoplimit=spec.price(request.stoplimit),
+        price=requested_price(spec, request) if is_deal else spec.price(request.price),
+        stoplimit=0.0 if is_deal else spec.price(request.stoplimit),
         sl=spec.price(request.sl),
         tp=spec.price(request.tp),
-        type_time=request.type_time,
+        type_time=0 if is_deal else request.type_time,
         filling=request.type_filling,
-        expiration=_expiration(book, request),
+        expiration=0 if is_deal else _expiration(book, request),
         magic=request.magic,
         comment=request.comment,
         reason=request.reason,
         setup_msc=book.now_msc,
     )
-    if request.action == Action.DEAL:
-        order.price = requested_price(spec, request)
-        order.expiration = order.type_time = 0
-        order.stoplimit = 0.0
-    return order
 
 
 def requested_price(spec: SymbolSpec, request: Request) -> float:
@@ -148,9 +152,8 @@ def check_lifetime(book: Book, spec: SymbolSpec, request: Request, ends: int) ->
 def check_money(book: Book, account: Account, order: Order, price: float) -> None:
     """The margin that the order adds is covered by free margin (rule L8)."""
     before = book.valuation.state(account)
-    if order.kind in (Kind.BUY, Kind.SELL):
-        after = book.valuation.state(account, execution.positions_after(book, account, order, price))
-        added = after.margin - before.margin
+    if order.kind in _AT_MARKET:
+        added = execution.margin_after(book, account, order, price) - before.margin
     else:
         added = book.valuation.order_margin(account, order)
     if added > 0 and added > before.equity - before.margin:

@@ -8,9 +8,11 @@ from typing import Any, NamedTuple
 from mt5_bridge.contract import STRUCTS
 from mt5_bridge.simulated.engine.model import Reason
 from mt5_bridge.simulated.engine.retcodes import Retcode
-from mt5_bridge.structs import OrderCheckResult, Struct, TradeRequest
+from mt5_bridge.structs import OrderCheckResult, Struct, TradeRequest, unchecked
 
 _API_FIELDS = tuple(name for name, _ in STRUCTS["TradeRequest"])
+_KNOWN = frozenset(_API_FIELDS)
+_REASON = int(Reason.EXPERT)
 
 
 class Request(NamedTuple):
@@ -33,13 +35,14 @@ class Request(NamedTuple):
     comment: str = ""
     position: int = 0
     position_by: int = 0
-    reason: int = int(Reason.EXPERT)
+    reason: int = _REASON
     """Not of the API: where the request comes from (rule R4)."""
 
     @classmethod
     def of(cls, fields: Mapping[str, Any]) -> Request:
         """A request from checked fields; those that it does not have are ignored."""
-        return cls(**{name: fields[name] for name in _API_FIELDS if name in fields})
+        known = fields if fields.keys() <= _KNOWN else {name: fields[name] for name in _API_FIELDS if name in fields}
+        return cls(**known)
 
     def refused_check(self, code: Retcode) -> Struct:
         """What `order_check` gives where the account was not even looked at: a code, and all numbers 0 (rule J4)."""
@@ -47,4 +50,4 @@ class Request(NamedTuple):
 
     def struct(self) -> Struct:
         """The echo that results carry."""
-        return TradeRequest(self[: len(_API_FIELDS)])
+        return unchecked(TradeRequest, self[: len(_API_FIELDS)])

@@ -25,11 +25,12 @@ from mt5_bridge.simulated.engine.opening import (
     check_market,
     fill_price,
     order_of_request,
-    requested_price,
 )
 from mt5_bridge.simulated.engine.request import Request
 from mt5_bridge.simulated.engine.retcodes import Refused, Retcode
 from mt5_bridge.simulated.symbols import EXCHANGE_EXECUTION, SymbolSpec
+
+_BUY, _SELL = Kind.BUY, Kind.SELL
 
 
 class Executed(NamedTuple):
@@ -165,14 +166,15 @@ def _checked_close(
     validation.check_close_volume(account, position, execution.lots(request.volume))
     validation.check_price_given(spec, request)
     price = fill_price(book, spec, request, buy=not position.buy)
-    market = validation.quote_of(book, spec).to_fill(buy=not position.buy)
-    validation.check_freeze(spec, market, (position.sl, position.tp))
+    if spec.freeze_level:
+        market = validation.quote_of(book, spec).to_fill(buy=not position.buy)
+        validation.check_freeze(spec, market, (position.sl, position.tp))
     if with_market:
         check_market(book, spec, request, buy=not position.buy)
     validation.check_fifo(account, position)
-    kind = Kind.SELL if position.buy else Kind.BUY
-    order = order_of_request(book, account, spec, kind, request._replace(sl=0.0, tp=0.0))
-    order.price = requested_price(spec, request)
+    kind = _SELL if position.buy else _BUY
+    order = order_of_request(book, account, spec, kind, request)
+    order.sl = order.tp = 0.0
     # A net position is closed by its side alone; only hedging accounts close one of several.
     order.position = 0 if account.nets else position.ticket
     return order, price

@@ -56,7 +56,7 @@ class Retcode(IntEnum):
     @property
     def comment(self) -> str:
         """The text that a terminal puts beside the code; where none is known, the name in words."""
-        return RETCODE_COMMENTS.get(self.value, self.name.replace("_", " ").capitalize())
+        return _COMMENTS[self]
 
     @property
     def from_server(self) -> bool:
@@ -64,6 +64,7 @@ class Retcode(IntEnum):
         return self in _FROM_SERVER
 
 
+_COMMENTS = {code: RETCODE_COMMENTS.get(code.value, code.name.replace("_", " ").capitalize()) for code in Retcode}
 _FROM_SERVER = frozenset(
     {
         Retcode.REQUOTE,

@@ -7,13 +7,11 @@ that no prices inside of them can undercut.
 
 from __future__ import annotations
 
-import math
-
 from mt5_bridge.simulated.engine.book import Book
 from mt5_bridge.simulated.engine.model import SO_MONEY, Account, Order, Position
 from mt5_bridge.simulated.engine.money import PIVOT, AccountState, base_margin, raw_profit
 from mt5_bridge.simulated.engine.stop_out import is_under_stop_out
-from mt5_bridge.simulated.engine.triggers import Levels
+from mt5_bridge.simulated.engine.triggers import NO_LEVELS, Levels
 
 Zone = dict[str, Levels]
 """For each symbol that matters the levels that its quotes must not reach."""
@@ -33,6 +31,9 @@ def safe_zone(book: Book, account: Account) -> Zone | None:
     """A zone around the present quotes in which the account stays clear of its stop out; None if none is found."""
     try:
         margin = book.valuation.margin(account.positions.values())
+        widest = _Prices(book, _WIDEST)
+        if not is_under_stop_out(book, account, _worst(book, account, margin, widest)):
+            return widest.zone()
         here = _worst(book, account, margin, _Prices(book, 0.0))
         if is_under_stop_out(book, account, here):
             return None
@@ -91,15 +92,10 @@ class _Prices:
 
     def zone(self) -> Zone:
         """The levels at the ends that were relied on; the others are as far as can be."""
-        ends, zone = self._ends, {}
-        for name in {name for name, _, _ in ends}:
-            zone[name] = Levels(
-                ends.get((name, False, False), -math.inf),
-                ends.get((name, False, True), math.inf),
-                ends.get((name, True, False), -math.inf),
-                ends.get((name, True, True), math.inf),
-            )
-        return zone
+        levels: dict[str, list[float]] = {}
+        for (name, ask, high), price in self._ends.items():
+            levels.setdefault(name, list(NO_LEVELS))[2 * ask + high] = price
+        return {name: Levels(*prices) for name, prices in levels.items()}
 
 
 def _worst(book: Book, account: Account, margin: float, prices: _Prices) -> AccountState:

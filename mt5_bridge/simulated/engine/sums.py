@@ -6,11 +6,14 @@ one that adding and rounding the single profits gives (rules U1, H1), as long as
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
+import numpy as np
+
 from mt5_bridge.simulated.engine.model import Account, Position, Quote
-from mt5_bridge.simulated.symbols import FOREX_MODES, SymbolSpec
+from mt5_bridge.simulated.market.bars import Array
+from mt5_bridge.simulated.symbols import FOREX_MODES, LINEAR_MODES, SymbolSpec
 
 _CENTS = 2
 _NEARLY_HALF = 0.4999
@@ -42,6 +45,9 @@ class Sums(NamedTuple):
 
 def sums_of(account: Account, specs: Mapping[str, SymbolSpec], margin: float) -> Sums:
     """The sums of an account whose positions hold so much margin."""
+    reserves = any(specs[order.symbol].margin_rate_pending for order in account.orders.values())
+    if not account.positions:
+        return Sums((), 0, (), 0.0, margin, reserves)
     counts: dict[tuple[str, bool], dict[float, int]] = {}
     others, opened, swap = [], 0, 0.0
     for position in account.positions.values():
@@ -56,7 +62,6 @@ def sums_of(account: Account, specs: Mapping[str, SymbolSpec], margin: float) ->
         sizes[size] = sizes.get(size, 0) + 1
         opened -= cents(position.price_open * size) if position.buy else -cents(position.price_open * size)
     sides = tuple(Side(symbol, buy, tuple(sizes.items())) for (symbol, buy), sizes in counts.items())
-    reserves = any(specs[order.symbol].margin_rate_pending for order in account.orders.values())
     return Sums(sides, opened, tuple(others), swap, margin, reserves)
 
 
@@ -84,3 +89,47 @@ def floating_cents(sums: Sums, quotes: Mapping[str, Quote]) -> int | None:
             worth += whole * count
         total += worth if buy else -worth
     return total
+
+
+class Holding(NamedTuple):
+    """An account whose profit at a price is `offset` + `signed` x (price - `base`) x `size` in whole cents."""
+
+    money: float
+    """Balance and credit."""
+    swap: float
+    signed: int
+    """1 when rising prices bring profit, -1 when falling ones do, 0 when nothing is open."""
+    size: float
+    base: float
+    offset: int
+
+
+def holding_of(account: Account, specs: Mapping[str, SymbolSpec], name: str) -> Holding | None:
+    """The holding of an account with one position at most, in this symbol; None where it is not as simple."""
+    money = account.balance + account.credit
+    if account.currency_digits != _CENTS or len(account.positions) > 1:
+        return None
+    for position in account.positions.values():
+        spec = specs[name]
+        if position.symbol != name or spec.currency_profit != account.currency:
+            return None
+        signed, size = 1 if position.buy else -1, spec.contract_size * position.volume
+        if spec.calc_mode in FOREX_MODES:
+            return Holding(money, position.swap, signed, size, 0.0, -signed * cents(position.price_open * size))
+        return (
+            Holding(money, position.swap, signed, size, position.price_open, 0)
+            if spec.calc_mode in LINEAR_MODES
+            else None
+        )
+    return Holding(money, 0.0, 0, 0.0, 0.0, 0)
+
+
+def equities(holdings: Sequence[Holding], lengths: Sequence[int] | Array, bids: Array, asks: Array) -> Array:
+    """`Valuation.equity` of each holding at as many quotes in a row as its length says."""
+    money, swap, signed, size, base, offset = np.repeat(np.array(holdings, np.float64), lengths, axis=0).T
+    worth = (np.where(signed > 0, bids, asks) - base) * size
+    product = worth * 100.0
+    whole = np.rint(product)
+    for index in np.flatnonzero(np.abs(product - whole) >= _NEARLY_HALF):
+        whole[index] = cents(float(worth[index]))
+    return np.asarray(np.round(money + (offset + signed * whole) / 100.0 + swap, _CENTS))

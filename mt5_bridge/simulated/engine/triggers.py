@@ -25,6 +25,8 @@ class Levels(NamedTuple):
 
     def nearest(self, other: Levels) -> Levels:
         """The levels of both that are reached first."""
+        if other == NO_LEVELS:
+            return self
         return Levels(
             max(self.bid_low, other.bid_low),
             min(self.bid_high, other.bid_high),

@@ -25,6 +25,10 @@ from mt5_bridge.simulated.engine.retcodes import Refused, Retcode
 from mt5_bridge.simulated.symbols import EXCHANGE_EXECUTION, INSTANT_EXECUTION, MARKET_EXECUTION, SymbolSpec
 
 _DISABLED, _LONG_ONLY, _SHORT_ONLY, _CLOSE_ONLY = range(4)
+_KINDS = tuple(Kind)
+_AT_MARKET = (Kind.BUY, Kind.SELL)
+_DEAL, _PENDING, _EXPERT = Action.DEAL, Action.PENDING, Reason.EXPERT
+"""Kept, for a member of an enumeration takes longer to find than all the rest of a check."""
 _ORDER_MODES = {
     Kind.BUY: 1,
     Kind.SELL: 1,
@@ -44,7 +48,7 @@ _ROUNDING = 1e-9
 
 def check_account(account: Account, request: Request) -> None:
     """The account may trade, and may trade by robots if one asks."""
-    if not account.trade_expert and request.reason == Reason.EXPERT:
+    if not account.trade_expert and request.reason == _EXPERT:
         raise Refused(Retcode.SERVER_DISABLES_AT)
     if not account.trade_allowed:
         raise Refused(Retcode.TRADE_DISABLED)
@@ -62,11 +66,10 @@ def symbol_of(book: Book, name: str) -> SymbolSpec:
 
 def kind_of(spec: SymbolSpec, request: Request) -> Kind:
     """The order type, if it fits the action and the symbol allows it (rule L18)."""
-    deal_kinds = (Kind.BUY, Kind.SELL)
-    if not 0 <= request.type < Kind.CLOSE_BY:
+    if not 0 <= request.type < len(_KINDS) - 1:
         raise Refused(Retcode.INVALID_ORDER)
-    kind = Kind(request.type)
-    if (kind in deal_kinds) is not (request.action == Action.DEAL) or not spec.order_mode & _ORDER_MODES[kind]:
+    kind = _KINDS[request.type]
+    if (kind in _AT_MARKET) is not (request.action == _DEAL) or not spec.order_mode & _ORDER_MODES[kind]:
         raise Refused(Retcode.INVALID_ORDER)
     return kind
 
@@ -98,7 +101,7 @@ def check_filling(spec: SymbolSpec, request: Request, conventions: Conventions) 
     policy = request.type_filling
     by_flag = bool(spec.filling_mode & _FILL_FLAGS.get(policy, 0))
     known = FILL_FOK <= policy <= FILL_BOC
-    if request.action == Action.PENDING:
+    if request.action == _PENDING:
         allowed = by_flag or policy == FILL_RETURN or (known and conventions.pending_filling_tolerated)
         allowed = allowed and (policy != FILL_BOC or request.type in _LIMITS)
     elif spec.execution == MARKET_EXECUTION:
@@ -184,7 +187,7 @@ def check_price_given(spec: SymbolSpec, request: Request) -> None:
 
 def check_limits(account: Account, spec: SymbolSpec, kind: Kind, volume: float) -> None:
     """Count of pending orders and positions, and the symbol's total volume (rules L17, L20, O3)."""
-    pending = kind not in (Kind.BUY, Kind.SELL)
+    pending = kind not in _AT_MARKET
     if pending and account.limit_orders and len(account.orders) >= account.limit_orders:
         raise Refused(Retcode.LIMIT_ORDERS)
     _check_position_count(account, spec)
@@ -202,9 +205,11 @@ def check_limits(account: Account, spec: SymbolSpec, kind: Kind, volume: float) 
 
 
 def _check_position_count(account: Account, spec: SymbolSpec) -> None:
+    if not account.limit_positions:
+        return
     count = len(account.positions) + (0 if account.nets else len(account.orders))
     adds = not account.nets or account.net_position(spec.name) is None
-    if account.limit_positions and adds and count >= account.limit_positions:
+    if adds and count >= account.limit_positions:
         raise Refused(Retcode.LIMIT_POSITIONS)
 
 
@@ -230,6 +235,8 @@ def check_close_volume(account: Account, position: Position, volume: float) -> N
     """The volume is there to close, and no other closing order covers it (rule L19)."""
     if volume > position.volume:
         raise Refused(Retcode.INVALID_CLOSE_VOLUME)
+    if not account.orders:
+        return
     covered = sum(one.volume for one in account.orders.values() if one.position == position.ticket)
     if covered and volume > position.volume - covered + _ROUNDING:
         raise Refused(Retcode.CLOSE_ORDER_EXIST)

@@ -72,6 +72,6 @@ class BarTicks:
         ticks = ticks_of_bars(self._bars[before:stop], self._step, self._point)
         return ticks[np.searchsorted(ticks["time_msc"], int(self._opens[start]) * 1000) :]
 
-    def blocks(self) -> list[tuple[int, int]]:
+    def blocks(self, size: int = _BLOCK) -> list[tuple[int, int]]:
         """Bounds of consecutive blocks of all bars."""
-        return [(start, start + _BLOCK) for start in range(0, len(self._bars), _BLOCK)]
+        return [(start, start + size) for start in range(0, len(self._bars), size)]

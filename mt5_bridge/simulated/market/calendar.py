@@ -50,10 +50,11 @@ class WeeklySessions:
     def is_open(self, time: int) -> bool:
         """Whether the broker time `time` (seconds) lies in a session."""
         day, minute = time // DAY, time % DAY // 60
+        for start, end in self.on(day):
+            if start <= minute < end:
+                return True
         late = minute + MINUTES_A_DAY
-        return any(start <= minute < end for start, end in self.on(day)) or any(
-            late < end for _, end in self.on(day - 1)
-        )
+        return any(late < end for _, end in self.on(day - 1))
 
     def next_open(self, time: int) -> int:
         """The first moment (s) from `time` on at which the symbol trades; `time` itself if it never does again."""

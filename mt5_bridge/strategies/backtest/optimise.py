@@ -7,9 +7,12 @@ that fit the past by luck, so every search keeps a stretch out of sample and say
 from __future__ import annotations
 
 import multiprocessing
+import pickle
+import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 from typing import Any, Final
 
 from mt5_bridge.strategies.backtest.recording import Recording
@@ -129,13 +132,18 @@ class Workers:
     def running(self) -> Iterator[Workers]:
         """Start them, and end them all however it goes."""
         if self._processes <= 1:
+            self._recording = self._recording.kept()
             yield self
             return
         # A fresh interpreter: the caller may have threads, which a fork would copy half of.
         context = multiprocessing.get_context("spawn")
-        with context.Pool(self._processes, _start, (self._create, self._recording)) as pool:
-            self._pool = pool
-            yield self
+        with tempfile.TemporaryDirectory(prefix="m5") as folder:
+            # Through a pipe each would have to read it before the next one is started.
+            file = Path(folder) / "recording"
+            file.write_bytes(pickle.dumps(self._recording, pickle.HIGHEST_PROTOCOL))
+            with context.Pool(self._processes, _start, (self._create, file)) as pool:
+                self._pool = pool
+                yield self
 
     def map(self, jobs: Sequence[tuple[Mapping[str, Any], Settings]], progress: Progress) -> list[Statistics]:
         """Statistics of each job, in their order. Raises CancelledError."""
@@ -156,8 +164,9 @@ _worker: dict[str, Any] = {}
 """What a worker process was started with; set once in it, before any work."""
 
 
-def _start(create: Create, recording: Recording) -> None:
-    _worker.update(create=create, recording=recording)
+def _start(create: Create, file: Path) -> None:
+    recording: Recording = pickle.loads(file.read_bytes())  # noqa: S301 - of the process that has started this one
+    _worker.update(create=create, recording=recording.kept())
 
 
 def _work(task: tuple[int, Mapping[str, Any], Settings]) -> tuple[int, Statistics]:

@@ -30,6 +30,9 @@ from mt5_bridge.simulated.market.replay import earlier_bars, ranked
 from mt5_bridge.simulated.symbols import SymbolSpec, specification
 
 _BLOCK_TICKS: Final = 65_536
+_BLOCK_BARS: Final = 5760
+_KEPT_BARS: Final = 400_000
+"""Their ticks take less than 100 MB."""
 SOURCES: Final = ("auto", "ticks", "bars")
 
 
@@ -61,6 +64,12 @@ class Recording:
             if len(cut):
                 yield cut
 
+    def kept(self) -> Recording:
+        """The same with its ticks in memory, for those who play it again and again; itself when that is too much."""
+        if self.ticks is not None or len(self.bars) > _KEPT_BARS:
+            return self
+        return replace(self, ticks=np.concatenate(list(self._of_bars())), maker=None)
+
     @staticmethod
     def _of_ticks(ticks: Array) -> Iterator[Array]:
         times = np.ascontiguousarray(ticks["time_msc"])
@@ -73,7 +82,7 @@ class Recording:
 
     def _of_bars(self) -> Iterator[Array]:
         if self.maker is not None:
-            for start, stop in self.maker.blocks():
+            for start, stop in self.maker.blocks(_BLOCK_BARS):
                 yield self.maker.block(start, stop)
 
 

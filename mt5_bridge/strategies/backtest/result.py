@@ -11,7 +11,11 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from mt5_bridge.simulated.engine.book import Book
 from mt5_bridge.simulated.engine.model import Account, Entry
+from mt5_bridge.simulated.engine.stretches import Stretches
+from mt5_bridge.simulated.engine.sums import Holding, equities
+from mt5_bridge.simulated.market.bars import Array
 from mt5_bridge.structs import Struct
 
 if TYPE_CHECKING:
@@ -39,10 +43,10 @@ class Curve:
         self.balances.append(balance)
         self.equities.append(equity)
 
-    def extend(self, times: Any, balance: float, equities: Any) -> None:
-        """Write many points of one balance down (arrays of int64 and float64)."""
+    def extend(self, times: Array, balances: Array, equities: Array) -> None:
+        """Write many points down (arrays of int64 and float64)."""
         self.times.frombytes(times.tobytes())
-        self.balances.extend([balance] * len(times))
+        self.balances.frombytes(balances.tobytes())
         self.equities.frombytes(equities.tobytes())
 
     def points(self, most: int = CURVE_POINTS) -> list[tuple[int, float, float]]:
@@ -55,6 +59,61 @@ class Curve:
             pairs = ((a + int(equities[a:b].argmin()), a + int(equities[a:b].argmax())) for a, b in _pairs(edges))
             chosen = sorted({0, count - 1, *(index for pair in pairs for index in pair)})
         return [(self.times[one], self.balances[one], self.equities[one]) for one in chosen]
+
+
+class Values:
+    """Writes the account's value at the ends of stretches into a curve, many at once."""
+
+    def __init__(self, book: Book, account: Account, name: str, stretches: Stretches, count: int, curve: Curve) -> None:
+        """The ends of the first `count` stretches are points of the curve."""
+        self._book = book
+        self._account = account
+        self._name = name
+        self._stretches = stretches
+        self._count = count
+        self._curve = curve
+        self._written = 0
+        self._starts: list[int] = []
+        self._balances: list[float] = []
+        self._holdings: list[Holding] = []
+        self._take(0)
+
+    @property
+    def need_each(self) -> bool:
+        """Whether the account's value cannot be told later, so that `note` must be called after each stretch."""
+        return not self._holdings
+
+    def note(self, number: int) -> None:
+        """This stretch and those before it have been played, and up to its beginning nothing has changed."""
+        if number < self._count and not self._take(number):
+            self._write(number)
+            account = self._account
+            equity = self._book.valuation.equity(account)
+            self._curve.add(int(self._stretches.times[number]), account.balance, equity)
+            self._written = number + 1
+
+    def finish(self) -> None:
+        """All stretches have been played."""
+        self._write(self._count)
+
+    def _take(self, number: int) -> bool:
+        """Whether what is held from the end of this stretch on is something whose value can be told later."""
+        holding = self._book.valuation.holding(self._account, self._name)
+        if holding is not None and not (self._holdings and holding is self._holdings[-1]):
+            self._starts.append(number)
+            self._balances.append(self._account.balance)
+            self._holdings.append(holding)
+        return holding is not None
+
+    def _write(self, stop: int) -> None:
+        if self._holdings and stop > self._written:
+            part, stretches = slice(self._written, stop), self._stretches
+            lengths = np.diff([*self._starts, stop])
+            values = equities(self._holdings, lengths, stretches.bids[part], stretches.asks[part])
+            self._curve.extend(stretches.times[part], np.repeat(self._balances, lengths), values)
+        self._written = stop
+        for noted in (self._starts, self._balances, self._holdings):
+            noted.clear()
 
 
 def _pairs(edges: Any) -> list[tuple[int, int]]:

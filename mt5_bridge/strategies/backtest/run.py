@@ -7,9 +7,10 @@ moment; both give a decision the same number of closed bars; and both carry wish
 
 from __future__ import annotations
 
+import gc
 import math
-import threading
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
@@ -17,21 +18,21 @@ import numpy as np
 
 from mt5_bridge.simulated.engine.exchange import Exchange
 from mt5_bridge.simulated.engine.model import Account, Quote
+from mt5_bridge.simulated.engine.stretches import Stretches
 from mt5_bridge.simulated.market.bars import TICK_FLAG_BID, Array, aggregate, open_times
 from mt5_bridge.simulated.symbols import SWAP_POINTS, SymbolSpec
+from mt5_bridge.strategies.backtest.agenda import Agenda
 from mt5_bridge.strategies.backtest.recording import Recording
-from mt5_bridge.strategies.backtest.result import Curve, Result
+from mt5_bridge.strategies.backtest.result import Curve, Result, Values
 from mt5_bridge.strategies.backtest.terminal import BacktestContext, BacktestTerminal
 from mt5_bridge.strategies.base import Side, Strategy
-from mt5_bridge.strategies.execution import Execution
+from mt5_bridge.strategies.execution import InstantExecution
 from mt5_bridge.strategies.session import Session
-from mt5_bridge.structs import Tick
+from mt5_bridge.structs import Tick, unchecked
 
 _LOGIN: Final = 1
 _LOG_LINES: Final = 2000
-_LOOK_AHEAD: Final = 256
-_SHORTEST_LEAP: Final = 4
-"""Fewer bars are stepped through faster than they are leapt over."""
+_COLLECT_AFTER: Final = 100_000
 
 
 @dataclass(frozen=True)
@@ -70,8 +71,13 @@ class _Log:
         self._book = exchange.book
         self.lines: list[tuple[int, str]] = []
 
+    @property
+    def is_full(self) -> bool:
+        """Whether nothing more is written down."""
+        return len(self.lines) >= _LOG_LINES
+
     def info(self, text: str) -> None:
-        if len(self.lines) < _LOG_LINES:
+        if not self.is_full:
             self.lines.append((self._book.now_msc, text))
 
     warning = info
@@ -87,7 +93,19 @@ def run(
 
     Raises CancelledError, and UnableError when the strategy cannot work here.
     """
-    return _Run(strategy, recording, settings, progress).play()
+    with _rare_collections():
+        return _Run(strategy, recording, settings, progress).play()
+
+
+@contextmanager
+def _rare_collections() -> Iterator[None]:
+    """A run makes hundreds of thousands of records that stay, which need not be looked through every few hundred."""
+    before = gc.get_threshold()
+    gc.set_threshold(_COLLECT_AFTER, *before[1:])
+    try:
+        yield
+    finally:
+        gc.set_threshold(*before)
 
 
 class _Run:
@@ -107,7 +125,7 @@ class _Run:
         self._exchange.open_account(self._account, settings.deposit)
         self._terminal = BacktestTerminal(self._exchange, self._account, spec, self._frames, settings.timeframe)
         self._log = _Log(self._exchange)
-        execution = Execution(settings, self._log, threading.Event())
+        execution = InstantExecution(settings, self._log, self._terminal.held)
         market = (self._name, settings.timeframe, settings.volume, settings.magic)
         context = BacktestContext(self._account, *market, self._terminal, self._log.info)
         self._session = Session(
@@ -150,13 +168,13 @@ class _Run:
         row = ticks[0]
         quote = Quote(float(row["bid"]), float(row["ask"]), int(row["time_msc"]), float(row["last"]))
         self._exchange.set_quote(self._name, quote)
-        self._terminal.ticks, self._terminal.number = ticks, 0
+        self._terminal.show(ticks, 0)
         key = int(open_times(ticks["time"][:1], self._settings.timeframe)[0])
         self._terminal.closed = max(0, int(np.searchsorted(self._opens, key)) - 1)
         self._session.start()
 
-    def _decisions(self, ticks: Array) -> Iterator[tuple[int, int]]:
-        """(number of the last tick of the moment, number of closed bars) for each moment in which a bar closes."""
+    def _decisions(self, ticks: Array) -> tuple[Array, Array]:
+        """Number of the last tick of the moment, and number of closed bars, for each moment in which a bar closes."""
         moving = np.flatnonzero(ticks["flags"] & TICK_FLAG_BID)
         keys = open_times(ticks["time"][moving], self._settings.timeframe)
         fresh = np.flatnonzero(keys != np.concatenate(([self._key], keys[:-1]))) if len(keys) else keys
@@ -165,84 +183,56 @@ class _Run:
         times = np.ascontiguousarray(ticks["time_msc"])
         ends = np.searchsorted(times, times[moving[fresh]], "right") - 1
         closed = np.searchsorted(self._opens, keys[fresh])
-        return zip(ends.tolist(), closed.tolist(), strict=True)
+        return ends, closed
 
     def _bar_by_bar(self, ticks: Array) -> None:
-        """From one closed bar to the next, for strategies that want to see nothing else."""
-        decisions = list(self._decisions(ticks))
-        stops = [end + 1 for end, _ in decisions]
-        if not stops or stops[-1] < len(ticks):
-            stops.append(len(ticks))
-        starts, ends = [0, *stops[:-1]], np.array(stops) - 1
-        columns = [np.ascontiguousarray(ticks[name]) for name in ("bid", "ask")]
-        bounds = [edge.reduceat(column, starts) for column in columns for edge in (np.minimum, np.maximum)]
-        lasts = [np.ascontiguousarray(ticks[name][ends]) for name in ("bid", "ask", "time_msc", "last")]
-        plain_bounds = list(zip(*(bound.tolist() for bound in bounds), strict=True))
-        quotes = list(map(Quote, *(last.tolist() for last in lasts)))
-        closed_bars = np.array([closed for _, closed in decisions], np.int64)
-        exchange, name, terminal = self._exchange, self._name, self._terminal
-        terminal.ticks = ticks
-        number = 0
-        while number < len(quotes):
-            leap = self._leap(number, closed_bars, bounds, lasts)
-            if leap:
-                number += leap
-                exchange.stretch(name, plain_bounds[number - 1], quotes[number - 1])
-                continue
-            if not exchange.stretch(name, plain_bounds[number], quotes[number]):
-                exchange.advance({name: ticks[starts[number] : stops[number]]}, quotes[number].time_msc)
-            if number < len(decisions):
-                terminal.number, closed = decisions[number]
-                self._bar(closed)
-            number += 1
-
-    def _leap(self, start: int, closed: Array, bounds: list[Array], lasts: list[Array]) -> int:
-        """How many bars from `start` on nothing happens at; the account's value at each is then written down."""
-        ahead = slice(start, min(start + _LOOK_AHEAD, len(closed)))
-        asked = self._answers(self._session.context.held)
-        if asked is None or ahead.start >= ahead.stop:
-            return 0
-        acts = asked[closed[ahead] - 1] & (closed[ahead] >= self._needed)
-        count = int(acts.argmax()) if acts.any() else len(acts)
-        if count < _SHORTEST_LEAP:
-            return 0
-        low_bid, high_bid, low_ask, high_ask = (bound[start : start + count] for bound in bounds)
-        bids, asks, times, _ = (last[start : start + count] for last in lasts)
-        count = self._exchange.calm_stretches(self._name, (low_bid, high_bid, low_ask, high_ask), times)
-        equities = self._exchange.book.valuation.equities(self._account, self._name, bids[:count], asks[:count])
-        if equities is None or count < _SHORTEST_LEAP:
-            return 0
-        self._curve.extend(times[:count], self._account.balance, equities)
-        return count
+        """From one bar at which something may happen to the next, for strategies that see closed bars alone."""
+        ends, closed = self._decisions(ticks)
+        stops = ends + 1
+        if not len(stops) or stops[-1] < len(ticks):
+            stops = np.append(stops, len(ticks))
+        stretches = Stretches(ticks, stops)
+        agenda = Agenda(closed, self._needed, self._answers)
+        values = Values(self._exchange.book, self._account, self._name, stretches, len(ends), self._curve)
+        exchange, context = self._exchange, self._session.context
+        number, count = 0, len(stops)
+        while number < count:
+            asked = agenda.next(number, context.held)
+            stop = number + 1 if values.need_each else min(asked + 1, count)
+            number = exchange.skip(self._name, stretches, number, stop)
+            if number < stop:
+                exchange.advance({self._name: stretches.ticks(number)}, stretches.last(number).time_msc)
+                # What was held may have gone with a stop just now.
+                asked = agenda.next(number, context.held)
+                number += 1
+            if asked == number - 1:
+                self._terminal.show(ticks, int(ends[number - 1]))
+                self._bar(int(closed[number - 1]))
+            values.note(number - 1)
+        values.finish()
 
     def _moment_by_moment(self, ticks: Array) -> None:
-        decisions = dict(self._decisions(ticks))
+        decisions = dict(zip(*(one.tolist() for one in self._decisions(ticks)), strict=True))
         times = ticks["time_msc"].tolist()
         bids, asks, deals = ticks["bid"].tolist(), ticks["ask"].tolist(), ticks["last"].tolist()
         exchange, session, name, last = self._exchange, self._session, self._name, len(ticks) - 1
-        self._terminal.ticks = ticks
         for number, time_msc in enumerate(times):
             exchange.tick(name, Quote(bids[number], asks[number], time_msc, deals[number]))
             if number < last and times[number + 1] == time_msc:
                 continue
-            self._terminal.number = number
+            self._terminal.show(ticks, number)
             if session.wants_trades and len(self._account.deals) > self._told:
                 self._tell_deals()
             if number in decisions:
-                self._bar(decisions[number])
+                if decisions[number] >= self._needed:
+                    self._bar(decisions[number])
+                self._note()
             if session.wants_ticks:
-                session.tick(Tick(ticks[number].item()))
+                session.tick(unchecked(Tick, ticks[number].item()))
 
     def _bar(self, closed: int) -> None:
         self._terminal.closed = closed
-        if closed >= self._needed and self._may_act(closed):
-            self._session.bar(self._frames[closed - self._needed : closed])
-        self._note()
-
-    def _may_act(self, closed: int) -> bool:
-        """Whether the strategy wants to be asked at the close of the newest bar, as far as it has said so before."""
-        asked = self._answers(self._session.context.held)
-        return asked is None or bool(asked[closed - 1])
+        self._session.bar(self._frames[closed - self._needed : closed])
 
     def _answers(self, held: Side | None) -> Array | None:
         """What the strategy says of all bars with this position, asked once."""

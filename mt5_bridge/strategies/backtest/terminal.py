@@ -12,7 +12,8 @@ from mt5_bridge.simulated.market.bars import Array
 from mt5_bridge.simulated.market.series import Series
 from mt5_bridge.simulated.symbols import SymbolSpec
 from mt5_bridge.strategies.base import Context, Side
-from mt5_bridge.structs import Struct, Tick
+from mt5_bridge.strategies.execution import Held
+from mt5_bridge.structs import Struct, Tick, unchecked
 
 _SERVER: Final = "Backtest"
 
@@ -33,7 +34,7 @@ class BacktestContext(Context):
 
 
 class BacktestTerminal:
-    """What is visible of the market is set by who plays it: `closed` bars of `frames`, and tick `number` of `ticks`."""
+    """What is visible of the market is set by who plays it: `closed` bars of `frames`, and the tick of the moment."""
 
     def __init__(self, exchange: Exchange, account: Account, spec: SymbolSpec, frames: Array, timeframe: int) -> None:
         self._exchange = exchange
@@ -45,8 +46,13 @@ class BacktestTerminal:
         self._sent = 0
         self._info: Struct | None = None
         self.closed = 0
-        self.ticks: Array = frames[:0]
-        self.number = 0
+        self._ticks: Array = frames[:0]
+        self._number = 0
+        self._tick: Struct | None = None
+
+    def show(self, ticks: Array, number: int) -> None:
+        """The tick of the moment is this one."""
+        self._ticks, self._number, self._tick = ticks, number, None
 
     def last_error(self) -> tuple[int, str]:
         """Nothing goes wrong here."""
@@ -67,11 +73,18 @@ class BacktestTerminal:
 
     def symbol_info_tick(self, _symbol: str, /) -> Struct:
         """The tick of the moment."""
-        return Tick(self.ticks[self.number].item())
+        if self._tick is None:
+            self._tick = unchecked(Tick, self._ticks[self._number].item())
+        return self._tick
 
     def positions_get(self, *, symbol: str) -> tuple[Struct, ...]:
         """Open positions of the account."""
         return views.positions(self._book, self._account, {"symbol": symbol}) if self._account.positions else ()
+
+    def held(self, magic: int) -> tuple[Held, ...]:
+        """What is open of one magic number, for less than `positions_get` takes."""
+        positions = self._account.positions.values()
+        return tuple(Held(one.ticket, 0 if one.buy else 1, one.volume) for one in positions if one.magic == magic)
 
     def copy_rates_from_pos(self, _symbol: str, timeframe: int, start: int, count: int, /) -> Array:
         """Closed bars (from position 1 on) of the timeframe that is tested. Raises ValueError for anything else."""

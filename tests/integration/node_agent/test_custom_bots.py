@@ -14,7 +14,7 @@ import pytest
 from mt5_bridge.sandbox.availability import why_not
 from mt5_bridge.sandbox.package import digest, read_upload
 from mt5_bridge.simulated.admin import BrokerAdmin
-from node_agent.protocol.messages import BotLogBody, BotRule, CodeRef, DesiredBot, Guard
+from node_agent.protocol.messages import BotLogBody, BotRule, CodeRef, DesiredBot, Guard, PaperFill
 from tests.broker_process import running_broker
 from tests.integration.node_agent.agent_node import AgentNode, bot_id
 from tests.integration.node_agent.control_plane_stand_in import ControlPlaneStandIn, wait_until
@@ -137,6 +137,11 @@ class Stage:
         seen = self.node.observed(1)
         return next((bot.reason for bot in seen.bots if bot.bot_id == bot_id(number)), "") if seen else ""
 
+    def fills(self, number: int) -> list[PaperFill]:
+        bodies = (event.body for event in self.plane.seen.events.values())
+        mine = [each for each in bodies if isinstance(each, BotLogBody) and each.bot_id == bot_id(number)]
+        return [each.fill for each in mine if each.fill is not None]
+
     def told(self, number: int, text: str, seconds: float = 25.0) -> None:
         """`text` is a pattern."""
         wait_until(
@@ -162,6 +167,7 @@ def test_brought_code_trades_is_told_apart_paused_and_stopped(stage: Stage) -> N
     stage.node.wait_phase(1, "ready", 30)
     stage.told(2, "sent 10009")
     stage.told(3, "paper: buy 0.1 EURUSD")
+    assert [(fill.entry, fill.side, fill.volume) for fill in stage.fills(3)] == [("in", "buy", 0.1)]
     stage.told(4, re.escape("sees ['bot.json', 'bridge', 'token'] False"))
     stage.told(5, "sent 10009")
     # The script says that its magic number is 5; the bridge knows better.

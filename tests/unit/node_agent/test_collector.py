@@ -22,7 +22,7 @@ from node_agent.collector import OVERLAP_SECONDS, Collector
 from node_agent.database import Database
 from node_agent.errors import StorageError
 from node_agent.layout import TerminalLayout
-from node_agent.protocol.messages import BotLogBody, DealBody, HistoryOrderBody, OrderBody, PositionsBody
+from node_agent.protocol.messages import BotLogBody, DealBody, HistoryOrderBody, OrderBody, PaperFill, PositionsBody
 from node_agent.spool import Spool, SpoolFullError
 from node_agent.state import StateStore
 
@@ -251,6 +251,23 @@ def test_bot_logs_are_read_line_by_line_and_survive_rotation(bench: Bench) -> No
     bodies = [event.body for event in bench.spool.oldest()]
     texts = [(body.level, body.text) for body in bodies if isinstance(body, BotLogBody)]
     assert texts == [("warning", "one"), ("info", "not json"), ("info", "anew")]
+
+
+def test_fills_on_paper_go_with_their_lines_and_nonsense_does_not(bench: Bench) -> None:
+    log = bench.target.layout.bot(BOT).log
+    log.parent.mkdir(parents=True)
+    good = {"position": 1, "entry": "out", "side": "sell", "symbol": "EURUSD", "volume": 0.1, "price": 1.1}
+    good |= {"profit": 1.5, "time": 1_767_600_000}
+    bad = [
+        good | one
+        for one in ({"profit": "much"}, {"volume": -1}, {"entry": "by"}, {"price": float("nan")}, {"time": 2**60})
+    ]
+    fills = [good, *bad, [1], "fill", {}]
+    log.write_text("".join(json.dumps({"text": "paper", "fill": fill}) + "\n" for fill in fills))
+    assert bench.collector.collect_bot_logs(bench.target, [BOT]) == len(fills)
+    bodies = [event.body for event in bench.spool.oldest()]
+    told = [body.fill for body in bodies if isinstance(body, BotLogBody)]
+    assert told == [PaperFill(**good), *[None] * (len(fills) - 1)]  # type: ignore[arg-type]
 
 
 def test_whatever_a_bot_writes_into_its_files_can_be_sent(bench: Bench) -> None:

@@ -35,6 +35,19 @@ export function useBotLog(id: Ref<string>, open: Ref<boolean>) {
   })
 }
 
+const PAPER_DEALS = 500
+
+/** The newest that it has filled on paper, the newest first. */
+export function usePaperDeals(id: Ref<string>, open: Ref<boolean>) {
+  return useQuery({
+    queryKey: computed(() => keys.paperDeals(id.value)),
+    queryFn: async () =>
+      (await unwrap(api.GET("/api/v1/bots/{bot_id}/paper-deals", { params: { path: { bot_id: id.value }, query: { limit: PAPER_DEALS } } }))).items,
+    enabled: open,
+    refetchInterval: 3000,
+  })
+}
+
 /** Who changed what of its settings, the newest first. */
 export function useBotChanges(id: Ref<string>, open: Ref<boolean>) {
   return useInfiniteQuery({

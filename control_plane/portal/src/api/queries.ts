@@ -62,6 +62,8 @@ export const keys = {
   limitDefaults: ["limit-defaults"] as const,
   killSwitch: (id: string) => ["kill-switch", id] as const,
   botLog: (id: string) => ["bot-log", id] as const,
+  paperDeals: (id: string) => ["paper-deals", id] as const,
+  members: ["members"] as const,
 }
 
 const LIVE_MS = 1500

@@ -4,7 +4,8 @@ import { useInfiniteQuery, useQuery, useQueryClient, type UseQueryReturnType } f
 import { computed, ref, type Ref } from "vue"
 import { api, unwrap, unwrapTagged, type Tagged } from "./client"
 import { keys } from "./queries"
-import type { Guard, KillMode, KillReport, KillScope, KillSwitch, Limits, Page } from "./types"
+import type { Guard, KillMode, KillReport, KillSwitch, Limits, Page } from "./types"
+import type { Reach } from "../lib/kills"
 
 const REPORT_MS = 1000
 const SLOWLY_MS = 15_000
@@ -108,13 +109,14 @@ export function useKillDeeds() {
       void client.invalidateQueries({ queryKey: ["guard"] })
     }
   }
-  const request = (scope: Exclude<KillScope, "account">, body: { mode: KillMode; reason: string }): Promise<KillReport> => {
+  const request = ({ scope, memberId }: Pick<Reach, "scope" | "memberId">, body: { mode: KillMode; reason: string }): Promise<KillReport> => {
+    if (memberId !== undefined) return unwrap(api.POST("/api/v1/members/{user_id}/kill", { params: { path: { user_id: memberId } }, body }))
     if (scope === "fleet") return unwrap(api.POST("/api/v1/kill-switches/fleet", { body }))
     return scope === "tenant" ? unwrap(api.POST("/api/v1/kill-switches/tenant", { body })) : unwrap(api.POST("/api/v1/kill-switches", { body }))
   }
 
   return {
-    throwOver: (scope: Exclude<KillScope, "account">, mode: KillMode, reason: string) => renewed(request(scope, { mode, reason })),
+    throwOver: (reach: Pick<Reach, "scope" | "memberId">, mode: KillMode, reason: string) => renewed(request(reach, { mode, reason })),
     release: (killId: string) => renewed(unwrap(api.POST("/api/v1/kill-switches/{kill_id}/release", { params: { path: { kill_id: killId } } }))),
     setDefaults: async (limits: Limits, tag: string): Promise<void> => {
       try {

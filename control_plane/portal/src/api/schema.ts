@@ -1825,6 +1825,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/bots/{bot_id}/paper-deals": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List Paper Deals
+         * @description What the bot has filled on paper, newest first, each with what all had brought up to it.
+         */
+        get: operations["list_paper_deals"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/bots/{bot_id}/pause": {
         parameters: {
             query?: never;
@@ -5996,6 +6016,47 @@ export interface components {
          * @enum {string}
          */
         Outcome: "pending" | "connected" | "refused" | "unreachable" | "no_place" | "inconclusive";
+        /** PaperDeal */
+        PaperDeal: {
+            /**
+             * At
+             * Format: date-time
+             */
+            at: string;
+            /** Broker Time */
+            broker_time: number;
+            /**
+             * Entry
+             * @enum {string}
+             */
+            entry: "in" | "out";
+            /** Id */
+            id: string;
+            /** Position */
+            position: number;
+            /** Price */
+            price: number;
+            /** Profit */
+            profit: string;
+            /**
+             * Side
+             * @enum {string}
+             */
+            side: "buy" | "sell";
+            /** Symbol */
+            symbol: string;
+            /** Total */
+            total: string;
+            /** Volume */
+            volume: number;
+        };
+        /** PaperDealPage */
+        PaperDealPage: {
+            /** Items */
+            items: components["schemas"]["PaperDeal"][];
+            /** Next Cursor */
+            next_cursor: string | null;
+        };
         /**
          * ParameterRange
          * @description Values to try, both ends included.
@@ -17489,6 +17550,87 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["BotLogLinePage"];
+                };
+            };
+            /** @description Please sign in */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description This is not allowed */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description There is no such thing */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Some input is not valid */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too many attempts */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The farm cannot do this right now */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    list_paper_deals: {
+        parameters: {
+            query?: {
+                /** @description Opaque; `next_cursor` of the previous page. */
+                cursor?: string | null;
+                /** @description Most items in one page. */
+                limit?: number;
+            };
+            header?: never;
+            path: {
+                bot_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PaperDealPage"];
                 };
             };
             /** @description Please sign in */

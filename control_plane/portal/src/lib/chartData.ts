@@ -1,6 +1,6 @@
 /** Pure steps between what the farm answers and what the charts draw. */
 
-import type { Bar, Deal, EquityPoint, StatisticsPoint } from "../api/types"
+import type { Bar, Deal, EquityPoint, PaperDeal, StatisticsPoint } from "../api/types"
 import { formatProfit, addMoney } from "./format"
 
 /**
@@ -85,6 +85,24 @@ export interface BalancePoint {
   time: number
   value: number
   drawdown: number
+}
+
+/** What a bot on paper has made, after each deal that closed something, and how far that lies below its highest. Takes deals newest first. */
+export function paperCurve(deals: Pick<PaperDeal, "broker_time" | "entry" | "profit" | "total">[]): BalancePoint[] {
+  const curve: BalancePoint[] = []
+  const oldest = deals.at(-1)
+  let highest = oldest ? Number(oldest.total) - Number(oldest.profit) : 0
+  for (const deal of [...deals].reverse()) {
+    if (deal.entry !== "out") continue
+    const last = curve.at(-1)
+    const time = Math.max(deal.broker_time, last?.time ?? 0)
+    const value = Number(deal.total)
+    highest = Math.max(highest, value)
+    const drawdown = last?.time === time ? Math.max(last.drawdown, highest - value) : highest - value
+    if (last?.time === time) curve.pop()
+    curve.push({ time, value, drawdown })
+  }
+  return curve
 }
 
 /** Strictly ascending seconds of the broker's clock; of several points in one second the newest stays, with the deepest fall. */

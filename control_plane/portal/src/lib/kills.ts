@@ -1,6 +1,6 @@
 /** Kill switches in plain words: what they ask, whom they concern, and what is proven. */
 
-import type { KillMode, KillReport, KillScope, KillSwitch } from "../api/types"
+import type { KillMode, KillReport, KillScope, KillSwitch, Member } from "../api/types"
 import { runsTheFleet } from "./fleet"
 import type { Status } from "./phase"
 
@@ -73,6 +73,15 @@ export interface Reach {
   text: string
   /** The audit trail wants to know why. */
   needsReason: boolean
+  /** All accounts of this person, who is somebody else. */
+  memberId?: string
+}
+
+/** What somebody who looks after people may stop of one of them. */
+export function reachOver(member: Pick<Member, "id" | "display_name" | "email">): Reach {
+  // Several people may have one name.
+  const who = member.display_name ? `${member.display_name} (${member.email})` : member.email
+  return { scope: "user", title: `All accounts of ${who}`, text: "Also those that they connect while it is in force.", needsReason: true, memberId: member.id }
 }
 
 /** What somebody of a role may stop at once. */

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from control_plane.entitlements import service as entitlements_service
 from control_plane.entitlements.decision import BotWish, Entitlements, refusal
-from node_agent.protocol.messages import BotPhase, BotRule
+from node_agent.protocol.messages import BotLogBody, BotPhase, BotRule, PaperFill
 from tests.unit.control_plane.world import NodePlayer, Trader, World, deal_body, event, observed_bot
 
 pytestmark = pytest.mark.both_databases
@@ -192,6 +192,61 @@ def test_a_bot_on_paper_may_send_nothing(world: World, trader: Trader, node: Nod
     trader.call("POST", f"/bots/{bot}/start", 202)
     node.make_ready(wanted)
     assert (node.desired[0].bots[0].paper, rule(node, bot).sends) == (True, False)
+
+
+def filled(bot: str, entry: str, profit: float = 0.0, text: str = "paper") -> BotLogBody:
+    values: dict[str, Any] = {"entry": entry, "side": "buy" if entry == "in" else "sell", "profit": profit}
+    fill = PaperFill(position=1, symbol="EURUSD", volume=0.1, price=1.1, time=1_767_600_000, **values)
+    return BotLogBody(bot_id=bot, level="info", text=text, fill=fill)
+
+
+def test_what_a_bot_fills_on_paper_is_its_result(world: World, trader: Trader, node: NodePlayer) -> None:
+    account, wanted = world.ready_account(trader, node)
+    bot = trader.call("POST", "/bots", 201, settings(account, paper=True))["id"]
+    profits = {"f1": ("in", 0.0), "f2": ("out", 2.5), "f3": ("in", 0.0), "f4": ("out", -4.25)}
+    for name, (entry, profit) in profits.items():
+        for _ in range(2):  # a node may deliver twice
+            assert node.deliver(event(wanted, name, filled(bot, entry, profit))).accepted == [name]
+        world.clock.advance(seconds=1)
+    shown = trader.call("GET", f"/bots/{bot}")
+    assert (shown["trades"], shown["profit"]) == (2, "-1.75")
+    page = trader.call("GET", f"/bots/{bot}/paper-deals?limit=3")
+    assert [(one["profit"], one["total"]) for one in page["items"]] == [
+        ("-4.25", "-1.75"),
+        ("0.00", "2.50"),
+        ("2.50", "2.50"),
+    ]
+    rest = trader.call("GET", f"/bots/{bot}/paper-deals?cursor={page['next_cursor']}")
+    assert [(one["entry"], one["side"], one["total"]) for one in rest["items"]] == [("in", "buy", "0.00")]
+    assert len(trader.call("GET", f"/bots/{bot}/log")["items"]) == 4
+
+
+def test_a_bot_that_finishes_on_paper_stops_once_it_holds_nothing_there(
+    world: World, trader: Trader, node: NodePlayer
+) -> None:
+    account, wanted = world.ready_account(trader, node)
+    bot = trader.call("POST", "/bots", 201, settings(account, paper=True))["id"]
+    trader.call("POST", f"/bots/{bot}/start", 202)
+    node.deliver(event(wanted, "f1", filled(bot, "in")))
+    assert trader.call("POST", f"/bots/{bot}/finish", 202)["intent"] == "finishing"
+    node.obey()
+    assert trader.call("GET", f"/bots/{bot}")["intent"] == "finishing"
+    node.deliver(event(wanted, "f2", filled(bot, "out", 1.0)))
+    assert trader.call("GET", f"/bots/{bot}")["intent"] == "stopped"
+
+
+def test_a_live_bot_cannot_claim_fills_on_paper_and_no_claim_breaks_the_sum(
+    world: World, trader: Trader, node: NodePlayer
+) -> None:
+    account, wanted = world.ready_account(trader, node)
+    live = trader.call("POST", "/bots", 201, settings(account))["id"]
+    node.deliver(event(wanted, "f1", filled(live, "out", 100.0)))
+    assert trader.call("GET", f"/bots/{live}")["profit"] == "0.00"
+    assert trader.call("GET", f"/bots/{live}/paper-deals")["items"] == []
+    paper = trader.call("POST", "/bots", 201, settings(account, paper=True))["id"]
+    for number in range(12):
+        node.deliver(event(wanted, f"g{number}", filled(paper, "out", 9.9e9)))
+    assert float(trader.call("GET", f"/bots/{paper}")["profit"]) == pytest.approx(12 * 9.9e9)
 
 
 def test_a_plan_may_refuse_a_bot(

@@ -28,6 +28,7 @@ EMPTY_HERE = {
     "EnrolmentToken",
     "OneOffRequest",
     "BotLogLine",
+    "PaperDeal",
     "EmailChange",
     "Invitation",
     "LoginRefusal",

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from mt5_bridge.strategies import indicators
 from mt5_bridge.strategies.base import Context, ParameterError, Side, Target
 from mt5_bridge.strategies.execution import filling
 from mt5_bridge.strategies.registry import catalogue, create
@@ -91,6 +92,8 @@ HINTED: dict[str, dict[str, Any]] = {
     "moving_average_cross": {"fast": 2, "slow": 5},
     "donchian_breakout": {"entry": 6, "exit": 3},
     "bollinger_reversion": {"period": 5, "width": 1.2},
+    "rsi_reversion": {"period": 2, "oversold": 35, "overbought": 65},
+    "macd_cross": {"fast": 2, "slow": 3, "signal": 2},
 }
 
 
@@ -118,6 +121,23 @@ def test_where_a_strategy_says_that_it_will_not_act_it_does_not(
     for closed in range(strategy.bars_needed, len(shown) + 1):
         if not asked[closed - 1]:
             assert decided(strategy, shown[closed - strategy.bars_needed : closed], held) is None
+
+
+@pytest.mark.parametrize(("period", "count"), [(2, 17), (5, 41), (14, 113)])
+def test_weights_give_the_index_that_the_library_gives(period: int, count: int) -> None:
+    closes = 1.1 + 1e-4 * np.cumsum(np.random.default_rng(period).integers(-9, 10, 200))
+    changes, weights = np.diff(closes), indicators.wilder_weights(period, count)
+    gains, losses = (indicators.weighted(np.maximum(one, 0.0), weights) for one in (changes, -changes))
+    wanted = [indicators.rsi(closes[end - count - 1 : end], period)[-1] for end in range(count + 1, 201)]
+    assert (100 * gains / (gains + losses))[count - 1 :] == pytest.approx(wanted, abs=1e-9)
+
+
+@pytest.mark.parametrize(("fast", "slow", "signal", "count"), [(2, 3, 2, 22), (3, 8, 1, 40), (12, 26, 9, 142)])
+def test_weights_give_the_cross_that_the_library_gives(fast: int, slow: int, signal: int, count: int) -> None:
+    closes = 1.1 + 1e-4 * np.cumsum(np.random.default_rng(slow).integers(-9, 10, 300))
+    found = indicators.weighted(closes, indicators.macd_weights(count, fast, slow, signal))
+    pairs = [indicators.macd(closes[end - count : end], fast, slow, signal) for end in range(count, 301)]
+    assert found[count - 1 :] == pytest.approx([line[-1] - smoothed[-1] for line, smoothed in pairs], abs=1e-13)
 
 
 @pytest.mark.parametrize("name", sorted(HINTED))

@@ -258,6 +258,7 @@ class Intake:
 
     def _release(self, session: Session, gone: list[Placement]) -> None:
         if gone:
+            session.flush()  # what the same report said of their bots
             self._bots.observe(session, {placement.account.id: () for placement in gone})
         for placement in gone:
             self._assignments.release(session, placement)

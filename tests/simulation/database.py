@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import create_engine, event
+from sqlalchemy import Engine, create_engine, event
 from sqlalchemy.orm import Session
 from sqlalchemy.pool import StaticPool
 
@@ -94,7 +94,7 @@ class MemoryDatabase(Database):
         self.connection.execute("PRAGMA foreign_keys=ON")
         self.url, self.is_sqlite = _URL, True
         dialect.use(self)
-        self.engine = self._writing = self._reading = dialect.engine
+        self.engine = self._writing = self._writing_recoverable = self._reading = dialect.engine
         self._dies_in: int | None = None
         self.transactions = 0
 
@@ -108,9 +108,9 @@ class MemoryDatabase(Database):
         return armed
 
     @contextmanager
-    def _write(self, tenant_id: str | None) -> Iterator[Session]:
+    def _write(self, tenant_id: str | None, engine: Engine) -> Iterator[Session]:
         self.transactions += 1
-        with super()._write(tenant_id) as session:
+        with super()._write(tenant_id, engine) as session:
             yield session
 
     def image(self) -> bytes:

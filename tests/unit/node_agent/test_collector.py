@@ -267,7 +267,7 @@ def test_fills_on_paper_go_with_their_lines_and_nonsense_does_not(bench: Bench) 
     assert bench.collector.collect_bot_logs(bench.target, [BOT]) == len(fills)
     bodies = [event.body for event in bench.spool.oldest()]
     told = [body.fill for body in bodies if isinstance(body, BotLogBody)]
-    assert told == [PaperFill(**good), *[None] * (len(fills) - 1)]  # type: ignore[arg-type]
+    assert told == [PaperFill(**good), *[None] * (len(fills) - 1)]
 
 
 def test_whatever_a_bot_writes_into_its_files_can_be_sent(bench: Bench) -> None:

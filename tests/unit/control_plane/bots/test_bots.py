@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from control_plane.entitlements import service as entitlements_service
 from control_plane.entitlements.decision import BotWish, Entitlements, refusal
-from node_agent.protocol.messages import BotLogBody, BotPhase, BotRule, PaperFill
-from tests.unit.control_plane.world import NodePlayer, Trader, World, deal_body, event, observed_bot
+from node_agent.protocol.messages import BotLogBody, BotPhase, BotRule, PaperFill, Phase
+from tests.unit.control_plane.world import NodePlayer, Trader, World, deal_body, event, observed, observed_bot
 
 pytestmark = pytest.mark.both_databases
 
@@ -81,6 +81,18 @@ def test_it_starts_runs_and_stops_as_the_agent_says(world: World, trader: Trader
     assert trader.call("GET", f"/bots/{bot}")["phase"] == "stopped"
     trader.call("DELETE", f"/bots/{bot}", 204)
     trader.call("GET", f"/bots/{bot}", 404)
+
+
+def test_a_terminal_that_stops_ends_its_bots_whatever_its_last_report_says_of_them(
+    world: World, trader: Trader, node: NodePlayer
+) -> None:
+    account, wanted = world.ready_account(trader, node)
+    bot = trader.call("POST", "/bots", 201, settings(account))["id"]
+    trader.call("POST", f"/bots/{bot}/start", 202)
+    trader.call("POST", f"/accounts/{account}/undeploy", 202)
+    node.fetch()
+    node.sync(observed(wanted, phase=Phase.STOPPED, bots=[observed_bot(bot, 2)]))
+    assert trader.call("GET", f"/bots/{bot}")["phase"] != "running"
 
 
 def test_a_bot_that_failed_for_good_is_tried_again_when_it_is_started_again(

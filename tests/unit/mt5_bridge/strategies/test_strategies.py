@@ -125,7 +125,7 @@ def test_where_a_strategy_says_that_it_will_not_act_it_does_not(
 
 @pytest.mark.parametrize(("period", "count"), [(2, 17), (5, 41), (14, 113)])
 def test_weights_give_the_index_that_the_library_gives(period: int, count: int) -> None:
-    closes = 1.1 + 1e-4 * np.cumsum(np.random.default_rng(period).integers(-9, 10, 200))
+    closes = np.cumsum(np.random.default_rng(period).integers(-9, 10, 200), dtype=np.float64) * 1e-4 + 1.1
     changes, weights = np.diff(closes), indicators.wilder_weights(period, count)
     gains, losses = (indicators.weighted(np.maximum(one, 0.0), weights) for one in (changes, -changes))
     wanted = [indicators.rsi(closes[end - count - 1 : end], period)[-1] for end in range(count + 1, 201)]
@@ -134,7 +134,7 @@ def test_weights_give_the_index_that_the_library_gives(period: int, count: int) 
 
 @pytest.mark.parametrize(("fast", "slow", "signal", "count"), [(2, 3, 2, 22), (3, 8, 1, 40), (12, 26, 9, 142)])
 def test_weights_give_the_cross_that_the_library_gives(fast: int, slow: int, signal: int, count: int) -> None:
-    closes = 1.1 + 1e-4 * np.cumsum(np.random.default_rng(slow).integers(-9, 10, 300))
+    closes = np.cumsum(np.random.default_rng(slow).integers(-9, 10, 300), dtype=np.float64) * 1e-4 + 1.1
     found = indicators.weighted(closes, indicators.macd_weights(count, fast, slow, signal))
     pairs = [indicators.macd(closes[end - count : end], fast, slow, signal) for end in range(count, 301)]
     assert found[count - 1 :] == pytest.approx([line[-1] - smoothed[-1] for line, smoothed in pairs], abs=1e-13)

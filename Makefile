@@ -24,7 +24,7 @@ IMAGE ?=
 IMAGE_WHERE_POSSIBLE = if docker version >/dev/null 2>&1 && command -v x86_64-w64-mingw32-gcc >/dev/null; then $(MAKE) --no-print-directory image; fi
 
 .DEFAULT_GOAL := help
-.PHONY: help setup portal demo test test-fast orders-test reconcile-test statistics-test bench-deal-lag lint types format openapi lock wine clean conformance golden bench-replay bench-bridge bench-engine conformance-runtimes image bench-node bench-relocation rotate-keys-test audit-test simulate simulate-mutants chaos authz backup restore-drill settings api-baseline fuzz-api bench-placement load orders-once bench-orders live-equals-backtest bench-backtest sandbox-test
+.PHONY: help setup portal demo test test-fast orders-test reconcile-test statistics-test bench-deal-lag lint types format openapi lock wine clean conformance golden bench-replay bench-bridge bench-engine conformance-runtimes image bench-node bench-relocation rotate-keys-test audit-test simulate simulate-mutants chaos authz backup restore-drill settings api-baseline fuzz-api bench-placement bench-reports load orders-once bench-orders live-equals-backtest bench-backtest sandbox-test
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-21s %s\n", $$1, $$2}'
@@ -121,6 +121,9 @@ bench-relocation: setup ## Measure how long a terminal is nowhere once its node 
 
 bench-orders: setup ## Measure orders over REST beside the same through mt5linux's protocol, in rounds that take turns
 	@$(BIN)/python -m tests.benchmarks.orders $(BENCH)
+
+bench-reports: setup ## Measure what the reports of nodes cost the control plane once they have come
+	@$(BIN)/python -m tests.benchmarks.reports $(BENCH)
 
 bench-placement: setup ## Place 10,000 terminals on 1,000 nodes by 8 control planes at once, on both databases, and count
 	@$(BIN)/python -m tests.benchmarks.placement $(BENCH)

@@ -253,11 +253,7 @@ def test_every_page_fits_and_is_kept_as_a_picture(
 
 
 def test_a_wrong_broker_password_is_said_and_can_be_corrected(page: Page, farm: DemoFarm) -> None:
-    email, password = farm.sign_in()
-    page.goto(f"{farm.url}/sign-in")
-    page.get_by_test_id("email").fill(email)
-    page.get_by_test_id("password").fill(password)
-    page.keyboard.press("Enter")
+    sign_up(page, farm, "mistaken@mt5farm.example")
     connect(page, "500005", "not the password", "MT5Farm-Demo")
     correction = page.get_by_test_id("credentials")
     expect(correction).to_be_visible(timeout=60_000)

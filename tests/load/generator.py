@@ -54,83 +54,26 @@ class Seen:
     settled_seconds: float | None = None
 
 
-class Node:
-    """Reports as an agent does: the whole view at each pace, and at once when the long poll says that there is news."""
+class Reporter:
+    """A node as far as it knows itself: what it says, and what it was answered."""
 
-    def __init__(
-        self, plan: Plan, member: dict[str, Any], tls: ssl.SSLContext, seen: Seen, chance: random.Random
-    ) -> None:
-        self._plan = plan
-        self._id = member["node_id"]
+    def __init__(self, member: dict[str, Any], chance: random.Random) -> None:
+        self.id = member["node_id"]
+        self.key = Ed25519PrivateKey.from_private_bytes(base64.b64decode(member["key"]))
+        self.generation = 1
         self._terminals = member["terminals"]
-        self._key = Ed25519PrivateKey.from_private_bytes(base64.b64decode(member["key"]))
-        self._lines = [Line(plan.host, plan.agent_port, tls) for _ in range(2)]
-        self._seen = seen
         self._chance = chance
         self._boot = f"{chance.getrandbits(64):016x}"
         self._since = datetime.now(UTC).isoformat()
         self._sequence = 0
-        self._generation = 1
         self._continuity = ""
-        self._news = asyncio.Event()
-        self._tried = asyncio.Event()
-        self.synced_at = 0.0
 
-    async def report(self) -> None:
-        await asyncio.sleep(self._chance.random() * self._plan.sync_seconds)
-        while True:
-            started = time.monotonic()
-            await self._sync()
-            pause = max(0.0, self._plan.sync_seconds - (time.monotonic() - started))
-            with suppress(TimeoutError):
-                await asyncio.wait_for(self._news.wait(), pause)
-            self._news.clear()
+    def heard(self, continuity: str, generation: int) -> None:
+        self._continuity, self.generation = continuity, generation
 
-    async def watch(self) -> None:
-        await asyncio.sleep(self._plan.sync_seconds)
-        while True:
-            target = f"{WATCH_PATH}?generation={self._generation}"
-            answer = await self._call(self._lines[1], "GET", target, WATCH_PATH, b"", self._seen.watches)
-            if answer is None:
-                await asyncio.sleep(1 + self._chance.random())
-            elif answer["generation"] > self._generation:
-                self._tried.clear()
-                self._news.set()
-                await self._tried.wait()
-                await asyncio.sleep(0.5)
-
-    def cut(self) -> None:
-        for line in self._lines:
-            line.cut()
-
-    async def _sync(self) -> None:
+    def body(self) -> bytes:
+        """The next report. Prices move, so it differs from the one before in all accounts."""
         self._sequence += 1
-        answer = await self._call(self._lines[0], "POST", SYNC_PATH, SYNC_PATH, self._body(), self._seen.syncs)
-        self._tried.set()
-        if answer is not None:
-            self.synced_at = time.monotonic()
-            self._continuity, self._generation = answer["continuity"], answer["generation"]
-
-    async def _call(
-        self, line: Line, method: str, target: str, path: str, body: bytes, times: Times
-    ) -> dict[str, Any] | None:
-        started = time.monotonic()
-        header = sign_request(self._key, self._id, method, path, body, time.time())
-        try:
-            async with asyncio.timeout(_PATIENCE_SECONDS):
-                answer = await line.call(method, target, f"Authorization: {header}\r\n", body)
-        except (LineBrokenError, OSError, TimeoutError) as error:
-            times.failures[type(error).__name__] += 1
-            return None
-        times.seconds.append(time.monotonic() - started)
-        if answer.status != 200:
-            times.failures[str(answer.status)] += 1
-            return None
-        found: dict[str, Any] = json.loads(answer.body)
-        return found
-
-    def _body(self) -> bytes:
-        """Prices move, so each report differs from the one before in all accounts."""
         now = datetime.now(UTC).isoformat()
         broker_time = int(time.time())
         return json.dumps(
@@ -138,7 +81,7 @@ class Node:
                 "protocol": "1.1",
                 "boot_id": self._boot,
                 "sequence": self._sequence,
-                "known_generation": self._generation,
+                "known_generation": self.generation,
                 "continuity": self._continuity,
                 "report": {
                     "agent_version": "0.1.0",
@@ -185,6 +128,74 @@ class Node:
                 "taken_at": now,
             },
         }
+
+
+class Node:
+    """Reports as an agent does: the whole view at each pace, and at once when the long poll says that there is news."""
+
+    def __init__(
+        self, plan: Plan, member: dict[str, Any], tls: ssl.SSLContext, seen: Seen, chance: random.Random
+    ) -> None:
+        self._plan = plan
+        self._self = Reporter(member, chance)
+        self._lines = [Line(plan.host, plan.agent_port, tls) for _ in range(2)]
+        self._seen = seen
+        self._chance = chance
+        self._news = asyncio.Event()
+        self._tried = asyncio.Event()
+        self.synced_at = 0.0
+
+    async def report(self) -> None:
+        await asyncio.sleep(self._chance.random() * self._plan.sync_seconds)
+        while True:
+            started = time.monotonic()
+            await self._sync()
+            pause = max(0.0, self._plan.sync_seconds - (time.monotonic() - started))
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._news.wait(), pause)
+            self._news.clear()
+
+    async def watch(self) -> None:
+        await asyncio.sleep(self._plan.sync_seconds)
+        while True:
+            target = f"{WATCH_PATH}?generation={self._self.generation}"
+            answer = await self._call(self._lines[1], "GET", target, WATCH_PATH, b"", self._seen.watches)
+            if answer is None:
+                await asyncio.sleep(1 + self._chance.random())
+            elif answer["generation"] > self._self.generation:
+                self._tried.clear()
+                self._news.set()
+                await self._tried.wait()
+                await asyncio.sleep(0.5)
+
+    def cut(self) -> None:
+        for line in self._lines:
+            line.cut()
+
+    async def _sync(self) -> None:
+        answer = await self._call(self._lines[0], "POST", SYNC_PATH, SYNC_PATH, self._self.body(), self._seen.syncs)
+        self._tried.set()
+        if answer is not None:
+            self.synced_at = time.monotonic()
+            self._self.heard(answer["continuity"], answer["generation"])
+
+    async def _call(
+        self, line: Line, method: str, target: str, path: str, body: bytes, times: Times
+    ) -> dict[str, Any] | None:
+        started = time.monotonic()
+        header = sign_request(self._self.key, self._self.id, method, path, body, time.time())
+        try:
+            async with asyncio.timeout(_PATIENCE_SECONDS):
+                answer = await line.call(method, target, f"Authorization: {header}\r\n", body)
+        except (LineBrokenError, OSError, TimeoutError) as error:
+            times.failures[type(error).__name__] += 1
+            return None
+        times.seconds.append(time.monotonic() - started)
+        if answer.status != 200:
+            times.failures[str(answer.status)] += 1
+            return None
+        found: dict[str, Any] = json.loads(answer.body)
+        return found
 
 
 class Visitors:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import ssl
 import sys
@@ -91,6 +92,7 @@ def run(
             ca_pem=_read_ca(layout),
             modules=context.ensure_object(Modules),
         )
+        _collect_rarely()
         asyncio.run(_run_agent(settings))
 
 
@@ -128,6 +130,13 @@ def down(data: Data) -> None:
     with lock:
         stopped = stop_everything(layout, timing.stop_grace, system_clock)
     print(json.dumps({"stopped": stopped}))
+
+
+def _collect_rarely() -> None:
+    """Python looks for cycles after every 700 new objects, and a second of a hundred terminals makes more than that."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(10_000, 20, 20)
 
 
 async def _run_agent(settings: AgentSettings) -> None:

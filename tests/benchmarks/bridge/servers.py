@@ -84,17 +84,17 @@ def raw_unframed(folder: Path) -> None:
 class Intent:
     """What the desk reads of a journal's row."""
 
-    __slots__ = ("client_order_id", "epoch", "request")
+    __slots__ = ("client_order_id", "epoch", "principal", "request")
 
-    def __init__(self, client_order_id: str, epoch: int, request: Any) -> None:
-        self.client_order_id, self.epoch, self.request = client_order_id, epoch, request
+    def __init__(self, client_order_id: str, principal: str, epoch: int, request: Any) -> None:
+        self.client_order_id, self.principal, self.epoch, self.request = client_order_id, principal, epoch, request
 
 
 class NoJournal:
     """Remembers nothing, so that the way of an order is measured without the disk."""
 
     def add(self, client_order_id: str, principal: str, epoch: int, request: Any) -> tuple[Any, bool]:
-        return Intent(client_order_id, epoch, request), True
+        return Intent(client_order_id, principal, epoch, request), True
 
     def sent(self, *_: Any) -> None: ...
 

@@ -13,6 +13,10 @@ from mt5_bridge.sandbox.seccomp import known_machine
 _SECONDS = 10.0
 
 
+class NoSandboxError(Exception):
+    """Brought code cannot be run here at all. The message says why and what to do."""
+
+
 @lru_cache(maxsize=1)
 def why_not() -> str | None:
     """Why not, as a sentence that says what to do about it, or None. Looked up once in a process's life."""
@@ -41,4 +45,4 @@ def why_not() -> str | None:
 
 
 def _rights() -> list[str]:
-    return [] if os.geteuid() == 0 else ["--unshare-user", "--disable-userns"]
+    return [] if sys.platform == "win32" or os.geteuid() == 0 else ["--unshare-user", "--disable-userns"]

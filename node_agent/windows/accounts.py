@@ -19,7 +19,7 @@ _FLAGS: Final = 0x0001 | 0x0040 | 0x0200 | 0x10000
 _PASSWORD_LEVEL: Final = 1003
 _MEMBER_BY_NAME_LEVEL: Final = 3
 _SESSION_USER: Final = 5
-_COMMENT: Final = "Runs one terminal of the MT5 farm"
+_COMMENT: Final = "Runs a terminal or a bot of the MT5 farm"
 
 
 class _UserInfo(ctypes.Structure):
@@ -63,7 +63,7 @@ def ensure_user(name: str, password: str, groups: Sequence[str]) -> str:
         code = _join(group, name)
         if code not in {0, _ALREADY_MEMBER}:
             raise failure(f"NetLocalGroupAddMembers {group}", code)
-    return _sid_of(name)
+    return sid_of(name)
 
 
 def _join(group: str, name: str) -> int:
@@ -79,7 +79,8 @@ def remove_user(name: str) -> None:
         raise failure("NetUserDel", code)
 
 
-def _sid_of(name: str) -> str:
+def sid_of(name: str) -> str:
+    """Of a local user or group. Raises WindowsCallError."""
     size, domain_size, kind = DWORD(256), DWORD(256), ctypes.c_int()
     sid, domain = ctypes.create_string_buffer(256), ctypes.create_unicode_buffer(256)
     found = _lookup(None, name, sid, ctypes.byref(size), domain, ctypes.byref(domain_size), ctypes.byref(kind))

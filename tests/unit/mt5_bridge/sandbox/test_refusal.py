@@ -13,7 +13,7 @@ import pytest
 
 from mt5_bridge.sandbox import availability
 from mt5_bridge.sandbox.availability import why_not
-from mt5_bridge.sandbox.keeper import FAILED
+from mt5_bridge.sandbox.keeping import FAILED
 
 LIKE_WINDOWS = """
 import os, sys

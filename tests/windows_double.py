@@ -13,6 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from node_agent.process import birth_of
+from node_agent.windows import bot_entry
 from node_agent.windows.bot_entry import HELD
 from node_agent.windows.port import Confined, JobLimits, JobStats, ProcessKey, Program, WindowsCallError
 
@@ -76,9 +77,9 @@ class FakeWindows:
         if self.users.get(user, ("", ()))[0] != password:
             raise WindowsCallError("LogonUser", 1326, "the user name or password is incorrect")
         command = list(program.command)
-        if self.rooms_hold:
-            entry = command.index("-m")
-            command[entry : entry + 2] = ["-c", _HOLDS]
+        if self.rooms_hold and bot_entry.__name__ in command:
+            entry = command.index(bot_entry.__name__)
+            command[entry - 1 : entry + 1] = ["-c", _HOLDS]
         child = subprocess.Popen(
             command, cwd=program.folder, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
             env=dict(program.environment), start_new_session=True, bufsize=0,

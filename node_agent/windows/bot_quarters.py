@@ -16,17 +16,20 @@ from node_agent.windows import bot_room
 from node_agent.windows.port import Windows, WindowsCallError
 
 _log = structlog.get_logger(__name__)
+_KEEPER: Final = "node_agent.windows.bot_keeper"
 
 
 class WindowsQuarters:
     """Implements `quarters.Quarters`: a room for each bot, apart from its terminal's folder."""
 
-    keeper: Final = "node_agent.windows.bot_keeper"
-
     def __init__(self, windows: Windows, own_users: bool) -> None:
         """`own_users`: whether this node may make users; without it keepers refuse all bots."""
         self._windows = windows
         self._own_users = own_users
+
+    @property
+    def keeper(self) -> str:
+        return _KEEPER
 
     def keeper_config(self, terminal: TerminalLayout, bot_id: str) -> Path:
         return terminal.room(bot_id).keeper

@@ -42,6 +42,8 @@ class FakeWindows:
         self.rooms_hold = True
         """Windows refuses what it has been told to refuse to a bot."""
         self.firewall_on = True
+        self.strays: dict[str, list[int]] = {}
+        """What users have had started for them outside of their jobs, by services of the system."""
         self.blocked: list[tuple[str, str]] = []
         self.passwords_used: list[str] = []
         self.cpu_seconds = 0.25
@@ -185,6 +187,10 @@ class FakeWindows:
 
     def remove_user(self, name: str) -> None:
         self.users.pop(name, None)
+
+    def processes_of(self, user: str) -> tuple[int, ...]:
+        self._check("processes_of")
+        return tuple(pid for pid in self.strays.get(user, []) if self.key_of(pid))
 
     def session_of(self, user: str) -> int | None:
         return self.sessions.get(user)

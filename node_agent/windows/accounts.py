@@ -8,11 +8,13 @@ from typing import Any, Final
 
 from node_agent.windows import api
 from node_agent.windows.api import BOOL, DWORD, HANDLE, LPCWSTR, LPVOID, check, declare, failure
+from node_agent.windows.port import WindowsCallError
 from node_agent.windows.rights import sid_text
 
 _USER_EXISTS: Final = 2224
 _USER_NOT_FOUND: Final = 2221
 _ALREADY_MEMBER: Final = 1378
+_NO_SUCH_NAME: Final = 1332
 _ORDINARY_USER: Final = 1
 _FLAGS: Final = 0x0001 | 0x0040 | 0x0200 | 0x10000
 """A normal account whose password does not expire and cannot be changed by the user; SCRIPT is required."""
@@ -29,6 +31,10 @@ class _UserInfo(ctypes.Structure):
     )  # fmt: skip
 
 
+class _Process(ctypes.Structure):
+    _fields_ = (("session", DWORD), ("pid", DWORD), ("name", LPCWSTR), ("sid", ctypes.c_void_p))
+
+
 class _Session(ctypes.Structure):
     _fields_ = (("id", DWORD), ("station", LPCWSTR), ("state", ctypes.c_int))
 
@@ -43,6 +49,10 @@ _lookup = declare(
 _sessions = declare(
     api.wtsapi32, "WTSEnumerateSessionsW",
     BOOL, HANDLE, DWORD, DWORD, ctypes.POINTER(ctypes.POINTER(_Session)), api.PDWORD,
+)  # fmt: skip
+_processes = declare(
+    api.wtsapi32, "WTSEnumerateProcessesW",
+    BOOL, HANDLE, DWORD, DWORD, ctypes.POINTER(ctypes.POINTER(_Process)), api.PDWORD,
 )  # fmt: skip
 _session_information = declare(
     api.wtsapi32, "WTSQuerySessionInformationW",
@@ -86,6 +96,25 @@ def sid_of(name: str) -> str:
     found = _lookup(None, name, sid, ctypes.byref(size), domain, ctypes.byref(domain_size), ctypes.byref(kind))
     check("LookupAccountName", found)
     return sid_text(ctypes.cast(sid, ctypes.c_void_p))
+
+
+def processes_of(name: str) -> tuple[int, ...]:
+    """Pids of all that runs as this local user. Raises WindowsCallError."""
+    try:
+        sid = sid_of(name)
+    except WindowsCallError as error:
+        if error.code != _NO_SUCH_NAME:
+            raise
+        return ()
+    listed: Any = ctypes.POINTER(_Process)()
+    count = DWORD()
+    check("WTSEnumerateProcesses", _processes(None, 0, 1, ctypes.byref(listed), ctypes.byref(count)))
+    try:
+        return tuple(
+            int(each.pid) for each in listed[: count.value] if each.sid and sid_text(ctypes.c_void_p(each.sid)) == sid
+        )
+    finally:
+        _free(listed)
 
 
 def session_of(user: str) -> int | None:

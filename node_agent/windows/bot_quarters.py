@@ -13,6 +13,7 @@ from node_agent.files import private_folder
 from node_agent.layout import TerminalLayout
 from node_agent.terminal.folder import is_link
 from node_agent.windows import bot_room
+from node_agent.windows.bot_end import end_all
 from node_agent.windows.port import Windows, WindowsCallError
 
 _log = structlog.get_logger(__name__)
@@ -62,9 +63,7 @@ class WindowsQuarters:
         if not room.root.is_dir():
             return
         try:
-            # Its keeper was ended, and the system has ended the bot with it; of a user nothing may run any more.
-            self._windows.terminate_job(bot_room.job_name(room.root))
-            self._windows.remove_user(bot_room.user_name(room.root))
+            end_all(self._windows, room.root)
         except WindowsCallError as error:
             _log.warning("bot_user_not_removed", bot=bot_id, error=str(error))
 

@@ -22,6 +22,7 @@ from mt5_bridge.sandbox.leavings import LINE_BYTES, clear_folder, folder_size, t
 from mt5_bridge.sandbox.limits import Bucket, Usage, excess
 from mt5_bridge.sandbox.room import Room
 from node_agent.windows import bot_room
+from node_agent.windows.bot_end import end_all
 from node_agent.windows.bot_entry import HELD
 from node_agent.windows.isolation import new_password
 from node_agent.windows.port import Confined, Program, Windows, WindowsCallError
@@ -34,7 +35,7 @@ _END_SECONDS: Final = 5.0
 _LOOK_SECONDS: Final = 0.02
 _FOLDER_EVERY: Final = 5
 _FIREWALL_EVERY: Final = 300
-"""Looks at the processes for one at the files, and for one at the firewall."""
+"""Looks at its job for one at its files and its user, and for one at the firewall."""
 _HELP: Final = "its operator finds what a Windows node needs for it in docs/windows.md"
 
 
@@ -72,8 +73,8 @@ class WindowsSandbox:
             raise
 
     def _launch(self) -> None:
-        # What an earlier keeper may have left would run with the new one's password and rights.
-        self._windows.terminate_job(self._job)
+        # What an earlier keeper may have left would be taken for the new one's.
+        end_all(self._windows, self._root)
         if not self._windows.filters_network():
             raise NoSandboxError(
                 "Custom code runs in a sandbox, which needs the firewall of Windows; it is off on this node, or group"
@@ -143,6 +144,9 @@ class WindowsSandbox:
         now, limits = time.monotonic(), self._room.limits
         if self._looks % _FOLDER_EVERY == 0:
             self._folder = self._box_size()
+            # Services of the system start programs for whoever asks, outside of the asker's job.
+            if set(self._windows.processes_of(self._user)) - set(stats.processes):
+                return "It had a program started outside of its sandbox, so it was ended."
         self._looks += 1
         if self._looks % _FIREWALL_EVERY == 0 and not self._windows.filters_network():
             return "The firewall of its node was switched off, so it was ended."
@@ -169,17 +173,15 @@ class WindowsSandbox:
         self.kill()
 
     def kill(self) -> None:
-        """At once: the end of a job is the end of all that it holds. Its user goes, too."""
+        """At once: the end of a job ends all that it holds. Its user goes, with what runs as it elsewhere."""
         with suppress(WindowsCallError):
-            self._windows.terminate_job(self._job)
+            end_all(self._windows, self._root)
         if self._running is not None:
             self._end(self._running)
             self._finish_output(self._running.output)
         size, entries = self._box_size()
         if size > self._room.limits.folder_size or entries > self._room.limits.folder_entries:
             clear_folder(_any_length(self._room.box))
-        with suppress(WindowsCallError):
-            self._windows.remove_user(self._user)
 
     def _finish_output(self, output: IO[bytes]) -> None:
         if self._reader is None:

@@ -138,6 +138,9 @@ class WindowsCalls:
     def remove_user(self, name: str) -> None:
         accounts.remove_user(name)
 
+    def processes_of(self, user: str) -> tuple[int, ...]:
+        return accounts.processes_of(user)
+
     def session_of(self, user: str) -> int | None:
         return accounts.session_of(user)
 

@@ -158,6 +158,9 @@ class Windows(Protocol):
     def remove_user(self, name: str) -> None:
         """Nothing happens when there is no such user."""
 
+    def processes_of(self, user: str) -> tuple[int, ...]:
+        """Pids of all that runs as this local user, in jobs or not; none when there is no such user."""
+
     def session_of(self, user: str) -> int | None:
         """The session that the user is signed in to; None when there is none."""
 

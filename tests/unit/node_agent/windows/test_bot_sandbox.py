@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import subprocess
 import sys
 import tempfile
 import threading
@@ -121,7 +122,16 @@ def test_it_has_an_environment_of_its_own(stage: Stage, monkeypatch: pytest.Monk
 
 @pytest.mark.parametrize(
     "call",
-    ["filters_network", "block_network", "ensure_user", "set_rights", "make_job", "launch_confined", "terminate_job"],
+    [
+        "processes_of",
+        "filters_network",
+        "block_network",
+        "ensure_user",
+        "set_rights",
+        "make_job",
+        "launch_confined",
+        "terminate_job",
+    ],
 )
 def test_where_windows_refuses_a_piece_nothing_runs(stage: Stage, call: str) -> None:
     sandbox = stage.sandbox(RAN)
@@ -216,6 +226,19 @@ def test_it_does_not_outlive_the_firewall(stage: Stage) -> None:
     assert told[0] is None
     assert told[-1] == "The firewall of its node was switched off, so it was ended."
     sandbox.kill()
+
+
+def test_what_it_has_had_started_outside_of_its_job_ends_it_and_is_ended(stage: Stage) -> None:
+    sandbox = stage.sandbox(WAITS)
+    sandbox.start()
+    assert sandbox.look() is None
+    with subprocess.Popen(["/bin/sleep", "600"]) as stray:
+        stage.windows.strays[stage.user] = [stray.pid]
+        told = [sandbox.look() for _ in range(5)]
+        assert told[-1] == "It had a program started outside of its sandbox, so it was ended."
+        sandbox.kill()
+        assert stray.wait(5.0) != 0
+    assert stage.windows.users == {}
 
 
 def test_one_that_cannot_be_watched_is_to_be_ended(stage: Stage) -> None:

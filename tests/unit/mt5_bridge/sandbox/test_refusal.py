@@ -35,7 +35,7 @@ def anew() -> Iterator[None]:
     why_not.cache_clear()
 
 
-def test_on_windows_a_bot_of_a_user_fails_with_the_reason(tmp_path: Path) -> None:
+def test_on_another_system_the_keeper_of_linux_fails_with_the_reason(tmp_path: Path) -> None:
     files = {name: str(tmp_path / name) for name in ("box", "bridge", "worker", "status_file", "log_file")}
     config = {"bot_id": "bot_1", "revision": 3, "arguments": [], "files": {}, **files}
     (tmp_path / "keeper.json").write_text(json.dumps(config))

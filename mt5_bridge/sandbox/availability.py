@@ -21,7 +21,9 @@ class NoSandboxError(Exception):
 def why_not() -> str | None:
     """Why not, as a sentence that says what to do about it, or None. Looked up once in a process's life."""
     if sys.platform != "linux":
-        return "Custom code is looked at in a sandbox that is for Linux only; its operator can do so on a machine with Linux."
+        return (
+            "Custom code is looked at in a sandbox that is for Linux only; its operator can use a machine with Linux."
+        )
     if not known_machine():
         return "Custom code runs in a sandbox, which this farm has for x86-64 and ARM64 processors only."
     bubblewrap = shutil.which("bwrap")

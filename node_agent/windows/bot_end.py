@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from pathlib import Path
 from typing import Final
@@ -26,3 +27,8 @@ def end_all(windows: Windows, room: Path) -> None:
             break
         time.sleep(_LOOK_SECONDS)
     windows.remove_user(user)
+
+
+def any_length(path: Path) -> Path:
+    """Windows reads no path of more than 260 characters in the usual way, and a bot can make longer ones."""
+    return Path(f"\\\\?\\{path}") if sys.platform == "win32" else path

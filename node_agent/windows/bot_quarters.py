@@ -8,12 +8,13 @@ from typing import Final
 
 import structlog
 
+from mt5_bridge.sandbox.leavings import clear_folder
 from node_agent.bots.quarters import Place, Seen
 from node_agent.files import private_folder
 from node_agent.layout import TerminalLayout
 from node_agent.terminal.folder import is_link
 from node_agent.windows import bot_room
-from node_agent.windows.bot_end import end_all
+from node_agent.windows.bot_end import any_length, end_all
 from node_agent.windows.port import Windows, WindowsCallError
 
 _log = structlog.get_logger(__name__)
@@ -72,4 +73,6 @@ class WindowsQuarters:
             return
         for room in terminal.rooms.iterdir():
             self.clear(terminal, room.name)
+            # Folders that lie deep enough in each other stop whoever removes them in the usual way.
+            clear_folder(any_length(terminal.room(room.name).box))
         shutil.rmtree(terminal.rooms)

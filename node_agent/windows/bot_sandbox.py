@@ -22,7 +22,7 @@ from mt5_bridge.sandbox.leavings import LINE_BYTES, clear_folder, folder_size, t
 from mt5_bridge.sandbox.limits import Bucket, Usage, excess
 from mt5_bridge.sandbox.room import Room
 from node_agent.windows import bot_room
-from node_agent.windows.bot_end import end_all
+from node_agent.windows.bot_end import any_length, end_all
 from node_agent.windows.bot_entry import HELD
 from node_agent.windows.isolation import new_password
 from node_agent.windows.port import Confined, Program, Windows, WindowsCallError
@@ -164,7 +164,7 @@ class WindowsSandbox:
         self._held_down = slowed
 
     def _box_size(self) -> tuple[int, int]:
-        box, most = _any_length(self._room.box), self._room.limits.folder_entries
+        box, most = any_length(self._room.box), self._room.limits.folder_entries
         return folder_size(box, most, lambda entry: self._windows.size_of(Path(entry.path)))
 
     def stop(self, grace: float) -> None:
@@ -181,7 +181,7 @@ class WindowsSandbox:
             self._finish_output(self._running.output)
         size, entries = self._box_size()
         if size > self._room.limits.folder_size or entries > self._room.limits.folder_entries:
-            clear_folder(_any_length(self._room.box))
+            clear_folder(any_length(self._room.box))
 
     def _finish_output(self, output: IO[bytes]) -> None:
         if self._reader is None:
@@ -195,8 +195,3 @@ class WindowsSandbox:
         deadline = time.monotonic() + _END_SECONDS
         while self._windows.is_running(running.key) and time.monotonic() < deadline:
             time.sleep(_LOOK_SECONDS)
-
-
-def _any_length(path: Path) -> Path:
-    """Windows reads no path of more than 260 characters in the usual way, and a bot can make longer ones."""
-    return Path(f"\\\\?\\{path}") if sys.platform == "win32" else path

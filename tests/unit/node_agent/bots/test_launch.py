@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from node_agent import shutdown
 from node_agent.bots.launch import start_bot
 from node_agent.bots.quarters import LinuxQuarters, Quarters
-from node_agent.layout import TerminalLayout
+from node_agent.clock import system_clock
+from node_agent.layout import DataLayout, TerminalLayout
 from node_agent.protocol.messages import CodeRef, DesiredBot
 from node_agent.windows import bot_room
 from node_agent.windows.bot_quarters import WindowsQuarters
@@ -133,6 +136,31 @@ def test_what_has_ended_leaves_no_user_and_no_job(node: Node, windows: FakeWindo
         node.quarters.demolish(node.terminal)
     assert windows.users == {}
     assert windows.jobs == {}
+
+
+def test_a_room_of_folders_in_each_other_goes_with_its_terminal(node: Node) -> None:
+    node.start()
+    deep = os.open(node.terminal.room(BOT).box, os.O_RDONLY)
+    for _ in range(600):  # longer than any path may be
+        os.mkdir("d" * 20, dir_fd=deep)
+        below = os.open("d" * 20, os.O_RDONLY, dir_fd=deep)
+        os.close(deep)
+        deep = below
+    os.close(deep)
+    node.quarters.demolish(node.terminal)
+    assert not node.terminal.rooms.exists()
+
+
+def test_a_node_that_is_shut_down_has_no_users_of_bots_left(
+    tmp_path: Path, windows: FakeWindows, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    layout = DataLayout.open(tmp_path / "data")
+    node = Node(layout.root, WindowsQuarters(windows, own_users=True))
+    monkeypatch.setattr(shutdown, "installed_quarters", lambda settings: node.quarters)
+    node.start()
+    windows.ensure_user(bot_room.user_name(node.terminal.room(BOT).root), "secret", ())
+    assert shutdown.stop_everything(layout, 1.0, system_clock) == 0
+    assert windows.users == {}
 
 
 def test_a_user_that_cannot_be_removed_keeps_nobody_from_stopping(node: Node, windows: FakeWindows) -> None:

@@ -13,11 +13,10 @@ from typing import Any, Final
 
 from mt5_bridge.addresses import parse_address
 from mt5_bridge.contract import CONSTANT_GROUPS
+from mt5_bridge.sandbox.room import STANDARD_OUTPUT
 from mt5_bridge.worker_config import ConfigError, load_object, required
 
 MAX_STATE_BYTES: Final = 65_536
-STANDARD_OUTPUT: Final = Path("-")
-"""As a log file: a sandboxed bot tells its keeper."""
 
 
 class Phase(StrEnum):
@@ -127,7 +126,7 @@ class BotReport:
     def _log(self, level: str, text: str, fill: Mapping[str, Any] | None = None) -> None:
         entry = {"at": _now(), "level": level, "text": text} | ({"fill": dict(fill)} if fill else {})
         line = json.dumps(entry, ensure_ascii=False)
-        if self._config.log_file == STANDARD_OUTPUT:
+        if str(self._config.log_file) == STANDARD_OUTPUT:
             # Not by sys.stdout, which the bot's own code may have replaced.
             os.write(1, f"{line}\n".encode(errors="replace"))
             return

@@ -7,8 +7,7 @@ import sys
 from pathlib import Path
 
 from mt5_bridge.auth import BOT_PREFIX, bot_token
-from mt5_bridge.sandbox.room import BRIDGE
-from mt5_bridge.strategies.bot_files import STANDARD_OUTPUT
+from mt5_bridge.sandbox.room import BRIDGE, STANDARD_OUTPUT
 from node_agent.bots.quarters import Place, Quarters, Seen
 from node_agent.files import private_folder, write_atomically
 from node_agent.layout import BotLayout, TerminalLayout
@@ -86,7 +85,7 @@ def _config_inside(desired: DesiredTerminal, bot: DesiredBot, seen: Seen) -> dic
         "token_file": seen.token,
         "epoch": desired.epoch,
         "status_file": str(Path(seen.box) / "status.json"),
-        "log_file": str(STANDARD_OUTPUT),
+        "log_file": STANDARD_OUTPUT,
         "code_folder": seen.code,
         "kind": bot.code.kind,
         "entry": bot.code.entry,

@@ -48,7 +48,7 @@ class Address:
             sock = socket.create_connection(self.host_and_port(), timeout)
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             return sock
-        sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        sock = socket.socket(getattr(socket, "AF_UNIX", 0), socket.SOCK_STREAM)
         try:
             sock.settimeout(timeout)
             sock.connect(str(self.path))
@@ -66,7 +66,7 @@ class Address:
         # Made under another name, so that the path exists only once it answers.
         draft = self.path.with_name(f"{self.path.name}~")
         draft.unlink(missing_ok=True)
-        sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        sock = socket.socket(getattr(socket, "AF_UNIX", 0), socket.SOCK_STREAM)
         try:
             sock.bind(str(draft))
             draft.chmod(0o600)

@@ -40,7 +40,7 @@ from node_agent.protocol.messages import DesiredSnapshot, NodeReport, SyncRespon
 from node_agent.protocol.versions import speaks
 from node_agent.resources import read_resources
 from node_agent.roster import Roster
-from node_agent.runtimes.installed import NodeParts, installed_engines, installed_runtimes
+from node_agent.runtimes.installed import NodeParts, installed_engines, installed_quarters, installed_runtimes
 from node_agent.spool import Spool
 from node_agent.state import StateStore
 from node_agent.supervisor import Supervisor
@@ -122,6 +122,7 @@ class Agent:
             bounds=config.bounds,
             rescue=collector.rescue_journal,
             code=self._code,
+            quarters=installed_quarters(config.windows_process),
             may_start=self._lifeline.may_start,
         )
         self._spooled = asyncio.Event()

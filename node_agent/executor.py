@@ -10,6 +10,7 @@ import structlog
 
 from node_agent.bots.code import CodeShelf
 from node_agent.bots.launch import start_bot
+from node_agent.bots.quarters import LinuxQuarters, Quarters
 from node_agent.bridge import Connect, Target
 from node_agent.bundles import pack_logs
 from node_agent.config import Bounds, Timing
@@ -54,6 +55,7 @@ class ExecutorParts:
     rescue: Callable[[TerminalLayout], object] = lambda _: None
     """Called before a terminal's folder is removed, to take what must not be lost out of it."""
     code: CodeShelf | None = None
+    quarters: Quarters = field(default_factory=LinuxQuarters)
     may_start: Callable[[str], bool] = lambda _: True
     """Asked, with a terminal's id, as late as possible before anything of it is started: False when its lease is over.
     """
@@ -72,6 +74,7 @@ class Executor:
         match action.verb:
             case Verb.STOP_BOT:
                 roster.stop(Slot(Role.BOT, terminal_id, action.bot_id), grace)
+                self._parts.quarters.clear(self._parts.layout.terminal(terminal_id), action.bot_id)
             case Verb.STOP_WORKER:
                 roster.stop(Slot(Role.WORKER, terminal_id), grace)
             case Verb.KILL_WORKER:
@@ -85,6 +88,7 @@ class Executor:
                 pack_logs(self._parts.layout, terminal_id, action.request_id)
             case Verb.DESTROY:
                 self._parts.rescue(self._parts.layout.terminal(terminal_id))
+                self._parts.quarters.demolish(self._parts.layout.terminal(terminal_id))
                 self._present_runtime(terminal_id).destroy(self.spec(terminal_id, desired))
                 self._parts.state.forget_terminal(terminal_id)
             case Verb.LIFT | Verb.FINISH_REQUEST:
@@ -119,7 +123,7 @@ class Executor:
                 self._check_lease(desired)
                 self._parts.roster.stop(Slot(Role.BOT, desired.terminal_id, bot.bot_id), self._parts.timing.stop_grace)
                 code = self._code(bot)
-                start_bot(self._parts.roster, layout, desired, bot, self._parts.modules.bot, code)
+                start_bot(self._parts.roster, layout, desired, bot, self._parts.modules.bot, self._parts.quarters, code)
 
     def _code(self, bot: DesiredBot) -> Path | None:
         if bot.code is None:

@@ -104,6 +104,14 @@ class TerminalLayout:
     def bot(self, bot_id: str) -> BotLayout:
         return BotLayout(self.bots / bot_id)
 
+    @property
+    def rooms(self) -> Path:
+        """On Windows, where sandboxed bots of this terminal live: apart from what its own user may write to."""
+        return self.root.parents[1] / "rooms" / self.root.name
+
+    def room(self, bot_id: str) -> RoomLayout:
+        return RoomLayout(self.rooms / bot_id)
+
 
 @dataclass(frozen=True)
 class BotLayout:
@@ -142,6 +150,32 @@ class BotLayout:
     @property
     def box(self) -> Path:
         """All that a sandboxed bot may write to. Nothing in it is trusted, not even to be a plain file."""
+        return self.root / "box"
+
+
+@dataclass(frozen=True)
+class RoomLayout:
+    """Files of one sandboxed bot on Windows."""
+
+    root: Path
+
+    @property
+    def keeper(self) -> Path:
+        """Configuration of the bot's keeper; the bot cannot read it."""
+        return self.root / "keeper.json"
+
+    @property
+    def shown(self) -> Path:
+        """What the bot reads beside its code: configuration, token, and the way to the bridge."""
+        return self.root / "shown"
+
+    @property
+    def code(self) -> Path:
+        return self.root / "code"
+
+    @property
+    def box(self) -> Path:
+        """All that the bot may write to."""
         return self.root / "box"
 
 

@@ -84,7 +84,10 @@ class Supervisor:
             terminal = layout.terminal(terminal_id)
             for folder in terminal.bots.iterdir() if terminal.bots.is_dir() else ():
                 bot = terminal.bot(folder.name)
-                for command in (bot_command(bot, modules.bot), keeper_command(bot)):
+                for command in (
+                    bot_command(bot, modules.bot),
+                    keeper_command(self._parts.quarters, terminal, folder.name),
+                ):
                     candidates.append(Candidate(Slot(Role.BOT, terminal_id, folder.name), tuple(command)))
         adopted = self._parts.roster.adopt(candidates)
         adopted += self._executor.recover(known)

@@ -13,10 +13,18 @@ from contextlib import suppress
 from pathlib import Path
 
 from node_agent.process import birth_of
-from node_agent.windows.port import JobLimits, JobStats, ProcessKey, Program, WindowsCallError
+from node_agent.windows import bot_entry
+from node_agent.windows.bot_entry import HELD
+from node_agent.windows.port import Confined, JobLimits, JobStats, ProcessKey, Program, WindowsCallError
 
 SEAL = b"sealed:"
 OWNER = "S-1-5-21-1-1-1-500"
+_HOLDS = f"""import runpy, sys
+print({HELD!r}, flush=True)
+del sys.argv[:2]
+runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
+"""
+"""In place of the first program of a bot's room, which would find that nothing here is refused to it."""
 
 
 class FakeWindows:
@@ -31,6 +39,14 @@ class FakeWindows:
         self.ran: list[tuple[str, int | None]] = []
         self.on_task: Callable[[str], None] = lambda path: None
         """Does what the scheduler would: the test starts the starter."""
+        self.rooms_hold = True
+        """Windows refuses what it has been told to refuse to a bot."""
+        self.firewall_on = True
+        self.strays: dict[str, list[int]] = {}
+        """What users have had started for them outside of their jobs, by services of the system."""
+        self.blocked: list[tuple[str, str]] = []
+        self.passwords_used: list[str] = []
+        self.cpu_seconds = 0.25
         self.peak_memory = 0
         self.refused: dict[str, int] = {}
         """Calls that fail, with their error numbers."""
@@ -55,6 +71,26 @@ class FakeWindows:
         self._children[child.pid] = child
         self.jobs[job][1].append(child.pid)
         return ProcessKey(child.pid, self._created(child.pid))
+
+    def launch_confined(self, program: Program, job: str, user: str, password: str) -> Confined:
+        self._check("launch_confined")
+        if job not in self.jobs:
+            raise WindowsCallError("OpenJobObject", 2, "not found")
+        if self.users.get(user, ("", ()))[0] != password:
+            raise WindowsCallError("LogonUser", 1326, "the user name or password is incorrect")
+        command = list(program.command)
+        if self.rooms_hold and bot_entry.__name__ in command:
+            entry = command.index(bot_entry.__name__)
+            command[entry - 1 : entry + 1] = ["-c", _HOLDS]
+        child = subprocess.Popen(
+            command, cwd=program.folder, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+            env=dict(program.environment), start_new_session=True, bufsize=0,
+        )  # fmt: skip
+        assert child.stdout is not None
+        self.passwords_used.append(password)
+        self._children[child.pid] = child
+        self.jobs[job][1].append(child.pid)
+        return Confined(ProcessKey(child.pid, self._created(child.pid)), child.stdout)
 
     def _created(self, pid: int) -> int:
         born = birth_of(pid)
@@ -104,7 +140,7 @@ class FakeWindows:
         if name not in self.jobs:
             return None
         pids = self._members(name)
-        return JobStats(tuple(pids), 1 << 20 if pids else 0, self.peak_memory, 0.25)
+        return JobStats(tuple(pids), 1 << 20 if pids else 0, self.peak_memory, self.cpu_seconds)
 
     def terminate_job(self, name: str) -> None:
         self._check("terminate_job")
@@ -112,6 +148,17 @@ class FakeWindows:
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
         self.jobs.pop(name, None)
+
+    def filters_network(self) -> bool:
+        self._check("filters_network")
+        return self.firewall_on
+
+    def block_network(self, rule: str, group: str) -> None:
+        self._check("block_network")
+        self.blocked.append((rule, group))
+
+    def size_of(self, path: Path) -> int:
+        return path.lstat().st_size
 
     def protect(self, secret: bytes) -> bytes:
         return SEAL + bytes(byte ^ 0x5A for byte in secret)
@@ -122,6 +169,7 @@ class FakeWindows:
         return bytes(byte ^ 0x5A for byte in sealed.removeprefix(SEAL))
 
     def set_rights(self, path: Path, sddl: str) -> None:
+        self._check("set_rights")
         if not path.exists():
             raise WindowsCallError("SetNamedSecurityInfo", 2, "not found")
         self.given_rights[path] = sddl
@@ -139,6 +187,10 @@ class FakeWindows:
 
     def remove_user(self, name: str) -> None:
         self.users.pop(name, None)
+
+    def processes_of(self, user: str) -> tuple[int, ...]:
+        self._check("processes_of")
+        return tuple(pid for pid in self.strays.get(user, []) if self.key_of(pid))
 
     def session_of(self, user: str) -> int | None:
         return self.sessions.get(user)

@@ -32,7 +32,8 @@ from control_plane.strategies.schemas import (
     UploadVersion,
     VersionBot,
 )
-from mt5_bridge.sandbox.inspection import Finding, NoSandboxError, inspect_package
+from mt5_bridge.sandbox.availability import NoSandboxError
+from mt5_bridge.sandbox.inspection import Finding, inspect_package
 from mt5_bridge.sandbox.package import Package, PackageError, digest, read_upload
 from mt5_bridge.strategies.base import Parameter, ParameterError
 

@@ -1,4 +1,4 @@
-"""Whether code of strangers can be run on this machine at all."""
+"""Whether code of strangers can be run in the sandbox of Linux on this machine."""
 
 from __future__ import annotations
 
@@ -13,11 +13,17 @@ from mt5_bridge.sandbox.seccomp import known_machine
 _SECONDS = 10.0
 
 
+class NoSandboxError(Exception):
+    """Brought code cannot be run here at all. The message says why and what to do."""
+
+
 @lru_cache(maxsize=1)
 def why_not() -> str | None:
     """Why not, as a sentence that says what to do about it, or None. Looked up once in a process's life."""
     if sys.platform != "linux":
-        return "Custom code runs in a sandbox, which this farm has for Linux only; run it on a node with Linux."
+        return (
+            "Custom code is looked at in a sandbox that is for Linux only; its operator can use a machine with Linux."
+        )
     if not known_machine():
         return "Custom code runs in a sandbox, which this farm has for x86-64 and ARM64 processors only."
     bubblewrap = shutil.which("bwrap")
@@ -41,4 +47,4 @@ def why_not() -> str | None:
 
 
 def _rights() -> list[str]:
-    return [] if os.geteuid() == 0 else ["--unshare-user", "--disable-userns"]
+    return [] if sys.platform == "win32" or os.geteuid() == 0 else ["--unshare-user", "--disable-userns"]

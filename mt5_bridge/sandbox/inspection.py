@@ -11,20 +11,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from mt5_bridge.sandbox.availability import why_not
+from mt5_bridge.sandbox.availability import NoSandboxError, why_not
+from mt5_bridge.sandbox.leavings import read_plain
 from mt5_bridge.sandbox.limits import DRY_RUN
 from mt5_bridge.sandbox.package import Package, unpack
 from mt5_bridge.sandbox.room import BOX, CODE, Room
-from mt5_bridge.sandbox.running import Sandbox, read_plain
+from mt5_bridge.sandbox.running import Sandbox
 
 _RESULT: Final = "result.json"
 _RESULT_BYTES: Final = 256 * 1024
 _LOOK_SECONDS: Final = 0.05
 _LINES: Final = 40
-
-
-class NoSandboxError(Exception):
-    """Brought code cannot be run here at all. The message says why and what to do."""
 
 
 @dataclass(frozen=True)

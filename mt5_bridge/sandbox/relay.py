@@ -10,35 +10,35 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
+from mt5_bridge.addresses import Address
 from mt5_bridge.sandbox.limits import Bucket
 
 MAX_CONNECTIONS: Final = 4
 _CHUNK: Final = 64 * 1024
+_CONNECT_SECONDS: Final = 5.0
 _PIECES_PER_SECOND: Final = 2000.0
 """Of what goes to the worker, whose thread serves others as well."""
 
 
 class Relay:
-    """Listens on `inner` and forwards each connection to `outer`. Both are paths of Unix sockets.
+    """Listens on `inner` and forwards each connection to `outer`. Both are paths, as `addresses` understands them.
 
     A worker that starts anew makes its socket anew, which a socket that was bound into a sandbox would not follow.
     """
 
     def __init__(self, inner: Path, outer: Path) -> None:
-        self._inner = inner
-        self._outer = outer
+        self._inner = Address(path=inner)
+        self._outer = Address(path=outer)
         self._places = threading.BoundedSemaphore(MAX_CONNECTIONS)
         self._budget = Bucket(_PIECES_PER_SECOND, _PIECES_PER_SECOND, time.monotonic())
         self._lock = threading.Lock()
 
     def start(self) -> None:
         """Raises OSError."""
-        self._inner.unlink(missing_ok=True)
-        listener = socket.socket(socket.AF_UNIX)
-        listener.bind(str(self._inner))
-        # The folder that it is in is closed to others; inside of the sandbox it is alone.
-        os.chmod(self._inner, 0o666)  # noqa: PTH101,S103
-        listener.listen(MAX_CONNECTIONS)
+        listener = self._inner.listen()
+        if self._inner.is_unix:
+            # The folder that it is in is closed to others; inside of the sandbox it is alone.
+            os.chmod(str(self._inner.path), 0o666)  # noqa: PTH101,S103
         threading.Thread(target=self._accept, args=(listener,), name="relay", daemon=True).start()
 
     def _accept(self, listener: socket.socket) -> None:
@@ -51,8 +51,8 @@ class Relay:
 
     def _carry(self, near: socket.socket) -> None:
         try:
-            with near, socket.socket(socket.AF_UNIX) as far:
-                far.connect(str(self._outer))
+            with near, self._outer.connect(_CONNECT_SECONDS) as far:
+                far.settimeout(None)
                 back = threading.Thread(target=_copy, args=(far, near), name="relay", daemon=True)
                 back.start()
                 _copy(near, far, self._wait)

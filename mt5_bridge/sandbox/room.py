@@ -20,6 +20,8 @@ CODE: Final = "/code"
 PRIVATE: Final = "/run/bot"
 """Configuration, token and the way to the bridge, all read-only."""
 BRIDGE: Final = f"{PRIVATE}/bridge"
+STANDARD_OUTPUT: Final = "-"
+"""As a log file: a bot in a sandbox tells its keeper."""
 _LIBRARIES: Final = "/farm"
 _FIRST_UID: Final = 1_000_000_000
 _SYSTEM: Final = ("/usr/lib", "/usr/lib32", "/usr/lib64", "/lib", "/lib32", "/lib64")

@@ -1,26 +1,23 @@
-"""One sandbox from its start to its end: watched, slowed down, told about and ended. Linux only."""
+"""One sandbox of Linux from its start to its end: watched, slowed down, told about and ended."""
 
 from __future__ import annotations
 
 import os
 import shutil
 import signal
-import stat
 import subprocess
 import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from pathlib import Path
 from typing import Final
 
+from mt5_bridge.sandbox.leavings import clear_folder, folder_size, tell_lines
 from mt5_bridge.sandbox.limits import Bucket, Usage, excess
 from mt5_bridge.sandbox.processes import consumption, descendants, send
 from mt5_bridge.sandbox.room import Room, command, user_id
 from mt5_bridge.sandbox.seccomp import filter_program
 
-_CHUNK: Final = 16 * 1024
-LINE_BYTES: Final = 2000
 _FOLDER_EVERY: Final = 5
 """Looks at the processes for one at the files."""
 _INNER: Final = 1
@@ -90,7 +87,7 @@ class Sandbox:
         pids = self._inside()
         used = consumption(pids)
         if self._looks % _FOLDER_EVERY == 0:
-            self._folder = _folder_size(self._room.box, self._room.limits.folder_entries)
+            self._folder = folder_size(self._room.box, self._room.limits.folder_entries, _on_disk)
         self._looks += 1
         self._slow_down(pids, used.cpu, now)
         running = Usage(used.memory, used.count, *self._folder, running_for=now - self._started)
@@ -117,7 +114,7 @@ class Sandbox:
         if self._reader is not None:
             self._reader.join(1.0)
         limits = self._room.limits
-        size, entries = _folder_size(self._room.box, limits.folder_entries)
+        size, entries = folder_size(self._room.box, limits.folder_entries, _on_disk)
         if size > limits.folder_size or entries > limits.folder_entries:
             # Also because folders that lie deep enough in each other stop those who remove them later.
             clear_folder(self._room.box)
@@ -137,80 +134,9 @@ class Sandbox:
         self._stopped = not within
 
     def _read(self, output: int) -> None:
-        """Lines of what it prints, at a pace: what is not read yet makes it wait, and fills no disk."""
-        rate = self._room.limits.output_rate
-        budget = Bucket(rate, rate * 2, time.monotonic())
-        line, skipping = bytearray(), False
         with os.fdopen(output, "rb", buffering=0) as file:
-            while chunk := file.read(_CHUNK):
-                while not budget.take(len(chunk), time.monotonic()):
-                    time.sleep(0.02)
-                for piece in chunk.splitlines(keepends=True):
-                    if not skipping:
-                        line += piece[: LINE_BYTES - len(line) + 1]
-                    ended = piece.endswith(b"\n")
-                    if (ended or len(line) > LINE_BYTES) and not skipping:
-                        self._tell(bytes(line[:LINE_BYTES]).strip())
-                        line.clear()
-                        skipping = not ended
-                    elif ended:
-                        skipping = False
-        if line:
-            self._tell(bytes(line).strip())
+            tell_lines(file, self._room.limits.output_rate, self._tell)
 
 
-def read_plain(path: Path, most: int) -> bytes | None:
-    """The first bytes of a plain file that strangers may have replaced by a link, a pipe or a folder. None then."""
-    try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-    except OSError:
-        return None
-    with os.fdopen(descriptor, "rb") as file:
-        return file.read(most) if stat.S_ISREG(os.fstat(descriptor).st_mode) else None
-
-
-def clear_folder(folder: Path) -> None:
-    """Remove all that is in it, however deep. Follows no links. What cannot be removed is left."""
-    moved = 0
-    stuck: set[str] = set()
-    while waiting := [entry for entry in _entries(folder) if entry.name not in stuck]:
-        for entry in waiting:
-            try:
-                if not entry.is_dir(follow_symlinks=False):
-                    Path(entry.path).unlink()
-                    continue
-                for inner in _entries(Path(entry.path)):
-                    if inner.is_dir(follow_symlinks=False):
-                        # To the top, so that no path gets longer than the system allows.
-                        Path(inner.path).rename(folder / f".cleared{moved}")
-                        moved += 1
-                    else:
-                        Path(inner.path).unlink()
-                Path(entry.path).rmdir()
-            except OSError:
-                stuck.add(entry.name)
-
-
-def _entries(folder: Path) -> list[os.DirEntry[str]]:
-    with os.scandir(folder) as found:
-        return list(found)
-
-
-def _folder_size(folder: Path, most: int) -> tuple[int, int]:
-    """Bytes on disk and entries below a folder; stops counting behind `most` entries. Follows no links."""
-    size, entries = 0, 0
-    waiting = [folder]
-    while waiting:
-        try:
-            with os.scandir(waiting.pop()) as found:
-                for entry in found:
-                    entries += 1
-                    if entries > most:
-                        return size, entries
-                    with suppress(OSError):
-                        size += entry.stat(follow_symlinks=False).st_blocks * 512
-                        if entry.is_dir(follow_symlinks=False):
-                            waiting.append(Path(entry.path))
-        except OSError:
-            continue
-    return size, entries
+def _on_disk(entry: os.DirEntry[str]) -> int:
+    return entry.stat(follow_symlinks=False).st_blocks * 512

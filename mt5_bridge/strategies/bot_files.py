@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
@@ -12,6 +13,7 @@ from typing import Any, Final
 
 from mt5_bridge.addresses import parse_address
 from mt5_bridge.contract import CONSTANT_GROUPS
+from mt5_bridge.sandbox.room import STANDARD_OUTPUT
 from mt5_bridge.worker_config import ConfigError, load_object, required
 
 MAX_STATE_BYTES: Final = 65_536
@@ -124,6 +126,10 @@ class BotReport:
     def _log(self, level: str, text: str, fill: Mapping[str, Any] | None = None) -> None:
         entry = {"at": _now(), "level": level, "text": text} | ({"fill": dict(fill)} if fill else {})
         line = json.dumps(entry, ensure_ascii=False)
+        if str(self._config.log_file) == STANDARD_OUTPUT:
+            # Not by sys.stdout, which the bot's own code may have replaced.
+            os.write(1, f"{line}\n".encode(errors="replace"))
+            return
         with self._config.log_file.open("a", encoding="utf-8") as file:
             file.write(line + "\n")
 

@@ -99,7 +99,7 @@ def described(strategy: type[Strategy]) -> dict[str, Any]:
 
 def blame(error: BaseException, folder: Path) -> BroughtError:
     """An exception of the brought code, with the innermost of its own lines."""
-    own = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename.startswith(f"{folder}/")]
+    own = [frame for frame in traceback.extract_tb(error.__traceback__) if Path(frame.filename).is_relative_to(folder)]
     text = f"{type(error).__name__}: {error}"[:_MOST_TEXT]
     if not own:
         return BroughtError("raised", text)

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from node_agent.bots.quarters import LinuxQuarters, Quarters
 from node_agent.clock import Clock
 from node_agent.config import AgentConfig, WindowsProcessSettings, WineContainerSettings
 from node_agent.errors import ConfigurationError
@@ -87,6 +88,16 @@ def _windows_process(parts: NodeParts, settings: WindowsProcessSettings) -> Runt
     limits = JobLimits(settings.memory_mb << 20, settings.cpu_percent, settings.processes)
     node = WindowsNode(parts.shelf.take, settings.own_users, limits, modules=parts.modules)
     return WindowsProcessRuntime(parts.roster, WindowsCalls(), node, parts.clock, time.sleep)
+
+
+def installed_quarters(settings: WindowsProcessSettings | None) -> Quarters:
+    """Of bots whose code users have brought."""
+    if sys.platform == "win32":
+        from node_agent.windows.bot_quarters import WindowsQuarters
+        from node_agent.windows.calls import WindowsCalls
+
+        return WindowsQuarters(WindowsCalls(), settings is not None and settings.own_users)
+    return LinuxQuarters()
 
 
 def kill(data: Mapping[str, Any]) -> None:

@@ -8,18 +8,20 @@ from typing import Any, Final
 
 from node_agent.windows import api
 from node_agent.windows.api import BOOL, DWORD, HANDLE, LPCWSTR, LPVOID, check, declare, failure
+from node_agent.windows.port import WindowsCallError
 from node_agent.windows.rights import sid_text
 
 _USER_EXISTS: Final = 2224
 _USER_NOT_FOUND: Final = 2221
 _ALREADY_MEMBER: Final = 1378
+_NO_SUCH_NAME: Final = 1332
 _ORDINARY_USER: Final = 1
 _FLAGS: Final = 0x0001 | 0x0040 | 0x0200 | 0x10000
 """A normal account whose password does not expire and cannot be changed by the user; SCRIPT is required."""
 _PASSWORD_LEVEL: Final = 1003
 _MEMBER_BY_NAME_LEVEL: Final = 3
 _SESSION_USER: Final = 5
-_COMMENT: Final = "Runs one terminal of the MT5 farm"
+_COMMENT: Final = "Runs a terminal or a bot of the MT5 farm"
 
 
 class _UserInfo(ctypes.Structure):
@@ -27,6 +29,10 @@ class _UserInfo(ctypes.Structure):
         ("name", LPCWSTR), ("password", LPCWSTR), ("password_age", DWORD), ("privilege", DWORD),
         ("home", LPCWSTR), ("comment", LPCWSTR), ("flags", DWORD), ("script", LPCWSTR),
     )  # fmt: skip
+
+
+class _Process(ctypes.Structure):
+    _fields_ = (("session", DWORD), ("pid", DWORD), ("name", LPCWSTR), ("sid", ctypes.c_void_p))
 
 
 class _Session(ctypes.Structure):
@@ -43,6 +49,10 @@ _lookup = declare(
 _sessions = declare(
     api.wtsapi32, "WTSEnumerateSessionsW",
     BOOL, HANDLE, DWORD, DWORD, ctypes.POINTER(ctypes.POINTER(_Session)), api.PDWORD,
+)  # fmt: skip
+_processes = declare(
+    api.wtsapi32, "WTSEnumerateProcessesW",
+    BOOL, HANDLE, DWORD, DWORD, ctypes.POINTER(ctypes.POINTER(_Process)), api.PDWORD,
 )  # fmt: skip
 _session_information = declare(
     api.wtsapi32, "WTSQuerySessionInformationW",
@@ -63,7 +73,7 @@ def ensure_user(name: str, password: str, groups: Sequence[str]) -> str:
         code = _join(group, name)
         if code not in {0, _ALREADY_MEMBER}:
             raise failure(f"NetLocalGroupAddMembers {group}", code)
-    return _sid_of(name)
+    return sid_of(name)
 
 
 def _join(group: str, name: str) -> int:
@@ -79,12 +89,32 @@ def remove_user(name: str) -> None:
         raise failure("NetUserDel", code)
 
 
-def _sid_of(name: str) -> str:
+def sid_of(name: str) -> str:
+    """Of a local user or group. Raises WindowsCallError."""
     size, domain_size, kind = DWORD(256), DWORD(256), ctypes.c_int()
     sid, domain = ctypes.create_string_buffer(256), ctypes.create_unicode_buffer(256)
     found = _lookup(None, name, sid, ctypes.byref(size), domain, ctypes.byref(domain_size), ctypes.byref(kind))
     check("LookupAccountName", found)
     return sid_text(ctypes.cast(sid, ctypes.c_void_p))
+
+
+def processes_of(name: str) -> tuple[int, ...]:
+    """Pids of all that runs as this local user. Raises WindowsCallError."""
+    try:
+        sid = sid_of(name)
+    except WindowsCallError as error:
+        if error.code != _NO_SUCH_NAME:
+            raise
+        return ()
+    listed: Any = ctypes.POINTER(_Process)()
+    count = DWORD()
+    check("WTSEnumerateProcesses", _processes(None, 0, 1, ctypes.byref(listed), ctypes.byref(count)))
+    try:
+        return tuple(
+            int(each.pid) for each in listed[: count.value] if each.sid and sid_text(ctypes.c_void_p(each.sid)) == sid
+        )
+    finally:
+        _free(listed)
 
 
 def session_of(user: str) -> int | None:

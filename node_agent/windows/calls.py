@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from node_agent.windows import accounts, dpapi, jobs, processes, rights, tasks
+from node_agent.windows import accounts, confinement, dpapi, firewall, jobs, processes, rights, streams, tasks
 from node_agent.windows.api import Owned, failure
-from node_agent.windows.port import JobLimits, JobStats, ProcessKey, Program, WindowsCallError
+from node_agent.windows.port import Confined, JobLimits, JobStats, ProcessKey, Program, WindowsCallError
 
 _MOST_WATCHED: Final = 4096
 
@@ -36,6 +36,15 @@ class WindowsCalls:
                 "CreateProcess", getattr(error, "winerror", None) or 0, error.strerror or ""
             ) from error
         self._watch(started)
+        return started
+
+    def launch_confined(self, program: Program, job: str, user: str, password: str) -> Confined:
+        found = jobs.opened(job, jobs.ASSIGN)
+        if found is None:
+            raise failure("OpenJobObject")
+        with found as opened:
+            started = confinement.start(program, opened, user, password)
+        self._watch(started.key)
         return started
 
     def key_of(self, pid: int) -> ProcessKey | None:
@@ -99,6 +108,15 @@ class WindowsCalls:
         if held is not None:
             held.__exit__()
 
+    def filters_network(self) -> bool:
+        return firewall.is_on()
+
+    def block_network(self, rule: str, group: str) -> None:
+        firewall.block(rule, accounts.sid_of(group))
+
+    def size_of(self, path: Path) -> int:
+        return streams.size_of(path)
+
     def protect(self, secret: bytes) -> bytes:
         return dpapi.protect(secret)
 
@@ -119,6 +137,9 @@ class WindowsCalls:
 
     def remove_user(self, name: str) -> None:
         accounts.remove_user(name)
+
+    def processes_of(self, user: str) -> tuple[int, ...]:
+        return accounts.processes_of(user)
 
     def session_of(self, user: str) -> int | None:
         return accounts.session_of(user)

@@ -18,10 +18,15 @@ ALL: Final = 0x1F001F
 
 _BASIC_ACCOUNTING: Final = 1
 _PROCESS_LIST: Final = 3
+_UI_RESTRICTIONS: Final = 4
 _EXTENDED_LIMITS: Final = 9
 _CPU_RATE: Final = 15
 _LIMIT_ACTIVE_PROCESS: Final = 0x0008
 _LIMIT_JOB_MEMORY: Final = 0x0200
+_DIE_ON_UNHANDLED_EXCEPTION: Final = 0x0400
+_KILL_ON_JOB_CLOSE: Final = 0x2000
+_EVERYTHING_OF_UI: Final = 0xFF
+"""Handles of others' windows, clipboard, system parameters, display settings, global atoms, desktops, shutdown."""
 _CPU_RATE_ENABLE: Final = 0x1
 _CPU_RATE_HARD_CAP: Final = 0x4
 _HUNDREDTHS: Final = 100
@@ -99,7 +104,10 @@ def open_job(name: str, access: int) -> int | None:
 
 
 def set_limits(job: int, limits: JobLimits) -> None:
-    """Replace all limits. KILL_ON_JOB_CLOSE stays off: trading goes on when the agent and its handles are gone."""
+    """Replace all limits.
+
+    KILL_ON_JOB_CLOSE is for code of strangers alone: trading goes on when the agent and its handles are gone.
+    """
     extended = _ExtendedLimits()
     if limits.memory is not None:
         extended.basic.flags |= _LIMIT_JOB_MEMORY
@@ -107,6 +115,10 @@ def set_limits(job: int, limits: JobLimits) -> None:
     if limits.processes is not None:
         extended.basic.flags |= _LIMIT_ACTIVE_PROCESS
         extended.basic.active_processes = limits.processes
+    if limits.confined:
+        extended.basic.flags |= _KILL_ON_JOB_CLOSE | _DIE_ON_UNHANDLED_EXCEPTION
+        refused = DWORD(_EVERYTHING_OF_UI)
+        check("SetInformationJobObject", _set(job, _UI_RESTRICTIONS, ctypes.byref(refused), ctypes.sizeof(refused)))
     check("SetInformationJobObject", _set(job, _EXTENDED_LIMITS, ctypes.byref(extended), ctypes.sizeof(extended)))
     if limits.cpu_percent is not None:
         rate = _CpuRate(_CPU_RATE_ENABLE | _CPU_RATE_HARD_CAP, max(1, round(limits.cpu_percent * _HUNDREDTHS)))
@@ -123,6 +135,7 @@ def limits_of(job: int) -> JobLimits:
         memory=extended.job_memory if flags & _LIMIT_JOB_MEMORY else None,
         cpu_percent=rate.rate / _HUNDREDTHS if has_rate else None,
         processes=extended.basic.active_processes if flags & _LIMIT_ACTIVE_PROCESS else None,
+        confined=bool(flags & _KILL_ON_JOB_CLOSE),
     )
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import IO, Protocol
 
 
 class WindowsCallError(Exception):
@@ -37,6 +37,10 @@ class JobLimits:
     cpu_percent: float | None = None
     """Of the whole machine, all its cores."""
     processes: int | None = None
+    confined: bool = False
+    """For code of strangers: no desktop, clipboard, atoms, settings or shutdown that others share, no dialogue of a
+    crash, and all its processes end with the last handle of the job, so with whoever made it.
+    """
 
 
 @dataclass(frozen=True)
@@ -66,6 +70,15 @@ class Program:
     """Added to that of the starting process."""
 
 
+@dataclass(frozen=True)
+class Confined:
+    """A running program of `Windows.launch_confined`."""
+
+    key: ProcessKey
+    output: IO[bytes]
+    """What it prints on both streams, unbuffered; ends with it."""
+
+
 class Windows(Protocol):
     """Windows, as far as a node needs it. Thread-safe."""
 
@@ -74,6 +87,14 @@ class Windows(Protocol):
 
         The program holds a handle of its own job, so that the job's name lasts as long as the program: Windows forgets
         the name of a job when the last handle is closed, even while its processes run.
+        """
+
+    def launch_confined(self, program: Program, job: str, user: str, password: str) -> Confined:
+        """Start a program of strangers inside the job, as this local user, with `program.environment` and no more.
+
+        Its token has no privileges, and may write only where the user itself was given that right: what everybody or
+        the users of this machine may write to is closed to it. It has no console, a window station of its own, and no
+        handle but the writing end of its output; the job's handle stays here.
         """
 
     def key_of(self, pid: int) -> ProcessKey | None:
@@ -105,6 +126,18 @@ class Windows(Protocol):
     def terminate_job(self, name: str) -> None:
         """End all its processes at once and let go of it; nothing happens when there is no such job."""
 
+    def filters_network(self) -> bool:
+        """Whether the firewall is on for all networks that this machine is on, and heeds rules made on it."""
+
+    def block_network(self, rule: str, group: str) -> None:
+        """Rules of the firewall of that name, in and out, for the members of a local group; made where they lack.
+
+        Loopback is not filtered by it.
+        """
+
+    def size_of(self, path: Path) -> int:
+        """Bytes of a file as it is now, with all its streams: what a folder's listing says may be old."""
+
     def protect(self, secret: bytes) -> bytes:
         """Seal with DPAPI to the user that runs this process, on this machine."""
 
@@ -124,6 +157,9 @@ class Windows(Protocol):
 
     def remove_user(self, name: str) -> None:
         """Nothing happens when there is no such user."""
+
+    def processes_of(self, user: str) -> tuple[int, ...]:
+        """Pids of all that runs as this local user, in jobs or not; none when there is no such user."""
 
     def session_of(self, user: str) -> int | None:
         """The session that the user is signed in to; None when there is none."""

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from node_agent.windows.port import Windows
+from tests.conformance.windows.sign_in import on_wine
 
 collect_ignore = ["test_under_wine.py", "test_agent_under_wine.py"] if sys.platform == "win32" else []
 _STAND_IN = """#!{python}
@@ -63,15 +64,7 @@ def stage(tmp_path: Path) -> Stage:
     else:
         program.write_text(_STAND_IN.format(python=sys.executable))
         program.chmod(program.stat().st_mode | stat.S_IXUSR)
-    return Stage(tmp_path, program, sys.platform != "win32" or not _on_wine())
-
-
-def _on_wine() -> bool:
-    if sys.platform == "win32":
-        import ctypes
-
-        return hasattr(ctypes.WinDLL("ntdll"), "wine_get_version")
-    return False
+    return Stage(tmp_path, program, sys.platform != "win32" or not on_wine())
 
 
 @pytest.fixture

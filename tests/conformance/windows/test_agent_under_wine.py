@@ -7,12 +7,15 @@ from pathlib import Path
 
 import pytest
 
+from mt5_bridge.sandbox.package import digest, read_upload
 from mt5_bridge.simulated.admin import BrokerAdmin
+from node_agent.protocol.messages import BotLogBody, BotRule, CodeRef, DesiredBot, Guard
 from provisioning.wine.tools import WineError
 from tests.broker_process import running_broker
 from tests.conformance.runtimes.drivers import pack_template
 from tests.conformance.windows.windows_agent import WindowsAgentNode
 from tests.conformance.windows.wine_machine import WineMachine, compile_stand_in, wine_machine
+from tests.integration.node_agent.agent_node import bot_id
 from tests.integration.node_agent.control_plane_stand_in import ControlPlaneStandIn, wait_until
 
 PASSWORD = "demo-password-1"
@@ -45,16 +48,47 @@ def broker() -> Iterator[tuple[str, BrokerAdmin]]:
         yield started
 
 
+TRADES = """
+import time
+import MetaTrader5 as mt5
+
+assert mt5.initialize()
+tick = mt5.symbol_info_tick("EURUSD")
+request = {"action": mt5.TRADE_ACTION_DEAL, "symbol": "EURUSD", "volume": 0.1, "type": mt5.ORDER_TYPE_BUY,
+           "price": tick.ask, "deviation": 50, "magic": 5, "type_filling": mt5.ORDER_FILLING_FOK}
+print("sent", mt5.order_send(request).retcode)
+open("left.txt", "w").write("x")
+time.sleep(2)
+1 / 0
+"""
+
+
+def _bot(node: WindowsAgentNode, source: str) -> DesiredBot:
+    packed = read_upload("main.py", source.encode()).packed()
+    node.plane.code[digest(packed)] = packed
+    code = CodeRef(sha256=digest(packed), size=len(packed), kind="script", entry="main.py")
+    values = {"strategy": "custom", "symbol": "EURUSD", "timeframe": "M1", "volume": 0.1, "parameters": {}}
+    return DesiredBot.model_validate({**values, "bot_id": bot_id(1), "revision": 1, "magic": 901, "code": code})
+
+
 @pytest.mark.timeout(600)
 def test_simulated_terminals_run_on_windows_and_outlive_the_agent(
     node: WindowsAgentNode, broker: tuple[str, BrokerAdmin]
 ) -> None:
     address, admin = broker
     login = admin.create_account(password=PASSWORD)
-    wish = node.desired(1, PASSWORD, login=login, server="MT5Farm-Demo", server_address=address)
+    wish = node.desired(
+        1, PASSWORD, login=login, server="MT5Farm-Demo", server_address=address, bots=[_bot(node, "import MetaTrader5")]
+    )
     node.plane.want(wish)
     node.start()
     before = node.wait_phase(1, "ready", 180)
+    # Wine makes no users, so none of a user's code is run, and its owner is told why.
+    seen = wait_until(lambda: (now := node.observed(1)) and now.bots and now.bots[0].reason and now, 60, "the bot")
+    assert (seen.bots[0].phase, seen.bots[0].reason.split(",")[0]) == (
+        "failed",
+        "Custom code runs as a Windows user of its own",
+    )
     # A client of another machine, through the gateway on Windows to the worker on Windows.
     with node.open_session(1) as mt5:
         assert mt5.account_info().login == login
@@ -67,6 +101,41 @@ def test_simulated_terminals_run_on_windows_and_outlive_the_agent(
     assert (after.terminal_pid, after.worker_pid) == (before.terminal_pid, before.worker_pid)
     node.plane.want(wish.model_copy(update={"running": False}))
     node.wait_phase(1, "stopped", 30)
+
+
+@pytest.mark.timeout(600)
+def test_brought_code_goes_its_whole_way_where_windows_pretends_to_confine_it(
+    machine: WineMachine, broker: tuple[str, BrokerAdmin], tmp_path: Path
+) -> None:
+    """Agent, keeper, confined start, loopback relay, worker, log and status: all but what confines it."""
+    address, admin = broker
+    plane = ControlPlaneStandIn(tmp_path)
+    node = WindowsAgentNode(plane, machine, "tests.conformance.windows.agent_with_rooms")
+    try:
+        login = admin.create_account(password=PASSWORD)
+        wish = node.desired(1, PASSWORD, login=login, server="MT5Farm-Demo", server_address=address)
+        bot, rule = _bot(node, TRADES), BotRule(magic=901)
+        plane.want(wish.model_copy(update={"bots": [bot], "guard": Guard(bots={bot.bot_id: rule})}))
+        node.start()
+        node.wait_phase(1, "ready", 180)
+        told = wait_until(lambda: (lines := _log(plane)) and "ZeroDivisionError" in lines[-1] and lines, 120, "the bot")
+        assert told == ["sent 10009", "main.py, line 12: ZeroDivisionError: division by zero"]
+        assert [deal.magic for deal in admin.deals(login) if deal.symbol] == [901]
+        (left,) = (node.data / "rooms").glob("*/*/box/left.txt")
+        seen = wait_until(lambda: (now := node.observed(1)) and now.bots[0].phase == "failed" and now, 30, "its end")
+        assert seen.bots[0].reason == told[-1]
+        plane.want()
+        plane.drop(seen.terminal_id)
+        wait_until(lambda: not left.exists(), 60, "its room goes with the terminal")
+    finally:
+        node.clean_up()
+        plane.close()
+
+
+def _log(plane: ControlPlaneStandIn) -> list[str]:
+    bodies = (event.body for event in plane.seen.events.values())
+    # It may have been started before the worker listened.
+    return [each.text for each in bodies if isinstance(each, BotLogBody) and "ended by itself" not in each.text]
 
 
 @pytest.mark.timeout(600)

@@ -29,9 +29,10 @@ GATEWAY_PORT_FILE = "gateway/ready.json"
 class WindowsAgentNode(AgentNode):
     """Enrolled at construction. Its database is Windows' to read while it runs, so only the control plane is asked."""
 
-    def __init__(self, plane: ControlPlaneStandIn, machine: WineMachine) -> None:
+    def __init__(self, plane: ControlPlaneStandIn, machine: WineMachine, module: str = "node_agent.cli") -> None:
         self.plane = plane
         self._machine = machine
+        self._program = module
         self.home = Path(tempfile.mkdtemp(prefix="m5", dir="/tmp"))
         self.data = self.home / "data"
         self.log = self.home / "agent.log"
@@ -49,7 +50,7 @@ class WindowsAgentNode(AgentNode):
 
     def start(self) -> None:
         """Run the agent; what it says goes to its log."""
-        self._agent = self._machine.start("-m", "node_agent.cli", "run", "--data", windows_path(self.data))
+        self._agent = self._machine.start("-m", self._program, "run", "--data", windows_path(self.data))
         threading.Thread(target=self._keep_log, args=(self._agent,), daemon=True).start()
 
     def _keep_log(self, agent: subprocess.Popen[bytes]) -> None:

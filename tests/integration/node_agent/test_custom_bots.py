@@ -93,9 +93,9 @@ def broker() -> Iterator[tuple[str, BrokerAdmin]]:
 class Stage:
     """One node with one terminal, whose bots are brought code."""
 
-    def __init__(self, folder: Path, broker: tuple[str, BrokerAdmin]) -> None:
+    def __init__(self, folder: Path, broker: tuple[str, BrokerAdmin], module: str = "node_agent.cli") -> None:
         self.plane = ControlPlaneStandIn(folder)
-        self.node = AgentNode(self.plane, module="node_agent.cli")
+        self.node = AgentNode(self.plane, module=module)
         self.address, self.admin = broker
         self.login = self.admin.create_account(password=PASSWORD)
 

@@ -13,7 +13,7 @@ import pytest
 
 from mt5_bridge.sandbox import availability
 from mt5_bridge.sandbox.availability import why_not
-from mt5_bridge.sandbox.keeper import FAILED
+from mt5_bridge.sandbox.keeping import FAILED
 
 LIKE_WINDOWS = """
 import os, sys
@@ -35,7 +35,7 @@ def anew() -> Iterator[None]:
     why_not.cache_clear()
 
 
-def test_on_windows_a_bot_of_a_user_fails_with_the_reason(tmp_path: Path) -> None:
+def test_on_another_system_the_keeper_of_linux_fails_with_the_reason(tmp_path: Path) -> None:
     files = {name: str(tmp_path / name) for name in ("box", "bridge", "worker", "status_file", "log_file")}
     config = {"bot_id": "bot_1", "revision": 3, "arguments": [], "files": {}, **files}
     (tmp_path / "keeper.json").write_text(json.dumps(config))

@@ -10,6 +10,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
+NEVER_ENDS: Final = "did not finish"
+"""Words for what runs until its time is over."""
 PRELUDE: Final = """
 import ctypes, os, socket, sys
 libc = ctypes.CDLL(None, use_errno=True)
@@ -118,11 +120,11 @@ def attempts(secret: str, neighbour: int, agent_socket: str, tcp_port: int, abst
         contained("disk in many files", "for n in range(20): open(f'/bot/{n}', 'wb').write(b'x' * 8_000_000)\nimport time; time.sleep(30)", "files"),
         contained("many small files", "for n in range(3000): open(f'/bot/{n}', 'w')\nimport time; time.sleep(30)", "files"),
         contained("deep folders", "for n in range(3000):\n    os.mkdir('d'); os.chdir('d')\nimport time; time.sleep(30)", "files"),
-        contained("never ends", "while True: pass", "did not finish"),
-        contained("ignores TERM", "import signal, time\nfor n in (1, 2, 3, 15): signal.signal(n, signal.SIG_IGN)\nwhile True: time.sleep(1)", "did not finish"),
-        contained("hides in a new session", "import time\nif os.fork() == 0:\n    os.setsid()\n    if os.fork(): os._exit(0)\nwhile True: time.sleep(1)", "did not finish"),
-        contained("prints gigabytes", "while True: os.write(1, b'x' * 65536)", "did not finish"),
-        contained("prints without end of line", "while True: print('y' * 1000, end='')", "did not finish"),
+        contained("never ends", "while True: pass", NEVER_ENDS),
+        contained("ignores TERM", "import signal, time\nfor n in (1, 2, 3, 15): signal.signal(n, signal.SIG_IGN)\nwhile True: time.sleep(1)", NEVER_ENDS),
+        contained("hides in a new session", "import time\nif os.fork() == 0:\n    os.setsid()\n    if os.fork(): os._exit(0)\nwhile True: time.sleep(1)", NEVER_ENDS),
+        contained("prints gigabytes", "while True: os.write(1, b'x' * 65536)", NEVER_ENDS),
+        contained("prints without end of line", "while True: print('y' * 1000, end='')", NEVER_ENDS),
         contained("crashes the interpreter", "ctypes.string_at(0)"),
         contained("a deep recursion", "import sys\nsys.setrecursionlimit(10**8)\ndef f(): f()\nf()"),
     ]  # fmt: skip

@@ -21,11 +21,14 @@ import psutil
 from mt5_bridge.sandbox.limits import MIB, Limits
 from mt5_bridge.sandbox.room import Room
 from mt5_bridge.sandbox.running import Sandbox
-from tests.sandbox.attempts import Attempt, attempts
+from tests.sandbox.attempts import NEVER_ENDS, Attempt, attempts
 
 _AT_ONCE = 16
+_ENDING_SECONDS = 20.0
 SECRET = "the-agents-secret-4711"
-_LIMITS = replace(Limits(), memory=256 * MIB, wall_clock=5.0, cpu_burst=60.0)
+_LIMITS = replace(Limits(), memory=256 * MIB, wall_clock=60.0, cpu_burst=60.0)
+_SHORT = replace(_LIMITS, wall_clock=5.0)
+"""For what never ends by itself. The others may take as long as a busy machine makes them."""
 
 
 @dataclass(frozen=True)
@@ -76,7 +79,8 @@ class Stage:
         for place in (code, box):
             (place / "main.py").write_text(attempt.code)
         printed: list[str] = []
-        sandbox = Sandbox(Room(name, box, ["main"], _LIMITS, code), _kept(printed))
+        limits = _SHORT if attempt.words == NEVER_ENDS else _LIMITS
+        sandbox = Sandbox(Room(name, box, ["main"], limits, code), _kept(printed))
         began = time.monotonic()
         sandbox.start()
         reason = None
@@ -86,7 +90,7 @@ class Stage:
         assert sandbox._process is not None
         inside = psutil.Process(sandbox._process.pid).children(recursive=True) if sandbox.poll() is None else []
         sandbox.kill()
-        gone = not psutil.wait_procs(inside, 2.0)[1]
+        gone = _gone(inside)
         seconds = time.monotonic() - began
         unharmed = self.neighbour.poll() is None and gone and not any(SECRET in line for line in printed)
         if attempt.contained:
@@ -95,6 +99,23 @@ class Stage:
         said = [line for line in printed if line.startswith(("got", "refused"))]
         told = reason or (said[-1] if said else f"ended, code {sandbox.poll()}: {' '.join(printed[-1:])}")
         return Outcome(attempt, unharmed and not told.startswith("got"), told, seconds)
+
+
+def _gone(processes: list[psutil.Process]) -> bool:
+    """Whether nothing of them runs any more; the dead may wait for whoever has inherited them."""
+    deadline = time.monotonic() + _ENDING_SECONDS
+    while any(_runs(each) for each in processes):
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.02)
+    return True
+
+
+def _runs(process: psutil.Process) -> bool:
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
 
 
 def _kept(printed: list[str]) -> Callable[[bytes], None]:

@@ -25,7 +25,7 @@ from control_plane.terminals import repository as terminals_repository
 from control_plane.terminals.model import OneOffRequest
 from control_plane.terminals.state import Hold, Intent, RequestKind, should_run
 from control_plane.vault.sealing import SealBrokenError
-from control_plane.vault.service import Vault
+from control_plane.vault.service import OpenCredentials, Vault
 from node_agent.protocol.messages import (
     BotRule,
     CodeRef,
@@ -52,8 +52,16 @@ def build_snapshot(session: Session, vault: Vault, node: Node, now: datetime) ->
     requests: dict[str, list[OneOffRequest]] = defaultdict(list)
     for request in terminals_repository.open_requests(session, [each.terminal.id for each in placements]):
         requests[request.terminal_id].append(request)
+    passwords = vault.open_all(session, {each.account.id: each.account.tenant_id for each in placements})
     terminals = [
-        _terminal(session, vault, node, each, bots[each.account.id], requests[each.terminal.id], templates, codes)
+        _terminal(
+            each,
+            _credentials(session, vault, node, each, passwords[each.account.id]),
+            bots[each.account.id],
+            requests[each.terminal.id],
+            templates,
+            codes,
+        )
         for each in placements
     ]
     limits = risk_service.guards(session, placements, now)
@@ -73,17 +81,15 @@ def _guarded(terminal: DesiredTerminal, guard: Guard, memory: GuardMemory | None
 
 
 def _terminal(
-    session: Session,
-    vault: Vault,
-    node: Node,
     placement: Placement,
+    credentials: tuple[str, int],
     bots: Sequence[Bot],
     requests: Sequence[OneOffRequest],
     templates: Mapping[str, TemplateRef],
     codes: Mapping[str, CodeRef],
 ) -> DesiredTerminal:
     assignment, terminal, account = placement.assignment, placement.terminal, placement.account
-    sealed, version = _credentials(session, vault, node, placement)
+    sealed, version = credentials
     return DesiredTerminal(
         terminal_id=terminal.id,
         account_id=account.id,
@@ -109,15 +115,15 @@ def _terminal(
     )
 
 
-def _credentials(session: Session, vault: Vault, node: Node, placement: Placement) -> tuple[str, int]:
+def _credentials(
+    session: Session, vault: Vault, node: Node, placement: Placement, opened: OpenCredentials | SealBrokenError
+) -> tuple[str, int]:
     """Sealed for the node, and their version. Empty when they cannot be opened: what runs with them runs on, and what
     has to be started says that they must be entered again. Left out, the node would end the terminal for good.
     """
     assignment, terminal, account = placement.assignment, placement.terminal, placement.account
-    try:
-        opened = vault.open_credentials(session, account.tenant_id, account.id)
-    except SealBrokenError as error:
-        _log.error("credentials_cannot_be_opened", account=account.id, error=str(error))
+    if isinstance(opened, SealBrokenError):
+        _log.error("credentials_cannot_be_opened", account=account.id, error=str(opened))
         return "", vault.version(session, account.tenant_id, account.id)
     context = SealContext(account.tenant_id, account.id, terminal.id, assignment.epoch)
     credentials = Credentials(login=account.login, password=opened.password, server=account.server)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -60,10 +60,14 @@ def credentials(session: Session, tenant_id: str, account_id: str) -> SealedCred
     return session.scalars(query.with_for_update().execution_options(populate_existing=True)).one_or_none()
 
 
-def sealed_row(session: Session, tenant_id: str, account_id: str) -> SealedRow | None:
-    """In one statement, since a rotation may replace row and key between two."""
+def sealed_rows(session: Session, owners: Mapping[str, str]) -> dict[str, SealedRow]:
+    """By account id; `owners` says which tenant each account is of.
+
+    In one statement, since a rotation may replace row and key between two.
+    """
     query = (
         select(
+            SealedCredentials.tenant_id,
             SealedCredentials.account_id,
             SealedCredentials.version,
             SealedCredentials.sealed_password,
@@ -75,10 +79,10 @@ def sealed_row(session: Session, tenant_id: str, account_id: str) -> SealedRow |
             TenantKey,
             (TenantKey.tenant_id == SealedCredentials.tenant_id) & (TenantKey.version == SealedCredentials.key_version),
         )
-        .where(SealedCredentials.tenant_id == tenant_id, SealedCredentials.account_id == account_id)
+        .where(SealedCredentials.tenant_id.in_(set(owners.values())), SealedCredentials.account_id.in_(owners))
     )
-    row = session.execute(query).one_or_none()
-    return None if row is None else SealedRow(*row)
+    rows = [(row[0], SealedRow(*row[1:])) for row in session.execute(query)]
+    return {row.account_id: row for tenant_id, row in rows if owners[row.account_id] == tenant_id}
 
 
 def sealed_with_older_key(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from sqlalchemy.orm import Session
@@ -10,6 +11,7 @@ from control_plane.clock import Clock
 from control_plane.vault import repository
 from control_plane.vault.masters import MasterKeys, Wrapped
 from control_plane.vault.model import FarmKey, SealedCredentials, TenantKey
+from control_plane.vault.repository import SealedRow
 from control_plane.vault.sealing import SealBrokenError, new_key, seal, unseal
 from control_plane.vault.state import Verdict
 
@@ -52,11 +54,26 @@ class Vault:
 
     def open_credentials(self, session: Session, tenant_id: str, account_id: str) -> OpenCredentials:
         """Raises SealBrokenError when there are none or the row is not the one that was sealed."""
-        row = repository.sealed_row(session, tenant_id, account_id)
+        found = self.open_all(session, {account_id: tenant_id})[account_id]
+        if isinstance(found, SealBrokenError):
+            raise found
+        return found
+
+    def open_all(self, session: Session, owners: Mapping[str, str]) -> dict[str, OpenCredentials | SealBrokenError]:
+        """Credentials of many accounts, or what is wrong with them, by account id; `owners` says whose each is."""
+        rows = repository.sealed_rows(session, owners)
+        found: dict[str, OpenCredentials | SealBrokenError] = {}
+        for account_id, tenant_id in owners.items():
+            try:
+                found[account_id] = self._open(tenant_id, account_id, rows.get(account_id))
+            except SealBrokenError as error:
+                found[account_id] = error
+        return found
+
+    def _open(self, tenant_id: str, account_id: str, row: SealedRow | None) -> OpenCredentials:
         if row is None:
             raise SealBrokenError("the account has no credentials, or they name a key that their tenant has not")
-        place = tenant_key_place(tenant_id, row.key_version)
-        key = self._masters.unwrap(Wrapped(row.master_id, row.wrapped), place)
+        key = self._masters.unwrap(Wrapped(row.master_id, row.wrapped), tenant_key_place(tenant_id, row.key_version))
         sealed_for = credentials_place(tenant_id, account_id, row.version, row.key_version)
         return OpenCredentials(unseal(key, row.sealed, sealed_for).decode(), row.version)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from datetime import datetime
 
 from sqlalchemy import delete, func, select
@@ -10,10 +11,15 @@ from sqlalchemy.orm import Session
 from control_plane.access.model import RevokedTicket
 
 
-def revoked_tickets(session: Session, node_id: str, now: datetime) -> list[str]:
-    """Ids of the tickets whose sessions at this node must not live, of all tenants."""
-    query = select(RevokedTicket.ticket_id).where(RevokedTicket.node_id == node_id, RevokedTicket.expires_at > now)
-    return list(session.scalars(query.order_by(RevokedTicket.ticket_id)))
+def revoked_tickets(session: Session, node_ids: Collection[str], now: datetime) -> dict[str, list[str]]:
+    """By node id, the ids of the tickets whose sessions there must not live, of all tenants."""
+    query = select(RevokedTicket.node_id, RevokedTicket.ticket_id).where(
+        RevokedTicket.node_id.in_(node_ids), RevokedTicket.expires_at > now
+    )
+    found: dict[str, list[str]] = {node_id: [] for node_id in node_ids}
+    for node_id, ticket_id in session.execute(query.order_by(RevokedTicket.ticket_id)):
+        found[node_id].append(ticket_id)
+    return found
 
 
 def count_revoked(session: Session, terminal_id: str, now: datetime) -> int:

@@ -16,7 +16,7 @@ from sqlalchemy.orm import Session
 
 from control_plane.access.tickets import TicketIssuer
 from control_plane.agent_api.intake import ConcernsAllError, Intake
-from control_plane.agent_api.snapshot import build_snapshot
+from control_plane.agent_api.snapshot import build_snapshots
 from control_plane.assignments import repository as assignments_repository
 from control_plane.assignments.relocation import LeasePolicy
 from control_plane.audit.origin import coming_from
@@ -39,6 +39,7 @@ from control_plane.vault.service import Vault
 from node_agent.protocol.encoding import from_text
 from node_agent.protocol.messages import (
     BUNDLE_BYTES,
+    DesiredSnapshot,
     EnrollRequest,
     EnrollResponse,
     EventAck,
@@ -197,7 +198,9 @@ class AgentApi:
             self._fleet.forget(session, useless)
             heard = [each for each in found if isinstance(each, Heard)]
             self._take(session, heard)
-            answers = iter([self._answer(session, each.node, each.sync) for each in heard])
+            unaware = [each.node for each in heard if each.sync.known_generation != each.node.generation]
+            desired = build_snapshots(session, self._vault, unaware, self._clock.now())
+            answers = iter([self._answer(each.node, each.sync, desired.get(each.node.id)) for each in heard])
             for each in heard:
                 self._fleet.grant_lease(each.node, self._settings.fence_seconds)
         return [next(answers) if isinstance(each, Heard) else each for each in found]
@@ -236,10 +239,7 @@ class AgentApi:
             placement.assignment.lease_policy = LeasePolicy.KEEP_RUNNING
         self._fleet.desired_changed(session, node.id)
 
-    def _answer(self, session: Session, node: Node, request: SyncRequest) -> SyncResponse:
-        known = request.known_generation == node.generation
-        now = self._clock.now()
-        desired = None if known else build_snapshot(session, self._vault, node, now)
+    def _answer(self, node: Node, request: SyncRequest, desired: DesiredSnapshot | None) -> SyncResponse:
         certificate = self._renew_certificate(node, request.gateway_csr)
         return SyncResponse(
             generation=node.generation,
@@ -248,7 +248,7 @@ class AgentApi:
             identity_expires_at=node.identity_expires_at,
             ticket_keys=self._tickets.public_keys(),
             sync_seconds=self._settings.sync_seconds,
-            server_time=now,
+            server_time=self._clock.now(),
             continuity=node.continuity_newest or "",
             fence_seconds=self._settings.fence_seconds,
             gateway_certificate=certificate,

@@ -39,6 +39,15 @@ def of_node(session: Session, node_id: str) -> list[Placement]:
     return [Placement(*row) for row in session.execute(_living().where(Assignment.node_id == node_id))]
 
 
+def of_nodes(session: Session, node_ids: Collection[str]) -> dict[str, list[Placement]]:
+    """All that these nodes hold, by node id, of all tenants."""
+    found: dict[str, list[Placement]] = {node_id: [] for node_id in node_ids}
+    for row in session.execute(_living().where(Assignment.node_id.in_(node_ids))):
+        placement = Placement(*row)
+        found[placement.assignment.node_id].append(placement)
+    return found
+
+
 def of_terminal(session: Session, terminal_id: str) -> Placement | None:
     """The place of a terminal of any tenant."""
     row = session.execute(_living().where(Assignment.terminal_id == terminal_id)).one_or_none()

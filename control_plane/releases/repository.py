@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from sqlalchemy import delete, or_, select
 from sqlalchemy.orm import Session
 
@@ -37,17 +39,21 @@ def trials(session: Session) -> list[TemplateTrial]:
     return list(session.scalars(select(TemplateTrial).order_by(TemplateTrial.server)))
 
 
-def on_node(session: Session, node_id: str) -> dict[str, TerminalTemplate]:
-    """By broker server: what its terminals run on this node. A trial goes before a pin."""
+def on_nodes(session: Session, node_ids: Collection[str]) -> dict[str, dict[str, TerminalTemplate]]:
+    """By node id and broker server: what its terminals run there. A trial goes before a pin."""
     pinned = select(TemplatePin.server, TerminalTemplate).join(
         TerminalTemplate, TerminalTemplate.id == TemplatePin.template_id
     )
     tried = (
-        select(TemplateTrial.server, TerminalTemplate)
+        select(TemplateTrial.node_id, TemplateTrial.server, TerminalTemplate)
         .join(TerminalTemplate, TerminalTemplate.id == TemplateTrial.template_id)
-        .where(TemplateTrial.node_id == node_id)
+        .where(TemplateTrial.node_id.in_(node_ids))
     )
-    return dict(session.execute(pinned).all()) | dict(session.execute(tried).all())
+    everywhere = dict(session.execute(pinned).all())
+    found = {node_id: dict(everywhere) for node_id in node_ids}
+    for node_id, server, template in session.execute(tried):
+        found[node_id][server] = template
+    return found
 
 
 def delete_trial(session: Session, server: str) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from sqlalchemy.orm import Session
@@ -146,9 +146,12 @@ class Releases:
             self._fleet.desired_changed(session, node.id)
 
 
-def template_refs(session: Session, node_id: str) -> dict[str, TemplateRef]:
-    """By broker server: what a node lays out its terminals from."""
+def template_refs(session: Session, node_ids: Collection[str]) -> dict[str, dict[str, TemplateRef]]:
+    """By node id and broker server: what a node lays out its terminals from."""
     return {
-        server: TemplateRef(name=each.broker, build=each.build, sha256=each.sha256, size=each.size)
-        for server, each in repository.on_node(session, node_id).items()
+        node_id: {
+            server: TemplateRef(name=each.broker, build=each.build, sha256=each.sha256, size=each.size)
+            for server, each in templates.items()
+        }
+        for node_id, templates in repository.on_nodes(session, node_ids).items()
     }

@@ -318,11 +318,12 @@ MUTANTS = (
         (
             (
                 service,
-                "build_snapshot",
+                "build_snapshots",
                 lambda right: (
-                    lambda session, vault, node, now: right(session, vault, node, now).model_copy(
-                        update={"terminals": []}
-                    )
+                    lambda session, vault, nodes, now: {
+                        node_id: each.model_copy(update={"terminals": []})
+                        for node_id, each in right(session, vault, nodes, now).items()
+                    }
                 ),
             ),
         ),

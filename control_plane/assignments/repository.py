@@ -36,7 +36,7 @@ def alive(session: Session, tenant_id: str, terminal_id: str) -> Assignment | No
 
 def of_node(session: Session, node_id: str) -> list[Placement]:
     """All that a node holds, of all tenants."""
-    return [Placement(*row) for row in session.execute(_living().where(Assignment.node_id == node_id))]
+    return of_nodes(session, [node_id])[node_id]
 
 
 def of_nodes(session: Session, node_ids: Collection[str]) -> dict[str, list[Placement]]:

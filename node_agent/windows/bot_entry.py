@@ -14,7 +14,8 @@ import secrets
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -28,36 +29,33 @@ _CONNECT_SECONDS: Final = 2.0
 def openings(start: dict[str, Any]) -> Iterator[str]:
     """Each way out that was found, as half a sentence."""
     for words, path in start["closed"].items():
-        yield from _readable(words, Path(path))
+        yield from _permitted(f"{words} can be read", partial(_read, Path(path)))
     for words, path in start["fixed"].items():
-        yield from _writable(words, Path(path))
+        yield from _permitted(f"{words} can be written to", partial(_write, Path(path)))
     host, port = start["address"]
     yield from _reachable(host, port)
     yield from _startable()
 
 
-def _readable(words: str, path: Path) -> Iterator[str]:
+def _permitted(what: str, attempt: Callable[[], object]) -> Iterator[str]:
     try:
-        path.open("rb").close()
+        attempt()
     except PermissionError:
         return
     except OSError as error:
-        yield f"whether {words} can be read cannot be told ({type(error).__name__})"
+        yield f"whether {what} cannot be told ({type(error).__name__})"
     else:
-        yield f"{words} can be read"
+        yield what
 
 
-def _writable(words: str, folder: Path) -> Iterator[str]:
+def _read(path: Path) -> None:
+    path.open("rb").close()
+
+
+def _write(folder: Path) -> None:
     trial = folder / f".mt5farm-{secrets.token_hex(8)}"
-    try:
-        trial.open("xb").close()
-        trial.unlink()
-    except PermissionError:
-        return
-    except OSError as error:
-        yield f"whether {words} can be written to cannot be told ({type(error).__name__})"
-    else:
-        yield f"{words} can be written to"
+    trial.open("xb").close()
+    trial.unlink()
 
 
 def _reachable(host: str, port: int) -> Iterator[str]:

@@ -338,8 +338,10 @@ def _caretakers(ground: Ground, terminals: Terminals, alerts: Alerts) -> tuple[L
     settlement = UnsettledOrders(database, ground.door, terminals.trade_log, clock)
     every = timedelta(hours=settings.reconcile_hours)
     trade_logs = TradeLogs(database, ground.door, terminals.trade_log, clock, every)
+    watch = AlertWatch(database, alerts, ground.door, clock)
     return (
-        Loop("alerts", 5.0, AlertWatch(database, alerts, ground.door, clock).run_once, patience_seconds=600.0),
+        # It reads all accounts there are.
+        Loop("alerts", 5.0, watch.run_once, patience_seconds=600.0, most_share=0.1),
         Loop("connection-tests", 1.0, FinishedTests(database, terminals.connection_tests).run_once),
         # It asks many terminals in turn, and those that cannot be reached answer slowly.
         Loop("unsettled-orders", settings.order_settle_seconds, settlement.run_once, patience_seconds=600.0),

@@ -19,7 +19,9 @@ _log = structlog.get_logger(__name__)
 class Loop:
     """Calls `step` every `seconds`, and at once after `wake`. An error is logged and does not end the loop.
 
-    `now` gives seconds of a clock that never jumps.
+    Rounds take at most `most_share` of the time: after a long one the loop rests in proportion, so that what looks at
+    everything there is does not take the processor away from what people wait for. `now` gives seconds of a clock that
+    never jumps.
     """
 
     def __init__(
@@ -29,12 +31,15 @@ class Loop:
         step: Callable[[], None],
         *,
         patience_seconds: float = PATIENCE_SECONDS,
+        most_share: float = 1.0,
         now: Callable[[], float] = time.monotonic,
     ) -> None:
         self.name = name
         self.seconds = seconds
         self.step = step
         self.patience_seconds = patience_seconds
+        self._most_share = most_share
+        self._rest_seconds = seconds
         self._now = now
         self._wake = threading.Event()
         self._stopping = False
@@ -61,7 +66,7 @@ class Loop:
         """Seconds by which its round is overdue, be it for a call that hangs or a dead thread; 0 when in time."""
         if self._finished_at is None or self._stopping:
             return 0.0
-        return max(0.0, self._now() - self._finished_at - self.seconds - self.patience_seconds)
+        return max(0.0, self._now() - self._finished_at - self._rest_seconds - self.patience_seconds)
 
     def stands_at(self) -> str:
         """The innermost calls of its thread, for the log; empty when the thread has ended."""
@@ -74,14 +79,17 @@ class Loop:
     def _run(self) -> None:
         while not self._stopping:
             self._wake.clear()
+            began_at = self._now()
             try:
                 self.step()
                 self.round_ended_at = self._now()
             except Exception:  # noqa: BLE001 - one failed round must not end the loop; it is logged with its trace
                 _log.exception("loop_failed", loop=self.name)
             self._finished_at = self._now()
+            took = self._finished_at - began_at
+            self._rest_seconds = max(self.seconds, took / self._most_share - took)
             if not self._stopping:
-                self._wake.wait(self.seconds)
+                self._wake.wait(self._rest_seconds)
 
 
 class LoopWatch:

@@ -77,7 +77,7 @@ def _run_with_operations(farm: Farm, servers: _Servers, sockets: ExitStack, *, l
     _collect_rarely()
     try:
         # The server's own choice of a loop, which it makes only where it is started alone.
-        with asyncio.Runner(loop_factory=uvicorn.Config("").get_loop_factory()) as runner:
+        with asyncio.Runner(loop_factory=uvicorn.Config("", log_config=None).get_loop_factory()) as runner:
             runner.run(_run(farm, servers))
     finally:
         farm.stop()

@@ -17,7 +17,7 @@ from control_plane.fleet.service import SignedReport
 
 MOST = 32
 """Reports in one transaction: what it holds, others wait for."""
-BREATH_SECONDS = 0.02
+BREATH_SECONDS = 0.1
 """For how long reports are gathered once they come faster than one by one: short beside the 10 s between a node's."""
 
 Take = Callable[[Sequence[SignedReport]], list[Answer]]

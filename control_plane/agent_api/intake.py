@@ -31,7 +31,7 @@ from control_plane.terminals import repository as terminals_repository
 from control_plane.terminals.service import Look, Sighting, finish_requests, observe, without_refusal
 from control_plane.terminals.state import GONE_PHASES, Actor, Hold, Intent, should_run
 from control_plane.trading.service import Statement, Told, TradeLog
-from control_plane.vault.trials import LoginTrials
+from control_plane.vault.trials import LoginTrials, Trial
 from node_agent.protocol.messages import (
     AccountSnapshot,
     BotLogBody,
@@ -249,11 +249,10 @@ class Intake:
         )
         self._bots.observe(session, {held.account.id: seen.bots for held, seen, _ in current})
         self._risk.observe(session, [(held.account, seen) for held, seen, _ in current])
-        for held, seen, view in current:
-            if held.terminal.id not in terminals and held.account.id not in accounts:
-                continue
-            if view.knows_all:
-                self._trials.observe(session, held.account, held.verdict, seen)
+        changed = [each for each in current if each[0].terminal.id in terminals or each[0].account.id in accounts]
+        trials = (Trial(held.account, held.verdict, seen) for held, seen, view in changed if view.knows_all)
+        self._trials.observe(session, trials)
+        for held, _, _ in changed:
             self._announce(session, held.account)
 
     def _release(self, session: Session, gone: list[Placement]) -> None:

@@ -14,6 +14,7 @@ from pydantic import ValidationError
 from control_plane.agent_api.batches import Batches
 from control_plane.container import Farm
 from control_plane.errors import InvalidInputError, UnauthorisedError
+from control_plane.fleet.model import Node
 from control_plane.fleet.service import SignedReport
 from control_plane.http import FarmDep
 from control_plane.limits.service import require
@@ -88,8 +89,11 @@ async def watch_generation(
     request: Request, farm: FarmDep, authorization: Signature, generation: Annotated[int, Query(ge=0)] = 0
 ) -> WatchResponse:
     """Answers as soon as there is a newer generation, at the latest after 25 s."""
-    node = await _answer(request, farm, farm.agent_api.authenticate_watch, authorization, WATCH_PATH)
-    return await farm.agent_api.watch(node, generation)
+
+    async def authenticated() -> Node:
+        return await _answer(request, farm, farm.agent_api.authenticate_watch, authorization, WATCH_PATH)
+
+    return await farm.agent_api.watch(_claimed_node(authorization), generation, authenticated)
 
 
 @router.get(TEMPLATES_PATH + "/{sha256}", response_class=FileResponse)

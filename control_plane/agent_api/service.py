@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
 import structlog
@@ -291,16 +291,21 @@ class AgentApi:
         with self._database.read_as_system() as session:
             return self._fleet.authenticate(session, header, "GET", path, b"", harmless=True).node
 
-    async def watch(self, node: Node, known_generation: int) -> WatchResponse:
-        """Waits until the node's generation is above `known_generation`, at most 25 s."""
-        subscription = self._bus.subscribe(node.id)
+    async def watch(
+        self, node_id: str, known_generation: int, authenticated: Callable[[], Awaitable[Node]]
+    ) -> WatchResponse:
+        """Waits until the generation of the node that this claims to be is above `known_generation`, at most 25 s.
+
+        `authenticated` gives that node as it is now, or raises FarmError.
+        """
+        subscription = self._bus.subscribe(node_id)
         try:
             # Read after subscribing, so that a change in between is not missed.
-            generation = await to_thread.run_sync(self._generation, node.id)
+            generation = (await authenticated()).generation
             if generation <= known_generation:
                 news = await subscription.next(WATCH_SECONDS)
                 if news is None or news.changes or news.gap or self._bus.problem:
-                    generation = await to_thread.run_sync(self._generation, node.id)
+                    generation = await to_thread.run_sync(self._generation, node_id)
         finally:
             subscription.close()
         return WatchResponse(generation=generation)

@@ -63,9 +63,9 @@ class Database:
         else:
             self.engine = create_engine(
                 address,
-                pool_size=20,
+                pool_size=40,
                 query_cache_size=_COMPILED_STATEMENTS,
-                max_overflow=20,
+                max_overflow=0,
                 pool_pre_ping=True,
                 hide_parameters=True,
                 executemany_mode="values_plus_batch",  # many changed rows go in few messages, instead of one each

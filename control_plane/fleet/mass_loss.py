@@ -11,8 +11,9 @@ from control_plane.audit.service import THE_FARM, Audit, Deed
 from control_plane.clock import Clock
 from control_plane.errors import ConflictError
 from control_plane.fleet import repository
-from control_plane.fleet.model import Node, RelocationBreaker
-from control_plane.fleet.state import BreakerState, Fall, IdentityState, NodeState, judge_breaker, tolerated_losses
+from control_plane.fleet.model import RelocationBreaker
+from control_plane.fleet.repository import Silence
+from control_plane.fleet.state import BreakerState, Fall, NodeState, judge_breaker, tolerated_losses
 from control_plane.identity import repository as identity_repository
 from control_plane.identity.state import OPERATOR
 
@@ -44,8 +45,8 @@ class MassLoss:
     def losses(self, session: Session) -> Losses:
         """Silence is counted at once, also where no round has judged it yet, since that only makes us more careful."""
         now = self._clock.now()
-        counted = [node for node in repository.nodes(session) if _counts(node)]
-        falls = [fall for node in counted if (fall := self._fall(node, now)) is not None]
+        counted = [each for each in repository.silences(session) if each.counts]
+        falls = [fall for each in counted if (fall := self._fall(each, now)) is not None]
         return Losses(tuple(falls), len(counted) - len(falls))
 
     def is_frozen(self, session: Session) -> bool:
@@ -84,8 +85,8 @@ class MassLoss:
         losses = self.losses(session)
         return judge_breaker(losses.falls, losses.heard, None if row is None else row.lifted_at)
 
-    def _fall(self, node: Node, now: datetime) -> Fall | None:
-        if node.state != NodeState.ONLINE:
+    def _fall(self, node: Silence, now: datetime) -> Fall | None:
+        if node.state is not NodeState.ONLINE:
             # Judged by a control plane that had listened since `silent_since` at the latest.
             return Fall(node.last_seen_at, node.silent_since or node.last_seen_at)
         return Fall(node.last_seen_at, now) if now - node.last_seen_at > self._lease else None
@@ -99,7 +100,3 @@ class MassLoss:
             session.add(row)
             session.flush()
         return row
-
-
-def _counts(node: Node) -> bool:
-    return node.identity_state == IdentityState.TRUSTED and node.declared_dead_at is None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 
 from sqlalchemy import delete, func, select, update
@@ -11,7 +12,7 @@ from sqlalchemy.orm import Session
 from control_plane.assignments.model import Assignment
 from control_plane.db.bulk import put_rows
 from control_plane.fleet.model import EnrolmentToken, Node, RelocationBreaker, SeenRequest
-from control_plane.fleet.state import Availability, NodeState
+from control_plane.fleet.state import Availability, IdentityState, NodeState
 
 
 def node(session: Session, node_id: str) -> Node | None:
@@ -34,6 +35,28 @@ def hold_nodes(session: Session, node_ids: Collection[str], *, wait: bool) -> di
 
 def nodes(session: Session) -> list[Node]:
     return list(session.scalars(select(Node).order_by(Node.id)))
+
+
+@dataclass(frozen=True, slots=True)
+class Silence:
+    """What is judged of every node again and again, and so is read without all that it reports."""
+
+    id: str
+    state: NodeState
+    last_seen_at: datetime
+    silent_since: datetime | None
+    counts: bool
+    """Whether its loss would be one: it is trusted, and nobody has said that it is gone for good."""
+
+
+def silences(session: Session) -> list[Silence]:
+    """Of all nodes, in the order they were enrolled."""
+    counts = (Node.identity_state == IdentityState.TRUSTED) & Node.declared_dead_at.is_(None)
+    query = select(Node.id, Node.state, Node.last_seen_at, Node.silent_since, counts).order_by(Node.id)
+    return [
+        Silence(node_id, NodeState(state), seen_at, since, bool(counted))
+        for node_id, state, seen_at, since, counted in session.execute(query)
+    ]
 
 
 def nodes_after(

@@ -18,6 +18,7 @@ from control_plane.fleet import repository
 from control_plane.fleet.listening import Listening
 from control_plane.fleet.mass_loss import MassLoss
 from control_plane.fleet.model import Node
+from control_plane.fleet.repository import Silence
 from control_plane.fleet.service import Fleet
 from control_plane.fleet.state import NodeState, judge_silence, worsen
 
@@ -49,7 +50,7 @@ class NodeLeases:
         now = self._listening.tick()
         self._forgive_own_absence()
         with self._database.read_as_system() as session:
-            changed = [node.id for node in repository.nodes(session) if self._judge(node, now) != node.state]
+            changed = [each.id for each in repository.silences(session) if self._judge(each, now) != each.state]
         for node_id in changed:
             with self._database.write_as_system() as session:
                 node = repository.lock_node(session, node_id)
@@ -68,7 +69,7 @@ class NodeLeases:
                 if since is not None:
                     self._fleet.forgive_absence(session, since)
 
-    def _judge(self, node: Node, now: datetime) -> NodeState:
+    def _judge(self, node: Node | Silence, now: datetime) -> NodeState:
         judged = judge_silence(node.last_seen_at, self._listening.since, now, self._lease, self._lost_after)
         return worsen(NodeState(node.state), judged)
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import delete, func, select, update
+from sqlalchemy import delete, func, select, tuple_, update
 from sqlalchemy.orm import Session
 
 from control_plane.accounts.model import Account
@@ -202,11 +202,12 @@ def verdicts(session: Session, account_ids: Collection[str]) -> dict[str, tuple[
     return {account_id: (version, Verdict(found)) for account_id, version, found in session.execute(query)}
 
 
-def set_verdict(session: Session, account_id: str, version: int, verdict: Verdict) -> None:
+def set_verdict(session: Session, passwords: Collection[tuple[str, int]], verdict: Verdict) -> None:
+    """Of these versions of these accounts' passwords; of others nothing changes."""
+    sealed = SealedCredentials
     session.execute(
-        update(SealedCredentials)
-        .where(SealedCredentials.account_id == account_id, SealedCredentials.version == version)
-        .values(verdict=verdict)
+        update(sealed).where(tuple_(sealed.account_id, sealed.version).in_(passwords)).values(verdict=verdict),
+        execution_options={"synchronize_session": False},
     )
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 
 from sqlalchemy.orm import Session
@@ -21,26 +22,35 @@ from node_agent.protocol.messages import ObservedTerminal, Phase, Reason
 _REFUSED = "The broker refused the login or password. Correct the password to try again."
 
 
+@dataclass(frozen=True)
+class Trial:
+    """A terminal as it was seen, beside what is known of its password."""
+
+    account: AccountColumns
+    known: tuple[int, Verdict] | None
+    """The version of the newest one, and what the broker made of it; None for an account without a password."""
+    seen: ObservedTerminal
+
+
 class LoginTrials:
     def __init__(self, settings: Settings, clock: Clock) -> None:
         self._of_server = settings.refused_logins_of_server
         self._of_account = settings.refused_logins_of_account
         self._clock = clock
 
-    def observe(
-        self, session: Session, account: AccountColumns, known: tuple[int, Verdict] | None, seen: ObservedTerminal
-    ) -> None:
-        """Keep what the broker made of a password, as a node reports it that knows the newest one.
-
-        `known` is the version of that, and what is known of it; None for an account without a password.
-        """
-        found = _verdict(seen)
-        if known is None or found in (Verdict.UNTRIED, known[1]):
-            return
-        if found is Verdict.REFUSED:
-            self._keep_refusal(session, account, known[0])
-        else:
-            repository.set_verdict(session, account.id, known[0], found)
+    def observe(self, session: Session, trials: Iterable[Trial]) -> None:
+        """Keep what the broker made of passwords, as nodes report it that know the newest ones."""
+        accepted: list[tuple[str, int]] = []
+        for each in trials:
+            found = _verdict(each.seen)
+            if each.known is None or found in (Verdict.UNTRIED, each.known[1]):
+                continue
+            if found is Verdict.REFUSED:
+                self._keep_refusal(session, each.account, each.known[0])
+            else:
+                accepted.append((each.account.id, each.known[0]))
+        if accepted:
+            repository.set_verdict(session, accepted, Verdict.ACCEPTED)
 
     def give_up(self, session: Session, account: Account) -> None:
         """The broker has refused the newest password once, and nobody lets it be tried a second time."""
@@ -49,7 +59,7 @@ class LoginTrials:
             self._keep_refusal(session, account, known[0])
 
     def _keep_refusal(self, session: Session, account: Account | AccountColumns, version: int) -> None:
-        repository.set_verdict(session, account.id, version, Verdict.REFUSED)
+        repository.set_verdict(session, [(account.id, version)], Verdict.REFUSED)
         refusal = LoginRefusal(
             account_id=account.id,
             version=version,

@@ -6,7 +6,9 @@ The token binds method, path and body, so it cannot be replayed for another requ
 from __future__ import annotations
 
 import hashlib
+import json
 import secrets
+from base64 import urlsafe_b64decode
 from dataclasses import dataclass
 
 import jwt
@@ -50,10 +52,11 @@ def claimed_node(header: str) -> str:
     if scheme != SCHEME:
         raise IdentityError(f"the Authorization scheme must be {SCHEME}")
     try:
-        claims = jwt.decode(token, options={"verify_signature": False})
-    except jwt.PyJWTError as error:
+        # By hand, for it is read more than once before it is verified, and the library would take far longer.
+        _, claims, _ = token.split(".")
+        node_id = json.loads(urlsafe_b64decode(f"{claims}==")).get("iss")
+    except (ValueError, AttributeError, RecursionError) as error:
         raise IdentityError("the node token is malformed") from error
-    node_id = claims.get("iss")
     if not isinstance(node_id, str):
         raise IdentityError("the node token names no node")
     return node_id

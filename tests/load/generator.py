@@ -18,7 +18,7 @@ from typing import Any
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from node_agent.protocol.identity import sign_request
-from node_agent.protocol.messages import SYNC_PATH, WATCH_PATH
+from node_agent.protocol.messages import PROTOCOL_VERSION, SYNC_PATH, WATCH_PATH
 from tests.load.figures import Times
 from tests.load.http import Line, LineBrokenError
 
@@ -78,7 +78,7 @@ class Reporter:
         broker_time = int(time.time())
         return json.dumps(
             {
-                "protocol": "1.1",
+                "protocol": PROTOCOL_VERSION,
                 "boot_id": self._boot,
                 "sequence": self._sequence,
                 "known_generation": self.generation,

@@ -14,6 +14,7 @@ import httpx
 
 from control_plane.container import Farm
 from control_plane.errors import FarmError
+from control_plane.fleet.model import Node
 from node_agent import control_link
 from node_agent.control_link import UnreachableError
 from node_agent.identity import NodeKeys
@@ -158,15 +159,20 @@ class SimLink:
 
     async def watch(self, generation: int) -> WatchResponse:
         signature = self._sign("GET", WATCH_PATH, b"")
-        node = await self._ask(lambda farm: farm.agent_api.authenticate_watch(signature, WATCH_PATH), object)
+        await self._ask(lambda farm: farm.agent_api.authenticate_watch(signature, WATCH_PATH), object)
         done: asyncio.Future[WatchResponse] = self._network.loop.create_future()
 
         async def wait(farm: Farm) -> None:
+            async def authenticated() -> Node:
+                return farm.agent_api.authenticate_watch(signature, WATCH_PATH)
+
             try:
-                answer = await farm.agent_api.watch(node, generation)
+                answer = await farm.agent_api.watch(self._node_id, generation, authenticated)
             except CrashError:
                 self._network.plane.die()
                 return
+            except FarmError:
+                return  # what was heard a moment before is not true any more, as it will be told when it asks again
             if not self._weather.down_cuts:
                 self._network.later(0.1, lambda: None if done.done() else done.set_result(answer))
 

@@ -161,6 +161,15 @@ def test_the_agent_api_speaks_tls_of_the_farm_only(served: Served) -> None:
     assert httpx.get(f"{url}/api/v1/accounts", verify=trust, timeout=PATIENCE).status_code == 404
 
 
+def test_what_was_asked_is_in_no_log(served: Served) -> None:
+    assert httpx.get(f"{served.url}/api/v1/nothing?secret=told", timeout=PATIENCE).status_code == 404
+    served.end()
+    lines = [json.loads(line) for line in (served.data.parent / "log").read_text().splitlines()]
+    (told,) = [line for line in lines if line["event"] == "request"]
+    assert (told["path"], told["status"]) == ("/api/v1/nothing", 404)
+    assert "secret" not in json.dumps(lines)
+
+
 def test_a_taken_port_is_one_clear_sentence(served: Served) -> None:
     port = served.url.rpartition(":")[2]
     arguments = command("serve", "--data", served.data, "--port", port, "--agent-port", str(free_ports(1)))

@@ -112,6 +112,22 @@ def test_a_round_that_does_not_end_is_late(loop: Loop, rounds: Rounds, clock: St
     assert loop.late_by() == 0
 
 
+def test_after_a_long_round_a_loop_with_a_share_rests_in_proportion(rounds: Rounds, clock: Stopwatch) -> None:
+    loop = Loop("errand", 5.0, rounds, patience_seconds=60.0, most_share=0.1, now=clock)
+    rounds.free.clear()
+    loop.start()
+    until(lambda: rounds.begun == 1)
+    clock.seconds = 20.0
+    rounds.free.set()
+    until(lambda: loop.round_ended_at == 20.0)
+    clock.seconds = 20.0 + 180.0 + 60.0
+    until(lambda: loop.late_by() == 0)
+    clock.seconds += 1.0
+    assert loop.late_by() == 1.0
+    assert rounds.begun == 1
+    loop.stop(20)
+
+
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 def test_a_loop_whose_thread_has_died_is_late(clock: Stopwatch) -> None:
     def die() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,9 @@ from control_plane.app import create_app
 from control_plane.bus.memory import MemoryBus
 from control_plane.bus.port import Batch
 from control_plane.errors import RateLimitedError
+from control_plane.fleet.model import Node
 from control_plane.identity.owner import Owner
+from node_agent.protocol.messages import WATCH_PATH
 from tests.unit.control_plane.world import NodePlayer, Trader, World, build_world, deal_body, event
 
 PATIENCE = 5.0
@@ -37,13 +40,20 @@ def position(frame: str) -> str:
     return frame.partition("id: ")[2].partition("\n")[0]
 
 
+async def single(pieces: AsyncIterator[str]) -> AsyncIterator[str]:
+    """Frame by frame, however many come in one piece."""
+    async for piece in pieces:
+        for each in piece.removesuffix("\n\n").split("\n\n"):
+            yield f"{each}\n\n"
+
+
 async def yes() -> bool:
     return True
 
 
 class TestLiveUpdates:
     async def frames(self, world: World, owner: Owner, act: object, count: int) -> list[str]:
-        stream = world.farm.live.events(owner, None, yes)
+        stream = single(world.farm.live.events(owner, None, yes))
         assert [named(await anext(stream)) for _ in range(2)] == ["", "heartbeat"]
         await asyncio.to_thread(act)  # type: ignore[arg-type]
         async with asyncio.timeout(PATIENCE):
@@ -99,7 +109,7 @@ class TestLiveUpdates:
         owner = Owner(trader.user["tenant_id"], trader.user["id"])
 
         async def listen() -> list[str]:
-            stream = world.farm.live.events(owner, None, yes)
+            stream = single(world.farm.live.events(owner, None, yes))
             seen = [await anext(stream), await anext(stream)]
             world.farm.bus.close()
             async with asyncio.timeout(PATIENCE):
@@ -110,7 +120,7 @@ class TestLiveUpdates:
 
 class TestComingBack:
     async def first(self, world: World, owner: Owner, after: str | None, count: int) -> list[str]:
-        stream = world.farm.live.events(owner, after, yes)
+        stream = single(world.farm.live.events(owner, after, yes))
         async with asyncio.timeout(PATIENCE):
             return [frame for frame in [await anext(stream) for _ in range(count + 1)] if named(frame)]
 
@@ -204,10 +214,16 @@ def test_a_watch_answers_as_soon_as_the_generation_rises(world: World, trader: T
     node.sync()
 
     async def watch() -> int:
-        found = await asyncio.to_thread(
-            world.farm.agent_api.authenticate_watch, node.sign("GET", "/agent/v1/watch", b""), "/agent/v1/watch"
-        )
-        waiting = asyncio.create_task(world.farm.agent_api.watch(found, node.generation))
+        signature = node.sign("GET", WATCH_PATH, b"")
+        listening = asyncio.Event()
+
+        async def authenticated() -> Node:
+            found = await asyncio.to_thread(world.farm.agent_api.authenticate_watch, signature, WATCH_PATH)
+            listening.set()
+            return found
+
+        waiting = asyncio.create_task(world.farm.agent_api.watch(node.node_id, node.generation, authenticated))
+        await listening.wait()
 
         def deploy() -> None:
             trader.connect()

@@ -137,6 +137,7 @@ class Agent:
             clock=steady,
             dated=steady.dated,
             lease_over=lambda: self._lifeline.stage() is not Stage.HELD,
+            lease_fresh=self._lifeline.is_fresh,
             short_of=lambda: self._headroom().short_of,
             changed=self._changed,
         )

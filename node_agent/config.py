@@ -20,7 +20,9 @@ class Timing(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     tick: float = 0.5
-    """How often processes are looked at; a dead child is noticed within one tick."""
+    """How often processes are looked at while anything is on its way."""
+    quiet_tick: float = 1.0
+    """The same while every terminal and bot is at rest. Where a system tells of dead processes, it does so at once."""
     probe: float = 1.0
     """How often a terminal is asked and its deals are collected."""
     probe_late: float = 10.0

@@ -51,7 +51,7 @@ def judge(
     lease_over: bool = False,
     short_of: frozenset[Shortage] = frozenset(),
 ) -> Health:
-    """Phase of a terminal that exists on this node. `lease_over` as in `plan.Circumstances`."""
+    """Phase of a terminal that exists on this node. `lease_over` as in `plan.plan`."""
     if desired is None or not desired.running:
         # An action in flight may be about to start something: only without one is nothing running for sure.
         alive = view.in_flight or view.terminal or view.worker or any(bot.running for bot in view.bots.values())

@@ -19,6 +19,8 @@ from node_agent.roster import Roster
 from node_agent.state import TerminalMemory
 
 _KEPT_REQUESTS = 50
+_AT_REST = frozenset({Phase.READY, Phase.STOPPED, Phase.FAILED})
+_BOT_ON_ITS_WAY = frozenset({BotPhase.STARTING, BotPhase.BACKING_OFF})
 
 
 @dataclass
@@ -53,6 +55,11 @@ class TerminalRecord:
     health: Health = field(default_factory=lambda: Health(Phase.PREPARING))
     health_since: float = 0.0
     watched_since: float = 0.0
+
+    def is_at_rest(self) -> bool:
+        """Whether time alone brings nothing that has to be done soon."""
+        bots = all(bot.phase not in _BOT_ON_ITS_WAY for bot in self.bots.values())
+        return bots and not self.in_flight and self.health.phase in _AT_REST
 
     def view(self, roster: Roster) -> TerminalView:
         """As of the last look at the processes."""

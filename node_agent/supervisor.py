@@ -1,4 +1,4 @@
-"""Keeps the terminals of this node as they should be: look, plan, act, judge, twice a second.
+"""Keeps the terminals of this node as they should be: look, plan, act, judge, once or twice a second.
 
 Everything here runs on the event loop; what blocks is done by the executor's threads and the monitors' threads.
 """
@@ -23,7 +23,7 @@ from node_agent.config import Timing
 from node_agent.errors import AgentError, StorageError
 from node_agent.executor import Executor, ExecutorParts, PermanentLaunchError
 from node_agent.growths import Growths
-from node_agent.health import Thresholds, judge, judge_bot
+from node_agent.health import Health, Thresholds, judge, judge_bot
 from node_agent.lease import fences_itself
 from node_agent.monitor import Monitor, MonitorParts
 from node_agent.observation import Probe, Problem, TerminalView
@@ -125,8 +125,13 @@ class Supervisor:
                 _log.error("tick_failed", error=str(error))
             # Not wait_for: when it is cancelled just as its time is up it loses the cancellation (Python 3.11).
             with suppress(TimeoutError):
-                async with asyncio.timeout(self._timing.tick):
+                async with asyncio.timeout(self._pause()):
                     await self._wake.wait()
+
+    def _pause(self) -> float:
+        """Seconds until the next look. Where all is at rest, what changes that is told at once, but for time itself."""
+        at_rest = self._surroundings.lease_fresh() and all(each.is_at_rest() for each in self._records.values())
+        return max(self._timing.tick, self._timing.quiet_tick) if at_rest else self._timing.tick
 
     async def close(self) -> None:
         """Stop watching and finish the actions in flight; every process stays as it is."""
@@ -153,21 +158,24 @@ class Supervisor:
         self._take_probes()
         views = {terminal_id: record.view(self._parts.roster) for terminal_id, record in self._records.items()}
         limits = Limits(self._timing.probe_wedged, self._bounds.starts, self._timing.launch_grace)
-        short = self._surroundings.short_of()
+        over, short = self._surroundings.lease_over(), self._surroundings.short_of()
         steps = plan(
             self._desired,
             views,
             now,
             limits,
-            lease_over=self._surroundings.lease_over(),
+            lease_over=over,
             may_start=short.isdisjoint({"memory", "disk"}),
             recycle=self._growths.to_recycle(self._records, self._pool, now, short_of_memory="memory" in short),
         )
         for terminal_id, actions in steps.items():
             self._begin(self._record(terminal_id), self._desired.get(terminal_id), actions)
         for terminal_id, record in self._records.items():
-            view = None if record.in_flight else views.get(terminal_id)
-            self._judge_one(record, self._desired.get(terminal_id), now, view)
+            view = views.get(terminal_id)
+            if view is None or record.in_flight:
+                view = record.view(self._parts.roster)
+            health = judge(self._desired.get(terminal_id), view, now, self._thresholds, lease_over=over, short_of=short)
+            self._take_health(record, self._desired.get(terminal_id), view, health, now)
 
     def observed(self) -> list[ObservedTerminal]:
         """Everything the control plane has named to this node, as seen now."""
@@ -368,14 +376,15 @@ class Supervisor:
         except StorageError as error:
             _log.error("memory_not_saved", terminal=record.terminal_id, error=str(error))
 
-    def _judge_one(
-        self, record: TerminalRecord, desired: DesiredTerminal | None, now: float, view: TerminalView | None = None
-    ) -> None:
-        """`view` saves a look when there was one a moment ago."""
-        view = view or record.view(self._parts.roster)
-        around = self._surroundings
+    def _judge_one(self, record: TerminalRecord, desired: DesiredTerminal, now: float) -> None:
+        view, around = record.view(self._parts.roster), self._surroundings
         over, short = around.lease_over(), around.short_of()
         health = judge(desired, view, now, self._thresholds, lease_over=over, short_of=short)
+        self._take_health(record, desired, view, health, now)
+
+    def _take_health(
+        self, record: TerminalRecord, desired: DesiredTerminal | None, view: TerminalView, health: Health, now: float
+    ) -> None:
         record.was_ready = record.was_ready or health.phase is Phase.READY
         if (health.phase, health.reason) != (record.health.phase, record.health.reason):
             record.health_since = now

@@ -30,6 +30,8 @@ class Surroundings:
     """From that clock to what people read."""
     lease_over: Callable[[], bool]
     """Whether terminals that fence themselves must be ended now."""
+    lease_fresh: Callable[[], bool]
+    """Whether that cannot come soon."""
     short_of: Callable[[], frozenset[Shortage]]
     changed: Callable[[], None]
     """Something happened that the control plane should hear of at once."""

@@ -110,7 +110,7 @@ class Runtime(Protocol):
         """Start the terminal so that it outlives the agent. Returns before it has logged in."""
 
     def inspect(self, spec: TerminalSpec) -> Handle | None:
-        """The running terminal, or None. Cheap: asked twice a second."""
+        """The running terminal, or None. Cheap: asked once or twice a second."""
 
     def stop(self, spec: TerminalSpec, grace: float) -> None:
         """Ask it to end, force it after `grace` seconds; removes the credentials from disk.

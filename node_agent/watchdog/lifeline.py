@@ -62,6 +62,13 @@ class Lifeline:
         lease, now = self._lease, self._clocks()
         return stage(lease, now if lease is None else self._readings.of(lease.since, now))
 
+    def is_fresh(self) -> bool:
+        """Whether most of the lease is left, or nothing here depends on it."""
+        lease = self._lease
+        if not self._epochs:
+            return True
+        return lease is not None and lease.left(self._readings.of(lease.since, self._clocks())) > lease.seconds / 2
+
     def protect(self, terminals: Iterable[DesiredTerminal]) -> None:
         """From now on these must die when the lease is over, as far as they fence themselves."""
         with self._lock:

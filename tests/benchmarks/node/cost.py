@@ -20,6 +20,8 @@ from tests.integration.node_agent.control_plane_stand_in import ControlPlaneStan
 STUBS = Path(__file__).parent / "stubs"
 START_SECONDS = 600.0
 SYNC_SECONDS = 10.0
+WATCH_SECONDS = 25.0
+"""As the control plane does."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +39,7 @@ def measure(terminals: int, seconds: float) -> Cost:
     """Start a node with so many terminals, let it settle, and watch the agent for `seconds`."""
     with tempfile.TemporaryDirectory(prefix="m5", dir="/tmp") as folder:
         plane = ControlPlaneStandIn(Path(folder))
-        plane.sync_seconds = SYNC_SECONDS
+        plane.sync_seconds, plane.watch_seconds = SYNC_SECONDS, WATCH_SECONDS
         node = AgentNode(plane, Timing().model_dump(), "idle_agent", STUBS)
         try:
             return _measure(node, terminals, seconds)

@@ -162,6 +162,7 @@ class Node:
             clock=self._clock,
             dated=as_datetime,
             lease_over=lambda: False,
+            lease_fresh=lambda: True,
             short_of=frozenset,
             changed=lambda: None,
         )

@@ -32,6 +32,7 @@ SERVER = "Stub-Demo"
 _QUICK = {"settled": 0.3, "base": 0.3, "cap": 2.0, "window": 60.0, "limit": 5}
 TIMING = {
     "tick": 0.1,
+    "quiet_tick": 0.2,
     "probe": 0.15,
     "events": 0.1,
     "sync_floor": 0.1,

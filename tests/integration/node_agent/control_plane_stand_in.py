@@ -132,6 +132,8 @@ class ControlPlaneStandIn:
         """The range that each request for a template asked for."""
         self.most_template_bytes = 1 << 30
         """Each answer breaks off after so many."""
+        self.watch_seconds = 2.0
+        """For so long an agent waits for news."""
         self._changed = threading.Condition()
         self._server = self._listen(folder)
         self.url = f"https://127.0.0.1:{self._server.server_address[1]}"
@@ -263,7 +265,7 @@ class ControlPlaneStandIn:
 
     def _watch(self, generation: int) -> WatchResponse:
         with self._changed:
-            self._changed.wait_for(lambda: self.generation > generation, timeout=2.0)
+            self._changed.wait_for(lambda: self.generation > generation, timeout=self.watch_seconds)
             return WatchResponse(generation=self.generation)
 
 

@@ -92,6 +92,7 @@ class Bench:
             clock=lambda: 1000.0,
             dated=as_datetime,
             lease_over=lambda: self.lease_over,
+            lease_fresh=lambda: True,
             short_of=lambda: self.short_of,
             changed=self._changed,
         )

@@ -115,6 +115,15 @@ def test_nothing_starts_once_the_lease_is_over(node: Node) -> None:
     assert not node.lifeline.may_start(FIRST.terminal_id)
 
 
+def test_a_lease_is_fresh_until_half_of_it_is_spent_and_where_nothing_depends_on_it(node: Node) -> None:
+    assert node.lifeline.is_fresh()
+    node.lifeline.renew(SENT, 240.0, [FIRST])
+    node.pass_time(119)
+    assert node.lifeline.is_fresh()
+    node.pass_time(121)
+    assert not node.lifeline.is_fresh()
+
+
 def test_before_the_first_answer_nothing_starts_and_nothing_trades(node: Node) -> None:
     node.lifeline.protect([FIRST])
     assert not node.lifeline.may_start(FIRST.terminal_id)

@@ -230,8 +230,9 @@ class Monitor:
             self._books = None
         if self._books is None:
             self._books = _Books(self._parts.collector.deals_from(self.target))
-        pulse = bridge.pulse(self._books.deals_from)
+        # Before the question: what is told may be older than the answer, and of a terminal that has ended since.
         now = self._parts.clock()
+        pulse = bridge.pulse(self._books.deals_from)
         probe = judge_pulse(pulse, self.target, self._quotes, now, self._parts.dated)
         self._publish(probe)
         self._parts.calls.tell(self.target.terminal_id, pulse.get("calls"))

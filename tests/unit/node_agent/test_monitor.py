@@ -90,6 +90,32 @@ def test_the_terminal_is_asked_again_and_again_although_nothing_can_be_collected
     assert monitor.disk_error == ("the disk is full" if kind is FullDisk else None)
 
 
+def test_an_answer_counts_from_the_question_since_what_it_tells_of_may_have_ended_meanwhile(
+    database: Database, tmp_path: Path
+) -> None:
+    clock, seen = [100.0], list[Probe]()
+
+    class SlowTerminal(ConnectingTerminal):
+        def pulse(self, deals_from: int) -> Mapping[str, Any]:
+            clock[0] += 5.0
+            return super().pulse(deals_from)
+
+    target = Target("ter_0000000000000001", "acc_0000000000000001", 1, 7, "Demo", TerminalLayout(tmp_path, tmp_path))
+    parts = MonitorParts(
+        lambda _: SlowTerminal(), Collector(database, time.time), lambda: clock[0], as_datetime, interval=3600.0
+    )
+    monitor = Monitor(target, parts, seen.append, list)
+    monitor.start()
+    try:
+        deadline = time.monotonic() + 5
+        while not seen:
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+    finally:
+        monitor.stop()
+    assert seen[0].at == 100.0
+
+
 @pytest.mark.parametrize(("code", "beginnings"), [("hello_timeout", 1), ("busy", 4)])
 def test_a_worker_that_takes_connections_and_says_nothing_counts_as_one_long_wait(
     database: Database, tmp_path: Path, code: str, beginnings: int

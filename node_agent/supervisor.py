@@ -23,11 +23,12 @@ from node_agent.config import Timing
 from node_agent.errors import AgentError, StorageError
 from node_agent.executor import Executor, ExecutorParts, PermanentLaunchError
 from node_agent.growths import Growths
-from node_agent.health import Health, Thresholds, judge, judge_bot
+from node_agent.health import Thresholds, judge, judge_bot
 from node_agent.lease import fences_itself
 from node_agent.monitor import Monitor, MonitorParts
 from node_agent.observation import Probe, Problem, TerminalView
 from node_agent.plan import Action, Limits, Verb, plan, wish_fingerprint
+from node_agent.pressure import Shortage
 from node_agent.process import Handle, Role, Slot
 from node_agent.protocol.messages import DesiredSnapshot, DesiredTerminal, ObservedTerminal, Phase, Reason
 from node_agent.quarantine import Strikes
@@ -130,8 +131,13 @@ class Supervisor:
 
     def _pause(self) -> float:
         """Seconds until the next look. Where all is at rest, what changes that is told at once, but for time itself."""
-        at_rest = self._surroundings.lease_fresh() and all(each.is_at_rest() for each in self._records.values())
-        return max(self._timing.tick, self._timing.quiet_tick) if at_rest else self._timing.tick
+        return max(self._timing.tick, self._timing.quiet_tick) if self._is_at_rest() else self._timing.tick
+
+    def _is_at_rest(self) -> bool:
+        around = self._surroundings
+        kept = all(self._parts.roster.running(slot) is not None for slot in around.keepers)
+        known = self._desired is not None and kept and around.lease_fresh()
+        return known and all(record.is_at_rest() for record in self._records.values())
 
     async def close(self) -> None:
         """Stop watching and finish the actions in flight; every process stays as it is."""
@@ -171,11 +177,8 @@ class Supervisor:
         for terminal_id, actions in steps.items():
             self._begin(self._record(terminal_id), self._desired.get(terminal_id), actions)
         for terminal_id, record in self._records.items():
-            view = views.get(terminal_id)
-            if view is None or record.in_flight:
-                view = record.view(self._parts.roster)
-            health = judge(self._desired.get(terminal_id), view, now, self._thresholds, lease_over=over, short_of=short)
-            self._take_health(record, self._desired.get(terminal_id), view, health, now)
+            view = None if record.in_flight else views.get(terminal_id)
+            self._judge_one(record, self._desired.get(terminal_id), now, over, short, view)
 
     def observed(self) -> list[ObservedTerminal]:
         """Everything the control plane has named to this node, as seen now."""
@@ -308,7 +311,8 @@ class Supervisor:
             self.nudge()
         # The next tick judges the rest; what changes the phase is told at once.
         if before is None or _says_more(before, probe) or record.health.phase is not Phase.READY:
-            self._judge_one(record, desired, self._clock())
+            around = self._surroundings
+            self._judge_one(record, desired, self._clock(), around.lease_over(), around.short_of())
 
     def _begin(self, record: TerminalRecord, desired: DesiredTerminal | None, actions: list[Action]) -> None:
         record.in_flight = True
@@ -376,15 +380,18 @@ class Supervisor:
         except StorageError as error:
             _log.error("memory_not_saved", terminal=record.terminal_id, error=str(error))
 
-    def _judge_one(self, record: TerminalRecord, desired: DesiredTerminal, now: float) -> None:
-        view, around = record.view(self._parts.roster), self._surroundings
-        over, short = around.lease_over(), around.short_of()
-        health = judge(desired, view, now, self._thresholds, lease_over=over, short_of=short)
-        self._take_health(record, desired, view, health, now)
-
-    def _take_health(
-        self, record: TerminalRecord, desired: DesiredTerminal | None, view: TerminalView, health: Health, now: float
+    def _judge_one(
+        self,
+        record: TerminalRecord,
+        desired: DesiredTerminal | None,
+        now: float,
+        over: bool,
+        short: frozenset[Shortage],
+        view: TerminalView | None = None,
     ) -> None:
+        """`view` saves a look when there was one a moment ago."""
+        view = view or record.view(self._parts.roster)
+        health = judge(desired, view, now, self._thresholds, lease_over=over, short_of=short)
         record.was_ready = record.was_ready or health.phase is Phase.READY
         if (health.phase, health.reason) != (record.health.phase, record.health.reason):
             record.health_since = now

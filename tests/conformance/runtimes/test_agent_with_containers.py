@@ -103,8 +103,9 @@ def test_a_wish_becomes_a_terminal_that_never_pretends_to_be_ready(node: Contain
     node.want(1)
     seen = node.wait(1, "degraded", "ipc_timeout")
     assert seen.terminal_pid
-    assert seen.worker_pid
     assert seen.account is None
+    # A slow machine takes longer for the bridge than the terminal is given here to answer.
+    wait_until(lambda: "worker" in node.agent.processes_of(1), 90, "its bridge is there")
     log = node.agent.layout.terminal(terminal_id(1)).folder / "logs" / "stand_in.log"
     assert "login=1001 server=Stub-Demo enabled=1 live=1 password=5:" in log.read_text()
     assert [sync.report.templates for sync in node.agent.plane.seen.syncs][-1] == [node.template.ref.sha256]

@@ -31,6 +31,7 @@ from control_plane.brokers.routes import router as brokers_router
 from control_plane.container import Farm
 from control_plane.contract import completed
 from control_plane.copying.routes import router as copying_router
+from control_plane.entitlements.routes import router as plans_router
 from control_plane.fleet.routes import router as fleet_router
 from control_plane.http import FarmDep, bound_strangers
 from control_plane.identity.api_key_routes import router as api_key_router
@@ -136,6 +137,7 @@ _API_ROUTERS = (
     terminals_router,
     invitations_router,  # before its folder, whose ids would take its name for one of theirs
     members_router,
+    plans_router,
     service_accounts_router,
     jobs_router,
 )

@@ -8,6 +8,7 @@ from typing import Self
 from pydantic import Field, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from control_plane.entitlements.plans import Plan
 from control_plane.errors import ConfigurationError
 from control_plane.limits.rate import PATTERN as RATE
 from control_plane.notifications.smtp import SmtpSecurity
@@ -70,6 +71,8 @@ class Settings(BaseSettings):
     another domain are of no use any more."""
     passkey_origins: str | None = None
     """Addresses of the portal, with commas between them, where passkeys may be used; None means `public_url`."""
+    sign_up_plan: Plan | None = None
+    """Plan of new traders; without one nothing is limited. Those who are there keep theirs."""
     show_mail: bool = False
     """Recorded mail is shown to everybody on this machine, so that a farm can be tried out without a mail server."""
     smtp_host: str | None = None

@@ -30,6 +30,7 @@ from control_plane.clock import Clock, SystemClock
 from control_plane.config import Settings
 from control_plane.copying.service import Copying
 from control_plane.db.engine import Database
+from control_plane.entitlements.change import PlanChanges
 from control_plane.fleet.listening import Listening
 from control_plane.fleet.mass_loss import MassLoss
 from control_plane.fleet.operations import Operations
@@ -179,6 +180,7 @@ class Terminals:
     risk: Risk
     kill_switches: KillSwitches
     copying: Copying
+    plan_changes: PlanChanges
 
 
 @dataclass(frozen=True)
@@ -287,6 +289,7 @@ def _gather_terminals(ground: Ground, outbox: Outbox, alerts: Alerts, wake_copyi
     )
     holds = Holds(fleet, outbox, audit, bus, clock)
     risk = Risk(fleet, holds, audit, bus, clock)
+    bots, copying = Bots(fleet, audit, bus, clock), Copying(alerts, audit, clock)
     return Terminals(
         outbox=outbox,
         fleet=fleet,
@@ -301,14 +304,15 @@ def _gather_terminals(ground: Ground, outbox: Outbox, alerts: Alerts, wake_copyi
         operations=Operations(fleet, assignments, audit, clock),
         holds=holds,
         mass_loss=MassLoss(audit, clock, lease),
-        bots=Bots(fleet, audit, bus, clock),
+        bots=bots,
         backtests=Backtests(outbox, audit, clock),
         backtest_jobs=BacktestJobs(database, ground.door, outbox, clock),
         strategies=Strategies(ground.files, audit, clock),
         releases=Releases(fleet, settings.data, clock),
         screens=Screens(ground.authority.pem),
         trade_log=trade_log,
-        copying=Copying(alerts, audit, clock),
+        copying=copying,
+        plan_changes=PlanChanges(bots, copying, risk, accounts, audit),
         desk=OrderDesk(database, ground.door, ground.market, trade_log, audit, clock),
         risk=risk,
         kill_switches=KillSwitches(database, risk, fleet, outbox, audit, clock),
@@ -427,7 +431,7 @@ def _gather_people(ground: Ground, outbox: Outbox) -> People:
     party = relying_party(settings.farm_name, settings.portal_url, settings.passkey_domain, settings.passkey_origins)
     passkeys = Passkeys(database, party, attempts, notices, clock)
     identity = Identity(database, passwords, sessions, factors, passkeys, attempts, notices, audit, clock)
-    registration = Registration(database, identity, passwords, sessions, attempts, mails, clock)
+    registration = Registration(database, identity, passwords, sessions, attempts, mails, clock, settings.sign_up_plan)
     return People(
         identity=identity,
         registration=registration,

@@ -221,9 +221,11 @@ def change(session: Session, tenant_id: str, bot_id: str, change_id: str) -> Bot
     return session.scalars(query).one_or_none()
 
 
-def alive_count(session: Session, tenant_id: str) -> int:
-    query = select(func.count()).select_from(Bot)
-    return session.scalar(query.where(Bot.tenant_id == tenant_id, Bot.intent.in_(ALIVE))) or 0
+def running_of_user(session: Session, owner: Owner) -> list[Bot]:
+    """On all accounts, the oldest first."""
+    query = select(Bot).join(Account, Account.id == Bot.account_id).where(Account.user_id == owner.user_id)
+    alive = query.where(Bot.tenant_id == owner.tenant_id, Bot.intent.in_(ALIVE), Bot.deleted_at.is_(None))
+    return list(session.scalars(alive.order_by(Bot.id)))
 
 
 def holds_positions(session: Session, bot: Bot) -> bool:

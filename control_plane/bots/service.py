@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
@@ -26,7 +26,8 @@ from control_plane.db.engine import after_commit
 from control_plane.db.tenancy import as_system
 from control_plane.db.types import money
 from control_plane.entitlements import service as entitlements_service
-from control_plane.entitlements.decision import BotWish, refusal
+from control_plane.entitlements.decision import BotWish, Entitlements, refusal
+from control_plane.entitlements.plans import kind_of
 from control_plane.errors import ConflictError, ForbiddenError, NotFoundError, invalid_field
 from control_plane.fleet.service import Fleet
 from control_plane.identity.owner import Owner
@@ -195,17 +196,46 @@ class Bots:
         *,
         paper: bool,
     ) -> None:
-        beside = repository.running_of_accounts(session, [account_id])
-        wish = BotWish(
-            symbol,
-            custom=strategies_repository.version(session, owner, strategy) is not None,
-            paper=paper,
-            running=repository.alive_count(session, owner.tenant_id),
-            symbols=frozenset(each.symbol for each in beside if each.id != bot_id),
-        )
-        refused = refusal(entitlements_service.held_by(session, [owner.tenant_id])[owner.tenant_id], wish)
+        beside = [each for each in repository.running_of_user(session, owner) if each.id != bot_id]
+        wish = self._wish(session, owner, account_id, strategy, symbol, beside, paper=paper)
+        refused = refusal(entitlements_service.held_by(session, [owner.user_id])[owner.user_id], wish)
         if refused is not None:
             raise ForbiddenError(refused[1], code=refused[0])
+
+    def _wish(
+        self,
+        session: Session,
+        owner: Owner,
+        account_id: str,
+        strategy: str,
+        symbol: str,
+        beside: Collection[Bot],
+        *,
+        paper: bool,
+    ) -> BotWish:
+        return BotWish(
+            symbol,
+            kind_of(strategy, custom=strategies_repository.version(session, owner, strategy) is not None),
+            paper=paper,
+            running=len(beside),
+            symbols=frozenset(each.symbol for each in beside if each.account_id == account_id),
+        )
+
+    def plan_changed(self, session: Session, owner: Owner, held: Entitlements) -> list[str]:
+        """Let what the user's new plan does not allow finish its trades, the newest first; ids of those bots."""
+        kept: list[Bot] = []
+        ended = []
+        for bot in repository.running_of_user(session, owner):
+            wish = self._wish(session, owner, bot.account_id, bot.strategy, bot.symbol, kept, paper=bot.paper)
+            refused = refusal(held, wish)
+            if refused is None:
+                kept.append(bot)
+            elif bot.intent != BotIntent.FINISHING:
+                self._record(session, owner, bot, "finish_bot", {"because": refused[0]})
+                self._set_intent(session, owner, bot, BotIntent.FINISHING)
+                self._stop_when_flat(session, bot, owner.user_id)
+                ended.append(bot.id)
+        return ended
 
     def stop(self, session: Session, owner: Owner, bot_id: str) -> None:
         bot = require_bot(session, owner, bot_id).bot

@@ -22,6 +22,8 @@ from control_plane.copying.model import Copier, CopyInvitation
 from control_plane.copying.rules import CopySettings
 from control_plane.copying.schemas import CopierOut, CopyRulesOut, InviteToCopy, SetCopyRules, StartCopying
 from control_plane.copying.state import CopierState, may_become
+from control_plane.entitlements.decision import require_auto_trading
+from control_plane.entitlements.service import held_by
 from control_plane.errors import ConflictError, NotFoundError, invalid_field
 from control_plane.identity.owner import Owner
 from control_plane.ids import new_id
@@ -74,7 +76,8 @@ class Copying:
         return leader, require_account(session, owner, wish.follower_account_id)
 
     def start(self, session: Session, owner: Owner, wish: StartCopying) -> Copier:
-        """Raises NotFoundError, ConflictError, InvalidInputError."""
+        """Raises NotFoundError, ConflictError, InvalidInputError, ForbiddenError where the plan does not allow it."""
+        require_auto_trading(held_by(session, [owner.user_id])[owner.user_id])
         follower = require_account(session, owner, wish.follower_account_id)
         leader, invitation = self._leader(session, owner, wish)
         if leader.id == follower.id:
@@ -135,6 +138,12 @@ class Copying:
             row.stopped_at = self._clock.now() if state is CopierState.STOPPED else None
             self._record(session, owner, f"copying_{state}", row.id, {})
         return row
+
+    def stop_following(self, session: Session, owner: Owner, reason: str) -> None:
+        """All that the user's accounts follow; those that follow them go on."""
+        for seen in repository.copiers(session, owner, ended=False):
+            if seen.follower_user_id == owner.user_id and (row := repository.held(session, seen.id)) is not None:
+                self.stop_for(session, row, reason)
 
     def stop_for(self, session: Session, row: Copier, reason: str) -> None:
         """The farm stops it by itself, and tells both owners. `row` is held."""

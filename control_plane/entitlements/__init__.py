@@ -1,1 +1,1 @@
-"""What a tenant's plan lets its bots do."""
+"""What a user's plan lets them do."""

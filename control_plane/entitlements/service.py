@@ -1,4 +1,4 @@
-"""What the plans of tenants allow."""
+"""What the plans of users allow, as the database has it."""
 
 from __future__ import annotations
 
@@ -6,10 +6,11 @@ from collections.abc import Iterable
 
 from sqlalchemy.orm import Session
 
-from control_plane.entitlements.decision import EVERYTHING, Entitlements
+from control_plane.entitlements import repository
+from control_plane.entitlements.decision import Entitlements
+from control_plane.entitlements.plans import allowed_by
 
 
-def held_by(session: Session, tenant_ids: Iterable[str]) -> dict[str, Entitlements]:
-    """By tenant id. Everything, as long as nobody can subscribe to a plan."""
-    del session
-    return dict.fromkeys(tenant_ids, EVERYTHING)
+def held_by(session: Session, user_ids: Iterable[str]) -> dict[str, Entitlements]:
+    """By user id."""
+    return {user_id: allowed_by(plan) for user_id, plan in repository.plans_of(session, set(user_ids)).items()}

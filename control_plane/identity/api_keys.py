@@ -12,6 +12,8 @@ from sqlalchemy.orm import Session
 
 from control_plane.clock import Clock
 from control_plane.db.engine import Database
+from control_plane.entitlements.decision import require_programs
+from control_plane.entitlements.plans import allowed_by
 from control_plane.errors import ConflictError, ForbiddenError, NotFoundError, UnauthorisedError, invalid_field
 from control_plane.identity import key_rows
 from control_plane.identity.model import ApiKey, User
@@ -43,7 +45,10 @@ class ApiKeys:
     def make(
         self, session: Session, user: User, name: str, scopes: Collection[KeyScope], lasts: timedelta | None
     ) -> NewKey:
-        """Raises InvalidInputError for scopes that the user's role cannot give, ConflictError for too many keys."""
+        """Raises InvalidInputError for scopes that the user's role cannot give, ConflictError for too many keys,
+        ForbiddenError where the user's plan has none.
+        """
+        require_programs(allowed_by(user.plan))
         refused = sorted(set(scopes) - allowed_scopes(user.role))
         if refused:
             raise invalid_field("scopes", f"The role {user.role} cannot have the scope '{refused[0]}'.")
@@ -87,6 +92,7 @@ class ApiKeys:
             raise ForbiddenError("No key for programs may do this; sign in to the portal.", code="session_required")
         if needed not in row.scopes or needed not in allowed_scopes(user.role):
             raise ForbiddenError(f"The key lacks the scope '{needed}'.", code="scope_required")
+        require_programs(allowed_by(user.plan))
         if row.last_used_at is None or now - row.last_used_at >= SEEN_EVERY:
             with self._database.write(user.tenant_id) as session:
                 key_rows.touch(session, row.id, now)

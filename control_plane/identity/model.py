@@ -40,6 +40,8 @@ class User(TenantRow, Base):
     kind: Mapped[str] = mapped_column(String(16), default=UserKind.PERSON, server_default=UserKind.PERSON)
     disabled_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     """Of a service account whose keys have ended."""
+    plan: Mapped[str | None] = mapped_column(String(16))
+    """Of `entitlements.plans.Plan`; None limits nothing."""
 
 
 class EmailChange(TenantRow, Base):

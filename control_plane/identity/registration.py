@@ -34,7 +34,9 @@ class Registration:
         attempts: Attempts,
         mails: Mails,
         clock: Clock,
+        plan: str | None = None,
     ) -> None:
+        """`plan` is what new traders get."""
         self._database = database
         self._identity = identity
         self._passwords = passwords
@@ -42,6 +44,7 @@ class Registration:
         self._attempts = attempts
         self._mails = mails
         self._clock = clock
+        self._plan = plan
 
     def sign_up(self, email: str, password: str, display_name: str, browser: Browser) -> None:
         """Write the wish down and send a mail. Does and answers the same whether or not the address has a user.
@@ -116,6 +119,7 @@ class Registration:
             email=email,
             display_name=display_name,
             role=role,
+            plan=self._plan if role is Role.TRADER else None,
             password_hash=password_hash,
             created_at=self._clock.now(),
         )

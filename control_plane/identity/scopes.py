@@ -46,6 +46,7 @@ _TO_READ: Mapping[str, KeyScope] = {
     "jobs": KeyScope.FLEET,
     "nodes": KeyScope.FLEET,
     "placements": KeyScope.FLEET,
+    "plans": KeyScope.READ,
     "risk": KeyScope.READ,
     "stream": KeyScope.READ,
     "trading": KeyScope.READ,

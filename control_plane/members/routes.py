@@ -9,8 +9,15 @@ from control_plane.http import FarmDep
 from control_plane.identity.state import Role
 from control_plane.members import repository
 from control_plane.members.guards import Keeper, Manager
-from control_plane.members.schemas import MemberAccountList, MemberOut, SetMemberRole
-from control_plane.members.service import member_tag, present_accounts, present_member, require_member, set_role
+from control_plane.members.schemas import MemberAccountList, MemberOut, SetMemberPlan, SetMemberRole
+from control_plane.members.service import (
+    member_tag,
+    present_accounts,
+    present_member,
+    require_member,
+    set_plan,
+    set_role,
+)
 from control_plane.paging import Cursor, Limit, Page, decode_cursor, encode_cursor, split_page
 from control_plane.preconditions import TAGGED, IfMatch
 from control_plane.problems import problem_responses
@@ -57,5 +64,20 @@ def set_member_role(
     """
     with farm.database.write(manager.tenant_id) as session:
         user = set_role(session, farm.audit, manager, user_id, wish.role, wish.reason, if_match)
+    response.headers["ETag"] = member_tag(user)
+    return present_member(user)
+
+
+@router.put("/{user_id}/plan", responses=problem_responses(401, 403, 404, 415, 422, 428))
+def set_member_plan(
+    user_id: str, wish: SetMemberPlan, farm: FarmDep, manager: Manager, response: Response, if_match: IfMatch = None
+) -> MemberOut:
+    """Give somebody of one's own tenant another plan, or none, which limits nothing. It counts at once.
+
+    Bots that the plan does not allow open nothing any more and stop when they hold nothing; open positions stay.
+    Needs If-Match, as a role does.
+    """
+    with farm.database.write(manager.tenant_id) as session:
+        user = set_plan(session, farm.plan_changes, manager, user_id, wish, if_match)
     response.headers["ETag"] = member_tag(user)
     return present_member(user)

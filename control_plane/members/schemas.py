@@ -6,6 +6,7 @@ from datetime import datetime
 
 from pydantic import BaseModel
 
+from control_plane.entitlements.plans import Plan
 from control_plane.fleet.schemas import Because
 from control_plane.identity.state import Role
 from control_plane.terminals.schemas import TerminalOut
@@ -16,6 +17,8 @@ class MemberOut(BaseModel):
     email: str
     display_name: str
     role: Role
+    plan: Plan | None
+    """null: nothing is limited."""
     created_at: datetime
 
 
@@ -35,3 +38,8 @@ class MemberAccountList(BaseModel):
 
 class SetMemberRole(Because):
     role: Role
+
+
+class SetMemberPlan(Because):
+    plan: Plan | None
+    """null: nothing is limited."""

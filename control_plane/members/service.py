@@ -1,4 +1,4 @@
-"""Show the people of a tenant, and give them roles."""
+"""Show the people of a tenant, and give them roles and plans."""
 
 from __future__ import annotations
 
@@ -9,12 +9,14 @@ from sqlalchemy.orm import Session
 from control_plane.accounts import repository as accounts_repository
 from control_plane.accounts.service import present_account
 from control_plane.audit.service import Audit, Deed
+from control_plane.entitlements.change import PlanChanges
+from control_plane.entitlements.plans import Plan
 from control_plane.errors import ForbiddenError, NotFoundError
 from control_plane.identity.model import User
 from control_plane.identity.owner import Owner
 from control_plane.identity.state import Role
 from control_plane.members import repository
-from control_plane.members.schemas import MemberAccountOut, MemberOut
+from control_plane.members.schemas import MemberAccountOut, MemberOut, SetMemberPlan
 from control_plane.members.state import may_change_role
 from control_plane.preconditions import entity_tag, require_match
 
@@ -47,13 +49,30 @@ def set_role(
     return user
 
 
+def set_plan(
+    session: Session, plans: PlanChanges, by: User, user_id: str, wish: SetMemberPlan, if_match: str | None
+) -> User:
+    """Raises NotFoundError, and as `require_match` like `set_role`."""
+    require_member(session, by.tenant_id, user_id)
+    user = repository.held_member(session, by.tenant_id, user_id)
+    require_match(if_match, member_tag(user), needed=True)
+    if user.plan != wish.plan:
+        plans.give(session, user, wish.plan, by.email, wish.reason)
+    return user
+
+
 def member_tag(user: User) -> str:
-    return entity_tag(user.id, user.role)
+    return entity_tag(user.id, user.role, user.plan or "")
 
 
 def present_member(user: User) -> MemberOut:
     return MemberOut(
-        id=user.id, email=user.email, display_name=user.display_name, role=Role(user.role), created_at=user.created_at
+        id=user.id,
+        email=user.email,
+        display_name=user.display_name,
+        role=Role(user.role),
+        plan=None if user.plan is None else Plan(user.plan),
+        created_at=user.created_at,
     )
 
 

@@ -13,6 +13,7 @@ from control_plane.accounts.repository import owned_ids
 from control_plane.assignments.model import Assignment
 from control_plane.fleet.model import Node
 from control_plane.identity.model import User
+from control_plane.identity.owner import Owner
 from control_plane.identity.state import OPS_ROLES
 from control_plane.risk.model import AccountLimits, GuardObservation, KillSwitch, KillTarget, LimitDefaults
 from control_plane.risk.state import KillScope, TargetState
@@ -57,6 +58,17 @@ def observations(session: Session, account_ids: Collection[str]) -> dict[str, Gu
 def nodes_of_tenant(session: Session, tenant_id: str) -> list[str]:
     """Ids of the nodes that hold terminals of a tenant."""
     query = select(Assignment.node_id).where(Assignment.tenant_id == tenant_id, Assignment.released_at.is_(None))
+    return sorted(set(session.scalars(query)))
+
+
+def nodes_of_user(session: Session, owner: Owner) -> list[str]:
+    """Ids of the nodes that hold terminals of a user."""
+    query = (
+        select(Assignment.node_id)
+        .join(Terminal, Terminal.id == Assignment.terminal_id)
+        .join(Account, Account.id == Terminal.account_id)
+        .where(Account.tenant_id == owner.tenant_id, Account.user_id == owner.user_id, Assignment.released_at.is_(None))
+    )
     return sorted(set(session.scalars(query)))
 
 

@@ -84,6 +84,10 @@ class Risk:
         session.flush()
         self._fleet.desired_changed(session, *repository.nodes_of_tenant(session, tenant_id))
 
+    def plan_changed(self, session: Session, owner: Owner) -> None:
+        """Tell the nodes of a user's accounts, which hold what the plan leaves of the symbols."""
+        self._fleet.desired_changed(session, *repository.nodes_of_user(session, owner))
+
     def rearm(self, session: Session, owner: Owner, account_id: str, actor: str) -> None:
         """Let an account open positions again after a loss limit was hit; losses count from now on.
 
@@ -194,10 +198,9 @@ def tenant_limits(session: Session, tenant_id: str) -> Limits:
 
 
 def limits_in_force(session: Session, account: Account | AccountColumns) -> Limits:
-    tenant_id = account.tenant_id
-    plan = entitlements_service.held_by(session, [tenant_id])[tenant_id]
+    plan = entitlements_service.held_by(session, [account.user_id])[account.user_id]
     own = read_limits(repository.limits_of(session, [account.id]).get(account.id))
-    return limits_of_account(plan, tenant_limits(session, tenant_id), own)
+    return limits_of_account(plan, tenant_limits(session, account.tenant_id), own)
 
 
 def limits_tag(row: AccountLimits | LimitDefaults | None) -> str:
@@ -226,13 +229,14 @@ def guards(
     ids = [each.account.id for each in placements]
     own, seen = repository.limits_of(session, ids), repository.observations(session, ids)
     tenants = {each.account.tenant_id for each in placements}
-    defaults, plans = repository.defaults_of(session, tenants), entitlements_service.held_by(session, tenants)
+    defaults = repository.defaults_of(session, tenants)
+    plans = entitlements_service.held_by(session, [each.account.user_id for each in placements])
     switches = [as_switch(row) for row in repository.switches_in_force(session)]
     found = {}
     for placement in placements:
         account = placement.account
         ours, row = read_limits(defaults.get(account.tenant_id)), own.get(account.id)
-        limits = limits_of_account(plans[account.tenant_id], ours, read_limits(row))
+        limits = limits_of_account(plans[account.user_id], ours, read_limits(row))
         kill = in_force(switches, Subject(account.id, account.user_id, account.tenant_id))
         zone = placement.server.time_zone or COMMON_ZONE
         guard = guard_of(limits, kill, row.rearm_id if row else "", zone, now)

@@ -192,6 +192,7 @@ _BODIES: dict[str, Body] = {
     "POST /api/v1/custom-strategies": _fixed({"name": "New", "file_name": "new.py", "content": "eA=="}),
     "POST /api/v1/custom-strategies/{strategy_id}/versions": _fixed({"file_name": "new.py", "content": "eA=="}),
     "PUT /api/v1/members/{user_id}/role": lambda whose: {**_WHY, "role": whose.role},
+    "PUT /api/v1/members/{user_id}/plan": lambda _: {**_WHY, "plan": None},
     "POST /api/v1/nodes/breaker/lift": _fixed(_WHY),
     "POST /api/v1/jobs/{job_id}/redrive": _fixed(_WHY),
     "PUT /api/v1/pools/{pool_name}": _fixed(_WHY),

@@ -248,7 +248,7 @@ def test_somebody_is_invited_joins_and_moves_to_another_address(page: Page, farm
     expect(page.get_by_test_id("sign-in-form")).to_be_visible()
 
 
-def test_a_manager_stops_all_accounts_of_one_person(page: Page, farm: ServedFarm, browser: Browser) -> None:
+def test_a_manager_stops_one_person_and_gives_plans(page: Page, farm: ServedFarm, browser: Browser) -> None:
     manager, member = (f"{name}{width_of(page)}@mt5farm.example" for name in ("manager", "member"))
     elsewhere = browser.new_context()
     sign_up(elsewhere.new_page(), farm, member)
@@ -274,6 +274,23 @@ def test_a_manager_stops_all_accounts_of_one_person(page: Page, farm: ServedFarm
     expect(kill).to_contain_text("All accounts of one person: no new orders")
     expect(kill).to_contain_text("Asked for by phone")
     shot(page, "28-one-person-killed")
+
+    for email, plan in ((member, "Free"), (manager, "Pro")):
+        give_plan(page, farm, email, plan)
+    expect(page.get_by_test_id("plan-name")).to_have_text("Pro")
+    shot(page, "30-own-plan")
+
+
+def give_plan(page: Page, farm: ServedFarm, email: str, plan: str) -> None:
+    page.goto(f"{farm.url}/settings")
+    page.get_by_test_id("plan-member").select_option(label=f"{email}, no plan")
+    expect(page.get_by_test_id("give-plan")).to_be_disabled()
+    expect(page.get_by_test_id("plan")).to_have_count(0)
+    page.get_by_test_id("plan-choice").select_option(label=plan)
+    page.get_by_test_id("plan-reason").fill("Agreed by phone")
+    shot(page, f"29-plan-{plan.lower()}")
+    page.get_by_test_id("give-plan").click()
+    expect(page.get_by_text(f"{email}: {plan}.").first).to_be_visible()
 
 
 def invite_as_owner(farm: ServedFarm, email: str) -> None:

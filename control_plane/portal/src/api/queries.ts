@@ -42,6 +42,7 @@ export const keys = {
   recentDeals: (id: string) => ["recent-deals", id] as const,
   orders: (id: string) => ["orders", id] as const,
   equity: (id: string) => ["equity", id] as const,
+  plans: ["plans"] as const,
   strategies: ["strategies"] as const,
   customStrategies: ["custom-strategies"] as const,
   backtests: ["backtests"] as const,

@@ -2647,6 +2647,29 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/members/{user_id}/plan": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        /**
+         * Set Member Plan
+         * @description Give somebody of one's own tenant another plan, or none, which limits nothing. It counts at once.
+         *
+         *     Bots that the plan does not allow open nothing any more and stop when they hold nothing; open positions stay.
+         *     Needs If-Match, as a role does.
+         */
+        put: operations["set_member_plan"];
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/members/{user_id}/role": {
         parameters: {
             query?: never;
@@ -3060,6 +3083,26 @@ export interface paths {
          * @description What a terminal asks of its next node. It is not moved for it.
          */
         put: operations["set_demand"];
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/plans": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List Plans
+         * @description What each plan allows, and which is yours.
+         */
+        get: operations["list_plans"];
+        put?: never;
         post?: never;
         delete?: never;
         options?: never;
@@ -5467,6 +5510,7 @@ export interface components {
             email: string;
             /** Id */
             id: string;
+            plan: components["schemas"]["Plan"] | null;
             role: components["schemas"]["Role"];
         };
         /**
@@ -6247,6 +6291,38 @@ export interface components {
             /** Waiting Since */
             waiting_since: string | null;
         };
+        /**
+         * Plan
+         * @enum {string}
+         */
+        Plan: "free" | "basic" | "pro" | "enterprise";
+        /** PlanList */
+        PlanList: {
+            /** Basic Strategies */
+            basic_strategies: string[];
+            /** Plans */
+            plans: components["schemas"]["PlanRights"][];
+            yours: components["schemas"]["Plan"] | null;
+        };
+        /**
+         * PlanRights
+         * @description What a plan allows. For whatever is not named, everybody is alike.
+         */
+        PlanRights: {
+            /** All Indicators */
+            all_indicators: boolean;
+            /** Auto Trading */
+            auto_trading: boolean;
+            /** Custom Strategies */
+            custom_strategies: boolean;
+            /** Learning Strategies */
+            learning_strategies: boolean;
+            plan: components["schemas"]["Plan"];
+            /** Programs */
+            programs: boolean;
+            /** Symbols Per Account */
+            symbols_per_account: number | null;
+        };
         /** Pool */
         Pool: {
             /** Labels */
@@ -6750,6 +6826,12 @@ export interface components {
         /** SetLimits */
         SetLimits: {
             limits: components["schemas"]["LimitsInput"];
+        };
+        /** SetMemberPlan */
+        SetMemberPlan: {
+            plan: components["schemas"]["Plan"] | null;
+            /** Reason */
+            reason: string;
         };
         /** SetMemberRole */
         SetMemberRole: {
@@ -22059,6 +22141,125 @@ export interface operations {
             };
         };
     };
+    set_member_plan: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description The `ETag` of what you have seen. When it has been changed since, nothing is done (412). */
+                "If-Match"?: string | null;
+            };
+            path: {
+                user_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["SetMemberPlan"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Member"];
+                };
+            };
+            /** @description Please sign in */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description This is not allowed */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description There is no such thing */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description This was changed meanwhile */
+            412: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The request is too large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The body must be JSON */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Some input is not valid */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Say what you have seen */
+            428: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too many attempts */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The farm cannot do this right now */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     set_member_role: {
         parameters: {
             query?: never;
@@ -24181,6 +24382,71 @@ export interface operations {
             };
             /** @description The body must be JSON */
             415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Some input is not valid */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too many attempts */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The farm cannot do this right now */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    list_plans: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PlanList"];
+                };
+            };
+            /** @description Please sign in */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description This is not allowed */
+            403: {
                 headers: {
                     [name: string]: unknown;
                 };

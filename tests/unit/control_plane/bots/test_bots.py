@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from control_plane.entitlements import service as entitlements_service
-from control_plane.entitlements.decision import BotWish, Entitlements, refusal
+from control_plane.entitlements.decision import BotWish, Entitlements, StrategyKind, refusal
 from node_agent.protocol.messages import BotLogBody, BotPhase, BotRule, PaperFill, Phase
 from tests.unit.control_plane.world import NodePlayer, Trader, World, deal_body, event, observed, observed_bot
 
@@ -299,7 +299,7 @@ def test_a_plan_has_so_many_symbols_for_the_bots_of_an_account(
 def test_what_a_plan_admits_never_exceeds_it(held: Entitlements, wishes: list[str]) -> None:
     running: list[str] = []
     for symbol in wishes:
-        wish = BotWish(symbol, custom=False, paper=False, running=len(running), symbols=frozenset(running))
+        wish = BotWish(symbol, StrategyKind.BASIC, paper=False, running=len(running), symbols=frozenset(running))
         if refusal(held, wish) is None:
             running.append(symbol)
     assert held.pairs is None or set(running) <= held.pairs

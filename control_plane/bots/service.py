@@ -221,8 +221,8 @@ class Bots:
             symbols=frozenset(each.symbol for each in beside if each.account_id == account_id),
         )
 
-    def plan_changed(self, session: Session, owner: Owner, held: Entitlements) -> list[str]:
-        """Let what the user's new plan does not allow finish its trades, the newest first; ids of those bots."""
+    def plan_changed(self, session: Session, owner: Owner, held: Entitlements, actor: str) -> list[str]:
+        """Let bots finish that the user's new plan does not allow; of too many the oldest go on. Ids of those bots."""
         kept: list[Bot] = []
         ended = []
         for bot in repository.running_of_user(session, owner):
@@ -231,7 +231,8 @@ class Bots:
             if refused is None:
                 kept.append(bot)
             elif bot.intent != BotIntent.FINISHING:
-                self._record(session, owner, bot, "finish_bot", {"because": refused[0]})
+                deed = Deed(actor, "finish_bot", bot.id, refused[0], on_behalf_of=owner.user_id)
+                self._audit.record(session, owner.tenant_id, deed)
                 self._set_intent(session, owner, bot, BotIntent.FINISHING)
                 self._stop_when_flat(session, bot, owner.user_id)
                 ended.append(bot.id)

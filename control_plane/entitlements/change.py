@@ -29,7 +29,7 @@ class PlanChanges:
         before, user.plan = user.plan, plan
         session.flush()
         owner, had, held = Owner(user.tenant_id, user.id), allowed_by(before), allowed_by(plan)
-        finishing = self._bots.plan_changed(session, owner, held)
+        finishing = self._bots.plan_changed(session, owner, held, actor)
         if had.auto_trading and not held.auto_trading:
             self._copying.stop_following(session, owner, "The plan has manual trading only.")
             self._accounts.end_access_of_user(session, owner)

@@ -138,6 +138,11 @@ def test_bots_that_a_new_plan_does_not_allow_finish_and_close_nothing(
     with world.farm.database.read_as_system() as session:
         deeds = session.scalars(select(AuditEntry).where(AuditEntry.action == "set_plan").order_by(AuditEntry.seq))
         told = [(json.loads(each.before or ""), json.loads(each.after or ""), each.reason) for each in deeds]
+        finished = session.scalars(select(AuditEntry).where(AuditEntry.action == "finish_bot").order_by(AuditEntry.seq))
+        assert [(each.subject_id, each.reason) for each in finished] == [
+            (bots["live"], "plan_auto_trading"),
+            (bots["third"], "plan_symbols"),
+        ]
     assert told == [
         ({"plan": None}, {"plan": "free", "finishing": [bots["live"], bots["third"]]}, WHY),
         ({"plan": "free"}, {"plan": None, "finishing": []}, WHY),

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from mt5_bridge.replacing import put_in_place
+
 _LOOPBACK: Final = "127.0.0.1"
 
 
@@ -101,7 +103,7 @@ def _listen_on_a_port(path: Path) -> socket.socket:
         sock.listen(64)
         draft = path.with_name(f"{path.name}~")
         draft.write_text(str(sock.getsockname()[1]), encoding="ascii")
-        draft.replace(path)
+        put_in_place(draft, path)
     except BaseException:
         sock.close()
         raise

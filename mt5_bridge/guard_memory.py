@@ -17,6 +17,7 @@ from typing import Any, Final
 
 from mt5_bridge.balance_operations import Ledger
 from mt5_bridge.journal import Journal
+from mt5_bridge.replacing import put_in_place
 
 log = logging.getLogger(__name__)
 
@@ -144,7 +145,7 @@ class GuardRecord:
             file.write(f"{zlib.crc32(body.encode()):08x}\n{body}")
             file.flush()
             os.fsync(file.fileno())
-        new.replace(self._path)
+        put_in_place(new, self._path)
         if hasattr(os, "O_DIRECTORY"):
             folder = os.open(self._path.parent, os.O_DIRECTORY)
             try:

@@ -21,6 +21,8 @@ from functools import cache
 from pathlib import Path
 from typing import Final
 
+from mt5_bridge.replacing import put_in_place
+
 _SIZE: Final = 256
 _BOOT_FILE: Final = Path("/proc/sys/kernel/random/boot_id")
 _ATTEMPTS: Final = 3
@@ -119,7 +121,7 @@ def _create(path: Path, content: bytes) -> None:
         os.write(descriptor, content)
     finally:
         os.close(descriptor)
-    temporary.replace(path)
+    put_in_place(temporary, path)
 
 
 def _pack(lease: Lease) -> bytes:

@@ -7,13 +7,9 @@ import os
 import secrets
 import stat
 import sys
-import time
-from contextlib import suppress
 from pathlib import Path
-from typing import Final
 
-_REPLACE_TRIES: Final = 20
-_REPLACE_SECONDS: Final = 0.02
+from mt5_bridge.replacing import put_in_place
 
 
 def write_atomically(path: Path, content: bytes) -> None:
@@ -89,16 +85,3 @@ def close_folder(path: Path) -> None:
             rights.set_rights(path, private_rights(rights.own_sid()))
         except WindowsCallError as error:
             raise PermissionError(error.code, str(error), str(path)) from error
-
-
-def put_in_place(temporary: Path, path: Path) -> None:
-    """Rename over an old file. Windows refuses while somebody reads that one, so there it is tried for a moment.
-
-    Raises OSError.
-    """
-    for _ in range(_REPLACE_TRIES if sys.platform == "win32" else 0):
-        with suppress(PermissionError):
-            temporary.replace(path)
-            return
-        time.sleep(_REPLACE_SECONDS)
-    temporary.replace(path)

@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from mt5_bridge.addresses import parse_address
 from mt5_bridge.contract import CONSTANT_GROUPS
+from mt5_bridge.replacing import put_in_place
 from mt5_bridge.sandbox.room import STANDARD_OUTPUT
 from mt5_bridge.worker_config import ConfigError, load_object, required
 
@@ -181,7 +182,7 @@ def replace_file(target: Path, text: str) -> None:
     """Write a file so that readers see the old or the new one whole. Raises OSError."""
     draft = target.with_suffix(f"{target.suffix}.new")
     draft.write_text(text, encoding="utf-8")
-    draft.replace(target)
+    put_in_place(draft, target)
 
 
 def _now() -> str:

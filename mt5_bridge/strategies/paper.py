@@ -14,6 +14,7 @@ from typing import Any, Final
 
 from mt5_bridge.client import MetaTrader5
 from mt5_bridge.contract import CONSTANTS, STRUCTS
+from mt5_bridge.replacing import put_in_place
 from mt5_bridge.strategies.bot_files import BotConfig
 from mt5_bridge.structs import STRUCT_CLASSES
 
@@ -185,7 +186,7 @@ class PaperTerminal(MetaTrader5):
     def _keep(self, book: Mapping[str, Any]) -> None:
         draft = self.paper_file.with_suffix(".new")
         draft.write_text(json.dumps(book), encoding="utf-8")
-        draft.replace(self.paper_file)
+        put_in_place(draft, self.paper_file)
 
 
 def _fill_of(

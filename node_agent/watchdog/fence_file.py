@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from mt5_bridge.lease import Lease, Moment
-from node_agent.files import put_in_place
+from mt5_bridge.replacing import put_in_place
 
 VERSION: Final = 1
 FENCE_FILE: Final = "fence.json"

@@ -107,12 +107,13 @@ def test_a_wish_becomes_a_terminal_that_never_pretends_to_be_ready(node: Contain
     # A slow machine takes longer for the bridge than the terminal is given here to answer.
     wait_until(lambda: "worker" in node.agent.processes_of(1), 90, "its bridge is there")
     log = node.agent.layout.terminal(terminal_id(1)).folder / "logs" / "stand_in.log"
-    assert "login=1001 server=Stub-Demo enabled=1 live=1 password=5:" in log.read_text()
+    started = "login=1001 server=Stub-Demo enabled=1 live=1 password=5:"
+    wait_until(lambda: log.exists() and started in log.read_text(), 90, "the terminal has read its start-up file")
     assert [sync.report.templates for sync in node.agent.plane.seen.syncs][-1] == [node.template.ref.sha256]
     bridge = node.agent.layout.terminal(terminal_id(1)).logs / "bridge.log"
-    wait_until(lambda: "runs MetaTrader5 5.0." in bridge.read_text(), 20, "the official package is there")
+    wait_until(lambda: "runs MetaTrader5 5.0." in bridge.read_text(), 90, "the official package is there")
     # It waits longer for a silent program than it should; the worker ends that and says what the package would.
-    wait_until(lambda: "no link to the terminal: -10003" in bridge.read_text(), 40, "it has given up")
+    wait_until(lambda: "no link to the terminal: -10003" in bridge.read_text(), 90, "it has given up")
     syncs = len(node.agent.plane.seen.syncs)
     wait_until(lambda: len(node.agent.plane.seen.syncs) > syncs + 2, 20, "the agent has reported that")
     node.wait(1, "degraded", "ipc_timeout", 1.0)

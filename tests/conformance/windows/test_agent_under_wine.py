@@ -82,7 +82,7 @@ def test_simulated_terminals_run_on_windows_and_outlive_the_agent(
     )
     node.plane.want(wish)
     node.start()
-    before = node.wait_phase(1, "ready", 180)
+    node.wait_phase(1, "ready", 180)
     # Wine makes no users, so none of a user's code is run, and its owner is told why.
     seen = wait_until(lambda: (now := node.observed(1)) and now.bots and now.bots[0].reason and now, 60, "the bot")
     assert (seen.bots[0].phase, seen.bots[0].reason.split(",")[0]) == (
@@ -92,6 +92,7 @@ def test_simulated_terminals_run_on_windows_and_outlive_the_agent(
     # A client of another machine, through the gateway on Windows to the worker on Windows.
     with node.open_session(1) as mt5:
         assert mt5.account_info().login == login
+        before = node.wait_phase(1, "ready", 60)
         node.kill_agent()
         assert mt5.account_info().login == login
     syncs = len(node.plane.seen.syncs)

@@ -13,7 +13,7 @@ from control_plane.accounts.service import require_view
 from control_plane.api_route import ApiRoute
 from control_plane.audit.service import Deed
 from control_plane.entitlements.decision import require_auto_trading
-from control_plane.entitlements.service import held_by
+from control_plane.entitlements.service import held_by_one
 from control_plane.http import FarmDep, OwnerDep
 from control_plane.identity.owner import Owner
 from control_plane.problems import problem_responses
@@ -30,7 +30,7 @@ def issue_ticket(account_id: str, wish: IssueTicket, farm: FarmDep, owner: Owner
     with farm.database.read(owner.tenant_id) as session:
         view = require_view(session, owner, account_id)
         if wish.scope is Scope.TRADE:
-            require_auto_trading(held_by(session, [owner.user_id])[owner.user_id])
+            require_auto_trading(held_by_one(session, owner.user_id))
         target = visible_target(view) if wish.scope is Scope.VIEW else assigned_target(view)
     issued = farm.tickets.issue(target, wish.scope, f"user:{owner.user_id}")
     with farm.database.write(owner.tenant_id) as session:

@@ -198,7 +198,7 @@ class Bots:
     ) -> None:
         beside = [each for each in repository.running_of_user(session, owner) if each.id != bot_id]
         wish = self._wish(session, owner, account_id, strategy, symbol, beside, paper=paper)
-        refused = refusal(entitlements_service.held_by(session, [owner.user_id])[owner.user_id], wish)
+        refused = refusal(entitlements_service.held_by_one(session, owner.user_id), wish)
         if refused is not None:
             raise ForbiddenError(refused[1], code=refused[0])
 

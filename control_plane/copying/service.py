@@ -23,7 +23,7 @@ from control_plane.copying.rules import CopySettings
 from control_plane.copying.schemas import CopierOut, CopyRulesOut, InviteToCopy, SetCopyRules, StartCopying
 from control_plane.copying.state import CopierState, may_become
 from control_plane.entitlements.decision import require_auto_trading
-from control_plane.entitlements.service import held_by
+from control_plane.entitlements.service import held_by_one
 from control_plane.errors import ConflictError, NotFoundError, invalid_field
 from control_plane.identity.owner import Owner
 from control_plane.ids import new_id
@@ -77,7 +77,7 @@ class Copying:
 
     def start(self, session: Session, owner: Owner, wish: StartCopying) -> Copier:
         """Raises NotFoundError, ConflictError, InvalidInputError, ForbiddenError where the plan does not allow it."""
-        require_auto_trading(held_by(session, [owner.user_id])[owner.user_id])
+        require_auto_trading(held_by_one(session, owner.user_id))
         follower = require_account(session, owner, wish.follower_account_id)
         leader, invitation = self._leader(session, owner, wish)
         if leader.id == follower.id:

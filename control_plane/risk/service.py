@@ -198,7 +198,7 @@ def tenant_limits(session: Session, tenant_id: str) -> Limits:
 
 
 def limits_in_force(session: Session, account: Account | AccountColumns) -> Limits:
-    plan = entitlements_service.held_by(session, [account.user_id])[account.user_id]
+    plan = entitlements_service.held_by_one(session, account.user_id)
     own = read_limits(repository.limits_of(session, [account.id]).get(account.id))
     return limits_of_account(plan, tenant_limits(session, account.tenant_id), own)
 

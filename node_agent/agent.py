@@ -28,6 +28,7 @@ from node_agent.gateway.certificate import install_certificate, renewal_request
 from node_agent.gateway.keeper import SLOT as GATEWAY_SLOT
 from node_agent.gateway.keeper import GatewayKeeper
 from node_agent.identity import NodeKeys
+from node_agent.journals import keep_journals_short
 from node_agent.layout import DataLayout
 from node_agent.lease import Stage
 from node_agent.monitor import MonitorParts
@@ -62,6 +63,7 @@ _log = structlog.get_logger(__name__)
 _FIRST_LOOK_SECONDS = 3.0
 _HEADROOM_SECONDS = 2.0
 _OUTPUTS_SECONDS = 60.0
+_JOURNALS_SECONDS = 3600.0
 _FIGURES_SECONDS = 5.0
 
 
@@ -199,6 +201,7 @@ class Agent:
             group.create_task(self._sync.watch())
             group.create_task(deliver_events(self._link, self._spool, config.timing.events, self._spooled))
             group.create_task(keep_outputs_small(self._settings.layout, _OUTPUTS_SECONDS))
+            group.create_task(keep_journals_short(self._settings.layout, config.bounds.journals, _JOURNALS_SECONDS))
             group.create_task(deliver_bundles(self._link, self._settings.layout, config.timing.bundles))
 
     async def _close(self, tasks: list[asyncio.Task[None] | asyncio.Task[bool]]) -> None:

@@ -52,7 +52,7 @@ def pack_logs(layout: DataLayout, terminal_id: str, request_id: str, most: int =
 
 def _logs(terminal: TerminalLayout) -> Iterator[Path]:
     """What the terminal writes to it may also have filled with links, which are not followed."""
-    for folder in (terminal.logs, terminal.folder / "logs", terminal.folder / "MQL5" / "Logs"):
+    for folder in (terminal.logs, *terminal.journals_of_terminal):
         for place, _, names in os.walk(folder) if not folder.is_symlink() else ():
             yield from (path for path in (Path(place) / name for name in names) if _is_plain(path))
     if terminal.bots.is_dir():

@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from node_agent.errors import ConfigurationError
 from node_agent.files import write_atomically
+from node_agent.journals import JournalPolicy
 from node_agent.pressure import Reserves
 from node_agent.recycling import RecyclePolicy
 from node_agent.restarts import RestartPolicy
@@ -76,6 +77,7 @@ class Bounds(BaseModel):
     """Terminals that may be starting at a time."""
     reserves: Reserves = Reserves()
     recycle: RecyclePolicy = RecyclePolicy()
+    journals: JournalPolicy = JournalPolicy()
 
 
 class WineContainerSettings(BaseModel):

@@ -62,6 +62,26 @@ def open_inside(root: Path, path: Path, flags: int = os.O_RDONLY) -> int:
     return descriptor
 
 
+def remove_inside(root: Path, path: Path) -> None:
+    """Delete a file below `root`, where others may have put links: a link itself goes, what it leads to never.
+
+    Raises OSError, also for a folder that leads out of `root`.
+    """
+    _stay_inside(root, path.parent)
+    if sys.platform == "win32":
+        path.unlink()
+        return
+    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    try:
+        # A folder on the way may have become a link since it was looked at.
+        opened = Path(f"/proc/self/fd/{folder}")
+        if opened.exists():
+            _stay_inside(root, opened)
+        os.unlink(path.name, dir_fd=folder)
+    finally:
+        os.close(folder)
+
+
 def _stay_inside(root: Path, path: Path) -> None:
     _expect(path.resolve().is_relative_to(root.resolve()), "leads out of its folder", path)
 

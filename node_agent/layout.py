@@ -72,6 +72,11 @@ class TerminalLayout:
         return self.root / "logs"
 
     @property
+    def journals_of_terminal(self) -> tuple[Path, ...]:
+        """Where a real terminal writes a file for each day: what it did, and what programs in it printed."""
+        return self.folder / "logs", self.folder / "MQL5" / "Logs"
+
+    @property
     def bots(self) -> Path:
         return self.root / "bots"
 

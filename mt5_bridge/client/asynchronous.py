@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import socket
 import ssl
 from collections import deque
@@ -16,7 +15,7 @@ from mt5_bridge.arguments import SUCCESS, RejectedError, left_by, parse
 from mt5_bridge.client import orders
 from mt5_bridge.client.errors import BridgeError, BridgeLost
 from mt5_bridge.client.link import CONNECT_SECONDS, Endpoint, check_greeting, refusal, timeout_of
-from mt5_bridge.client.terminal import MetaTrader5
+from mt5_bridge.client.terminal import MetaTrader5, journal_row
 from mt5_bridge.client.ticks import as_cursors
 from mt5_bridge.codec import CodecError
 from mt5_bridge.contract import CONSTANTS, FUNCTIONS, PACKAGE_AUTHOR, PACKAGE_VERSION, Style
@@ -212,14 +211,24 @@ class AsyncMetaTrader5:
         """The worker's account of itself."""
         return dict((await self._ask("farm.describe", (), {}, {}))[0])
 
+    async def journal(self, after_sequence: int = 0, limit: int = 500) -> tuple[dict[str, Any], ...]:
+        """Order intents that changed after `sequence`, oldest change first; see MetaTrader5.journal."""
+        rows = (await self._ask("farm.journal", (after_sequence, limit), {}, {}))[0]
+        return tuple(journal_row(pairs) for pairs in rows)
+
     async def outcome(self, client_order_id: str) -> dict[str, Any] | None:
         """The journal row of an order; None when the worker never had it, so it was never sent."""
         pairs = (await self._ask("farm.outcome", (client_order_id,), {}, {}))[0]
-        return None if pairs is None else {**dict(pairs), "request": json.loads(dict(pairs)["request"])}
+        return None if pairs is None else journal_row(pairs)
 
-    async def send_once(self, client_order_id: str, request: Mapping[str, Any]) -> Any:
+    async def give_up(self, client_order_id: str) -> dict[str, Any]:
+        """The journal row of an order, which is not sent any more if it never was; see MetaTrader5.give_up."""
+        return journal_row((await self._ask("farm.give_up", (client_order_id,), {}, {}))[0])
+
+    async def send_once(self, client_order_id: str, request: Mapping[str, Any], trace: str = "") -> Any:
         """order_send under an id of your own; see MetaTrader5.send_once."""
-        return await self._call("order_send", (dict(request),), {}, {"client_order_id": client_order_id})
+        options = {"client_order_id": client_order_id} | ({"trace": trace} if trace else {})
+        return await self._call("order_send", (dict(request),), {}, options)
 
     async def tick_stream(
         self, *symbols: str, cursors: Mapping[str, Any] | None = None

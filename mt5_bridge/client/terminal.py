@@ -88,7 +88,7 @@ class MetaTrader5:
 
     def journal(self, after_sequence: int = 0, limit: int = 500) -> tuple[dict[str, Any], ...]:
         """Order intents that changed after `sequence`, oldest change first. A row comes again when it changes."""
-        return tuple(_row(pairs) for pairs in self._farm("farm.journal", after_sequence, limit))
+        return tuple(journal_row(pairs) for pairs in self._farm("farm.journal", after_sequence, limit))
 
     def pulse(self, deals_from: int) -> dict[str, Any]:
         """What the node's agent watches, in one call; see `mt5_bridge.pulse`."""
@@ -108,13 +108,13 @@ class MetaTrader5:
     def outcome(self, client_order_id: str) -> dict[str, Any] | None:
         """The journal row of an order; None when the worker never had it, so it was never sent."""
         pairs = self._farm("farm.outcome", client_order_id)
-        return None if pairs is None else _row(pairs)
+        return None if pairs is None else journal_row(pairs)
 
     def give_up(self, client_order_id: str) -> dict[str, Any]:
         """The journal row of an order. One that the worker never had is not sent any more, should it still be on its
         way: only so is it certain that it was not executed.
         """
-        return _row(self._farm("farm.give_up", client_order_id))
+        return journal_row(self._farm("farm.give_up", client_order_id))
 
     def configure(self, configuration: Mapping[str, Any]) -> None:
         """Give the worker a new `guard` and `epoch`. For the node's agent only."""
@@ -420,7 +420,8 @@ class MetaTrader5:
         return False
 
 
-def _row(pairs: tuple[tuple[str, Any], ...]) -> dict[str, Any]:
+def journal_row(pairs: tuple[tuple[str, Any], ...]) -> dict[str, Any]:
+    """A row of the journal as the link brings it, with the request as it was sent."""
     row = dict(pairs)
     row["request"] = json.loads(row["request"])
     return row

@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from mt5_bridge.simulated.market.bars import TRADE_FLAGS, Array, minute_bars
-from mt5_bridge.simulated.market.calendar import WEEK, monday_of
+from mt5_bridge.simulated.market.calendar import DAY, WEEK, monday_of
 from mt5_bridge.simulated.market.characters import CHARACTERS, UNKNOWN
 from mt5_bridge.simulated.market.market import Market
 from mt5_bridge.simulated.market.series import Series
@@ -32,6 +32,8 @@ KEEP_BARS = 200_000
 _LOOK_AHEAD_MSC = 80 * HOUR_MSC  # farther than any weekend
 
 _MOOD_MEMORY, _MOOD_SIZE = 0.92, 0.5
+_REST = 0.21
+"""Volatility of an hour of a day without sessions: a weekend moves prices by 0.3 of what a day does, as in the data."""
 _MINUTE_SIZE = 0.55
 _TICKS_WITH_OTHER_SPREAD = 0.15
 _TICKS_WITH_DEALS, _DEAL_SIZE = 0.3, 0.02
@@ -62,7 +64,7 @@ class Walk:
         while len(self._ends) <= hour:
             index = np.arange(len(self._ends) - 1, len(self._ends) + 1023)
             moods = self._next_moods(len(index))
-            sigma = self._character.daily_volatility * self._character.rhythm.volatility_of(index) / np.sqrt(24)
+            sigma = self._character.daily_volatility * self._volatility_of(index) / np.sqrt(24)
             steps = self._steps.normal(0.0, 1.0, len(index)) * sigma * moods
             # A faint pull towards the first price keeps years of walking in a believable range.
             values = np.empty(len(index))
@@ -72,6 +74,12 @@ class Walk:
                 values[position] = level
             self._ends = np.concatenate((self._ends, values))
             self._moods = np.concatenate((self._moods[:-1], moods, moods[-1:]))
+
+    def _volatility_of(self, hours: Array) -> Array:
+        """Factors for hours counted from the origin, which is a midnight."""
+        days, of_hour = np.unique((self._origin + hours * HOUR) // DAY, return_inverse=True)
+        trades = np.array([bool(self._spec.quoted.on(int(day))) for day in days])[of_hour]
+        return np.where(trades, self._character.rhythm.volatility_of(hours), _REST)
 
     def _next_moods(self, count: int) -> Array:
         """Factors of volatility, one an hour: calm and wild stretches last for hours, the mean of the squares is 1."""

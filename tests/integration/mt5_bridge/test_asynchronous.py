@@ -96,6 +96,23 @@ def test_trading_and_the_three_python_functions(worker: RunningWorker) -> None:
     asyncio.run(run())
 
 
+def test_an_order_that_is_given_up_is_not_sent_any_more(worker: RunningWorker, backend: StubBackend) -> None:
+    async def run() -> None:
+        async with await connect(worker) as mt5:
+            await mt5.send_once("a", BUY, trace="req_1")
+            assert (await mt5.give_up("a"))["state"] == "done"
+            assert (await mt5.give_up("b"))["state"] == "not_executed"
+            with pytest.raises(BridgeError, match="not_executed"):
+                await mt5.send_once("b", BUY)
+            rows = await mt5.journal()
+            assert [(row["client_order_id"], row["state"]) for row in rows] == [("a", "done"), ("b", "not_executed")]
+            assert rows[0]["request"] == BUY
+            assert await mt5.journal(rows[0]["sequence"]) == rows[1:]
+
+    asyncio.run(run())
+    assert len(backend.sent) == 1
+
+
 def test_refusals_and_broken_links_are_exceptions(worker: RunningWorker) -> None:
     async def run() -> None:
         with pytest.raises(BridgeError, match="bad_token"):

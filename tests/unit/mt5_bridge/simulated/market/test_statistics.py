@@ -113,6 +113,26 @@ def test_sessions(looks: tuple[Look, Look]) -> None:
     assert ours.closed == real.closed
 
 
+@pytest.mark.parametrize("symbol", ["EURUSD", "XAUUSD"])
+def test_weekends_move_prices_little(symbol: str) -> None:
+    """Medians, for a single weekend of elections outweighs a year of others."""
+    file = next(one for one in find_files(DATA, symbol) if one.layout is Layout.MT5_BARS and one.step == 60)
+    bars = read_bars(file, specification(symbol).point)
+    after = np.flatnonzero(np.diff(bars["time"]) > 40 * 3600) + 1
+    real = np.abs(np.log(bars["open"][after] / bars["close"][after - 1]))
+    walk = Walk(specification(symbol), 7, MONDAY)
+    fridays = [next(hour for hour in range(168 * week + 119, 0, -1) if len(walk.hour(hour))) for week in range(60)]
+    mondays = [
+        next(hour for hour in range(168 * week, 168 * week + 24) if len(walk.hour(hour))) for week in range(1, 61)
+    ]
+    ours = [
+        abs(np.log(walk.hour(opening)["bid"][0] / walk.hour(closing)["bid"][-1]))
+        for closing, opening in zip(fridays, mondays, strict=True)
+    ]
+    assert len(real) >= 50
+    assert np.median(real) / 2 < np.median(ours) < np.median(real) * 3
+
+
 def test_spread_and_flags_of_ticks() -> None:
     files = [one for one in find_files(DATA, "EURUSD") if one.layout is Layout.MT5_TICKS]
     for_each = []

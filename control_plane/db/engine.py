@@ -170,11 +170,15 @@ def _prepare_sqlite(connection: Any, _record: Any) -> None:
 
 def _begin_sqlite(connection: Connection) -> None:
     options = connection.get_execution_options()
+    begin = options.get(_BEGIN_OPTION)
+    if begin is None:  # it only reads, so it commits nothing
+        connection.exec_driver_sql("BEGIN")
+        return
     wanted = "NORMAL" if options.get(_RECOVERABLE_OPTION, False) else _DURABLE
     if connection.info.setdefault(_SYNCHRONOUS, _DURABLE) != wanted:
         connection.exec_driver_sql(f"PRAGMA synchronous={wanted}")
         connection.info[_SYNCHRONOUS] = wanted
-    connection.exec_driver_sql(options.get(_BEGIN_OPTION, "BEGIN"))
+    connection.exec_driver_sql(begin)
 
 
 def _begin_postgres(connection: Connection) -> None:

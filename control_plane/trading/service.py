@@ -32,7 +32,7 @@ from control_plane.trading.model import (
     Reconciliation,
 )
 from control_plane.trading.outcome import Outcome
-from control_plane.trading.repository import EquityPoint
+from control_plane.trading.repository import OUTCOME_COLUMNS, EquityPoint
 from control_plane.trading.settlement import FIRST_LOOK_AT_FOREIGN
 from control_plane.trading.state import SETTLED, OrderKind, OrderState, Side, may_become
 from mt5_bridge.history_digest import deal_text
@@ -87,7 +87,7 @@ class Page:
     """By account and client order id."""
 
 
-OrderWatch = Callable[[Session, Account, Order], None]
+OrderWatch = Callable[[Session, Order], None]
 """Told of every change of an order, in its transaction."""
 
 
@@ -98,7 +98,7 @@ class TradeLog:
         clock: Clock,
         equity_interval: timedelta,
         *,
-        on_order: OrderWatch = lambda _session, _account, _order: None,
+        on_order: OrderWatch = lambda _session, _order: None,
         on_deal: Callable[[], None] = lambda: None,
     ) -> None:
         """`on_deal` is called once a deal is committed."""
@@ -265,15 +265,33 @@ class TradeLog:
             return False
         if news.state is present and present in SETTLED:
             return False
+        self._bring_forward(row, news)
+        session.flush()
+        self._on_order(session, row)
+        self._announce(session, Topic.ORDER, row.id, account)
+        return True
+
+    def apply_to_sent(self, session: Session, row: Order, user_id: str, news: Outcome) -> bool:
+        """The same of an order of this user that was sent just now, without reading it again.
+
+        `row` is what was written then; no session may hold it. False, and nothing is done, when something else has
+        brought the order forward since.
+        """
+        self._bring_forward(row, news)
+        values = {name: getattr(row, name) for name in OUTCOME_COLUMNS}
+        if not repository.settle_sent(session, row.tenant_id, row.id, values):
+            return False
+        self._on_order(session, row)
+        change = Change(Topic.ORDER, row.id, user_id, row.account_id)
+        after_commit(session, lambda: self._bus.publish(change))
+        return True
+
+    def _bring_forward(self, row: Order, news: Outcome) -> None:
         row.state, row.retcode, row.message = news.state, news.retcode, news.message[:300]
         row.order_ticket, row.deal_ticket = news.order_ticket, news.deal_ticket
         row.price = news.price or row.price
         if news.state in SETTLED:
             row.settled_at, row.look_again_at = self._clock.now(), None
-        session.flush()
-        self._on_order(session, account, row)
-        self._announce(session, Topic.ORDER, row.id, account)
-        return True
 
     def record_snapshots(self, session: Session, statements: Sequence[Statement]) -> set[str]:
         """Keep what `account_info()` answered, and points of the equity curves. Returns the accounts that differ.

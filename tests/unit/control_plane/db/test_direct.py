@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from sqlalchemy import exists, select, union_all, update
+from sqlalchemy import Executable, exists, select, union_all, update
 
 from control_plane.access import repository as access_repository
 from control_plane.accounts.model import Account
@@ -21,7 +21,7 @@ pytestmark = pytest.mark.both_databases
 ACCOUNTS, TERMINALS, NODES = table_of(Account), table_of(Terminal), table_of(Node)
 ASSIGNMENTS = table_of(Assignment)
 JOINED = select(ACCOUNTS.c.id).join(TERMINALS, TERMINALS.c.account_id == ACCOUNTS.c.id)
-UNBOUND = {
+UNBOUND: dict[str, Executable] = {
     "plain": select(ACCOUNTS.c.id),
     "by another column": select(ACCOUNTS.c.id).where(ACCOUNTS.c.id == "x"),
     "by a tenant of its own": select(ACCOUNTS.c.id).where(ACCOUNTS.c.tenant_id == "x"),

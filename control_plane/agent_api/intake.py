@@ -312,7 +312,7 @@ def _unstorable(event: Event) -> str:
     parts: list[Wire] = [event.body]
     if isinstance(event.body, PositionsBody):
         parts += event.body.positions
-    for name, value in (pair for part in parts for pair in part):
+    for name, value in (pair for part in parts for pair in vars(part).items()):
         if isinstance(value, int) and not -(2**63) <= value < 2**63:
             return f"{name} is too large"
         if isinstance(value, float) and not math.isfinite(value):

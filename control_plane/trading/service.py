@@ -233,13 +233,13 @@ class TradeLog:
         self, session: Session, account: Account, body: PositionsBody, epoch: int, seen_at: datetime
     ) -> None:
         """Keep the newest sight of the open positions."""
-        known = book_rows.positions(session, account.id)
-        if known is not None and (epoch, seen_at) <= (known.epoch, known.seen_at):
+        known = book_rows.positions_seen(session, account.id)
+        if known is not None and (epoch, seen_at) <= known:
             return
         row = {
             "account_id": account.id,
             "tenant_id": account.tenant_id,
-            "positions": [each.model_dump() for each in body.positions],
+            "positions": [dict(vars(each)) for each in body.positions],  # plain values only
             "epoch": epoch,
             "seen_at": seen_at,
         }

@@ -223,6 +223,7 @@ class Intake:
                 case BotLogBody() as body:
                     if not self._bots.record_log(session, account, event, body):
                         refused[event.event_id] = "the account has no such bot"
+        self._trade_log.write_deals(session, page)
         self._trade_log.record_history_orders(session, history)
         for (_, magic), account in magics.items():
             self._bots.announce_by_magic(session, account, magic)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -82,9 +82,11 @@ class Page:
     """What the trade log holds of the things that some events are about, looked up for all of them at once."""
 
     new_deals: set[tuple[str, int]]
-    """Deals that are not known, by account and ticket; those that are written down meanwhile leave it."""
+    """Deals that are not known, by account and ticket; those that are recorded meanwhile leave it."""
     orders: dict[tuple[str, str], Order]
     """By account and client order id."""
+    deals: list[dict[str, Any]] = field(default_factory=list)
+    """Rows of deals that are recorded and not written down yet: see `write_deals`."""
 
 
 OrderWatch = Callable[[Session, Order], None]
@@ -140,42 +142,52 @@ class TradeLog:
     ) -> bool:
         """Write a deal down once, and as a correction when the broker has edited it. Returns False when it is known.
 
-        `observed_at` is when the broker's book was read. Raises ValueError for impossible amounts.
+        With a `page`, new ones wait there for `write_deals`. `observed_at` is when the broker's book was read. Raises
+        ValueError for impossible amounts.
         """
         if page is None or (account.id, body.ticket) not in page.new_deals:
+            if page is not None:
+                self.write_deals(session, page)
             known = book_rows.standing(session, account.id, body.ticket)
             if known is not None:
                 return self._correct(session, account, known, body, epoch, observed_at)
-        row = Deal(
-            id=new_id("dea"),
-            tenant_id=account.tenant_id,
-            account_id=account.id,
-            ticket=body.ticket,
-            order_ticket=body.order,
-            position_ticket=body.position_id,
-            symbol=body.symbol[:64],
-            type=body.type,
-            entry=body.entry,
-            reason=body.reason,
-            volume=body.volume,
-            price=body.price,
-            profit=money(body.profit),
-            commission=money(body.commission),
-            swap=money(body.swap),
-            fee=money(body.fee),
-            magic=body.magic,
-            comment=body.comment[:128],
-            external_id=body.external_id[:128],
-            broker_time_msc=body.time_msc,
-            epoch=epoch,
-            recorded_at=self._clock.now(),
-        )
-        session.add(row)  # written with all others of the transaction
-        if page is not None:
+        row: dict[str, Any] = {
+            "id": new_id("dea"),
+            "tenant_id": account.tenant_id,
+            "account_id": account.id,
+            "ticket": body.ticket,
+            "order_ticket": body.order,
+            "position_ticket": body.position_id,
+            "symbol": body.symbol[:64],
+            "type": body.type,
+            "entry": body.entry,
+            "reason": body.reason,
+            "volume": body.volume,
+            "price": body.price,
+            "profit": money(body.profit),
+            "commission": money(body.commission),
+            "swap": money(body.swap),
+            "fee": money(body.fee),
+            "magic": body.magic,
+            "comment": body.comment[:128],
+            "external_id": body.external_id[:128],
+            "broker_time_msc": body.time_msc,
+            "epoch": epoch,
+            "recorded_at": self._clock.now(),
+        }
+        if page is None:
+            put_rows(session, Deal, [row], keep=True)
+        else:
+            page.deals.append(row)
             page.new_deals.discard((account.id, body.ticket))
-        self._announce(session, Topic.DEAL, row.id, account)
+        self._announce(session, Topic.DEAL, row["id"], account)
         after_commit(session, self._on_deal)
         return True
+
+    def write_deals(self, session: Session, page: Page) -> None:
+        """Those that wait, at once: a statement costs nearly the same for one as for many."""
+        put_rows(session, Deal, page.deals, keep=True)
+        page.deals.clear()
 
     def _correct(
         self, session: Session, account: Account, known: Standing, body: DealBody, epoch: int, observed_at: datetime

@@ -164,3 +164,18 @@ class TestFilters:
         account = trader.connect()["id"]
         trader.call("GET", f"/accounts/{account}/orders?since={moment}", 422)
         trader.call("GET", f"/accounts/{account}/deals?until={moment}", 422)
+
+
+def test_the_addresses_of_orders_are_nobody_elses() -> None:
+    """Their routes are looked through before all others, which must change nothing."""
+    routes = [(router is orders_router, each) for router in _API_ROUTERS for each in router.routes]
+    found = [
+        (each.path, other.path)
+        for of_orders, each in routes
+        for of_orders_too, other in routes
+        if of_orders is not of_orders_too
+        and each.methods & other.methods
+        and other.path_regex.match(re.sub(r"\{[^}]*\}", "x", each.path))
+    ]
+    assert found == []
+    assert [_is_of_orders(each) for each in _api_routes()].count(True) == 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -10,9 +11,10 @@ from fastapi import APIRouter
 
 from control_plane import app as application
 from control_plane.api_route import ApiRoute
-from control_plane.app import openapi_document
+from control_plane.app import _API_ROUTERS, _api_routes, _is_of_orders, openapi_document
 from control_plane.contract import completed
 from control_plane.idempotency.schemas import ShownOnce
+from control_plane.trading.order_routes import router as orders_router
 from tests.tenants import BOT
 from tests.unit.control_plane.world import NodePlayer, Trader, World
 
@@ -168,7 +170,9 @@ class TestFilters:
 
 def test_the_addresses_of_orders_are_nobody_elses() -> None:
     """Their routes are looked through before all others, which must change nothing."""
-    routes = [(router is orders_router, each) for router in _API_ROUTERS for each in router.routes]
+    routes: list[tuple[bool, Any]] = [
+        (router is orders_router, each) for router in _API_ROUTERS for each in router.routes
+    ]
     found = [
         (each.path, other.path)
         for of_orders, each in routes

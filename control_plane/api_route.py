@@ -7,21 +7,24 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
+from functools import wraps
+from inspect import iscoroutinefunction
 from typing import Any, NoReturn
 from urllib.parse import unquote_to_bytes
 
+from anyio import to_thread
 from fastapi import Request, Response
+from fastapi.dependencies.models import Dependant
 from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
 from sqlalchemy.exc import DBAPIError
-from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 
 from control_plane.container import Farm
 from control_plane.db.races import is_lost_race
 from control_plane.errors import FarmError, InvalidInputError, invalid_field
-from control_plane.http import IDEMPOTENCY_KEY, KEY_LENGTH, asks_who, get_caller
+from control_plane.http import IDEMPOTENCY_KEY, KEY_LENGTH, aside, asks_who, get_caller
 from control_plane.idempotency.schemas import ShownOnce
 from control_plane.idempotency.service import Answer, Asked
 from control_plane.identity.scopes import needed_scope
@@ -35,10 +38,17 @@ _Handler = Callable[[Request], Awaitable[Response]]
 
 
 class ApiRoute(APIRoute):
-    """A route of the contract."""
+    """A route of the contract.
 
-    def __init__(self, *args: Any, **options: Any) -> None:
-        super().__init__(*args, **options)
+    What blocks is done in one thread, from finding out who asks to the text of the answer: each change of threads
+    costs more than most of what is done in between. So its dependencies never wait but for `aside`.
+    """
+
+    def __init__(self, path: str, endpoint: Callable[..., Any], **options: Any) -> None:
+        self._blocks = not iscoroutinefunction(endpoint)
+        super().__init__(path, _without_a_thread(endpoint) if self._blocks else endpoint, **options)
+        if not _only_async(self.dependant):
+            raise TypeError(f"{path}: dependencies of the contract's routes are async, and leave the loop by `aside`")
         self._knows_caller = asks_who(self.dependant)
         keeps_keys = any(each.alias == IDEMPOTENCY_KEY for each in self.dependant.header_params)
         self.is_repeatable = self._knows_caller and self.methods == {"POST"} and not keeps_keys
@@ -56,7 +66,7 @@ class ApiRoute(APIRoute):
     def get_route_handler(self) -> Callable[[Request], Any]:
         handler = super().get_route_handler()
 
-        async def handle(request: Request) -> Response:
+        async def answer(request: Request) -> Response:
             farm: Farm = request.app.state.farm
             if self._knows_caller:
                 await get_caller(request, farm)
@@ -66,6 +76,12 @@ class ApiRoute(APIRoute):
                 return await handler(request)
             return await self._once(farm, request, key, handler)
 
+        async def handle(request: Request) -> Response:
+            if not self._blocks:
+                return await answer(request)
+            await request.body()  # which is all that has to be waited for
+            return await to_thread.run_sync(_carried_out, answer(request))
+
         return handle
 
     async def _once(self, farm: Farm, request: Request, key: str, handler: _Handler) -> Response:
@@ -73,7 +89,7 @@ class ApiRoute(APIRoute):
             raise invalid_field(IDEMPOTENCY_KEY, f"An {IDEMPOTENCY_KEY} has 1 to {KEY_LENGTH} printable characters.")
         caller: Caller = request.state.caller
         asked = Asked(caller.user, key, await _all_of(request))
-        earlier = await run_in_threadpool(farm.repetitions.begin, asked)
+        earlier = await aside(farm.repetitions.begin, asked)
         if earlier is not None:
             return Response(earlier.body, earlier.status, {**earlier.headers, REPLAYED: "true"})
         try:
@@ -81,12 +97,37 @@ class ApiRoute(APIRoute):
         except (*_REFUSALS, DBAPIError) as error:
             # Of another error of the database nobody knows whether it came before or after the commit.
             if not isinstance(error, DBAPIError) or is_lost_race(error):
-                await run_in_threadpool(farm.repetitions.undone, asked)
+                await aside(farm.repetitions.undone, asked)
             raise
         headers = {name: response.headers[name] for name in _KEPT_HEADERS if name in response.headers}
         body = None if self._shown_once else bytes(response.body).decode()
-        await run_in_threadpool(farm.repetitions.answered, asked, Answer(response.status_code, headers, body))
+        await aside(farm.repetitions.answered, asked, Answer(response.status_code, headers, body))
         return response
+
+
+def _without_a_thread(endpoint: Callable[..., Any]) -> Callable[..., Awaitable[Any]]:
+    """The framework would give it a thread of its own, and another to what it returns."""
+
+    @wraps(endpoint)
+    async def called(**values: Any) -> Any:
+        return endpoint(**values)
+
+    return called
+
+
+def _only_async(dependant: Dependant) -> bool:
+    return all(iscoroutinefunction(each.call) and _only_async(each) for each in dependant.dependencies)
+
+
+def _carried_out(work: Coroutine[Any, Any, Response]) -> Response:
+    """In the present thread, which has no event loop."""
+    try:
+        work.send(None)
+    except StopIteration as end:
+        response: Response = end.value
+        return response
+    work.close()
+    raise RuntimeError("a route waits for the event loop in a thread that has none")
 
 
 _KEY_PARAMETER = {

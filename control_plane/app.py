@@ -147,7 +147,7 @@ def create_app(farm: Farm) -> FastAPI:
     """Portal and REST API."""
     app = _application("MT5 Farm", openapi_url=f"{API}/openapi.json")
     app.state.farm = farm
-    app.router.routes.extend(_api_routes())
+    app.router.routes.extend(sorted(_api_routes(), key=_is_of_orders, reverse=True))
     app.include_router(screen_router, prefix=API)
     app.include_router(health_router)
     app.include_router(portal_router(farm.settings.portal_dist))
@@ -188,6 +188,11 @@ def openapi_document() -> dict[str, Any]:
     app = _application("MT5 Farm", openapi_url=None)
     app.router.routes.extend(_api_routes())
     return app.openapi()
+
+
+def _is_of_orders(route: BaseRoute) -> bool:
+    """Looked through first, since orders are waited for most; their addresses are nobody else's."""
+    return getattr(route, "original_router", None) is orders_router
 
 
 @cache

@@ -9,6 +9,7 @@ import os
 import signal
 import socket
 import ssl
+import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -26,6 +27,10 @@ _GRACE_SECONDS = 3
 _KEEP_ALIVE_SECONDS = 75
 """Longer than a node lets pass between two reports, so that it need not agree on new TLS keys for each."""
 _THREADS = 100
+_TURN_SECONDS = 0.001
+"""For how long a thread computes while others wait. An order gives way at each statement and each question to its
+terminal; with Python's own 5 ms, one bundle of events would make it wait so long each time.
+"""
 _MOST_SAID = 64 * 1024
 """Bytes in one message of a browser."""
 _log = structlog.get_logger(__name__)
@@ -75,6 +80,7 @@ def _run_with_operations(farm: Farm, servers: _Servers, sockets: ExitStack, *, l
     if loops:
         farm.start()
     _collect_rarely()
+    sys.setswitchinterval(_TURN_SECONDS)
     try:
         # The server's own choice of a loop, which it makes only where it is started alone.
         with asyncio.Runner(loop_factory=uvicorn.Config("", log_config=None).get_loop_factory()) as runner:

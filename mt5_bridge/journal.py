@@ -139,6 +139,16 @@ _COLUMNS: Final = (
     "result, order_ticket, deal_ticket, code, text, sent_at"
 )
 
+_ADD: Final = (
+    "INSERT INTO orders (client_order_id, sequence, state, principal, epoch, request, created_at, updated_at)"  # noqa: S608 - constant
+    " VALUES (?, (SELECT COALESCE(MAX(sequence), 0) + 1 FROM orders), ?, ?, ?, ?, ?, ?)"
+    f" ON CONFLICT (client_order_id) DO NOTHING RETURNING {_COLUMNS}"
+)
+_BEFORE: Final = {
+    state: ", ".join(f"'{each.value}'" for each, allowed in TRANSITIONS.items() if state in allowed) for state in State
+}
+"""The states from which each may come, as SQL."""
+
 
 class Journal:
     """The journal of one terminal. Safe to use from several threads; raises sqlite3.Error when the disk fails."""
@@ -171,14 +181,13 @@ class Journal:
         with self._lock, self._without_waiting_for_the_disk():
             now = self._clock()
             added = self._database.execute(
-                "INSERT INTO orders (client_order_id, sequence, state, principal, epoch, request, created_at,"
-                " updated_at) VALUES (?, (SELECT COALESCE(MAX(sequence), 0) + 1 FROM orders), ?, ?, ?, ?, ?, ?)"
-                " ON CONFLICT (client_order_id) DO NOTHING",
-                (client_order_id, State.JOURNALED, principal, epoch, json.dumps(dict(request)), now, now),
-            )
+                _ADD, (client_order_id, State.JOURNALED, principal, epoch, json.dumps(dict(request)), now, now)
+            ).fetchall()
+            if added:
+                return _entry(added[0]), True
             entry = self._get(client_order_id)
             assert entry is not None
-            return entry, added.rowcount == 1
+            return entry, False
 
     def give_up(self, client_order_id: str, principal: str, epoch: int) -> Entry:
         """The row that has this id. When there is none, one that keeps an order which is still on its way here from
@@ -302,21 +311,19 @@ class Journal:
         return None if row is None else _entry(row)
 
     def _change(self, client_order_id: str, state: State, **values: float | str) -> Entry:
+        names = "".join(f", {name} = ?" for name in values)
         with self._lock:
-            entry = self._get(client_order_id)
-            if entry is None:
-                raise KeyError(client_order_id)
-            if state not in TRANSITIONS[entry.state]:
-                raise TransitionError(f"{entry.state.value} cannot become {state.value}")
-            names = ", ".join(f"{name} = ?" for name in values)
-            self._database.execute(
-                "UPDATE orders SET sequence = (SELECT MAX(sequence) + 1 FROM orders), state = ?, updated_at = ?, "  # noqa: S608 - names come from this file
-                f"{names} WHERE client_order_id = ?",
+            changed = self._database.execute(
+                "UPDATE orders SET sequence = (SELECT MAX(sequence) + 1 FROM orders), state = ?, updated_at = ?"  # noqa: S608 - names and states come from this file
+                f"{names} WHERE client_order_id = ? AND state IN ({_BEFORE[state]}) RETURNING {_COLUMNS}",
                 (state, self._clock(), *values.values(), client_order_id),
-            )
-            changed = self._get(client_order_id)
-            assert changed is not None
-            return changed
+            ).fetchall()
+            if changed:
+                return _entry(changed[0])
+            entry = self._get(client_order_id)
+        if entry is None:
+            raise KeyError(client_order_id)
+        raise TransitionError(f"{entry.state.value} cannot become {state.value}")
 
 
 def trade_request(request: Mapping[str, Any]) -> Struct:

@@ -170,8 +170,9 @@ def held_test(session: Session, test_id: str) -> ConnectionTest | None:
 
 def is_test(session: Session, account: Account) -> bool:
     """Whether an account exists for a test of a connection alone."""
-    query = select(ConnectionTest.id).where(ConnectionTest.account_id == account.id)
-    return account.deleted_at is not None and session.scalar(query) is not None
+    if account.deleted_at is None:  # so that no query is made for each event of the others
+        return False
+    return session.scalar(select(ConnectionTest.id).where(ConnectionTest.account_id == account.id)) is not None
 
 
 def delete_old_tests(session: Session, before: datetime) -> None:

@@ -223,6 +223,7 @@ class Intake:
                 case BotLogBody() as body:
                     if not self._bots.record_log(session, account, event, body):
                         refused[event.event_id] = "the account has no such bot"
+        self._trade_log.write_deals(session, page)
         self._trade_log.record_history_orders(session, history)
         for (_, magic), account in magics.items():
             self._bots.announce_by_magic(session, account, magic)
@@ -312,7 +313,7 @@ def _unstorable(event: Event) -> str:
     parts: list[Wire] = [event.body]
     if isinstance(event.body, PositionsBody):
         parts += event.body.positions
-    for name, value in (pair for part in parts for pair in part):
+    for name, value in (pair for part in parts for pair in vars(part).items()):
         if isinstance(value, int) and not -(2**63) <= value < 2**63:
             return f"{name} is too large"
         if isinstance(value, float) and not math.isfinite(value):

@@ -268,9 +268,12 @@ class AgentApi:
         return certificate
 
     def events(self, header: str, path: str, body: bytes) -> EventAck:
+        # Read once it is known who has signed it, and before the transaction that others have to wait for.
+        with self._database.read_as_system() as session:
+            self._fleet.authenticate(session, header, "POST", path, body, harmless=True)
+        batch = EventBatch.model_validate_json(body)
         with self._database.write_as_system() as session:
             node = self._fleet.authenticate(session, header, "POST", path, body).node
-            batch = EventBatch.model_validate_json(body)
             return self._intake.take_events(session, node, batch.events)
 
     def take_bundle(self, header: str, path: str, terminal_id: str, request_id: str, body: bytes) -> None:

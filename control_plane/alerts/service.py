@@ -11,7 +11,7 @@ from decimal import Decimal
 import structlog
 from sqlalchemy.orm import Session
 
-from control_plane.accounts.model import Account
+from control_plane.accounts import repository as accounts_repository
 from control_plane.alerts import repository
 from control_plane.alerts.letters import ALERT, DIGEST
 from control_plane.alerts.model import AlertDelivery, AlertNotice, AlertPreferences, TelegramChat
@@ -140,9 +140,11 @@ class Alerts:
             key=session_id,
         )
 
-    def order_changed(self, session: Session, account: Account, order: Order) -> None:
+    def order_changed(self, session: Session, order: Order) -> None:
         """The limits of an account may have refused it."""
         if order.state == OrderState.REFUSED and order.message in GUARD_MESSAGES:
+            account = accounts_repository.of_tenant(session, order.tenant_id, order.account_id)
+            assert account is not None  # accounts are kept, also when they are removed
             self.tell(
                 session,
                 Owner(account.tenant_id, account.user_id),

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from sqlalchemy import bindparam, select
+from sqlalchemy import select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session, class_mapper
 
 from control_plane.audit.chain import FIRST
 from control_plane.audit.model import AuditChain, AuditEntry
 from control_plane.db.bulk import update_row
-from control_plane.db.tenancy import lasting
+from control_plane.db.direct import execute_for, is_own, table_of
 
 _ROWS_AT_ONCE = 1000
 
@@ -33,21 +33,20 @@ def heads(session: Session) -> list[dict[str, Any]]:
     return [{str(name): value for name, value in row.items()} for row in rows]
 
 
-_HEAD = lasting(
-    select(AuditChain.seq, AuditChain.head_hash).where(AuditChain.tenant_id == bindparam("tenant_id")).with_for_update()
-)
+_CHAINS = table_of(AuditChain)
+_HEAD = select(_CHAINS.c.seq, _CHAINS.c.head_hash).where(is_own(_CHAINS)).with_for_update()
 
 
 def hold_chain(session: Session, tenant_id: str) -> tuple[int, str]:
     """Number and hash of the newest entry. Held until the transaction ends, so that the entries of a tenant are
     written one after the other.
     """
-    row = session.execute(_HEAD, {"tenant_id": tenant_id}).one_or_none()
+    row = execute_for(session, tenant_id, _HEAD, {}).one_or_none()
     if row is None:
         insert = (sqlite if session.get_bind().dialect.name == "sqlite" else postgresql).insert(AuditChain)
         first = {"tenant_id": tenant_id, "seq": 0, "head_hash": FIRST, "signature": b""}
         session.execute(insert.values(first).on_conflict_do_nothing())
-        row = session.execute(_HEAD, {"tenant_id": tenant_id}).one()
+        row = execute_for(session, tenant_id, _HEAD, {}).one()
     return row[0], row[1]
 
 

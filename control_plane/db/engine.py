@@ -170,11 +170,21 @@ def _prepare_sqlite(connection: Any, _record: Any) -> None:
 
 def _begin_sqlite(connection: Connection) -> None:
     options = connection.get_execution_options()
+    begin = options.get(_BEGIN_OPTION)
+    if begin is None:  # it only reads, so it commits nothing
+        _tell_sqlite(connection, "BEGIN")
+        return
     wanted = "NORMAL" if options.get(_RECOVERABLE_OPTION, False) else _DURABLE
     if connection.info.setdefault(_SYNCHRONOUS, _DURABLE) != wanted:
-        connection.exec_driver_sql(f"PRAGMA synchronous={wanted}")
+        _tell_sqlite(connection, f"PRAGMA synchronous={wanted}")
         connection.info[_SYNCHRONOUS] = wanted
-    connection.exec_driver_sql(options.get(_BEGIN_OPTION, "BEGIN"))
+    connection.exec_driver_sql(begin)  # which waits for others, and may fail for them
+
+
+def _tell_sqlite(connection: Connection, command: str) -> None:
+    """What waits for nobody and answers nothing, without what the library does around a statement."""
+    sqlite: Any = connection.connection.driver_connection
+    sqlite.execute(command).close()
 
 
 def _begin_postgres(connection: Connection) -> None:

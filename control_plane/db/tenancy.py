@@ -41,6 +41,12 @@ class ScopedSession(Session):
         super().__init__(engine, expire_on_commit=False, info={_TENANT: tenant_id})
 
 
+def tenant_of(session: Session) -> str | None:
+    """In whose name the transaction works; None for the farm itself."""
+    tenant_id: str | None = session.info[_TENANT]
+    return tenant_id
+
+
 @contextmanager
 def as_system(session: Session) -> Iterator[None]:
     """What is done inside, in the middle of a tenant's transaction, may see and change the rows of all tenants.

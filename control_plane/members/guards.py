@@ -7,25 +7,25 @@ from typing import Annotated
 from fastapi import Depends
 
 from control_plane.errors import ForbiddenError
-from control_plane.http import CallerDep, FarmDep
+from control_plane.http import CallerDep, FarmDep, aside
 from control_plane.identity.model import User
 from control_plane.identity.sessions import Caller
 from control_plane.identity.state import CARING_ROLES
 from control_plane.members.state import MAY_CHANGE
 
 
-def get_keeper(caller: CallerDep, farm: FarmDep) -> User:
+async def get_keeper(caller: CallerDep, farm: FarmDep) -> User:
     """Raises ForbiddenError for those who do not look after others, or have no second factor."""
     if caller.user.role not in CARING_ROLES:
         raise ForbiddenError("This is for those who look after the people of the tenant.", code="role_required")
-    return _with_proof(farm, caller)
+    return await aside(_with_proof, farm, caller)
 
 
-def get_manager(caller: CallerDep, farm: FarmDep) -> User:
+async def get_manager(caller: CallerDep, farm: FarmDep) -> User:
     """Raises ForbiddenError for those who give no roles, or have no second factor."""
     if caller.user.role not in MAY_CHANGE:
         raise ForbiddenError("This is for those who give roles.", code="role_required")
-    return _with_proof(farm, caller)
+    return await aside(_with_proof, farm, caller)
 
 
 def _with_proof(farm: FarmDep, caller: Caller) -> User:

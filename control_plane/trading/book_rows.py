@@ -152,6 +152,14 @@ def positions(session: Session, account_id: str) -> PositionSight | None:
     return session.scalars(select(PositionSight).where(PositionSight.account_id == account_id)).one_or_none()
 
 
+def positions_seen(session: Session, account_id: str) -> tuple[int, datetime] | None:
+    """Epoch and moment of the newest sight, without the positions."""
+    row = session.execute(
+        select(PositionSight.epoch, PositionSight.seen_at).where(PositionSight.account_id == account_id)
+    ).one_or_none()
+    return None if row is None else (row[0], row[1])
+
+
 def equity_samples(session: Session, account_id: str) -> list[tuple[int, Decimal, Decimal]]:
     """Broker time in seconds, balance and equity of every point that has a broker time, oldest first."""
     row = EquitySample

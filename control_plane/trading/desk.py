@@ -14,6 +14,7 @@ from pydantic import BaseModel
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
+from control_plane.access import repository as access_repository
 from control_plane.access.market import Market
 from control_plane.access.port import LinkLostError, RefusedError, Target, TerminalDoor, TerminalSession
 from control_plane.access.service import answering_target, ask, not_ready, refusal_error, target_that_answers
@@ -196,11 +197,16 @@ class OrderDesk:
     ) -> tuple[Target, _Earlier | None]:
         """How to reach the terminal, and what this key has made before; then the terminal need not be there."""
         with self._database.read(attempt.owner.tenant_id) as session:
-            view = require_view(session, attempt.owner, attempt.account_id)
+            target = access_repository.answering_target(session, attempt.owner, attempt.account_id)
+            # Looked at more closely only where it has to be said why the terminal does not answer.
+            view = None if target is not None else require_view(session, attempt.owner, attempt.account_id)
             earlier = earlier_of(session, attempt)
         if earlier is not None:
             return _NOWHERE, earlier
-        return target_that_answers(view, self._clock.now()), None
+        if target is None:
+            assert view is not None
+            target = target_that_answers(view, self._clock.now())
+        return target, None
 
     @staticmethod
     def _over_a_fresh_link(work: Callable[[], _Earlier]) -> _Earlier:
@@ -231,7 +237,7 @@ class OrderDesk:
             order, is_new = self._write_down(attempt, target, prepared)
             if not is_new:
                 return order
-            return self._send_written(terminal, order, prepared.request)
+            return self._send_written(terminal, attempt.owner, order, prepared.request)
 
     def _try_all(
         self, attempt: Attempt, target: Target, prepare: Callable[[Preparation], list[Prepared]]
@@ -260,27 +266,33 @@ class OrderDesk:
                     while waiting:
                         order, request = waiting.pop()
                         if self._claim(order):
-                            self._send_written(terminal, order, request, break_with_link=True)
+                            self._send_written(terminal, attempt.owner, order, request, break_with_link=True)
             except LinkLostError:
                 continue
             except ConflictError:
                 for order, _ in waiting:
-                    self._settle(order, outcome.NOT_EXECUTED)
+                    self._settle(attempt.owner, order, outcome.NOT_EXECUTED)
                 return
 
     def _send_written(
-        self, terminal: TerminalSession, order: Order, request: Mapping[str, Any], *, break_with_link: bool = False
+        self,
+        terminal: TerminalSession,
+        owner: Owner,
+        order: Order,
+        request: Mapping[str, Any],
+        *,
+        break_with_link: bool = False,
     ) -> Order:
         # Joins the request's id to the order's, under which journal and trade log have all that follows.
         _logger.info("order_sent", order=order.id, epoch=order.epoch)
         try:
             news = _send(terminal, order.id, request)
         except LinkLostError:
-            settled = self._settle(order, outcome.UNKNOWN)
+            settled = self._settle(owner, order, outcome.UNKNOWN)
             if break_with_link:
                 raise
             return settled
-        return self._settle(order, news)
+        return self._settle(owner, order, news)
 
     def _open(self, attempt: Attempt, target: Target) -> AbstractContextManager[TerminalSession]:
         return self._door.session(target, Scope.TRADE, f"user:{attempt.owner.user_id}")
@@ -430,9 +442,11 @@ class OrderDesk:
         with self._database.write(order.tenant_id) as session:
             return repository.claim_for_sending(session, order.tenant_id, order.id, self._clock.now())
 
-    def _settle(self, order: Order, news: Outcome) -> Order:
+    def _settle(self, owner: Owner, order: Order, news: Outcome) -> Order:
         """The order as it is now. Recoverable: an order that is sent and not settled is asked for in the journal."""
         with self._database.write(order.tenant_id, recoverable=True) as session:
+            if self._log.apply_to_sent(session, order, owner.user_id, news):
+                return order
             # Found also when the account was removed in the meantime: what was sent must be settled.
             held = repository.locked_order_of_account(session, order.tenant_id, order.id)
             assert held is not None  # orders are never deleted

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Query, Response
+from pydantic import BaseModel
 from sqlalchemy.orm import Session
 
 from control_plane.accounts.service import require_account
@@ -66,14 +67,12 @@ _TRADE_MANY: dict[str, Any] = {
 
 
 @router.post("/accounts/{account_id}/orders", **_TRADE)
-def place_order(
-    account_id: str, wish: PlaceOrder, farm: FarmDep, owner: OwnerDep, key: IdempotencyHeader, response: Response
-) -> OrderOut:
+def place_order(account_id: str, wish: PlaceOrder, farm: FarmDep, owner: OwnerDep, key: IdempotencyHeader) -> Response:
     """Open a position at the market, or place a pending order.
 
     An order that the broker refuses is answered with state `refused`.
     """
-    return _answer(farm.desk.place(owner, account_id, key, wish), response)
+    return _answer(farm.desk.place(owner, account_id, key, wish))
 
 
 @router.post("/accounts/{account_id}/orders/preview", responses=_TRADE_ERRORS)
@@ -88,11 +87,10 @@ def close_all_positions(
     farm: FarmDep,
     owner: OwnerDep,
     key: IdempotencyHeader,
-    response: Response,
     wish: CloseAll | None = None,
-) -> OrderBatchOut:
+) -> Response:
     """Close all positions, or those of a symbol, or those in profit or loss. Each is an order with its own outcome."""
-    return _answer_many(*farm.desk.close_all(owner, account_id, key, wish or CloseAll()), response)
+    return _answer_many(*farm.desk.close_all(owner, account_id, key, wish or CloseAll()))
 
 
 @router.post("/accounts/{account_id}/pending-orders/cancel-all", **_TRADE_MANY)
@@ -101,11 +99,10 @@ def cancel_all_pending_orders(
     farm: FarmDep,
     owner: OwnerDep,
     key: IdempotencyHeader,
-    response: Response,
     wish: CancelAll | None = None,
-) -> OrderBatchOut:
+) -> Response:
     """Cancel all pending orders, or those of a symbol. Each is an order with its own outcome."""
-    return _answer_many(*farm.desk.cancel_all(owner, account_id, key, wish or CancelAll()), response)
+    return _answer_many(*farm.desk.cancel_all(owner, account_id, key, wish or CancelAll()))
 
 
 @router.post("/accounts/{account_id}/positions/{ticket}/close", **_TRADE)
@@ -115,53 +112,34 @@ def close_position(
     farm: FarmDep,
     owner: OwnerDep,
     key: IdempotencyHeader,
-    response: Response,
     wish: ClosePosition | None = None,
-) -> OrderOut:
+) -> Response:
     """Close a position at the market, or a part of it."""
-    return _answer(farm.desk.close(owner, account_id, key, ticket, wish or ClosePosition()), response)
+    return _answer(farm.desk.close(owner, account_id, key, ticket, wish or ClosePosition()))
 
 
 @router.post("/accounts/{account_id}/positions/{ticket}/close-by", **_TRADE)
 def close_position_by(
-    account_id: str,
-    ticket: Ticket,
-    wish: CloseBy,
-    farm: FarmDep,
-    owner: OwnerDep,
-    key: IdempotencyHeader,
-    response: Response,
-) -> OrderOut:
+    account_id: str, ticket: Ticket, wish: CloseBy, farm: FarmDep, owner: OwnerDep, key: IdempotencyHeader
+) -> Response:
     """Close a position by one on the other side, on accounts that hedge. What is larger of the two stays open."""
-    return _answer(farm.desk.close_by(owner, account_id, key, ticket, wish), response)
+    return _answer(farm.desk.close_by(owner, account_id, key, ticket, wish))
 
 
 @router.post("/accounts/{account_id}/positions/{ticket}/modify", **_TRADE)
 def modify_position(
-    account_id: str,
-    ticket: Ticket,
-    wish: ModifyPosition,
-    farm: FarmDep,
-    owner: OwnerDep,
-    key: IdempotencyHeader,
-    response: Response,
-) -> OrderOut:
+    account_id: str, ticket: Ticket, wish: ModifyPosition, farm: FarmDep, owner: OwnerDep, key: IdempotencyHeader
+) -> Response:
     """Set a position's stop loss and take profit."""
-    return _answer(farm.desk.modify_position(owner, account_id, key, ticket, wish), response)
+    return _answer(farm.desk.modify_position(owner, account_id, key, ticket, wish))
 
 
 @router.post("/accounts/{account_id}/pending-orders/{ticket}/modify", **_TRADE)
 def modify_pending_order(
-    account_id: str,
-    ticket: Ticket,
-    wish: ModifyPending,
-    farm: FarmDep,
-    owner: OwnerDep,
-    key: IdempotencyHeader,
-    response: Response,
-) -> OrderOut:
+    account_id: str, ticket: Ticket, wish: ModifyPending, farm: FarmDep, owner: OwnerDep, key: IdempotencyHeader
+) -> Response:
     """Set a pending order's prices, stops and end of life."""
-    return _answer(farm.desk.modify_pending(owner, account_id, key, ticket, wish), response)
+    return _answer(farm.desk.modify_pending(owner, account_id, key, ticket, wish))
 
 
 @router.post("/accounts/{account_id}/pending-orders/{ticket}/cancel", **_TRADE)
@@ -171,11 +149,10 @@ def cancel_pending_order(
     farm: FarmDep,
     owner: OwnerDep,
     key: IdempotencyHeader,
-    response: Response,
     wish: CancelPending | None = None,
-) -> OrderOut:
+) -> Response:
     """Cancel a pending order."""
-    return _answer(farm.desk.cancel(owner, account_id, key, ticket, wish or CancelPending()), response)
+    return _answer(farm.desk.cancel(owner, account_id, key, ticket, wish or CancelPending()))
 
 
 @router.get("/accounts/{account_id}/orders", responses=problem_responses(401, 404, 422))
@@ -230,17 +207,21 @@ def _present_orders(session: Session, rows: Sequence[Order]) -> list[OrderOut]:
     return [present_order(row, entries) for row in rows]
 
 
-def _answer(order: Order, response: Response) -> OrderOut:
-    _say_whether_open([order], response)
-    return present_order(order, {})
+def _answer(order: Order) -> Response:
+    return _written(present_order(order, {}), [order])
 
 
-def _answer_many(batch: OrderBatch, orders: Sequence[Order], response: Response) -> OrderBatchOut:
-    _say_whether_open(orders, response)
-    return OrderBatchOut(id=batch.id, created_at=batch.created_at, items=[present_order(each, {}) for each in orders])
+def _answer_many(batch: OrderBatch, orders: Sequence[Order]) -> Response:
+    items = [present_order(each, {}) for each in orders]
+    return _written(OrderBatchOut(id=batch.id, created_at=batch.created_at, items=items), orders)
 
 
-def _say_whether_open(orders: Sequence[Order], response: Response) -> None:
-    if any(each.state not in SETTLED for each in orders):
-        response.status_code = 202
-        response.headers["Retry-After"] = "1"
+def _written(body: BaseModel, orders: Sequence[Order]) -> Response:
+    """As it is: the framework would check it once more and copy it."""
+    is_open = any(each.state not in SETTLED for each in orders)
+    return Response(
+        body.model_dump_json(),
+        202 if is_open else 201,
+        {"Retry-After": "1"} if is_open else {},
+        "application/json",
+    )

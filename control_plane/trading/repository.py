@@ -2,22 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
-from sqlalchemy import CompoundSelect, and_, bindparam, delete, func, literal, or_, select, union_all, update
+from sqlalchemy import and_, bindparam, delete, func, literal, or_, select, union_all, update
 from sqlalchemy.orm import Session
 
 from control_plane.accounts.model import Account
+from control_plane.db.direct import execute_for, is_own, table_of
 from control_plane.db.tenancy import lasting
 from control_plane.identity.owner import Owner
 from control_plane.trading.model import Deal, EquitySample, IdempotencyKey, Order, OrderBatch
 from control_plane.trading.state import UNSETTLED, OrderKind, OrderState
 
 _AT_ONCE = 500
+OUTCOME_COLUMNS = (
+    "state",
+    "retcode",
+    "message",
+    "order_ticket",
+    "deal_ticket",
+    "price",
+    "settled_at",
+    "look_again_at",
+)
+"""What an outcome changes of an order."""
 
 
 @dataclass(frozen=True)
@@ -69,6 +81,22 @@ def locked_order_of_account(session: Session, tenant_id: str, order_id: str) -> 
     return None if row is None else (row[0], row[1])
 
 
+_ORDERS = table_of(Order)
+_OUTCOME = (
+    update(_ORDERS)
+    .where(is_own(_ORDERS), _ORDERS.c.id == bindparam("order_id"), _ORDERS.c.state == OrderState.SENT)
+    .values({_ORDERS.c[name]: bindparam(f"new_{name}") for name in OUTCOME_COLUMNS})
+)
+
+
+def settle_sent(session: Session, tenant_id: str, order_id: str, values: Mapping[str, Any]) -> bool:
+    """Write the outcome of an order that was sent; `values` are those of OUTCOME_COLUMNS. False when something else
+    has brought it forward since.
+    """
+    named = {f"new_{name}": value for name, value in values.items()}
+    return execute_for(session, tenant_id, _OUTCOME, {"order_id": order_id, **named}).rowcount == 1
+
+
 def orders_by_client_ids(session: Session, account_id: str, client_order_ids: Iterable[str]) -> list[Order]:
     """Held until the transaction ends."""
     query = select(Order).where(Order.account_id == account_id, Order.client_order_id.in_(list(client_order_ids)))
@@ -91,23 +119,24 @@ class UsedKey:
     batch_id: str | None
 
 
-_WHOSE_KEY: dict[str, Any] = {
-    "tenant_id": bindparam("tenant_id"),
-    "user_id": bindparam("user_id"),
-    "key": bindparam("key"),
-}
-_USED_KEY: CompoundSelect[str, str | None, str | None] = lasting(
-    union_all(
-        select(IdempotencyKey.request_hash, IdempotencyKey.order_id, literal(None).label("batch_id")).filter_by(
-            **_WHOSE_KEY
-        ),
-        select(OrderBatch.request_hash, literal(None), OrderBatch.id).filter_by(**_WHOSE_KEY),
+_KEYS, _BATCHES = table_of(IdempotencyKey), table_of(OrderBatch)
+_USED_KEY = union_all(
+    *(
+        select(table.c.request_hash, order_id, batch_id).where(
+            is_own(table),
+            table.c.user_id == bindparam("user_id"),
+            table.c.key == bindparam("key"),
+        )
+        for table, order_id, batch_id in (
+            (_KEYS, _KEYS.c.order_id, literal(None).label("batch_id")),
+            (_BATCHES, literal(None), _BATCHES.c.id),
+        )
     )
 )
 
 
 def used_key(session: Session, owner: Owner, key: str) -> UsedKey | None:
-    row = session.execute(_USED_KEY, {"tenant_id": owner.tenant_id, "user_id": owner.user_id, "key": key}).one_or_none()
+    row = execute_for(session, owner.tenant_id, _USED_KEY, {"user_id": owner.user_id, "key": key}).one_or_none()
     return None if row is None else UsedKey(*row)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -32,7 +32,7 @@ from control_plane.trading.model import (
     Reconciliation,
 )
 from control_plane.trading.outcome import Outcome
-from control_plane.trading.repository import EquityPoint
+from control_plane.trading.repository import OUTCOME_COLUMNS, EquityPoint
 from control_plane.trading.settlement import FIRST_LOOK_AT_FOREIGN
 from control_plane.trading.state import SETTLED, OrderKind, OrderState, Side, may_become
 from mt5_bridge.history_digest import deal_text
@@ -82,12 +82,14 @@ class Page:
     """What the trade log holds of the things that some events are about, looked up for all of them at once."""
 
     new_deals: set[tuple[str, int]]
-    """Deals that are not known, by account and ticket; those that are written down meanwhile leave it."""
+    """Deals that are not known, by account and ticket; those that are recorded meanwhile leave it."""
     orders: dict[tuple[str, str], Order]
     """By account and client order id."""
+    deals: list[dict[str, Any]] = field(default_factory=list)
+    """Rows of deals that are recorded and not written down yet: see `write_deals`."""
 
 
-OrderWatch = Callable[[Session, Account, Order], None]
+OrderWatch = Callable[[Session, Order], None]
 """Told of every change of an order, in its transaction."""
 
 
@@ -98,7 +100,7 @@ class TradeLog:
         clock: Clock,
         equity_interval: timedelta,
         *,
-        on_order: OrderWatch = lambda _session, _account, _order: None,
+        on_order: OrderWatch = lambda _session, _order: None,
         on_deal: Callable[[], None] = lambda: None,
     ) -> None:
         """`on_deal` is called once a deal is committed."""
@@ -140,42 +142,52 @@ class TradeLog:
     ) -> bool:
         """Write a deal down once, and as a correction when the broker has edited it. Returns False when it is known.
 
-        `observed_at` is when the broker's book was read. Raises ValueError for impossible amounts.
+        With a `page`, new ones wait there for `write_deals`. `observed_at` is when the broker's book was read. Raises
+        ValueError for impossible amounts.
         """
         if page is None or (account.id, body.ticket) not in page.new_deals:
+            if page is not None:
+                self.write_deals(session, page)
             known = book_rows.standing(session, account.id, body.ticket)
             if known is not None:
                 return self._correct(session, account, known, body, epoch, observed_at)
-        row = Deal(
-            id=new_id("dea"),
-            tenant_id=account.tenant_id,
-            account_id=account.id,
-            ticket=body.ticket,
-            order_ticket=body.order,
-            position_ticket=body.position_id,
-            symbol=body.symbol[:64],
-            type=body.type,
-            entry=body.entry,
-            reason=body.reason,
-            volume=body.volume,
-            price=body.price,
-            profit=money(body.profit),
-            commission=money(body.commission),
-            swap=money(body.swap),
-            fee=money(body.fee),
-            magic=body.magic,
-            comment=body.comment[:128],
-            external_id=body.external_id[:128],
-            broker_time_msc=body.time_msc,
-            epoch=epoch,
-            recorded_at=self._clock.now(),
-        )
-        session.add(row)  # written with all others of the transaction
-        if page is not None:
+        row: dict[str, Any] = {
+            "id": new_id("dea"),
+            "tenant_id": account.tenant_id,
+            "account_id": account.id,
+            "ticket": body.ticket,
+            "order_ticket": body.order,
+            "position_ticket": body.position_id,
+            "symbol": body.symbol[:64],
+            "type": body.type,
+            "entry": body.entry,
+            "reason": body.reason,
+            "volume": body.volume,
+            "price": body.price,
+            "profit": money(body.profit),
+            "commission": money(body.commission),
+            "swap": money(body.swap),
+            "fee": money(body.fee),
+            "magic": body.magic,
+            "comment": body.comment[:128],
+            "external_id": body.external_id[:128],
+            "broker_time_msc": body.time_msc,
+            "epoch": epoch,
+            "recorded_at": self._clock.now(),
+        }
+        if page is None:
+            put_rows(session, Deal, [row], keep=True)
+        else:
+            page.deals.append(row)
             page.new_deals.discard((account.id, body.ticket))
-        self._announce(session, Topic.DEAL, row.id, account)
+        self._announce(session, Topic.DEAL, row["id"], account)
         after_commit(session, self._on_deal)
         return True
+
+    def write_deals(self, session: Session, page: Page) -> None:
+        """Those that wait, at once: a statement costs nearly the same for one as for many."""
+        put_rows(session, Deal, page.deals, keep=True)
+        page.deals.clear()
 
     def _correct(
         self, session: Session, account: Account, known: Standing, body: DealBody, epoch: int, observed_at: datetime
@@ -233,13 +245,13 @@ class TradeLog:
         self, session: Session, account: Account, body: PositionsBody, epoch: int, seen_at: datetime
     ) -> None:
         """Keep the newest sight of the open positions."""
-        known = book_rows.positions(session, account.id)
-        if known is not None and (epoch, seen_at) <= (known.epoch, known.seen_at):
+        known = book_rows.positions_seen(session, account.id)
+        if known is not None and (epoch, seen_at) <= known:
             return
         row = {
             "account_id": account.id,
             "tenant_id": account.tenant_id,
-            "positions": [each.model_dump() for each in body.positions],
+            "positions": [dict(vars(each)) for each in body.positions],  # plain values only
             "epoch": epoch,
             "seen_at": seen_at,
         }
@@ -265,15 +277,33 @@ class TradeLog:
             return False
         if news.state is present and present in SETTLED:
             return False
+        self._bring_forward(row, news)
+        session.flush()
+        self._on_order(session, row)
+        self._announce(session, Topic.ORDER, row.id, account)
+        return True
+
+    def apply_to_sent(self, session: Session, row: Order, user_id: str, news: Outcome) -> bool:
+        """The same of an order of this user that was sent just now, without reading it again.
+
+        `row` is what was written then; no session may hold it. False, and nothing is done, when something else has
+        brought the order forward since.
+        """
+        self._bring_forward(row, news)
+        values = {name: getattr(row, name) for name in OUTCOME_COLUMNS}
+        if not repository.settle_sent(session, row.tenant_id, row.id, values):
+            return False
+        self._on_order(session, row)
+        change = Change(Topic.ORDER, row.id, user_id, row.account_id)
+        after_commit(session, lambda: self._bus.publish(change))
+        return True
+
+    def _bring_forward(self, row: Order, news: Outcome) -> None:
         row.state, row.retcode, row.message = news.state, news.retcode, news.message[:300]
         row.order_ticket, row.deal_ticket = news.order_ticket, news.deal_ticket
         row.price = news.price or row.price
         if news.state in SETTLED:
             row.settled_at, row.look_again_at = self._clock.now(), None
-        session.flush()
-        self._on_order(session, account, row)
-        self._announce(session, Topic.ORDER, row.id, account)
-        return True
 
     def record_snapshots(self, session: Session, statements: Sequence[Statement]) -> set[str]:
         """Keep what `account_info()` answered, and points of the equity curves. Returns the accounts that differ.

@@ -33,7 +33,9 @@ Month = Annotated[str, Query(pattern=r"^[12][0-9]{3}-(0[1-9]|1[0-2])$", descript
 _ERRORS = problem_responses(401, 404, 422)
 
 
-def asked_selection(since: Day = None, until: Day = None, symbol: Symbol = None, magic: Magic = None) -> Selection:
+async def asked_selection(
+    since: Day = None, until: Day = None, symbol: Symbol = None, magic: Magic = None
+) -> Selection:
     """Raises InvalidInputError for days in the wrong order."""
     if since is not None and until is not None and until < since:
         raise invalid_field("until", "The last day must not be before the first.")

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import re
+import threading
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from fastapi import APIRouter
+from fastapi import APIRouter, Depends
 
 from control_plane import app as application
+from control_plane.accounts import repository as accounts_repository
 from control_plane.api_route import ApiRoute
-from control_plane.app import openapi_document
+from control_plane.app import _API_ROUTERS, _api_routes, _is_of_orders, openapi_document
 from control_plane.contract import completed
 from control_plane.idempotency.schemas import ShownOnce
+from control_plane.trading.order_routes import router as orders_router
 from tests.tenants import BOT
 from tests.unit.control_plane.world import NodePlayer, Trader, World
 
@@ -164,3 +168,47 @@ class TestFilters:
         account = trader.connect()["id"]
         trader.call("GET", f"/accounts/{account}/orders?since={moment}", 422)
         trader.call("GET", f"/accounts/{account}/deals?until={moment}", 422)
+
+
+def test_the_addresses_of_orders_are_nobody_elses() -> None:
+    """Their routes are looked through before all others, which must change nothing."""
+    routes: list[tuple[bool, Any]] = [
+        (router is orders_router, each) for router in _API_ROUTERS for each in router.routes
+    ]
+    found = [
+        (each.path, other.path)
+        for of_orders, each in routes
+        for of_orders_too, other in routes
+        if of_orders is not of_orders_too
+        and each.methods & other.methods
+        and other.path_regex.match(re.sub(r"\{[^}]*\}", "x", each.path))
+    ]
+    assert found == []
+    assert [_is_of_orders(each) for each in _api_routes()].count(True) == 1
+
+
+def test_a_request_is_carried_out_in_one_thread(world: World, trader: Trader, monkeypatch: pytest.MonkeyPatch) -> None:
+    threads: set[int] = set()
+    authenticate, views = world.farm.sessions.authenticate, accounts_repository.views
+
+    def noting(function: Any) -> Any:
+        def noted(*args: Any, **options: Any) -> Any:
+            threads.add(threading.get_ident())
+            return function(*args, **options)
+
+        return noted
+
+    monkeypatch.setattr(world.farm.sessions, "authenticate", noting(authenticate))
+    monkeypatch.setattr(accounts_repository, "views", noting(views))
+    trader.call("GET", "/accounts")
+    assert len(threads) == 1
+    assert threading.get_ident() not in threads  # which holds the event loop
+
+
+def test_a_dependency_that_would_need_a_thread_of_its_own_is_refused() -> None:
+    def blocks() -> int:
+        return 1
+
+    router = APIRouter(route_class=ApiRoute)
+    with pytest.raises(TypeError, match="aside"):
+        router.get("/x", dependencies=[Depends(blocks)])(lambda: None)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import ssl
+from contextlib import AbstractContextManager
 from datetime import UTC, datetime, timedelta
 
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from sqlalchemy.orm import Session
 
 from control_plane.fleet.model import EnrolmentToken
 from node_agent.protocol.identity import sign_request
@@ -166,3 +168,23 @@ def test_a_second_machine_with_the_same_keys_and_an_agent_of_1_0_does_not_altern
 def test_a_body_that_is_no_frame_is_a_problem(node: NodePlayer) -> None:
     answer = node.post(SYNC_PATH, b"{}")
     assert (answer.status_code, answer.headers["content-type"]) == (422, "application/problem+json")
+
+
+def test_events_are_read_before_the_transaction_that_others_wait_for(
+    world: World, node: NodePlayer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    taken: list[bool] = []
+    write = world.farm.database.write_as_system
+
+    def writing() -> AbstractContextManager[Session]:
+        taken.append(True)
+        return write()
+
+    monkeypatch.setattr(world.farm.database, "write_as_system", writing)
+    assert node.post(EVENTS_PATH, b"{}").status_code == 422
+    assert taken == []
+    body = EventBatch(events=[]).model_dump_json().encode()
+    signature = node.sign("POST", EVENTS_PATH, body)
+    assert node.post(EVENTS_PATH, body, signature).status_code == 200
+    assert taken == [True]
+    assert node.post(EVENTS_PATH, body, signature).status_code == 401  # it counts once, as ever

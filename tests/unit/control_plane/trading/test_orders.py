@@ -64,6 +64,22 @@ def test_a_filled_order_is_done(trader: Trader, account: str, terminal: FakeTerm
     assert terminal.sent[0][1]["type_filling"] == 0
 
 
+def test_an_answer_does_not_undo_what_settled_the_order_before_it(
+    world: World, trader: Trader, account: str, terminal: FakeTerminal
+) -> None:
+    """The node may tell sooner what became of an order than the answer comes."""
+
+    def settle() -> None:
+        with world.farm.database.write_as_system() as session:
+            row = session.query(Order).one()
+            row.state, row.retcode, row.deal_ticket = OrderState.DONE, 10009, 701
+
+    terminal.before_send = settle
+    order = trader.call("POST", f"/accounts/{account}/orders", 201, BUY, key="k")
+    assert (order["state"], order["deal_ticket"]) == ("done", 701)
+    assert [each["deal_ticket"] for each in orders(trader, account)] == [701]
+
+
 def test_the_intent_is_committed_before_it_is_sent(
     world: World, trader: Trader, account: str, terminal: FakeTerminal
 ) -> None:

@@ -50,6 +50,16 @@ class Server:
         finally:
             connection.close()
 
+    def pid(self) -> int:
+        """Of the process that all others of the server come from."""
+        connection = psycopg2.connect(self.superuser)
+        try:
+            with connection.cursor() as cursor:
+                cursor.execute("SELECT split_part(pg_read_file('postmaster.pid'), E'\\n', 1)::int")
+                return int(cursor.fetchall()[0][0])
+        finally:
+            connection.close()
+
     def empty_database(self) -> str:
         """Name of a new database without tables, which the owner owns."""
         return self._create("")

@@ -50,6 +50,16 @@ class Server:
         finally:
             connection.close()
 
+    def analyse(self, database: str) -> None:
+        """What the server does by itself within minutes: without it, plans are made as if all tables were small."""
+        connection = psycopg2.connect(self.url(make_url(self.superuser).username or "", database))
+        try:
+            connection.autocommit = True
+            with connection.cursor() as cursor:
+                cursor.execute("ANALYZE")
+        finally:
+            connection.close()
+
     def pid(self) -> int:
         """Of the process that all others of the server come from."""
         connection = psycopg2.connect(self.superuser)

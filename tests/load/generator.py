@@ -293,7 +293,9 @@ def main() -> None:
     plan = Plan(**json.load(sys.stdin))
     seen = asyncio.run(play(plan))
     answer = {name: vars(getattr(seen, name)) for name in ("syncs", "writes", "watches")}
-    rest = {name: getattr(seen, name) for name in ("stream_events", "streams_lost", "settled_seconds", "processor_seconds")}
+    rest = {
+        name: getattr(seen, name) for name in ("stream_events", "streams_lost", "settled_seconds", "processor_seconds")
+    }
     json.dump(answer | rest, sys.stdout)
 
 

@@ -31,7 +31,7 @@ from control_plane.fleet.state import NodeState
 from tests.load.figures import Times, growth
 from tests.load.fleet import build_fleet
 from tests.ports import free_ports
-from tests.postgres import APPLICATION, running_postgres
+from tests.postgres import APPLICATION, Server, running_postgres
 
 SYNC_P99_SECONDS = 0.25
 WRITE_P99_SECONDS = 0.1
@@ -57,18 +57,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if chosen.sqlite:
             return run(chosen, Path(folder), None)
         with running_postgres(durable=True) as server:
-            url = server.url(APPLICATION, server.migrated_database())
-            return run(chosen, Path(folder), url, psutil.Process(server.pid()))
+            return run(chosen, Path(folder), server)
 
 
-def run(
-    chosen: argparse.Namespace, data: Path, database_url: str | None, postgres: psutil.Process | None = None
-) -> int:
+def run(chosen: argparse.Namespace, data: Path, postgres: Server | None) -> int:
+    database = None if postgres is None else postgres.migrated_database()
+    database_url = None if postgres is None or database is None else postgres.url(APPLICATION, database)
     started = time.monotonic()
     farm = build_farm(Settings(data=data, database_url=database_url))
     fleet = build_fleet(farm, chosen.nodes, chosen.terminals, max(chosen.browsers, 1))
     ca_pem, url = farm.authority.pem, farm.database.url
     farm.stop()
+    if postgres is not None and database is not None:
+        postgres.analyse(database)
     print(f"{chosen.nodes} nodes with {chosen.terminals} terminals each written in {time.monotonic() - started:.0f} s")
     portal_port = free_ports(2)
     agent_port = portal_port + 1
@@ -93,7 +94,7 @@ def run(
             "seed": chosen.seed,
             "reconnect_at": chosen.minutes * 30 if chosen.reconnect else None,
         }
-        watch = Watch(server, postgres, url)
+        watch = Watch(server, None if postgres is None else psutil.Process(postgres.pid()), url)
         watch.start()
         seen = _generate(plan)
         watch.stop()

@@ -14,7 +14,6 @@ from control_plane.app import create_app
 from control_plane.bus.memory import MemoryBus
 from control_plane.bus.port import Batch
 from control_plane.errors import RateLimitedError
-from control_plane.fleet.model import Node
 from control_plane.identity.owner import Owner
 from node_agent.protocol.messages import WATCH_PATH
 from tests.unit.control_plane.world import NodePlayer, Trader, World, build_world, deal_body, event
@@ -217,12 +216,16 @@ def test_a_watch_answers_as_soon_as_the_generation_rises(world: World, trader: T
         signature = node.sign("GET", WATCH_PATH, b"")
         listening = asyncio.Event()
 
-        async def authenticated() -> Node:
-            found = await asyncio.to_thread(world.farm.agent_api.authenticate_watch, signature, WATCH_PATH)
+        async def authenticated() -> int:
+            (found,) = await asyncio.to_thread(world.farm.agent_api.signed_watches, WATCH_PATH, [signature])
+            assert isinstance(found, int)
             listening.set()
             return found
 
-        waiting = asyncio.create_task(world.farm.agent_api.watch(node.node_id, node.generation, authenticated))
+        async def newest(node_id: str) -> int:
+            return (await asyncio.to_thread(world.farm.agent_api.generations, [node_id]))[0]
+
+        waiting = asyncio.create_task(world.farm.agent_api.watch(node.node_id, node.generation, authenticated, newest))
         await listening.wait()
 
         def deploy() -> None:
@@ -231,6 +234,6 @@ def test_a_watch_answers_as_soon_as_the_generation_rises(world: World, trader: T
 
         await asyncio.to_thread(deploy)
         async with asyncio.timeout(PATIENCE):
-            return (await waiting).generation
+            return await waiting
 
     assert asyncio.run(watch()) > node.generation

@@ -8,7 +8,7 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
-from sqlalchemy import Select, bindparam, select
+from sqlalchemy import BindParameter, Select, bindparam, select
 from sqlalchemy.orm import Session
 
 from control_plane.accounts.model import Account, AccountSnapshotRow
@@ -65,6 +65,7 @@ def shown(session: Session, tenant_id: str, account_ids: Collection[str]) -> dic
 def _wide() -> Select[*tuple[Any, ...]]:
     account, terminal, seen, place = Account, Terminal, TerminalObservation, Assignment
     figures = AccountSnapshotRow
+    wanted: BindParameter[str] = bindparam("account_ids", expanding=True)
     return (
         select(
             *(account.id, account.user_id, account.label, account.login, account.server, account.created_at),
@@ -80,9 +81,11 @@ def _wide() -> Select[*tuple[Any, ...]]:
         .outerjoin(seen, seen.terminal_id == terminal.id)
         .outerjoin(place, (place.terminal_id == terminal.id) & place.released_at.is_(None))
         .outerjoin(Node, Node.id == place.node_id)
-        .outerjoin(figures, figures.account_id == account.id)
+        .outerjoin(figures, (figures.account_id == account.id) & figures.account_id.in_(wanted))
         .where(
-            account.id.in_(bindparam("account_ids", expanding=True)),
+            account.id.in_(wanted),
+            # Said of these tables as well, so that they are read by their keys whatever their statistics make believe.
+            terminal.account_id.in_(wanted),
             account.tenant_id == bindparam("tenant_id"),
             account.deleted_at.is_(None),
         )

@@ -16,7 +16,6 @@ from starlette.responses import Response
 from starlette.routing import Match, Route
 from starlette.types import Receive, Scope, Send
 
-from control_plane.agent_api.batches import Batches
 from control_plane.agent_api.routes import address_of, claimed_node_of, unreadable
 from control_plane.container import Farm
 from control_plane.errors import FarmError, invalid_field
@@ -32,8 +31,7 @@ _ALL = ""
 
 
 def add_exchanges(app: FastAPI, farm: Farm, threads: CapacityLimiter) -> None:
-    reports = Reports(farm)
-    app.router.routes.append(_Exchange(SYNC_PATH, reports, methods=["POST"]))
+    app.router.routes.append(_Exchange(SYNC_PATH, Reports(farm), methods=["POST"]))
     app.router.routes.append(_Exchange(WATCH_PATH, Watches(farm, threads), methods=["GET"]))
 
 
@@ -52,14 +50,13 @@ class Reports:
 
     def __init__(self, farm: Farm) -> None:
         self._farm = farm
-        self._batches = Batches(farm.agent_api.sync_all)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         request = Request(scope, receive)
         # The body as it was signed, byte for byte.
         report = SignedReport.read(_signature(request), SYNC_PATH, await request.body(), address_of(request))
         require(self._farm.limits.node(report.node_id))
-        answer = await asyncio.wrap_future(self._batches.put(report))
+        answer = await asyncio.wrap_future(self._farm.reports.put(report))
         if isinstance(answer, ValidationError):
             raise unreadable(answer) from answer
         if isinstance(answer, Exception):

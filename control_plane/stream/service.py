@@ -61,7 +61,7 @@ class LiveUpdates:
         self._database = database
         self._bus = bus
         self._clock = clock
-        self._together: Together[Wish, str] = Together(self._read)
+        self._together: Together[Wish, str] = Together(self.read)
 
     async def events(
         self, owner: Owner, after: str | None, still_allowed: Callable[[], Awaitable[bool]]
@@ -96,7 +96,7 @@ class LiveUpdates:
         finally:
             subscription.close()
 
-    def _read(self, tenant_id: str, wishes: Sequence[Wish]) -> list[str]:
+    def read(self, tenant_id: str, wishes: Sequence[Wish]) -> list[str]:
         """The frames of each. What several browsers of a user are told of an account is put into words once."""
         changed = {change.subject_id for wish in wishes for _, change in wish.changes if change.topic is Topic.ACCOUNT}
         with self._database.read(tenant_id) as session:

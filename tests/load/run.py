@@ -96,6 +96,9 @@ def run(chosen: argparse.Namespace, data: Path, postgres: Server | None) -> int:
         }
         watch = Watch(server, None if postgres is None else psutil.Process(postgres.pid()), url)
         watch.start()
+        if postgres is not None and database is not None:
+            # Once every node has reported there are rows in tables that had none.
+            threading.Timer(chosen.sync_seconds * 1.5, postgres.analyse, [database]).start()
         seen = _generate(plan)
         watch.stop()
     return _report(chosen, seen, watch)

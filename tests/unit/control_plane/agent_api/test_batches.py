@@ -30,7 +30,7 @@ from control_plane.audit.model import AuditEntry
 from control_plane.bots.model import Bot, BotObservation
 from control_plane.bots.state import BotIntent
 from control_plane.bus.port import Change
-from control_plane.errors import FarmError
+from control_plane.errors import FarmError, UnavailableError
 from control_plane.fleet.model import Node, SeenRequest
 from control_plane.fleet.repository import lock_node
 from control_plane.fleet.service import SignedReport
@@ -530,3 +530,23 @@ class TestWaiting:
         queue = Batches(fail)
         assert isinstance(queue.put(_report("a")).result(10), KeyError)
         assert isinstance(queue.put(_report("b")).result(10), KeyError)
+
+    def test_at_the_end_what_is_being_taken_is_taken_and_what_waits_is_refused_at_once(self) -> None:
+        taken: list[list[str]] = []
+        goes_on = threading.Event()
+
+        def take(reports: Sequence[SignedReport]) -> list[Answer]:
+            taken.append([each.node_id for each in reports])
+            assert goes_on.wait(10)
+            return [ValueError(each.node_id) for each in reports]
+
+        queue = Batches(take)
+        first = queue.put(_report("a"))
+        wait_until(lambda: bool(taken))
+        waiting = [queue.put(_report(f"n{number}")) for number in range(2 * MOST)]
+        queue.close()
+        refused = [each.result(0) for each in [*waiting, queue.put(_report("z"))]]
+        assert all(isinstance(each, UnavailableError) and each.retryable for each in refused)
+        goes_on.set()
+        assert str(first.result(10)) == "a"
+        assert taken == [["a"]]

@@ -350,7 +350,7 @@ def _caretakers(ground: Ground, terminals: Terminals, alerts: Alerts) -> tuple[L
     watch = AlertWatch(database, alerts, ground.door, clock)
     return (
         # It reads all accounts there are.
-        Loop("alerts", 5.0, watch.run_once, patience_seconds=600.0, most_share=0.1),
+        Loop("alerts", 5.0, watch.run_once, patience_seconds=600.0, most_share=0.05),
         Loop("connection-tests", 1.0, FinishedTests(database, terminals.connection_tests).run_once),
         # It asks many terminals in turn, and those that cannot be reached answer slowly.
         Loop("unsettled-orders", settings.order_settle_seconds, settlement.run_once, patience_seconds=600.0),

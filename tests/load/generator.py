@@ -154,7 +154,8 @@ class Node:
             await self._sync()
             pause = max(0.0, self._plan.sync_seconds - (time.monotonic() - started))
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._news.wait(), pause)
+                async with asyncio.timeout(pause):  # `wait_for` may swallow the end of the run
+                    await self._news.wait()
             self._news.clear()
 
     async def watch(self) -> None:

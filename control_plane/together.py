@@ -27,12 +27,14 @@ class Together(Generic[_Question, _Answer]):
         self,
         find: Callable[[str, Sequence[_Question]], Sequence[_Answer | Exception]],
         limiter: CapacityLimiter | None = None,
+        breath_seconds: float = BREATH_SECONDS,
     ) -> None:
         """`find` is called in a thread, with a group and its questions; its answers are in their order.
 
         What it raises for several questions is theirs alone who cause it: each is then asked again by itself.
         """
         self._find = find
+        self._breath_seconds = breath_seconds
         self._limiter = limiter
         self._waiting: dict[str, list[tuple[_Question, asyncio.Future[_Answer]]]] = {}
         """By group; those that have a task."""
@@ -56,7 +58,7 @@ class Together(Generic[_Question, _Answer]):
                 self._waiting[group] = []
                 await self._answer(group, now)
                 if len(now) > 1:
-                    await asyncio.sleep(BREATH_SECONDS)
+                    await asyncio.sleep(self._breath_seconds)
         finally:
             for _, answer in self._waiting.pop(group):
                 answer.cancel()

@@ -30,7 +30,8 @@ from control_plane.trading.schemas import DealOut
 
 HEARTBEAT_SECONDS = 15.0
 BREATH_SECONDS = 0.25
-"""What comes so soon after other changes is told together, and of many changes of one account only the last."""
+"""What comes so soon after other changes is told together, and of many changes of one account only the last. For so
+long streams of one tenant are gathered as well, once several have something to tell."""
 BUSY_BREATH_SECONDS = 1.0
 """The same on a stream of which one telling had `_BUSY` changes and more: to tell costs nearly the same for many."""
 _BUSY = 5
@@ -61,7 +62,7 @@ class LiveUpdates:
         self._database = database
         self._bus = bus
         self._clock = clock
-        self._together: Together[Wish, str] = Together(self.read)
+        self._together: Together[Wish, str] = Together(self.read, breath_seconds=BREATH_SECONDS)
 
     async def events(
         self, owner: Owner, after: str | None, still_allowed: Callable[[], Awaitable[bool]]

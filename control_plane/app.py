@@ -19,7 +19,7 @@ from control_plane import problems
 from control_plane.access.routes import router as access_router
 from control_plane.access.screen_routes import router as screen_router
 from control_plane.accounts.routes import router as accounts_router
-from control_plane.agent_api.batches import Batches
+from control_plane.agent_api.exchanges import add_exchanges
 from control_plane.agent_api.routes import router as agent_router
 from control_plane.alerts.routes import router as alerts_router
 from control_plane.api_route import ApiRoute
@@ -166,7 +166,7 @@ def create_agent_app(farm: Farm) -> FastAPI:
     app.state.farm = farm
     # Questions of the portal to terminals that do not answer may hold all other threads; syncs must not wait for them.
     app.state.threads = CapacityLimiter(_AGENT_THREADS)
-    app.state.batches = Batches(farm.agent_api.sync_all)
+    add_exchanges(app, farm, app.state.threads)
     app.include_router(agent_router)
     app.include_router(health_router)
     app.add_middleware(BodyLimit, most_bytes=_MOST_BYTES_OF_AGENTS)

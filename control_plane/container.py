@@ -13,6 +13,7 @@ from control_plane.access.screens import Screens
 from control_plane.access.tickets import TicketIssuer
 from control_plane.accounts.connection_tests import ConnectionTests
 from control_plane.accounts.service import Accounts
+from control_plane.agent_api.batches import Batches
 from control_plane.agent_api.intake import Intake
 from control_plane.agent_api.service import AgentApi
 from control_plane.alerts.letters import AlertLetters
@@ -105,6 +106,8 @@ from control_plane.vault.service import Vault
 from control_plane.vault.trials import LoginTrials
 
 _LOOP_STOP_SECONDS = 1.0
+_REPORTING_THREADS = 2
+"""Where the database lets several write at a time."""
 _LONGEST_PAUSE = timedelta(seconds=15)
 """Three rounds of the loops that judge silence; a longer one means that nobody listened."""
 
@@ -189,6 +192,7 @@ class Service:
 
     job_runner: JobRunner
     agent_api: AgentApi
+    reports: Batches
     live: LiveUpdates
     limits: Limits
     loops: tuple[Loop, ...]
@@ -209,6 +213,7 @@ class Farm(Service, Terminals, People, Ground):
     def stop(self) -> None:
         """Stop the loops and close what is open. What they were doing goes on at the next start."""
         self.bus.close()
+        self.reports.close()
         for loop in (self.loop_watch, *self.loops):
             loop.stop(_LOOP_STOP_SECONDS)
         self.door.close()
@@ -345,7 +350,7 @@ def _caretakers(ground: Ground, terminals: Terminals, alerts: Alerts) -> tuple[L
     watch = AlertWatch(database, alerts, ground.door, clock)
     return (
         # It reads all accounts there are.
-        Loop("alerts", 5.0, watch.run_once, patience_seconds=600.0, most_share=0.1),
+        Loop("alerts", 5.0, watch.run_once, patience_seconds=600.0, most_share=0.05),
         Loop("connection-tests", 1.0, FinishedTests(database, terminals.connection_tests).run_once),
         # It asks many terminals in turn, and those that cannot be reached answer slowly.
         Loop("unsettled-orders", settings.order_settle_seconds, settlement.run_once, patience_seconds=600.0),
@@ -365,10 +370,12 @@ def _open_service(ground: Ground, terminals: Terminals, runner: JobRunner, loops
     warnings = {"bus": lambda: bus.problem, "limits": lambda: budgets.problem}
     readiness = Readiness(database, clock, loops, warnings=warnings)
     limits = Limits(budgets, tenant_rates, settings, clock)
+    agent_api = _agent_api(ground, terminals)
     live = LiveUpdates(database, bus, StreamPlaces(settings, tenant_rates), clock)
     return Service(
         job_runner=runner,
-        agent_api=_agent_api(ground, terminals),
+        agent_api=agent_api,
+        reports=Batches(agent_api.sync_all, 1 if database.is_sqlite else _REPORTING_THREADS),
         live=live,
         limits=limits,
         loops=loops,

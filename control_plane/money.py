@@ -9,4 +9,4 @@ def money_text(amount: Decimal) -> str:
     text = f"{amount:.8f}".rstrip("0")
     whole, _, fraction = text.partition(".")
     text = f"{whole}.{fraction.ljust(2, '0')}"
-    return text.removeprefix("-") if Decimal(text) == 0 else text
+    return text if text.strip("-0.") else text.removeprefix("-")

@@ -107,8 +107,9 @@ async def _run(farm: Farm, servers: _Servers) -> None:
 
     def stop() -> None:
         stopping.set()
-        # Open streams and long polls end by themselves once the bus is closed.
+        # Open streams and long polls end by themselves once the bus is closed; nodes report again later.
         farm.bus.close()
+        farm.reports.close()
         for server, _ in servers.values():
             server.should_exit = True
 

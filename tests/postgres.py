@@ -50,6 +50,26 @@ class Server:
         finally:
             connection.close()
 
+    def analyse(self, database: str) -> None:
+        """What the server does by itself within minutes: without it, plans are made as if all tables were small."""
+        connection = psycopg2.connect(self.url(make_url(self.superuser).username or "", database))
+        try:
+            connection.autocommit = True
+            with connection.cursor() as cursor:
+                cursor.execute("ANALYZE")
+        finally:
+            connection.close()
+
+    def pid(self) -> int:
+        """Of the process that all others of the server come from."""
+        connection = psycopg2.connect(self.superuser)
+        try:
+            with connection.cursor() as cursor:
+                cursor.execute("SELECT split_part(pg_read_file('postmaster.pid'), E'\\n', 1)::int")
+                return int(cursor.fetchall()[0][0])
+        finally:
+            connection.close()
+
     def empty_database(self) -> str:
         """Name of a new database without tables, which the owner owns."""
         return self._create("")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
@@ -46,14 +45,6 @@ def view(session: Session, owner: Owner, account_id: str) -> AccountView | None:
     found = {"tenant_id": owner.tenant_id, "user_id": owner.user_id, "account_id": account_id}
     row = session.execute(_VIEW, found).one_or_none()
     return None if row is None else AccountView(*row)
-
-
-def views_of(session: Session, owner: Owner, account_ids: Collection[str]) -> dict[str, AccountView]:
-    """Those of these accounts that are theirs, by id."""
-    if not account_ids:
-        return {}
-    rows = session.execute(_views(owner).where(Account.id.in_(account_ids)))
-    return {view.account.id: view for view in (AccountView(*row) for row in rows)}
 
 
 def views(

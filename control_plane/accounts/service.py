@@ -13,6 +13,7 @@ from control_plane.accounts import repository
 from control_plane.accounts.model import Account, AccountSnapshotRow
 from control_plane.accounts.repository import AccountView
 from control_plane.accounts.schemas import AccountOut, ConnectAccount, SnapshotOut
+from control_plane.accounts.shown import ColumnsView, SnapshotShown
 from control_plane.assignments import repository as assignments_repository
 from control_plane.assignments.relocation import LeasePolicy
 from control_plane.assignments.service import Assignments
@@ -328,7 +329,7 @@ def require_seen(session: Session, owner: Owner, account_id: str, if_match: str 
         require_match(if_match, account_tag(account, terminal))
 
 
-def present_account(view: AccountView, now: datetime) -> AccountOut:
+def present_account(view: AccountView | ColumnsView, now: datetime) -> AccountOut:
     return AccountOut(
         id=view.account.id,
         label=view.account.label,
@@ -341,7 +342,7 @@ def present_account(view: AccountView, now: datetime) -> AccountOut:
     )
 
 
-def _present_snapshot(row: AccountSnapshotRow) -> SnapshotOut:
+def _present_snapshot(row: AccountSnapshotRow | SnapshotShown) -> SnapshotOut:
     return SnapshotOut(
         balance=money_text(row.balance),
         equity=money_text(row.equity),

@@ -1,21 +1,17 @@
-"""HTTP of the agent API, served with TLS from the farm's own authority."""
+"""HTTP of the agent API, served with TLS from the farm's own authority; for what is asked most see `exchanges`."""
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
 from typing import Annotated, TypeVar
 
 from anyio import CapacityLimiter, to_thread
-from fastapi import APIRouter, Header, Path, Query, Request, Response
+from fastapi import APIRouter, Header, Path, Request, Response
 from fastapi.responses import FileResponse
 from pydantic import ValidationError
 
-from control_plane.agent_api.batches import Batches
 from control_plane.container import Farm
 from control_plane.errors import InvalidInputError, UnauthorisedError
-from control_plane.fleet.model import Node
-from control_plane.fleet.service import SignedReport
 from control_plane.http import FarmDep
 from control_plane.limits.service import require
 from node_agent.protocol import identity
@@ -24,14 +20,10 @@ from node_agent.protocol.messages import (
     CODE_PATH,
     ENROLL_PATH,
     EVENTS_PATH,
-    SYNC_PATH,
     TEMPLATES_PATH,
-    WATCH_PATH,
     EnrollRequest,
     EnrollResponse,
     EventAck,
-    SyncResponse,
-    WatchResponse,
 )
 
 router = APIRouter(tags=["agents"])
@@ -42,7 +34,7 @@ Signature = Annotated[str, Header(alias="Authorization", max_length=2000)]
 @router.post(ENROLL_PATH, status_code=201)
 def enroll_node(wish: EnrollRequest, request: Request, farm: FarmDep) -> EnrollResponse:
     """Trade a one-time token for an identity and a gateway certificate."""
-    address = _address(request)
+    address = address_of(request)
     require(farm.limits.enrolment(address))
     try:
         return farm.agent_api.enroll(wish, address)
@@ -51,26 +43,10 @@ def enroll_node(wish: EnrollRequest, request: Request, farm: FarmDep) -> EnrollR
         raise
 
 
-@router.post(SYNC_PATH, response_model=SyncResponse)
-async def sync_node(request: Request, farm: FarmDep, authorization: Signature) -> Response:
-    """The node's whole view up, the whole desired snapshot down."""
-    report = SignedReport.read(authorization, SYNC_PATH, await _signed_body(request), _address(request))
-    require(farm.limits.node(report.node_id))
-    batches: Batches = request.app.state.batches
-    answer = await asyncio.wrap_future(batches.put(report))
-    if isinstance(answer, ValidationError):
-        raise _unreadable(answer) from answer
-    if isinstance(answer, Exception):
-        raise answer
-    farm.limits.node_answered(report.node_id)
-    # Written as it is: to be checked and copied once more would cost as much as all else here.
-    return Response(answer.model_dump_json(), media_type="application/json")
-
-
 @router.post(EVENTS_PATH)
 async def deliver_events(request: Request, farm: FarmDep, authorization: Signature) -> EventAck:
     """Events from the node's spool; delivering one again changes nothing."""
-    body = await _signed_body(request)
+    body = await request.body()  # as it was signed, byte for byte
     return await _answer(request, farm, farm.agent_api.events, authorization, EVENTS_PATH, body)
 
 
@@ -79,21 +55,9 @@ async def take_bundle(
     terminal_id: str, request_id: str, request: Request, farm: FarmDep, authorization: Signature
 ) -> None:
     """Collected logs as tar.gz; handing them over again changes nothing."""
-    body = await _signed_body(request)
+    body = await request.body()
     path = f"{BUNDLES_PATH}/{terminal_id}/{request_id}"
     await _answer(request, farm, farm.agent_api.take_bundle, authorization, path, terminal_id, request_id, body)
-
-
-@router.get(WATCH_PATH)
-async def watch_generation(
-    request: Request, farm: FarmDep, authorization: Signature, generation: Annotated[int, Query(ge=0)] = 0
-) -> WatchResponse:
-    """Answers as soon as there is a newer generation, at the latest after 25 s."""
-
-    async def authenticated() -> Node:
-        return await _answer(request, farm, farm.agent_api.authenticate_watch, authorization, WATCH_PATH)
-
-    return await farm.agent_api.watch(_claimed_node(authorization), generation, authenticated)
 
 
 @router.get(TEMPLATES_PATH + "/{sha256}", response_class=FileResponse)
@@ -101,7 +65,7 @@ def send_template(
     farm: FarmDep, authorization: Signature, sha256: Annotated[str, Path(pattern=r"^[0-9a-f]{64}$")]
 ) -> FileResponse:
     """The bytes of a terminal template. Ranges are served, so that what was cut off is resumed."""
-    node_id = _claimed_node(authorization)
+    node_id = claimed_node_of(authorization)
     require(farm.limits.node(node_id))
     with farm.database.write_as_system() as session:
         farm.fleet.authenticate(session, authorization, "GET", f"{TEMPLATES_PATH}/{sha256}", b"")
@@ -115,7 +79,7 @@ def send_code(
     farm: FarmDep, authorization: Signature, sha256: Annotated[str, Path(pattern=r"^[0-9a-f]{64}$")]
 ) -> Response:
     """The packed bytes of a user's strategy, for a node that runs a bot with it."""
-    node_id = _claimed_node(authorization)
+    node_id = claimed_node_of(authorization)
     require(farm.limits.node(node_id))
     with farm.database.write_as_system() as session:
         node = farm.fleet.authenticate(session, authorization, "GET", f"{CODE_PATH}/{sha256}", b"").node
@@ -124,14 +88,9 @@ def send_code(
     return Response(content, media_type="application/zip")
 
 
-def _address(request: Request) -> str:
+def address_of(request: Request) -> str:
     """Where the node calls from."""
     return request.client.host if request.client else ""
-
-
-async def _signed_body(request: Request) -> bytes:
-    """The body as it was signed, byte for byte."""
-    return await request.body()
 
 
 async def _answer(
@@ -139,21 +98,21 @@ async def _answer(
 ) -> _Answer:
     """What `exchange` answers, in a thread that no request of the portal can take away from the nodes."""
     threads: CapacityLimiter = request.app.state.threads
-    node_id = _claimed_node(authorization)
+    node_id = claimed_node_of(authorization)
     require(farm.limits.node(node_id))
     try:
         answer = await to_thread.run_sync(exchange, authorization, *arguments, limiter=threads)
     except ValidationError as error:
-        raise _unreadable(error) from error
+        raise unreadable(error) from error
     farm.limits.node_answered(node_id)
     return answer
 
 
-def _unreadable(error: ValidationError) -> InvalidInputError:
+def unreadable(error: ValidationError) -> InvalidInputError:
     return InvalidInputError(f"The body is not what this exchange takes ({error.error_count()} errors).")
 
 
-def _claimed_node(authorization: str) -> str:
+def claimed_node_of(authorization: str) -> str:
     """Empty when the header names none; such a request is refused for its signature."""
     try:
         return identity.claimed_node(authorization)

@@ -8,7 +8,6 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
 import structlog
-from anyio import to_thread
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PublicKey
 from pydantic import ValidationError
@@ -46,7 +45,6 @@ from node_agent.protocol.messages import (
     EventBatch,
     SyncRequest,
     SyncResponse,
-    WatchResponse,
 )
 
 WATCH_SECONDS = 25.0
@@ -290,32 +288,39 @@ class AgentApi:
         self._bundles.put(known.id, body)
         _log.info("bundle_taken", node=node.id, terminal=terminal_id, size=len(body))
 
-    def authenticate_watch(self, header: str, path: str) -> Node:
+    def signed_watches(self, path: str, headers: Sequence[str]) -> list[int | FarmError]:
+        """The generations of the nodes that sent these headers, or what is wrong with them, in their order."""
         with self._database.read_as_system() as session:
-            return self._fleet.authenticate(session, header, "GET", path, b"", harmless=True).node
+            return self._fleet.generations_for(session, path, headers)
+
+    def generations(self, node_ids: Sequence[str]) -> list[int]:
+        """As they are now, in the order of the nodes."""
+        with self._database.read_as_system() as session:
+            known = repository.generations(session, set(node_ids))
+        return [known.get(each, 0) for each in node_ids]
 
     async def watch(
-        self, node_id: str, known_generation: int, authenticated: Callable[[], Awaitable[Node]]
-    ) -> WatchResponse:
+        self,
+        node_id: str,
+        known_generation: int,
+        authenticated: Callable[[], Awaitable[int]],
+        newest: Callable[[str], Awaitable[int]],
+    ) -> int:
         """Waits until the generation of the node that this claims to be is above `known_generation`, at most 25 s.
 
-        `authenticated` gives that node as it is now, or raises FarmError.
+        `authenticated` gives the generation of that node as it is now, or raises FarmError; `newest` gives it later.
         """
         subscription = self._bus.subscribe(node_id)
         try:
             # Read after subscribing, so that a change in between is not missed.
-            generation = (await authenticated()).generation
+            generation = await authenticated()
             if generation <= known_generation:
                 news = await subscription.next(WATCH_SECONDS)
                 if news is None or news.changes or news.gap or self._bus.problem:
-                    generation = await to_thread.run_sync(self._generation, node_id)
+                    generation = await newest(node_id)
         finally:
             subscription.close()
-        return WatchResponse(generation=generation)
-
-    def _generation(self, node_id: str) -> int:
-        with self._database.read_as_system() as session:
-            return repository.generation(session, node_id)
+        return generation
 
 
 def _check_keys(request: EnrollRequest) -> None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
+from typing import Any
 
 from sqlalchemy import and_, case, delete, func, or_, select, update
 from sqlalchemy.orm import Session
@@ -265,25 +267,94 @@ def chat_by_code(session: Session, code_hash: str, now: datetime) -> TelegramCha
     return session.scalars(query.with_for_update()).one_or_none()
 
 
-WatchedRow = tuple[
-    Account, Terminal, TerminalObservation | None, Assignment | None, AccountSnapshotRow | None, Decimal | None
-]
+@dataclass(frozen=True, slots=True)
+class WatchedAccount:
+    id: str
+    tenant_id: str
+    user_id: str
+    label: str
+    login: int
 
 
-def watched(session: Session, after: str, limit: int) -> list[WatchedRow]:
-    """Accounts of all users with what is judged of them, in the order of their ids."""
-    peak = select(func.max(EquitySample.equity)).where(EquitySample.account_id == Account.id).scalar_subquery()
+@dataclass(frozen=True, slots=True)
+class WatchedTerminal:
+    intent: str
+    hold: str
+    changed_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class WatchedObservation:
+    epoch: int
+    phase: str
+    reason: str | None
+    last_answer_at: datetime | None
+    reported_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class WatchedPlace:
+    id: str
+    terminal_id: str
+    epoch: int
+    state: str
+
+
+@dataclass(frozen=True, slots=True)
+class WatchedFigures:
+    equity: Decimal
+    margin: Decimal
+
+
+@dataclass(frozen=True, slots=True)
+class Watched:
+    """An account with what is judged of it, as columns: all accounts there are, are looked at again and again."""
+
+    account: WatchedAccount
+    terminal: WatchedTerminal
+    observation: WatchedObservation | None
+    assignment: WatchedPlace | None
+    figures: WatchedFigures | None
+
+
+def watched(session: Session, after: str, limit: int) -> list[Watched]:
+    """Accounts of all users, in the order of their ids."""
+    terminal, seen, place, figures = Terminal, TerminalObservation, Assignment, AccountSnapshotRow
     query = (
-        select(Account, Terminal, TerminalObservation, Assignment, AccountSnapshotRow, peak)
-        .join(Terminal, Terminal.account_id == Account.id)
-        .outerjoin(TerminalObservation, TerminalObservation.terminal_id == Terminal.id)
-        .outerjoin(Assignment, (Assignment.terminal_id == Terminal.id) & Assignment.released_at.is_(None))
-        .outerjoin(AccountSnapshotRow, AccountSnapshotRow.account_id == Account.id)
+        select(
+            *(Account.id, Account.tenant_id, Account.user_id, Account.label, Account.login),
+            *(terminal.intent, terminal.hold, terminal.changed_at),
+            *(seen.epoch, seen.phase, seen.reason, seen.last_answer_at, seen.reported_at),
+            *(place.id, place.terminal_id, place.epoch, place.state),
+            *(figures.equity, figures.margin),
+        )
+        .join(terminal, terminal.account_id == Account.id)
+        .outerjoin(seen, seen.terminal_id == terminal.id)
+        .outerjoin(place, (place.terminal_id == terminal.id) & place.released_at.is_(None))
+        .outerjoin(figures, figures.account_id == Account.id)
         .where(Account.deleted_at.is_(None), Account.id > after)
         .order_by(Account.id)
         .limit(limit)
     )
-    return [(row[0], row[1], row[2], row[3], row[4], row[5]) for row in session.execute(query)]
+    return [_watched(row) for row in session.execute(query)]
+
+
+def _watched(row: Any) -> Watched:
+    """Of the columns of `watched`, in their order; those of a row that there is not are None."""
+    return Watched(
+        WatchedAccount(*row[0:5]),
+        WatchedTerminal(*row[5:8]),
+        None if row[8] is None else WatchedObservation(*row[8:13]),
+        None if row[13] is None else WatchedPlace(*row[13:17]),
+        None if row[17] is None else WatchedFigures(*row[17:19]),
+    )
+
+
+def peaks(session: Session, account_ids: Collection[str]) -> dict[str, Decimal]:
+    """The highest equity known, by account."""
+    query = select(EquitySample.account_id, func.max(EquitySample.equity))
+    query = query.where(EquitySample.account_id.in_(account_ids)).group_by(EquitySample.account_id)
+    return dict(session.execute(query).all())
 
 
 def unknown_orders(session: Session, account_ids: Collection[str], before: datetime) -> list[tuple[str, str]]:
@@ -315,7 +386,7 @@ def thresholds_of(session: Session, account_ids: Collection[str]) -> list[AlertT
     return list(session.scalars(query.order_by(AlertThreshold.id)))
 
 
-def is_moved(assignment: Assignment) -> bool:
+def is_moved(assignment: WatchedPlace) -> bool:
     return assignment.epoch > 1 and assignment.state == AssignmentState.ACTIVE
 
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
-from datetime import datetime
 from functools import lru_cache
 from typing import Any
 
+from pydantic_core import to_json
 from sqlalchemy import (
     JSON,
     Dialect,
@@ -109,7 +108,7 @@ def _from_json(table: Table, names: tuple[str, ...], *, keep: bool) -> Returning
 
 
 def _packed(table: Table, names: Sequence[str], rows: Sequence[dict[str, Any]], dialect: Dialect) -> str:
-    """The rows as JSON. Raises ValueError for numbers that are none."""
+    """The rows as JSON. Numbers that are none are written as such, which Postgres refuses as no JSON."""
     processors = {}
     for name in names:
         kind = table.c[name].type
@@ -117,4 +116,4 @@ def _packed(table: Table, names: Sequence[str], rows: Sequence[dict[str, Any]], 
         if processor is not None:
             processors[name] = processor
     bound = [row | {name: processor(row[name]) for name, processor in processors.items()} for row in rows]
-    return json.dumps(bound, default=datetime.isoformat, allow_nan=False)
+    return to_json(bound, inf_nan_mode="constants").decode()

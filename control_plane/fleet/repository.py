@@ -33,6 +33,28 @@ def hold_nodes(session: Session, node_ids: Collection[str], *, wait: bool) -> di
     return {each.id: each for each in session.scalars(query, execution_options={"populate_existing": True})}
 
 
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """What a node is known by, and the generation of what it should run."""
+
+    id: str
+    identity_key: str
+    identity_state: str
+    identity_expires_at: datetime
+    generation: int
+
+
+def identities(session: Session, node_ids: Collection[str]) -> dict[str, Identity]:
+    """By node id."""
+    query = select(Node.id, Node.identity_key, Node.identity_state, Node.identity_expires_at, Node.generation)
+    return {row[0]: Identity(*row) for row in session.execute(query.where(Node.id.in_(node_ids)))}
+
+
+def generations(session: Session, node_ids: Collection[str]) -> dict[str, int]:
+    """By node id."""
+    return dict(session.execute(select(Node.id, Node.generation).where(Node.id.in_(node_ids))).all())
+
+
 def nodes(session: Session) -> list[Node]:
     return list(session.scalars(select(Node).order_by(Node.id)))
 
@@ -110,10 +132,6 @@ def raise_generations(session: Session, node_ids: Sequence[str]) -> None:
 
 def raise_all_generations(session: Session) -> None:
     session.execute(update(Node).values(generation=Node.generation + 1))
-
-
-def generation(session: Session, node_id: str) -> int:
-    return session.scalar(select(Node.generation).where(Node.id == node_id)) or 0
 
 
 def redeem_token(session: Session, token_hash: str, now: datetime) -> EnrolmentToken | None:

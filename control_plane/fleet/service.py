@@ -7,6 +7,8 @@ import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import lru_cache
+from typing import TypeVar
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from sqlalchemy.orm import Session
@@ -21,6 +23,7 @@ from control_plane.db.tenancy import as_system
 from control_plane.errors import ConflictError, FarmError, ForbiddenError, UnauthorisedError
 from control_plane.fleet import repository
 from control_plane.fleet.model import EnrolmentToken, Node
+from control_plane.fleet.repository import Identity
 from control_plane.fleet.state import Continuity, IdentityState, NodeState, change_identity, judge_continuity
 from control_plane.ids import new_id
 from node_agent.protocol import identity
@@ -31,6 +34,8 @@ TOKEN_LIFETIME = timedelta(minutes=15)
 IDENTITY_LIFETIME = timedelta(hours=24)
 FIRST_PROTOCOL = "1.0"
 """Its agents know of no continuity."""
+_MOST_KEYS = 10_000
+_Known = TypeVar("_Known", Node, Identity)
 
 
 @dataclass(frozen=True)
@@ -115,18 +120,33 @@ class Fleet:
         method: str,
         target: str,
         body: bytes,
-        *,
-        harmless: bool = False,
     ) -> Caller:
         """Who signed a request; each signature counts once.
 
-        `harmless` is a request that changes nothing and whose answer is no secret: hearing it twice does no harm, so
-        that nothing is written. Raises UnauthorisedError, or ForbiddenError for an identity that is locked or revoked.
+        Raises UnauthorisedError, or ForbiddenError for an identity that is locked or revoked.
         """
         caller = self._verify(repository.node(session, _claimed_node(header)), header, method, target, body)
-        if not harmless and not repository.take_requests(session, [caller.request_id], self._remembered_until()):
+        if not repository.take_requests(session, [caller.request_id], self._remembered_until()):
             raise _replayed_error()
         return caller
+
+    def generations_for(self, session: Session, target: str, headers: Sequence[str]) -> list[int | FarmError]:
+        """The generation of each node that signed a wait for news, or what is wrong, in their order.
+
+        Such a request changes nothing and its answer is no secret: hearing it twice does no harm, so that nothing is
+        written.
+        """
+        named = [_name_of(header) for header in headers]
+        known = repository.identities(session, {each for each in named if isinstance(each, str)})
+        found: list[int | FarmError] = []
+        for header, name in zip(headers, named, strict=True):
+            try:
+                if not isinstance(name, str):
+                    raise name
+                found.append(self._check(known.get(name), header, "GET", target, b"")[0].generation)
+            except FarmError as error:
+                found.append(error)
+        return found
 
     def authenticate_all(self, session: Session, reports: Sequence[SignedReport]) -> list[Caller | FarmError | None]:
         """Who signed reports, or what is wrong, in their order. The nodes are held until the transaction ends.
@@ -156,18 +176,24 @@ class Fleet:
             return error
 
     def _verify(self, node: Node | None, header: str, method: str, target: str, body: bytes) -> Caller:
+        known, signed = self._check(node, header, method, target, body)
+        return Caller(known, signed.signed_at, signed.token_id)
+
+    def _check(
+        self, node: _Known | None, header: str, method: str, target: str, body: bytes
+    ) -> tuple[_Known, identity.SignedRequest]:
+        """The node if the request is really its own, and what it has signed."""
         now = self._clock.now()
         if node is None:
             raise UnauthorisedError("The farm does not know this node; enrol it again.", code="node_unknown")
         try:
-            key = Ed25519PublicKey.from_public_bytes(from_text(node.identity_key))
-            signed = identity.verify_request(key, header, method, target, body)
+            signed = identity.verify_request(_public_key(node.identity_key), header, method, target, body)
         except identity.IdentityError as error:
             raise _signature_error(error) from error
         _check_trust(node)
         if node.identity_expires_at <= now:
             raise UnauthorisedError("The node's identity has expired; enrol it again.", code="identity_expired")
-        return Caller(node, signed.signed_at, signed.token_id)
+        return node, signed
 
     def forget(self, session: Session, callers: Sequence[Caller]) -> None:
         """Nothing came of their requests."""
@@ -268,7 +294,7 @@ def locked_error() -> ForbiddenError:
     )
 
 
-def _check_trust(node: Node) -> None:
+def _check_trust(node: Node | Identity) -> None:
     if node.identity_state == IdentityState.LOCKED:
         raise locked_error()
     if node.identity_state == IdentityState.REVOKED:
@@ -280,6 +306,18 @@ def _claimed_node(header: str) -> str:
         return identity.claimed_node(header)
     except identity.IdentityError as error:
         raise _signature_error(error) from error
+
+
+def _name_of(header: str) -> str | FarmError:
+    try:
+        return _claimed_node(header)
+    except FarmError as error:
+        return error
+
+
+@lru_cache(_MOST_KEYS)
+def _public_key(text: str) -> Ed25519PublicKey:
+    return Ed25519PublicKey.from_public_bytes(from_text(text))
 
 
 def _signature_error(error: identity.IdentityError) -> UnauthorisedError:

@@ -14,10 +14,9 @@ from sqlalchemy.orm import Session
 
 from control_plane.access.port import TerminalDoor
 from control_plane.access.service import answering_target, ask
-from control_plane.accounts.model import Account
 from control_plane.alerts import repository
 from control_plane.alerts.model import AlertNotice, AlertPreferences, AlertThreshold
-from control_plane.alerts.repository import WatchedRow
+from control_plane.alerts.repository import Watched, WatchedAccount
 from control_plane.alerts.rules import (
     FOLD,
     AccountFacts,
@@ -67,34 +66,37 @@ class AlertWatch:
             if not rows:
                 break
             self._watch(rows)
-            after = rows[-1][0].id
+            after = rows[-1].account.id
         self._write_reports()
         self._listen_to_telegram()
 
-    def _watch(self, rows: Sequence[WatchedRow]) -> None:
+    def _watch(self, rows: Sequence[Watched]) -> None:
         """A page of accounts."""
         now = self._clock.now()
-        ids = [row[0].id for row in rows]
+        ids = [row.account.id for row in rows]
         with self._database.read_as_system() as session:
             unknown = _by_first(repository.unknown_orders(session, ids, now - _LOST_FOR))
             bots = _by_first(repository.stopped_bots(session, ids))
             thresholds: dict[str, list[AlertThreshold]] = defaultdict(list)
             for each in repository.thresholds_of(session, ids):
                 thresholds[each.account_id].append(each)
+            peaks = repository.peaks(session, ids)
             told: dict[str, dict[Key, AlertNotice]] = defaultdict(dict)
             for notice in repository.lasting(session, ids, now - FOLD):
                 told[notice.account_id][AlertEvent(notice.event), notice.subject_id] = notice
-            wishes = repository.all_preferences(session, {row[0].user_id for row in rows})
+            wishes = repository.all_preferences(session, {row.account.user_id for row in rows})
         for row in rows:
-            account = row[0]
+            account = row.account
             limits = thresholds[account.id]
-            facts = _facts(row, unknown[account.id], bots[account.id], limits, self._prices(account, limits))
+            facts = _facts(
+                row, peaks.get(account.id), unknown[account.id], bots[account.id], limits, self._prices(account, limits)
+            )
             self._judge(account, facts, told[account.id], wishes.get(account.user_id), now)
             self._tell_of_move(row)
 
     def _judge(
         self,
-        account: Account,
+        account: WatchedAccount,
         facts: AccountFacts,
         told: Mapping[Key, AlertNotice],
         preferences: AlertPreferences | None,
@@ -110,7 +112,7 @@ class AlertWatch:
             except IntegrityError:
                 _log.info("alert_told_elsewhere", account=account.id)
 
-    def _write(self, account: Account, found: Changes) -> None:
+    def _write(self, account: WatchedAccount, found: Changes) -> None:
         owner = Owner(account.tenant_id, account.user_id)
         with self._database.write(account.tenant_id) as session:
             for condition in found.raised:
@@ -126,8 +128,8 @@ class AlertWatch:
                 if over is not None and over.resolved_at is None:
                     self._alerts.resolve(session, over)
 
-    def _tell_of_move(self, row: WatchedRow) -> None:
-        account, assignment = row[0], row[3]
+    def _tell_of_move(self, row: Watched) -> None:
+        account, assignment = row.account, row.assignment
         if assignment is None or not repository.is_moved(assignment):
             return
         key = f"{assignment.terminal_id}:{assignment.epoch}"
@@ -146,7 +148,7 @@ class AlertWatch:
                 account_id=account.id,
             )
 
-    def _prices(self, account: Account, thresholds: Sequence[AlertThreshold]) -> dict[str, Decimal]:
+    def _prices(self, account: WatchedAccount, thresholds: Sequence[AlertThreshold]) -> dict[str, Decimal]:
         """Bids of the symbols that limits are about, as far as the terminal answers."""
         symbols = sorted({each.symbol for each in thresholds if each.kind in _ABOUT_PRICE})
         if not symbols:
@@ -208,13 +210,20 @@ class AlertWatch:
 
 
 def _facts(
-    row: WatchedRow,
+    row: Watched,
+    peak: Decimal | None,
     unknown: Sequence[tuple[str, ...]],
     bots: Sequence[tuple[str, ...]],
     thresholds: Sequence[AlertThreshold],
     prices: Mapping[str, Decimal],
 ) -> AccountFacts:
-    account, terminal, observation, assignment, snapshot, peak = row
+    account, terminal, observation, assignment, snapshot = (
+        row.account,
+        row.terminal,
+        row.observation,
+        row.assignment,
+        row.figures,
+    )
     current = observation if assignment and observation and observation.epoch == assignment.epoch else None
     answers = current is not None and current.phase in ANSWERING_PHASES
     answered_at = current.last_answer_at if current is not None else None

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
 
-from anyio import to_thread
 from pydantic import BaseModel
 from sqlalchemy.orm import Session
 
-from control_plane.accounts import repository as accounts_repository
-from control_plane.accounts.repository import AccountView
 from control_plane.accounts.service import present_account
+from control_plane.accounts.shown import shown
 from control_plane.alerts import repository as alerts_repository
 from control_plane.alerts.schemas import NoticeEvent
 from control_plane.alerts.service import present_notice
@@ -23,6 +22,7 @@ from control_plane.db.engine import Database
 from control_plane.identity.owner import Owner
 from control_plane.stream.frames import frame, heartbeat, opening, reset
 from control_plane.stream.places import StreamPlaces
+from control_plane.together import Together
 from control_plane.trading import book_rows
 from control_plane.trading import repository as trading_repository
 from control_plane.trading.presentation import present_deal, present_order
@@ -30,7 +30,8 @@ from control_plane.trading.schemas import DealOut
 
 HEARTBEAT_SECONDS = 15.0
 BREATH_SECONDS = 0.25
-"""What comes so soon after other changes is told together, and of many changes of one account only the last."""
+"""What comes so soon after other changes is told together, and of many changes of one account only the last. For so
+long streams of one tenant are gathered as well, once several have something to tell."""
 BUSY_BREATH_SECONDS = 1.0
 """The same on a stream of which one telling had `_BUSY` changes and more: to tell costs nearly the same for many."""
 _BUSY = 5
@@ -47,12 +48,21 @@ class GuardEvent(BaseModel):
     account_id: str
 
 
+@dataclass(frozen=True)
+class Wish:
+    """What the stream of one owner has been told of: changes, each after its position."""
+
+    owner: Owner
+    changes: tuple[tuple[str, Change], ...]
+
+
 class LiveUpdates:
     def __init__(self, database: Database, bus: Bus, places: StreamPlaces, clock: Clock) -> None:
         self.places = places
         self._database = database
         self._bus = bus
         self._clock = clock
+        self._together: Together[Wish, str] = Together(self.read, breath_seconds=BREATH_SECONDS)
 
     async def events(
         self, owner: Owner, after: str | None, still_allowed: Callable[[], Awaitable[bool]]
@@ -77,7 +87,7 @@ class LiveUpdates:
                     asked_at = self._clock.now()
                 if batch.gap:
                     yield reset(batch.position)
-                if batch.changes and (frames := await to_thread.run_sync(self._read, owner, batch.changes)):
+                if batch.changes and (frames := await self._together.ask(owner.tenant_id, Wish(owner, batch.changes))):
                     yield frames
                 if not timeout or not batch.changes:
                     yield heartbeat(batch.position, live=not self._bus.problem)
@@ -87,25 +97,33 @@ class LiveUpdates:
         finally:
             subscription.close()
 
-    def _read(self, owner: Owner, changes: tuple[tuple[str, Change], ...]) -> str:
-        """The frames of these changes."""
-        account_ids = [change.subject_id for _, change in changes if change.topic is Topic.ACCOUNT]
-        with self._database.read(owner.tenant_id) as session:
-            accounts = accounts_repository.views_of(session, owner, account_ids)
-            bodies = [
-                (change.topic, position, self._body(session, owner, change, accounts)) for position, change in changes
-            ]
-        return "".join(
-            frame(topic, position, body.model_dump_json()) for topic, position, body in bodies if body is not None
-        )
+    def read(self, tenant_id: str, wishes: Sequence[Wish]) -> list[str]:
+        """The frames of each. What several browsers of a user are told of an account is put into words once."""
+        changed = {change.subject_id for wish in wishes for _, change in wish.changes if change.topic is Topic.ACCOUNT}
+        with self._database.read(tenant_id) as session:
+            now = self._clock.now()
+            accounts = {
+                account_id: (view.account.user_id, present_account(view, now).model_dump_json())
+                for account_id, view in shown(session, tenant_id, changed).items()
+            }
+            return [self._frames(session, wish, accounts) for wish in wishes]
+
+    def _frames(self, session: Session, wish: Wish, accounts: Mapping[str, tuple[str, str]]) -> str:
+        """`accounts` are those of the whole tenant, each with its owner."""
+        frames = []
+        for position, change in wish.changes:
+            if change.topic is Topic.ACCOUNT:
+                user_id, text = accounts.get(change.subject_id, ("", ""))
+                if user_id == wish.owner.user_id:
+                    frames.append(frame(change.topic, position, text))
+            elif (body := self._body(session, wish.owner, change)) is not None:
+                frames.append(frame(change.topic, position, body.model_dump_json()))
+        return "".join(frames)
 
     def _body(  # noqa: PLR0911 - one for each topic
-        self, session: Session, owner: Owner, change: Change, accounts: Mapping[str, AccountView]
+        self, session: Session, owner: Owner, change: Change
     ) -> BaseModel | None:
         match change.topic:
-            case Topic.ACCOUNT:
-                view = accounts.get(change.subject_id)
-                return None if view is None else present_account(view, self._clock.now())
             case Topic.BOT:
                 bot = bots_repository.view(session, owner, change.subject_id)
                 return None if bot is None else present_bots(session, owner.tenant_id, [bot], self._clock.now())[0]
@@ -122,7 +140,7 @@ class LiveUpdates:
                 return _notice_event(session, owner, change)
             case Topic.GUARD:
                 return GuardEvent(account_id=change.account_id)
-            case Topic.GENERATION | Topic.COPIER:
+            case Topic.ACCOUNT | Topic.GENERATION | Topic.COPIER:
                 return None
 
 

@@ -8,6 +8,7 @@ from typing import Final
 from control_plane.assignments.model import Assignment
 from control_plane.terminals.model import TerminalObservation
 from control_plane.terminals.schemas import ScreenOut
+from control_plane.terminals.shown import ObservationShown, PlaceShown
 from node_agent.protocol.messages import Phase
 
 _WITHOUT: Final[Mapping[str, str]] = {
@@ -20,7 +21,9 @@ _RUNNING: Final = frozenset({Phase.LOGGING_IN, Phase.READY, Phase.DEGRADED})
 _NOT_RUNNING: Final = "The terminal does not run at the moment."
 
 
-def screen_of(assignment: Assignment | None, seen: TerminalObservation | None) -> ScreenOut:
+def screen_of(
+    assignment: Assignment | PlaceShown | None, seen: TerminalObservation | ObservationShown | None
+) -> ScreenOut:
     """`seen` is what the node says of the present epoch, if it has said anything."""
     if assignment is None:
         return ScreenOut(available=False, note=_NOT_RUNNING)

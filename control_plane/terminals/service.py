@@ -22,6 +22,7 @@ from control_plane.terminals.model import OneOffRequest, Terminal, TerminalObser
 from control_plane.terminals.repository import Known, TerminalColumns
 from control_plane.terminals.schemas import TerminalOut
 from control_plane.terminals.screen import screen_of
+from control_plane.terminals.shown import NodeShown, ObservationShown, PlaceShown, TerminalShown
 from control_plane.terminals.state import Actor, Hold, Intent, RequestKind, TransitionKind
 from control_plane.terminals.transitions import Transition, record
 from control_plane.terminals.uptime import Service, judge_service
@@ -188,10 +189,10 @@ def without_refusal(seen: ObservedTerminal) -> ObservedTerminal:
 
 
 def present_terminal(
-    terminal: Terminal,
-    observation: TerminalObservation | None,
-    assignment: Assignment | None,
-    node: Node | None,
+    terminal: Terminal | TerminalShown,
+    observation: TerminalObservation | ObservationShown | None,
+    assignment: Assignment | PlaceShown | None,
+    node: Node | NodeShown | None,
     now: datetime,
 ) -> TerminalOut:
     """What the owner sees. An observation of an older epoch tells about a terminal that is no more."""
@@ -232,7 +233,7 @@ def present_terminal(
     )
 
 
-def _phase_without_report(intent: Intent, assignment: Assignment | None) -> Phase:
+def _phase_without_report(intent: Intent, assignment: Assignment | PlaceShown | None) -> Phase:
     if assignment is None and intent is not Intent.RUNNING:
         return Phase.STOPPED
     return Phase.ABSENT

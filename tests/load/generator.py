@@ -52,6 +52,8 @@ class Seen:
     stream_events: int = 0
     streams_lost: int = 0
     settled_seconds: float | None = None
+    processor_seconds: float = 0.0
+    """Of this process, from when it began to play."""
 
 
 class Reporter:
@@ -152,7 +154,8 @@ class Node:
             await self._sync()
             pause = max(0.0, self._plan.sync_seconds - (time.monotonic() - started))
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._news.wait(), pause)
+                async with asyncio.timeout(pause):  # `wait_for` may swallow the end of the run
+                    await self._news.wait()
             self._news.clear()
 
     async def watch(self) -> None:
@@ -256,6 +259,7 @@ class Visitors:
 
 async def play(plan: Plan) -> Seen:
     seen = Seen()
+    used_before = time.process_time()
     tls = ssl.create_default_context(cadata=plan.ca_pem)
     tls.check_hostname = False
     chance = random.Random(plan.seed)
@@ -277,6 +281,7 @@ async def play(plan: Plan) -> Seen:
         await asyncio.sleep(max(0.0, plan.seconds - plan.reconnect_at - seen.settled_seconds))
     else:
         await asyncio.sleep(plan.seconds)
+    seen.processor_seconds = time.process_time() - used_before
     for task in tasks:
         task.cancel()
     for result in await asyncio.gather(*tasks, return_exceptions=True):
@@ -289,7 +294,9 @@ def main() -> None:
     plan = Plan(**json.load(sys.stdin))
     seen = asyncio.run(play(plan))
     answer = {name: vars(getattr(seen, name)) for name in ("syncs", "writes", "watches")}
-    rest = {name: getattr(seen, name) for name in ("stream_events", "streams_lost", "settled_seconds")}
+    rest = {
+        name: getattr(seen, name) for name in ("stream_events", "streams_lost", "settled_seconds", "processor_seconds")
+    }
     json.dump(answer | rest, sys.stdout)
 
 

@@ -31,7 +31,7 @@ from control_plane.fleet.state import NodeState
 from tests.load.figures import Times, growth
 from tests.load.fleet import build_fleet
 from tests.ports import free_ports
-from tests.postgres import APPLICATION, running_postgres
+from tests.postgres import APPLICATION, Server, running_postgres
 
 SYNC_P99_SECONDS = 0.25
 WRITE_P99_SECONDS = 0.1
@@ -57,15 +57,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if chosen.sqlite:
             return run(chosen, Path(folder), None)
         with running_postgres(durable=True) as server:
-            return run(chosen, Path(folder), server.url(APPLICATION, server.migrated_database()))
+            return run(chosen, Path(folder), server)
 
 
-def run(chosen: argparse.Namespace, data: Path, database_url: str | None) -> int:
+def run(chosen: argparse.Namespace, data: Path, postgres: Server | None) -> int:
+    database = None if postgres is None else postgres.migrated_database()
+    database_url = None if postgres is None or database is None else postgres.url(APPLICATION, database)
     started = time.monotonic()
     farm = build_farm(Settings(data=data, database_url=database_url))
     fleet = build_fleet(farm, chosen.nodes, chosen.terminals, max(chosen.browsers, 1))
     ca_pem, url = farm.authority.pem, farm.database.url
     farm.stop()
+    if postgres is not None and database is not None:
+        postgres.analyse(database)
     print(f"{chosen.nodes} nodes with {chosen.terminals} terminals each written in {time.monotonic() - started:.0f} s")
     portal_port = free_ports(2)
     agent_port = portal_port + 1
@@ -90,8 +94,11 @@ def run(chosen: argparse.Namespace, data: Path, database_url: str | None) -> int
             "seed": chosen.seed,
             "reconnect_at": chosen.minutes * 30 if chosen.reconnect else None,
         }
-        watch = Watch(server, url)
+        watch = Watch(server, None if postgres is None else psutil.Process(postgres.pid()), url)
         watch.start()
+        if postgres is not None and database is not None:
+            # Once every node has reported there are rows in tables that had none.
+            threading.Timer(chosen.sync_seconds * 1.5, postgres.analyse, [database]).start()
         seen = _generate(plan)
         watch.stop()
     return _report(chosen, seen, watch)
@@ -111,12 +118,15 @@ def _generate(plan: Mapping[str, Any]) -> dict[str, Any]:
 class Watch:
     """Looks at the control plane from outside while it works."""
 
-    def __init__(self, server: psutil.Process, url: str) -> None:
+    def __init__(self, server: psutil.Process, postgres: psutil.Process | None, url: str) -> None:
         self.server = server
+        self.postgres = postgres
         self.memory: list[tuple[float, int]] = []
         self.silent = 0
         """The most nodes that were not online at one look."""
         self.processor_seconds = 0.0
+        self.database_seconds = 0.0
+        """Of processor time, of the database where it has processes of its own."""
         self.wall_seconds = 0.0
         self._database = Database(url)
         self._ended = threading.Event()
@@ -131,14 +141,23 @@ class Watch:
         self._database.close()
 
     def _look(self) -> None:
-        began, before = time.monotonic(), sum(self.server.cpu_times()[:2])
+        began, before, database_before = time.monotonic(), used([self.server]), self._used_by_database()
         while not self._ended.wait(_LOOK_SECONDS):
             self.memory.append((time.monotonic(), self.server.memory_info().rss))
             with self._database.read_as_system() as session:
                 query = select(func.count()).select_from(Node).where(Node.state != NodeState.ONLINE)
                 self.silent = max(self.silent, session.scalar(query) or 0)
-        self.processor_seconds = sum(self.server.cpu_times()[:2]) - before
+        self.processor_seconds = used([self.server]) - before
+        self.database_seconds = self._used_by_database() - database_before
         self.wall_seconds = time.monotonic() - began
+
+    def _used_by_database(self) -> float:
+        return 0.0 if self.postgres is None else used([self.postgres, *self.postgres.children()])
+
+
+def used(processes: Sequence[psutil.Process]) -> float:
+    """Seconds of processor time of these and of their children that have ended."""
+    return sum(sum(each.cpu_times()[:4]) for each in processes)
 
 
 @contextmanager
@@ -197,8 +216,10 @@ def _report(chosen: argparse.Namespace, seen: dict[str, Any], watch: Watch) -> i
     print(f"{len(writes.seconds)} writes ({len(writes.seconds) / seconds:.0f}/s), p50 ", end="")
     print(f"{writes.quantile(0.5) * 1000:.0f} ms")
     print(f"{len(watches.seconds)} long polls; {seen['stream_events']} events to {chosen.browsers} browsers")
-    print(f"control plane: {watch.processor_seconds / watch.wall_seconds:.2f} processors, ", end="")
-    print(f"{max(size for _, size in watch.memory) / 2**20:.0f} MiB at most")
+    print(f"processors: control plane {watch.processor_seconds / watch.wall_seconds:.2f}, ", end="")
+    print(f"database {watch.database_seconds / watch.wall_seconds:.2f}, ", end="")
+    print(f"generator {seen['processor_seconds'] / seconds:.2f}; ", end="")
+    print(f"memory of the control plane {max(size for _, size in watch.memory) / 2**20:.0f} MiB at most")
     for name, failures in (("syncs", syncs.failures), ("writes", writes.failures), ("long polls", watches.failures)):
         if failures:
             print(f"failed {name}: {dict(failures)}")

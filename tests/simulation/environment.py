@@ -17,7 +17,6 @@ from unittest import mock
 import jwt.api_jwt
 import structlog
 
-import control_plane.agent_api.service
 import control_plane.identity.passwords
 import control_plane.ids
 import node_agent.agent
@@ -114,14 +113,6 @@ class _Watch:
         return self._alive(self._handle)
 
 
-class _InlineThreads:
-    """Stands in for `anyio.to_thread`."""
-
-    @staticmethod
-    async def run_sync(function: Callable[..., Any], *args: Any) -> Any:
-        return function(*args)
-
-
 CHANCE = Chance()
 TIME = TimeSource()
 PROCESSES = ProcessTable()
@@ -159,7 +150,6 @@ def simulated_environment() -> Iterator[None]:
             (control_plane.ids, "secrets", CHANCE),
             (control_plane.ids, "time", TIME),
             (control_plane.identity.passwords, "PasswordHasher", _CheapHasher),
-            (control_plane.agent_api.service, "to_thread", _InlineThreads),
             (node_agent.sync, "secrets", CHANCE),
             (node_agent.sync, "random", CHANCE),
             (node_agent.roster, "is_alive", PROCESSES.is_alive),

@@ -14,7 +14,6 @@ import httpx
 
 from control_plane.container import Farm
 from control_plane.errors import FarmError
-from control_plane.fleet.model import Node
 from node_agent import control_link
 from node_agent.control_link import UnreachableError
 from node_agent.identity import NodeKeys
@@ -159,15 +158,19 @@ class SimLink:
 
     async def watch(self, generation: int) -> WatchResponse:
         signature = self._sign("GET", WATCH_PATH, b"")
-        await self._ask(lambda farm: farm.agent_api.authenticate_watch(signature, WATCH_PATH), object)
+        await self._ask(lambda farm: _generation(farm, signature), object)
         done: asyncio.Future[WatchResponse] = self._network.loop.create_future()
 
         async def wait(farm: Farm) -> None:
-            async def authenticated() -> Node:
-                return farm.agent_api.authenticate_watch(signature, WATCH_PATH)
+            async def authenticated() -> int:
+                return _generation(farm, signature)
+
+            async def newest(node_id: str) -> int:
+                return farm.agent_api.generations([node_id])[0]
 
             try:
-                answer = await farm.agent_api.watch(self._node_id, generation, authenticated)
+                found = await farm.agent_api.watch(self._node_id, generation, authenticated, newest)
+                answer = WatchResponse(generation=found)
             except CrashError:
                 self._network.plane.die()
                 return
@@ -196,3 +199,11 @@ class SimLink:
             problem = {"code": error.code, "detail": error.detail}
             return control_link._read(httpx.Response(error.status, json=problem), kind)
         return answer
+
+
+def _generation(farm: Farm, signature: str) -> int:
+    """Of the node that signed a wait for news. Raises FarmError."""
+    (found,) = farm.agent_api.signed_watches(WATCH_PATH, [signature])
+    if isinstance(found, FarmError):
+        raise found
+    return found

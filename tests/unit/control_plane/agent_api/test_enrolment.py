@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ssl
 from contextlib import AbstractContextManager
+import time
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -11,9 +12,10 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from sqlalchemy.orm import Session
 
+from control_plane.errors import FarmError
 from control_plane.fleet.model import EnrolmentToken
 from node_agent.protocol.identity import sign_request
-from node_agent.protocol.messages import ENROLL_PATH, EVENTS_PATH, SYNC_PATH, EventBatch
+from node_agent.protocol.messages import ENROLL_PATH, EVENTS_PATH, SYNC_PATH, WATCH_PATH, EventBatch
 from tests.unit.control_plane.world import JSON, NodePlayer, World
 
 
@@ -126,6 +128,33 @@ class TestSignature:
         signature = node.sign("GET", "/agent/v1/watch", b"")
         answer = node.http.get("/agent/v1/watch?generation=0", headers={"Authorization": signature})
         assert answer.json() == {"generation": 1}
+
+    def test_of_a_watch_must_be_right_but_may_be_heard_twice(self, world: World, node: NodePlayer) -> None:
+        own = node.sign("GET", WATCH_PATH, b"")
+        strange = sign_request(Ed25519PrivateKey.generate(), node.node_id, "GET", WATCH_PATH, b"", time.time())
+        unknown = sign_request(node.identity, "nod_0000000000000000", "GET", WATCH_PATH, b"", time.time())
+        found = world.farm.agent_api.signed_watches(WATCH_PATH, [own, strange, "Bearer x", unknown, own])
+        assert [each.code if isinstance(each, FarmError) else each for each in found] == [
+            1,
+            "bad_signature",
+            "bad_signature",
+            "node_unknown",
+            1,
+        ]
+
+    @pytest.mark.parametrize("generation", ["-1", "1.5", "x", "\u0661", "9" * 30])
+    def test_of_a_watch_for_no_generation_is_not_looked_at(self, node: NodePlayer, generation: str) -> None:
+        headers = {"Authorization": node.sign("GET", WATCH_PATH, b"")}
+        assert node.http.get(WATCH_PATH, params={"generation": generation}, headers=headers).status_code == 422
+
+    def test_of_a_report_is_needed_and_has_an_end(self, node: NodePlayer) -> None:
+        for headers in ({}, {"Authorization": f"Farm-Node {'x' * 2000}"}):
+            assert node.http.post(SYNC_PATH, content=node.sync_body([]), headers=headers).status_code == 422
+
+    def test_of_a_report_is_counted_under_the_name_of_its_exchange(self, world: World, node: NodePlayer) -> None:
+        node.sync()
+        counted = world.farm.metrics.requests.labels("agents", "POST", SYNC_PATH, "200")
+        assert counted._value.get() == 1
 
 
 def test_an_identity_that_was_not_renewed_ends_after_a_day(world: World, node: NodePlayer) -> None:

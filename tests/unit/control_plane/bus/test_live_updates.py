@@ -10,12 +10,15 @@ from typing import Any
 import pytest
 from starlette.types import Message
 
+from control_plane.accounts.repository import views
+from control_plane.accounts.service import present_account
 from control_plane.app import create_app
 from control_plane.bus.memory import MemoryBus
-from control_plane.bus.port import Batch
+from control_plane.bus.port import Batch, Change, Topic
 from control_plane.errors import RateLimitedError
-from control_plane.fleet.model import Node
 from control_plane.identity.owner import Owner
+from control_plane.stream.frames import frame
+from control_plane.stream.service import Wish
 from node_agent.protocol.messages import WATCH_PATH
 from tests.unit.control_plane.world import NodePlayer, Trader, World, build_world, deal_body, event
 
@@ -217,12 +220,16 @@ def test_a_watch_answers_as_soon_as_the_generation_rises(world: World, trader: T
         signature = node.sign("GET", WATCH_PATH, b"")
         listening = asyncio.Event()
 
-        async def authenticated() -> Node:
-            found = await asyncio.to_thread(world.farm.agent_api.authenticate_watch, signature, WATCH_PATH)
+        async def authenticated() -> int:
+            (found,) = await asyncio.to_thread(world.farm.agent_api.signed_watches, WATCH_PATH, [signature])
+            assert isinstance(found, int)
             listening.set()
             return found
 
-        waiting = asyncio.create_task(world.farm.agent_api.watch(node.node_id, node.generation, authenticated))
+        async def newest(node_id: str) -> int:
+            return (await asyncio.to_thread(world.farm.agent_api.generations, [node_id]))[0]
+
+        waiting = asyncio.create_task(world.farm.agent_api.watch(node.node_id, node.generation, authenticated, newest))
         await listening.wait()
 
         def deploy() -> None:
@@ -231,6 +238,42 @@ def test_a_watch_answers_as_soon_as_the_generation_rises(world: World, trader: T
 
         await asyncio.to_thread(deploy)
         async with asyncio.timeout(PATIENCE):
-            return (await waiting).generation
+            return await waiting
 
     assert asyncio.run(watch()) > node.generation
+
+
+@pytest.mark.both_databases
+class TestReadTogether:
+    def test_each_stream_of_a_tenant_is_told_of_its_own_accounts_as_the_list_shows_them(
+        self, world: World, trader: Trader, node: NodePlayer
+    ) -> None:
+        world.ready_account(trader, node)
+        waiting = trader.connect(5003)["id"]
+        other = world.trader("other@example.com")
+        world.ready_account(other, node, 5002)
+        owners = [Owner(each.user["tenant_id"], each.user["id"]) for each in (trader, other)]
+        with world.farm.database.read(owners[0].tenant_id) as session:
+            shown = {
+                owner.user_id: {
+                    view.account.id: present_account(view, world.clock.now()).model_dump_json()
+                    for view in views(session, owner, None, 100)
+                }
+                for owner in owners
+            }
+        assert len(shown[owners[0].user_id]) == 2
+        assert waiting in shown[owners[0].user_id]
+        everything = [account_id for own in shown.values() for account_id in own]
+        changes = tuple(
+            (f"p{number}", Change(Topic.ACCOUNT, account_id, "", account_id))
+            for number, account_id in enumerate([*everything, "acc_unknown"])
+        )
+        wishes = [Wish(owner, changes) for owner in (*owners, owners[0])]
+        told = world.farm.live.read(owners[0].tenant_id, wishes)
+        for owner, text in zip((*owners, owners[0]), told, strict=True):
+            expected = [
+                frame("account", position, shown[owner.user_id][change.subject_id])
+                for position, change in changes
+                if change.subject_id in shown[owner.user_id]
+            ]
+            assert text == "".join(expected)

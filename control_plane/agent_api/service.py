@@ -268,7 +268,7 @@ class AgentApi:
     def events(self, header: str, path: str, body: bytes) -> EventAck:
         # Read once it is known who has signed it, and before the transaction that others have to wait for.
         with self._database.read_as_system() as session:
-            self._fleet.authenticate(session, header, "POST", path, body, harmless=True)
+            self._fleet.verify(session, header, "POST", path, body)
         batch = EventBatch.model_validate_json(body)
         with self._database.write_as_system() as session:
             node = self._fleet.authenticate(session, header, "POST", path, body).node

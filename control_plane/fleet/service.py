@@ -130,6 +130,14 @@ class Fleet:
             raise _replayed_error()
         return caller
 
+    def verify(self, session: Session, header: str, method: str, target: str, body: bytes) -> None:
+        """Nothing is written: hearing it once more is found out by `authenticate`.
+
+        Raises UnauthorisedError, or ForbiddenError, unless a node that is trusted has signed this.
+        """
+        name = _claimed_node(header)
+        self._check(repository.identities(session, {name}).get(name), header, method, target, body)
+
     def generations_for(self, session: Session, target: str, headers: Sequence[str]) -> list[int | FarmError]:
         """The generation of each node that signed a wait for news, or what is wrong, in their order.
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import ssl
-from contextlib import AbstractContextManager
 import time
+from contextlib import AbstractContextManager
 from datetime import UTC, datetime, timedelta
 
 import pytest

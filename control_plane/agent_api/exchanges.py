@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Match, Route
-from starlette.types import Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from control_plane.agent_api.routes import address_of, claimed_node_of, unreadable
 from control_plane.container import Farm
@@ -31,12 +31,16 @@ _ALL = ""
 
 
 def add_exchanges(app: FastAPI, farm: Farm, threads: CapacityLimiter) -> None:
-    app.router.routes.append(_Exchange(SYNC_PATH, Reports(farm), methods=["POST"]))
-    app.router.routes.append(_Exchange(WATCH_PATH, Watches(farm, threads), methods=["GET"]))
+    app.router.routes.append(_Exchange("POST", SYNC_PATH, Reports(farm)))
+    app.router.routes.append(_Exchange("GET", WATCH_PATH, Watches(farm, threads)))
 
 
 class _Exchange(Route):
     """Says by which route a request was found, as others do, so that it is counted under its name."""
+
+    def __init__(self, method: str, path: str, exchange: ASGIApp) -> None:
+        super().__init__(path, exchange, methods=[method])
+        self.methods = {method}  # and no HEAD, which would wait for news as a GET does
 
     def matches(self, scope: Scope) -> tuple[Match, Scope]:
         match, found = super().matches(scope)

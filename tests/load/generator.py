@@ -13,6 +13,7 @@ from collections.abc import Awaitable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from itertools import cycle
 from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -32,8 +33,8 @@ class Plan:
     """Everything of this comes from `run`, as JSON on stdin."""
 
     host: str
-    portal_port: int
-    agent_port: int
+    ports: list[tuple[int, int]]
+    """Of portal and agent API of each process of the control plane."""
     ca_pem: str
     members: list[dict[str, Any]]
     visitors: list[dict[str, Any]]
@@ -136,11 +137,11 @@ class Node:
     """Reports as an agent does: the whole view at each pace, and at once when the long poll says that there is news."""
 
     def __init__(
-        self, plan: Plan, member: dict[str, Any], tls: ssl.SSLContext, seen: Seen, chance: random.Random
+        self, plan: Plan, port: int, member: dict[str, Any], tls: ssl.SSLContext, seen: Seen, chance: random.Random
     ) -> None:
         self._plan = plan
         self._self = Reporter(member, chance)
-        self._lines = [Line(plan.host, plan.agent_port, tls) for _ in range(2)]
+        self._lines = [Line(plan.host, port, tls) for _ in range(2)]
         self._seen = seen
         self._chance = chance
         self._news = asyncio.Event()
@@ -207,8 +208,8 @@ class Visitors:
         self._seen = seen
         self._chance = random.Random(plan.seed)
         self._line = asyncio.LifoQueue[Line]()
-        for _ in range(8):
-            self._line.put_nowait(Line(plan.host, plan.portal_port))
+        for number in range(8):
+            self._line.put_nowait(Line(plan.host, plan.ports[number % len(plan.ports)][0]))
 
     async def wish(self) -> None:
         """Users change what should be: the lease policy of an account, there and back."""
@@ -241,12 +242,12 @@ class Visitors:
         if answer.status != 200:
             self._seen.writes.failures[str(answer.status)] += 1
 
-    async def browse(self, visitor: dict[str, Any]) -> None:
+    async def browse(self, visitor: dict[str, Any], port: int) -> None:
         """An open portal: the stream of live updates, read as it comes and opened again when it ends."""
         while True:
             try:
-                reader, writer = await asyncio.open_connection(self._plan.host, self._plan.portal_port)
-                head = f"GET /api/v1/stream HTTP/1.1\r\nHost: {self._plan.host}:{self._plan.portal_port}\r\n"
+                reader, writer = await asyncio.open_connection(self._plan.host, port)
+                head = f"GET /api/v1/stream HTTP/1.1\r\nHost: {self._plan.host}:{port}\r\n"
                 writer.write(f"{head}Cookie: mt5farm_session={visitor['cookie']}\r\n\r\n".encode())
                 while line := await reader.readline():
                     self._seen.stream_events += line.startswith(b"event:")
@@ -263,10 +264,14 @@ async def play(plan: Plan) -> Seen:
     tls = ssl.create_default_context(cadata=plan.ca_pem)
     tls.check_hostname = False
     chance = random.Random(plan.seed)
-    nodes = [Node(plan, each, tls, seen, random.Random(chance.random())) for each in plan.members]
+    portals, agent_apis = zip(*plan.ports, strict=True)
+    nodes = [
+        Node(plan, port, each, tls, seen, random.Random(chance.random()))
+        for each, port in zip(plan.members, cycle(agent_apis), strict=False)
+    ]
     visitors = Visitors(plan, seen)
     work: list[Awaitable[None]] = [step() for node in nodes for step in (node.report, node.watch)]
-    work += [visitors.browse(each) for each in plan.visitors]
+    work += [visitors.browse(each, port) for each, port in zip(plan.visitors, cycle(portals), strict=False)]
     if plan.intents_per_second:
         work.append(visitors.wish())
     tasks = [asyncio.ensure_future(each) for each in work]

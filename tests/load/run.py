@@ -1,6 +1,9 @@
 """`make load`: a fleet that reports, users who change what should be and open portals, against one control plane.
 
-Exits with 1 when a lease was missed, a request failed or a goal of `GOALS` was not reached.
+With `--processes N` it is N processes that share a Redis, each for its share of the nodes and browsers as behind a
+proxy, and one more that runs the background loops.
+
+Exits with 1 when a lease was missed, a request failed or a goal was not reached.
 """
 
 from __future__ import annotations
@@ -15,7 +18,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -32,6 +35,7 @@ from tests.load.figures import Times, growth
 from tests.load.fleet import build_fleet
 from tests.ports import free_ports
 from tests.postgres import APPLICATION, Server, running_postgres
+from tests.redis_server import RedisServer, redis_executable
 
 SYNC_P99_SECONDS = 0.25
 WRITE_P99_SECONDS = 0.1
@@ -50,9 +54,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--minutes", type=float, default=15)
     parser.add_argument("--sync-seconds", type=float, default=10)
     parser.add_argument("--reconnect", action="store_true", help="cut all nodes off at half time")
+    parser.add_argument("--processes", type=int, default=1, help="of the control plane")
     parser.add_argument("--sqlite", action="store_true", help="on the embedded database instead of a Postgres")
     parser.add_argument("--seed", type=int, default=1)
     chosen = parser.parse_args(arguments)
+    if chosen.sqlite and chosen.processes > 1:
+        parser.error("several processes need a Postgres: leave out --sqlite")
     with tempfile.TemporaryDirectory(prefix="m5load") as folder:
         if chosen.sqlite:
             return run(chosen, Path(folder), None)
@@ -71,13 +78,10 @@ def run(chosen: argparse.Namespace, data: Path, postgres: Server | None) -> int:
     if postgres is not None and database is not None:
         postgres.analyse(database)
     print(f"{chosen.nodes} nodes with {chosen.terminals} terminals each written in {time.monotonic() - started:.0f} s")
-    portal_port = free_ports(2)
-    agent_port = portal_port + 1
-    with _serving(data, database_url, portal_port, agent_port, chosen.sync_seconds) as server:
+    with _serving(chosen, data, database_url) as (servers, ports):
         plan = {
             "host": "127.0.0.1",
-            "portal_port": portal_port,
-            "agent_port": agent_port,
+            "ports": ports,
             "ca_pem": ca_pem,
             "members": [
                 {
@@ -94,7 +98,7 @@ def run(chosen: argparse.Namespace, data: Path, postgres: Server | None) -> int:
             "seed": chosen.seed,
             "reconnect_at": chosen.minutes * 30 if chosen.reconnect else None,
         }
-        watch = Watch(server, None if postgres is None else psutil.Process(postgres.pid()), url)
+        watch = Watch(servers, None if postgres is None else psutil.Process(postgres.pid()), url)
         watch.start()
         if postgres is not None and database is not None:
             # Once every node has reported there are rows in tables that had none.
@@ -118,8 +122,8 @@ def _generate(plan: Mapping[str, Any]) -> dict[str, Any]:
 class Watch:
     """Looks at the control plane from outside while it works."""
 
-    def __init__(self, server: psutil.Process, postgres: psutil.Process | None, url: str) -> None:
-        self.server = server
+    def __init__(self, servers: Sequence[psutil.Process], postgres: psutil.Process | None, url: str) -> None:
+        self.servers = servers
         self.postgres = postgres
         self.memory: list[tuple[float, int]] = []
         self.silent = 0
@@ -141,13 +145,13 @@ class Watch:
         self._database.close()
 
     def _look(self) -> None:
-        began, before, database_before = time.monotonic(), used([self.server]), self._used_by_database()
+        began, before, database_before = time.monotonic(), used(self.servers), self._used_by_database()
         while not self._ended.wait(_LOOK_SECONDS):
-            self.memory.append((time.monotonic(), self.server.memory_info().rss))
+            self.memory.append((time.monotonic(), sum(each.memory_info().rss for each in self.servers)))
             with self._database.read_as_system() as session:
                 query = select(func.count()).select_from(Node).where(Node.state != NodeState.ONLINE)
                 self.silent = max(self.silent, session.scalar(query) or 0)
-        self.processor_seconds = used([self.server]) - before
+        self.processor_seconds = used(self.servers) - before
         self.database_seconds = self._used_by_database() - database_before
         self.wall_seconds = time.monotonic() - began
 
@@ -162,27 +166,44 @@ def used(processes: Sequence[psutil.Process]) -> float:
 
 @contextmanager
 def _serving(
-    data: Path, database_url: str | None, port: int, agent_port: int, sync_seconds: float
-) -> Iterator[psutil.Process]:
+    chosen: argparse.Namespace, data: Path, database_url: str | None
+) -> Iterator[tuple[list[psutil.Process], list[tuple[int, int]]]]:
+    """The control plane's processes, and the ports of portal and agent API of each that serves."""
     environment = {
         **os.environ,
         "MT5FARM_REQUESTS_OF_USER": _UNLIMITED,
         "MT5FARM_REQUESTS_OF_TENANT": _UNLIMITED,
         "MT5FARM_REQUESTS_OF_ADDRESS": _UNLIMITED,
         "MT5FARM_STREAMS_OF_TENANT": "100000",
+        "MT5FARM_SYNC_SECONDS": str(chosen.sync_seconds),
     }
     if database_url is not None:
         environment["MT5FARM_DATABASE_URL"] = database_url
-    arguments = ["--data", str(data), "--port", str(port), "--agent-port", str(agent_port)]
-    with (data / "serve.log").open("wb") as log:
+    first = free_ports(2 * chosen.processes)
+    ports = [(first + 2 * number, first + 2 * number + 1) for number in range(chosen.processes)]
+    commands = [["serve", "--port", str(portal), "--agent-port", str(agents)] for portal, agents in ports]
+    with ExitStack() as running:
+        if chosen.processes > 1:
+            redis = RedisServer(redis_executable(), data)
+            redis.start()
+            running.callback(redis.stop)
+            environment |= {"MT5FARM_REDIS_URL": redis.url, "MT5FARM_LOOPS": "false"}
+            commands.append(["reconcile"])
+        yield [running.enter_context(_process(command, data, environment)) for command in commands], ports
+
+
+@contextmanager
+def _process(command: Sequence[str], data: Path, environment: Mapping[str, str]) -> Iterator[psutil.Process]:
+    path = data / f"{'-'.join(command)}.log"
+    with path.open("wb") as log:
         process = subprocess.Popen(
-            [sys.executable, "-m", "control_plane.cli", "serve", *arguments, "--sync-seconds", str(sync_seconds)],
+            [sys.executable, "-m", "control_plane.cli", *command, "--data", str(data)],
             env=environment,
             stdout=log,
             stderr=log,
         )
     try:
-        _wait_until_ready(process, data / "serve.log")
+        _wait_until_ready(process, path)
         yield psutil.Process(process.pid)
     finally:
         process.terminate()

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import threading
+from collections.abc import Sequence
 from queue import Empty, Full, Queue
 from typing import Any
 
@@ -85,26 +86,38 @@ class RedisBus:
 
     def _speak(self) -> None:
         while not self._closing.is_set():
-            try:
-                change = self._outgoing.get(timeout=_POLL_SECONDS)
-            except Empty:
-                continue
-            while not self._closing.is_set() and not self._sent(change):
+            changes = self._next_ones()
+            while changes and not self._closing.is_set() and not self._sent(changes):
                 self._closing.wait(_PAUSE_SECONDS)
 
-    def _sent(self, change: Change) -> bool:
+    def _next_ones(self) -> list[Change]:
+        """Those that wait, in their order; none after a while."""
+        found: list[Change] = []
         try:
-            if self._dropped.is_set():
-                self._add(_LOST, "1")
-                self._dropped.clear()
-            self._add(_CHANGE, json.dumps(vars(change)))
+            found.append(self._outgoing.get(timeout=_POLL_SECONDS))
+            while len(found) < _AT_ONCE:
+                found.append(self._outgoing.get_nowait())
+        except Empty:
+            pass
+        return found
+
+    def _sent(self, changes: Sequence[Change]) -> bool:
+        """In one exchange with Redis. What is sent once more after a failure may be told twice, which does no harm."""
+        lost = self._dropped.is_set()
+        self._dropped.clear()
+        try:
+            with self._redis.pipeline(transaction=False) as pipeline:
+                if lost:
+                    pipeline.xadd(STREAM, {_LOST: "1"}, maxlen=MOST_KEPT)
+                for change in changes:
+                    pipeline.xadd(STREAM, {_CHANGE: json.dumps(vars(change))}, maxlen=MOST_KEPT)
+                pipeline.execute()
         except RedisError as error:
+            if lost:
+                self._dropped.set()
             _log.warning("bus_cannot_speak", error=type(error).__name__)
             return False
         return True
-
-    def _add(self, name: str, text: str) -> None:
-        self._redis.xadd(STREAM, {name: text}, maxlen=MOST_KEPT)
 
     def _all(self) -> list[_Entry]:
         found: Any = self._redis.xrange(STREAM)
@@ -129,7 +142,7 @@ class RedisBus:
             return last
         entries = self._all()
         if not entries:
-            self._add(_LOST, "1")  # there must be one that positions can begin at
+            self._redis.xadd(STREAM, {_LOST: "1"}, maxlen=MOST_KEPT)  # there must be one that positions can begin at
             entries = self._all()
         first, *others = entries
         self._local.restart(first[0].decode(), [(entry.decode(), _change(fields)) for entry, fields in others])

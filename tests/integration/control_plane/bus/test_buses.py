@@ -317,7 +317,7 @@ class TestRedis:
         async def listen() -> bool:
             subscription = listener.subscribe("u1")
             redis_server.refuse_writes()
-            for number in range(10_050):
+            for number in range(11_000):
                 speaker.publish(change(str(number)))
             redis_server.take_writes()
             async with asyncio.timeout(PATIENCE):

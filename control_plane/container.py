@@ -106,8 +106,6 @@ from control_plane.vault.service import Vault
 from control_plane.vault.trials import LoginTrials
 
 _LOOP_STOP_SECONDS = 1.0
-_REPORTING_THREADS = 2
-"""Where the database lets several write at a time."""
 _LONGEST_PAUSE = timedelta(seconds=15)
 """Three rounds of the loops that judge silence; a longer one means that nobody listened."""
 
@@ -375,7 +373,7 @@ def _open_service(ground: Ground, terminals: Terminals, runner: JobRunner, loops
     return Service(
         job_runner=runner,
         agent_api=agent_api,
-        reports=Batches(agent_api.sync_all, 1 if database.is_sqlite else _REPORTING_THREADS),
+        reports=Batches(agent_api.sync_all),
         live=live,
         limits=limits,
         loops=loops,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -31,20 +31,14 @@ class Waiting:
 
 
 class Batches:
-    """One thread takes the reports, and others help it while more wait than fit into one transaction.
+    """One thread takes all reports: two hold each other up, and the wishes of users. Safe to use from any thread."""
 
-    A batch waits for the database most of the time, so the helpers work in its pauses. Safe to use from any thread.
-    """
-
-    def __init__(self, take: Take, most_threads: int = 1) -> None:
+    def __init__(self, take: Take) -> None:
         self._take = take
-        self._most_threads = most_threads
-        self._threads = ThreadPoolExecutor(most_threads, thread_name_prefix="reports")
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="reports")
         self._lock = threading.Lock()
         self._waiting: list[Waiting] = []
-        self._working = 0
-        self._taking: set[str] = set()
-        """Nodes whose reports are in a transaction at the moment: their next ones wait for its end."""
+        self._busy = False
         self._closed = False
 
     def put(self, report: SignedReport) -> Future[Answer]:
@@ -55,9 +49,9 @@ class Batches:
                 answer.set_result(_refusal())
                 return answer
             self._waiting.append(Waiting(report, answer))
-            if self._working == 0 or (self._working < self._most_threads and self._is_backlog()):
-                self._working += 1
-                self._threads.submit(self._work)
+            if not self._busy:
+                self._busy = True
+                self._thread.submit(self._work)
         return answer
 
     def close(self) -> None:
@@ -69,32 +63,22 @@ class Batches:
             if each.answer.set_running_or_notify_cancel():
                 each.answer.set_result(_refusal())
 
-    def _is_backlog(self) -> bool:
-        """Whether more wait than fit into one transaction."""
-        return len(self._waiting) > MOST
-
     def _work(self) -> None:
-        """Until nobody waits or, as a helper, until there is no backlog."""
+        """Until nobody waits."""
         gather = False
         while True:
             if gather:
                 time.sleep(BREATH_SECONDS)
             with self._lock:
-                if self._working > 1 and not self._is_backlog():
-                    self._working -= 1
-                    return
-                now, self._waiting = next_batch(self._waiting, self._taking)
-                if not now:
-                    self._working -= 1
-                    return
-                nodes = {each.report.node_id for each in now}
-                self._taking |= nodes
+                now, self._waiting = next_batch(self._waiting)
+                self._busy = bool(now)
+                is_backlog = bool(self._waiting)
+            if not now:
+                return
             # Who has given up waiting is left out; the others cannot give up any more.
             batch = [each for each in now if each.answer.set_running_or_notify_cancel()]
             self._answer(batch)
-            with self._lock:
-                self._taking -= nodes
-                gather = len(batch) > 1 and not self._is_backlog()
+            gather = len(batch) > 1 and not is_backlog
 
     def _answer(self, batch: Sequence[Waiting]) -> None:
         try:
@@ -109,14 +93,11 @@ def _refusal() -> UnavailableError:
     return UnavailableError("The farm is about to stop; please try again.", code="stopping", retryable=True)
 
 
-def next_batch(waiting: Sequence[Waiting], taking: Collection[str] = ()) -> tuple[list[Waiting], list[Waiting]]:
-    """Which are taken now, in the order they came, and which wait on: of one node only one at a time.
-
-    `taking` are the nodes of which one is being taken already.
-    """
+def next_batch(waiting: Sequence[Waiting]) -> tuple[list[Waiting], list[Waiting]]:
+    """Which are taken now, in the order they came, and which wait on: of one node only one at a time."""
     now: list[Waiting] = []
     later: list[Waiting] = []
-    nodes = set(taking)
+    nodes: set[str] = set()
     for each in waiting:
         node_id = each.report.node_id
         if node_id in nodes or len(now) == MOST:

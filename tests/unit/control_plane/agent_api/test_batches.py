@@ -531,29 +531,6 @@ class TestWaiting:
         assert isinstance(queue.put(_report("a")).result(10), KeyError)
         assert isinstance(queue.put(_report("b")).result(10), KeyError)
 
-    def test_a_backlog_is_taken_by_more_than_one_and_never_a_node_by_two(self) -> None:
-        taken: list[list[str]] = []
-        goes_on = threading.Event()
-
-        def take(reports: Sequence[SignedReport]) -> list[Answer]:
-            taken.append([each.node_id for each in reports])
-            assert goes_on.wait(10)
-            return [ValueError(each.node_id) for each in reports]
-
-        queue = Batches(take, most_threads=2)
-        answers = [queue.put(_report("a"))]
-        wait_until(lambda: bool(taken))
-        answers += [queue.put(_report("a")) for _ in range(3)]
-        answers += [queue.put(_report(f"n{number}")) for number in range(MOST - 3)]
-        assert len(taken) == 1, "nobody helps before more wait than one transaction takes"
-        answers.append(queue.put(_report("z")))
-        wait_until(lambda: len(taken) == 2)
-        assert "a" not in taken[1]
-        goes_on.set()
-        assert [str(each.result(10)) for each in answers[:4]] == ["a"] * 4
-        assert {str(each.result(10)) for each in answers[4:]} == {*(f"n{number}" for number in range(MOST - 3)), "z"}
-        assert all(len(set(each)) == len(each) for each in taken)
-
     def test_at_the_end_what_is_being_taken_is_taken_and_what_waits_is_refused_at_once(self) -> None:
         taken: list[list[str]] = []
         goes_on = threading.Event()

@@ -496,6 +496,19 @@ def _report(node_id: str) -> SignedReport:
     return SignedReport(node_id, "", SYNC_PATH, b"", "", "")
 
 
+class HeldUp:
+    """Takes reports by their nodes, and answers once it is let."""
+
+    def __init__(self) -> None:
+        self.taken: list[list[str]] = []
+        self.goes_on = threading.Event()
+
+    def take(self, reports: Sequence[SignedReport]) -> list[Answer]:
+        self.taken.append([each.node_id for each in reports])
+        assert self.goes_on.wait(10)
+        return [ValueError(each.node_id) for each in reports]
+
+
 class TestWaiting:
     def test_no_two_of_one_node_are_taken_together_and_never_more_than_a_few(self) -> None:
         waiting = [Waiting(_report(f"nod_{number // 2}"), Future()) for number in range(4 * MOST)]
@@ -505,22 +518,15 @@ class TestWaiting:
         assert later == [each for each in waiting if each not in now]
 
     def test_what_comes_while_others_are_taken_is_taken_together_after_them(self) -> None:
-        taken: list[list[str]] = []
-        goes_on = threading.Event()
-
-        def take(reports: Sequence[SignedReport]) -> list[Answer]:
-            taken.append([each.node_id for each in reports])
-            assert goes_on.wait(10)
-            return [ValueError(each.node_id) for each in reports]
-
-        queue = Batches(take)
+        desk = HeldUp()
+        queue = Batches(desk.take)
         first = queue.put(_report("a"))
-        wait_until(lambda: bool(taken))
+        wait_until(lambda: bool(desk.taken))
         others = [queue.put(_report(name)) for name in "bcd"]
         others[1].cancel()
-        goes_on.set()
+        desk.goes_on.set()
         assert [str(each.result(10)) for each in (first, others[0], others[2])] == ["a", "b", "d"]
-        assert taken == [["a"], ["b", "d"]]
+        assert desk.taken == [["a"], ["b", "d"]]
         assert str(queue.put(_report("e")).result(10)) == "e"
 
     def test_nobody_waits_for_ever_when_it_goes_wrong(self) -> None:
@@ -532,21 +538,14 @@ class TestWaiting:
         assert isinstance(queue.put(_report("b")).result(10), KeyError)
 
     def test_at_the_end_what_is_being_taken_is_taken_and_what_waits_is_refused_at_once(self) -> None:
-        taken: list[list[str]] = []
-        goes_on = threading.Event()
-
-        def take(reports: Sequence[SignedReport]) -> list[Answer]:
-            taken.append([each.node_id for each in reports])
-            assert goes_on.wait(10)
-            return [ValueError(each.node_id) for each in reports]
-
-        queue = Batches(take)
+        desk = HeldUp()
+        queue = Batches(desk.take)
         first = queue.put(_report("a"))
-        wait_until(lambda: bool(taken))
+        wait_until(lambda: bool(desk.taken))
         waiting = [queue.put(_report(f"n{number}")) for number in range(2 * MOST)]
         queue.close()
         refused = [each.result(0) for each in [*waiting, queue.put(_report("z"))]]
         assert all(isinstance(each, UnavailableError) and each.retryable for each in refused)
-        goes_on.set()
+        desk.goes_on.set()
         assert str(first.result(10)) == "a"
-        assert taken == [["a"]]
+        assert desk.taken == [["a"]]

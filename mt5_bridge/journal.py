@@ -159,8 +159,8 @@ class Journal:
         self._database = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
         path.chmod(0o600)
         self._database.execute("PRAGMA journal_mode=WAL")
-        # FULL: an intent must survive a power cut before the order leaves this machine.
-        self._database.execute("PRAGMA synchronous=FULL")
+        # A power cut may take the newest notes back, but for those of `_on_the_disk`.
+        self._database.execute("PRAGMA synchronous=NORMAL")
         self._database.execute("PRAGMA busy_timeout=2000")
         self._database.executescript(_SCHEMA)
         if "sent_at" not in {row[1] for row in self._database.execute("PRAGMA table_info(orders)")}:
@@ -178,7 +178,7 @@ class Journal:
         Before the order is sent, `sent` makes sure that both notes are on the disk. A power cut before that may lose
         an intent of which nothing was sent.
         """
-        with self._lock, self._without_waiting_for_the_disk():
+        with self._lock:
             now = self._clock()
             added = self._database.execute(
                 _ADD, (client_order_id, State.JOURNALED, principal, epoch, json.dumps(dict(request)), now, now)
@@ -193,7 +193,7 @@ class Journal:
         """The row that has this id. When there is none, one that keeps an order which is still on its way here from
         ever being sent.
         """
-        with self._lock:
+        with self._lock, self._on_the_disk():
             now = self._clock()
             self._database.execute(
                 "INSERT INTO orders (client_order_id, sequence, state, principal, epoch, request, created_at,"
@@ -205,11 +205,12 @@ class Journal:
             assert entry is not None
             return entry
 
-    def sent(self, client_order_id: str, broker_time: int, watermark: int) -> Entry:
-        """The order is about to be handed to the terminal."""
-        return self._change(
-            client_order_id, State.SENT, broker_time=broker_time, watermark=watermark, sent_at=self._clock()
-        )
+    def sent(self, client_order_id: str, broker_time: int, watermark: int) -> None:
+        """The order is about to be handed to the terminal: that, and its intent, are on the disk when this returns."""
+        with self._lock, self._on_the_disk():
+            self._change(
+                client_order_id, State.SENT, broker_time=broker_time, watermark=watermark, sent_at=self._clock()
+            )
 
     def settle(
         self,
@@ -219,20 +220,21 @@ class Journal:
         result: tuple[Any, ...] | None = None,
         code: str = "",
         text: str = "",
-    ) -> Entry:
-        """Write an outcome. `result` is an OrderSendResult. Raises TransitionError when the row is settled already."""
-        if result is None:
-            return self._change(client_order_id, state, code=code, text=text)
-        values = OrderSendResult(result)
-        return self._change(
-            client_order_id,
-            state,
-            result=json.dumps(tuple(values)[:-1]),
-            order_ticket=values.order,
-            deal_ticket=values.deal,
-            code=code,
-            text=text,
-        )
+    ) -> None:
+        """Write an outcome. `result` is an OrderSendResult. Raises TransitionError when the row is settled already.
+
+        What a power cut takes back of it is found out again: a row that was sent is settled from the books.
+        """
+        told: dict[str, float | str] = {"code": code, "text": text}
+        if result is not None:
+            values = OrderSendResult(result)
+            told |= {
+                "result": json.dumps(tuple(values)[:-1]),
+                "order_ticket": values.order,
+                "deal_ticket": values.deal,
+            }
+        with self._lock:
+            self._change(client_order_id, state, **told)
 
     def get(self, client_order_id: str) -> Entry | None:
         """The row with this id."""
@@ -295,13 +297,13 @@ class Journal:
         return int(row[0])
 
     @contextmanager
-    def _without_waiting_for_the_disk(self) -> Iterator[None]:
-        """What is written meanwhile is on the disk once the next is that waits."""
-        self._database.execute("PRAGMA synchronous=NORMAL")
+    def _on_the_disk(self) -> Iterator[None]:
+        """What is written inside survives a power cut, and so does all that was written before it."""
+        self._database.execute("PRAGMA synchronous=FULL")
         try:
             yield
         finally:
-            self._database.execute("PRAGMA synchronous=FULL")
+            self._database.execute("PRAGMA synchronous=NORMAL")
 
     def _get(self, client_order_id: str) -> Entry | None:
         row = self._database.execute(
@@ -310,17 +312,16 @@ class Journal:
         ).fetchone()
         return None if row is None else _entry(row)
 
-    def _change(self, client_order_id: str, state: State, **values: float | str) -> Entry:
+    def _change(self, client_order_id: str, state: State, **values: float | str) -> None:
         names = "".join(f", {name} = ?" for name in values)
-        with self._lock:
-            changed = self._database.execute(
-                "UPDATE orders SET sequence = (SELECT MAX(sequence) + 1 FROM orders), state = ?, updated_at = ?"  # noqa: S608 - names and states come from this file
-                f"{names} WHERE client_order_id = ? AND state IN ({_BEFORE[state]}) RETURNING {_COLUMNS}",
-                (state, self._clock(), *values.values(), client_order_id),
-            ).fetchall()
-            if changed:
-                return _entry(changed[0])
-            entry = self._get(client_order_id)
+        changed = self._database.execute(
+            "UPDATE orders SET sequence = (SELECT MAX(sequence) + 1 FROM orders), state = ?, updated_at = ?"  # noqa: S608 - names and states come from this file
+            f"{names} WHERE client_order_id = ? AND state IN ({_BEFORE[state]})",
+            (state, self._clock(), *values.values(), client_order_id),
+        ).rowcount
+        if changed:
+            return
+        entry = self._get(client_order_id)
         if entry is None:
             raise KeyError(client_order_id)
         raise TransitionError(f"{entry.state.value} cannot become {state.value}")

@@ -315,9 +315,9 @@ class OrderDesk:
     def _write_down(self, attempt: Attempt, target: Target, prepared: Prepared) -> tuple[Order, bool]:
         """The committed intent, and whether it is new: a repetition may have overtaken this request."""
         try:
-            return self._insert(attempt, target, prepared)
+            return self._insert(attempt, target, prepared), True
         except IntegrityError:
-            # The caller's name for it is taken, or another control plane has written the same key down since we looked.
+            # The caller's name for it is taken, or a repetition has written the same key down since we looked.
             with self._database.read(attempt.owner.tenant_id) as session:
                 earlier = self._earlier(session, attempt)
                 if earlier is None and attempt.caller_order_id is not None:
@@ -326,15 +326,12 @@ class OrderDesk:
                 raise
             return earlier, False
 
-    def _insert(self, attempt: Attempt, target: Target, prepared: Prepared) -> tuple[Order, bool]:
+    def _insert(self, attempt: Attempt, target: Target, prepared: Prepared) -> Order:
         """Written down as sent in one transaction, for it is sent next. If it is not (this process dies), nobody else
-        sends it: it is given up in the bridge's journal.
+        sends it: it is given up in the bridge's journal. Raises IntegrityError for a key that was used meanwhile.
         """
         owner = attempt.owner
         with self._database.write(owner.tenant_id) as session:
-            earlier = self._earlier(session, attempt)
-            if earlier is not None:
-                return earlier, False
             order = self._intent(session, new_id("ord"), attempt, target, prepared)
             insert_row(session, order)
             insert_row(
@@ -348,7 +345,7 @@ class OrderDesk:
                     created_at=order.created_at,
                 ),
             )
-        return order, True
+        return order
 
     def _insert_batch(
         self, attempt: Attempt, target: Target, prepared: Sequence[Prepared]

@@ -28,7 +28,7 @@ from control_plane.trading.schemas import (
     PlaceOrder,
 )
 from control_plane.trading.state import OrderKind, OrderType, Side, Which
-from control_plane.trading.validation import NO_LEVELS, Levels, Proposal, Quote, require
+from control_plane.trading.validation import NO_LEVELS, NO_QUOTE, Levels, Proposal, Quote, require
 from mt5_bridge.contract import CONSTANTS
 
 _HEDGING = CONSTANTS["ACCOUNT_MARGIN_MODE_RETAIL_HEDGING"]
@@ -66,8 +66,9 @@ class Preparation:
     target: Target
 
     def opening(self, wish: PlaceOrder) -> Prepared:
-        spec, quote = self._spec(wish.symbol), self._quote(wish.symbol)
-        proposal = _proposal(wish)
+        spec, proposal = self._spec(wish.symbol), _proposal(wish)
+        quoted = wish.deviation is not None or validation.needs_quote(proposal, spec)
+        quote = self._quote(wish.symbol) if quoted else NO_QUOTE
         require(validation.opening_problems(proposal, spec, quote))
         kind = OrderKind.OPEN if wish.type is OrderType.MARKET else OrderKind.PENDING
         request = requests.opening(spec, proposal, quote, wish.deviation, wish.comment)

@@ -6,7 +6,7 @@ from typing import Any
 
 from control_plane.access.market import SymbolSpec
 from control_plane.trading.state import OrderType, Side
-from control_plane.trading.validation import LIFETIMES, Levels, Proposal, Quote, filling_for
+from control_plane.trading.validation import LIFETIMES, NO_QUOTE, Levels, Proposal, Quote, filling_for
 from mt5_bridge.contract import CONSTANTS
 
 DEVIATION_POINTS = 20
@@ -14,10 +14,11 @@ DEVIATION_POINTS = 20
 
 
 def opening(spec: SymbolSpec, wish: Proposal, quote: Quote, deviation: int | None, comment: str) -> dict[str, Any]:
-    """A market or a pending order."""
+    """A market or a pending order; without a quote for those that `needs_quote` says need none."""
     request = _at_market(spec, wish.side, wish.volume, quote, deviation)
+    if wish.type is not OrderType.MARKET or quote is NO_QUOTE:
+        del request["deviation"], request["price"]
     if wish.type is not OrderType.MARKET:
-        del request["deviation"]
         request |= {
             "type_filling": CONSTANTS["ORDER_FILLING_RETURN"],
             "action": CONSTANTS["TRADE_ACTION_PENDING"],

@@ -43,6 +43,9 @@ class Quote:
         return self.ask if side is Side.BUY else self.bid
 
 
+NO_QUOTE: Final = Quote(0.0, 0.0, 0)
+
+
 @dataclass(frozen=True)
 class Problem:
     """Why an order cannot be right. `field` is the one of the request that is wrong."""
@@ -99,6 +102,17 @@ def filling_for(spec: SymbolSpec, kind: OrderType) -> int | None:
     if spec.filling_mode & _IMMEDIATE_OR_CANCEL_MODE:
         return CONSTANTS["ORDER_FILLING_IOC"]
     return CONSTANTS["ORDER_FILLING_RETURN"] if spec.execution == _EXCHANGE_EXECUTION else None
+
+
+def needs_quote(wish: Proposal, spec: SymbolSpec) -> bool:
+    """Whether the market's price takes part in such an order.
+
+    It does not in one at the market without stops, where the broker executes at its own price: the terminal is sent
+    none then, and asking for one would cost a way to the node and back.
+    """
+    at_brokers_price = spec.execution in {_MARKET_EXECUTION, _EXCHANGE_EXECUTION}
+    stops = wish.levels.stop_loss or wish.levels.take_profit
+    return wish.type is not OrderType.MARKET or not at_brokers_price or bool(stops)
 
 
 def opening_problems(wish: Proposal, spec: SymbolSpec, quote: Quote) -> list[Problem]:

@@ -61,6 +61,28 @@ def test_each_kind_is_sent_as_the_official_api_has_it(trader: Trader, account: s
 
 
 @pytest.mark.parametrize(
+    ("wish", "asked", "priced"),
+    [(BUY, False, False), ({**BUY, "stop_loss": 1.09}, True, True), ({**BUY, "deviation": 0}, True, True)],
+)
+def test_a_price_is_asked_for_only_where_it_takes_part(
+    wish: dict[str, Any],
+    asked: bool,
+    priced: bool,
+    trader: Trader,
+    account: str,
+    terminal: FakeTerminal,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The broker of these tests executes at its own price."""
+    quotes: list[str] = []
+    tick = terminal.symbol_info_tick
+    monkeypatch.setattr(terminal, "symbol_info_tick", lambda symbol: (quotes.append(symbol), tick(symbol))[1])
+    trader.call("POST", f"/accounts/{account}/orders", 201, wish, key="a")
+    assert bool(quotes) is asked
+    assert [name in terminal.sent[-1][1] for name in ("price", "deviation")] == [priced, priced]
+
+
+@pytest.mark.parametrize(
     ("path", "body", "code"),
     [
         ("orders", {**BUY, "volume": 0.015}, "invalid_volume"),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import errno
-import gc
 import os
 import signal
 import socket
@@ -22,6 +21,7 @@ from fastapi import FastAPI
 from control_plane.app import create_agent_app, create_app, create_operations_app
 from control_plane.container import Farm
 from control_plane.errors import ConfigurationError
+from mt5_bridge.garbage import collect_rarely
 
 _GRACE_SECONDS = 3
 _KEEP_ALIVE_SECONDS = 75
@@ -79,7 +79,7 @@ def _run_with_operations(farm: Farm, servers: _Servers, sockets: ExitStack, *, l
         servers["operations"] = _Server(_config(create_operations_app(farm))), sockets.enter_context(listening)
     if loops:
         farm.start()
-    _collect_rarely()
+    collect_rarely()
     sys.setswitchinterval(_TURN_SECONDS)
     try:
         # The server's own choice of a loop, which it makes only where it is started alone.
@@ -87,16 +87,6 @@ def _run_with_operations(farm: Farm, servers: _Servers, sockets: ExitStack, *, l
             runner.run(_run(farm, servers))
     finally:
         farm.stop()
-
-
-def _collect_rarely() -> None:
-    """Python looks for cycles after every 700 new objects, and one report of a node makes more than that.
-
-    What was made until now stays until the end and is not looked at again.
-    """
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(50_000, 20, 50)
 
 
 async def _run(farm: Farm, servers: _Servers) -> None:

@@ -140,9 +140,9 @@ _COLUMNS: Final = (
 )
 
 _ADD: Final = (
-    "INSERT INTO orders (client_order_id, sequence, state, principal, epoch, request, created_at, updated_at)"  # noqa: S608 - constant
+    "INSERT INTO orders (client_order_id, sequence, state, principal, epoch, request, created_at, updated_at)"
     " VALUES (?, (SELECT COALESCE(MAX(sequence), 0) + 1 FROM orders), ?, ?, ?, ?, ?, ?)"
-    f" ON CONFLICT (client_order_id) DO NOTHING RETURNING {_COLUMNS}"
+    " ON CONFLICT (client_order_id) DO NOTHING RETURNING sequence"
 )
 _BEFORE: Final = {
     state: ", ".join(f"'{each.value}'" for each, allowed in TRANSITIONS.items() if state in allowed) for state in State
@@ -184,7 +184,9 @@ class Journal:
                 _ADD, (client_order_id, State.JOURNALED, principal, epoch, json.dumps(dict(request)), now, now)
             ).fetchall()
             if added:
-                return _entry(added[0]), True
+                sequence = added[0][0]
+                state = State.JOURNALED
+                return Entry(sequence, client_order_id, state, principal, epoch, dict(request), now, now), True
             entry = self._get(client_order_id)
             assert entry is not None
             return entry, False

@@ -217,10 +217,15 @@ class BridgeService(Service):  # type: ignore[misc]  # rpyc has no types
         order_id, trace = _order_id(options), _trace(options)
         if not trace:
             return self._terminal.desk.send(self._sender, request, order_id)
-        log.info("order %s of %s, request %s", order_id, self._sender.principal, trace)
-        value, error = self._terminal.desk.send(self._sender, request, order_id)
-        told = (getattr(value, name, None) for name in ("retcode", "order", "deal"))
-        log.info("order %s, request %s: retcode %s, order ticket %s, deal ticket %s", order_id, trace, *told)
+        value = None
+        try:
+            value, error = self._terminal.desk.send(self._sender, request, order_id)
+        finally:  # not before, as that would cost the order time
+            told = (getattr(value, name, None) for name in ("retcode", "order", "deal"))
+            log.info(
+                "order %s of %s, request %s: retcode %s, order ticket %s, deal ticket %s",
+                *(order_id, self._sender.principal, trace, *told),
+            )
         return value, error
 
     def _permit(self, function: str) -> None:

@@ -22,6 +22,7 @@ from mt5_bridge import auth
 from mt5_bridge.backends import Backend, open_backend
 from mt5_bridge.contract import FUNCTIONS
 from mt5_bridge.executor import WEDGED_EXIT_CODE, Executor
+from mt5_bridge.garbage import collect_rarely
 from mt5_bridge.guard_memory import GuardRecord
 from mt5_bridge.guard_watch import FLAT_SECONDS, GuardWatch
 from mt5_bridge.journal import Journal
@@ -244,6 +245,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         worker = Worker(config, token, open_backend(config.backend, config.backend_options))
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: worker.stop())
+        collect_rarely()
         worker.run()
     except (ConfigError, ValueError, ImportError, OSError) as error:
         sys.stderr.write(f"mt5farm-bridge worker: {error}\n")

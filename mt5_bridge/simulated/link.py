@@ -157,7 +157,9 @@ class _Waiting:
     """One request that waits for its answer."""
 
     def __init__(self) -> None:
-        self.ready = threading.Event()
+        # A lock that the reader opens: an Event makes three of them, for each request.
+        self.pending = threading.Lock()
+        self.pending.acquire()
         self.answer: Message | None = None
 
 
@@ -189,7 +191,7 @@ class Requester:
             self._waiting[number] = waiting
         try:
             self._frames.send((number, verb, arguments))
-            if not waiting.ready.wait(timeout):
+            if not waiting.pending.acquire(timeout=timeout):
                 self.close()  # an answer that comes too late must not meet a later question
                 raise LinkError("the other side did not answer in time")
         finally:
@@ -217,10 +219,10 @@ class Requester:
                     self._on_notice(message[2])
                     continue
                 with self._lock:
-                    waiting = self._waiting.get(message[0])
+                    waiting = self._waiting.pop(message[0], None)
                 if waiting is not None:
                     waiting.answer = message
-                    waiting.ready.set()
+                    waiting.pending.release()
         except LinkError:
             pass  # the end of this link is told below
         finally:
@@ -228,7 +230,7 @@ class Requester:
             with self._lock:
                 self._broken = True
                 for waiting in self._waiting.values():
-                    waiting.ready.set()
+                    waiting.pending.release()
             self._on_close(self)
 
 

@@ -17,6 +17,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from mt5_bridge.garbage import collect_rarely
 from mt5_bridge.simulated.broker import Broker, BrokerError
 from mt5_bridge.simulated.engine.conventions import Conventions, ConventionsError
 from mt5_bridge.simulated.link import host_port
@@ -156,6 +157,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except OSError as error:
         sys.stderr.write(f"The data folder {arguments.data} cannot be used: {error.strerror}; choose another --data.\n")
         return 2
+    collect_rarely()
     try:
         asyncio.run(_run(server, arguments.listen))
     except OSError as error:

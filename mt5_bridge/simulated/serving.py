@@ -46,8 +46,11 @@ MORE_THAN_A_PASSWORD = (-7, "Unsupported authorization mode, OTP or certificate 
 class Connection:
     """What the server knows about one link. `login` and `admin` stay empty until the other side has proved itself."""
 
-    def __init__(self, writer: asyncio.StreamWriter) -> None:
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.reader = reader
         self.writer = writer
+        self.received = b""
+        """What has come and was not looked at yet."""
         self.login = 0
         self.session = ""
         self.investor = False
@@ -148,7 +151,7 @@ class Server:
             connection.writer.write(pack((0, True, text)))
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        connection = Connection(writer)
+        connection = Connection(reader, writer)
         self._connections.add(connection)
         task = asyncio.current_task()
         assert task is not None
@@ -156,7 +159,11 @@ class Server:
         task.add_done_callback(self._serving.discard)
         try:
             while not self._stop.is_set():
-                message = await self._receive(reader, connection)
+                if connection.known:
+                    message = await self._receive(connection)
+                else:
+                    async with asyncio.timeout(_HELLO_SECONDS):
+                        message = await self._receive(connection)
                 frame, late = self._answer(connection, message)
                 if late:
                     await asyncio.sleep(late)
@@ -168,12 +175,18 @@ class Server:
             self._connections.discard(connection)
             writer.close()
 
-    async def _receive(self, reader: asyncio.StreamReader, connection: Connection) -> Message:
-        async with asyncio.timeout(None if connection.known else _HELLO_SECONDS):
-            length = frame_length(await reader.readexactly(HEADER_SIZE))
-            if not connection.known and length > _STRANGER_FRAME:
-                raise LinkError("too large for a first message")
-            return unpack(await reader.readexactly(length))
+    async def _receive(self, connection: Connection) -> Message:
+        """The next message; what comes at once is read at once."""
+        while len(connection.received) < HEADER_SIZE:
+            await _read_more(connection)
+        length = frame_length(connection.received[:HEADER_SIZE])
+        if not connection.known and length > _STRANGER_FRAME:
+            raise LinkError("too large for a first message")
+        end = HEADER_SIZE + length
+        if len(connection.received) < end:
+            connection.received += await connection.reader.readexactly(end - len(connection.received))
+        body, connection.received = connection.received[HEADER_SIZE:end], connection.received[end:]
+        return unpack(body)
 
     def _answer(self, connection: Connection, message: Message) -> tuple[bytes, float]:
         """The frame to send, and how many seconds late a fault makes it. Raises LinkError to end the link instead."""
@@ -309,6 +322,14 @@ class Server:
             return self._operations.do(verb, arguments)
         finally:
             self._open_board(on=not self._stop.is_set())
+
+
+async def _read_more(connection: Connection) -> None:
+    """Raises LinkError at the end."""
+    more = await connection.reader.read(_STRANGER_FRAME)
+    if not more:
+        raise LinkError("closed by the other side")
+    connection.received += more
 
 
 @dataclass(frozen=True)

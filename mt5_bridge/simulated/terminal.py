@@ -18,6 +18,7 @@ from typing import Any
 
 from mt5_bridge import codec
 from mt5_bridge.contract import STRUCTS
+from mt5_bridge.garbage import collect_rarely
 from mt5_bridge.simulated.broker_link import BrokerLink, LoginState
 from mt5_bridge.simulated.engine.conventions import USUAL, Conventions, ConventionsError
 from mt5_bridge.simulated.engine.model import Action
@@ -385,6 +386,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     journal.write("Terminal", f"MT5 Farm simulated terminal build {BUILD} started")
     terminal.link.start(startup.credentials)
     server.start()
+    collect_rarely()
     stop_asked.recv(1)
     terminal.stop()
     server.stop()

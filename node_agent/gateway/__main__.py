@@ -18,6 +18,7 @@ from pathlib import Path
 import structlog
 from pydantic import ValidationError
 
+from mt5_bridge.garbage import collect_rarely
 from node_agent.clock import system_clock
 from node_agent.files import write_atomically
 from node_agent.gateway.admission import Admission
@@ -83,6 +84,7 @@ def serve(config: GatewayConfig) -> None:
         write_atomically(config.ready, Ready(pid=os.getpid(), address=address).model_dump_json().encode())
         _log.info("gateway_listening", address=address)
         shown = _stamp(config.certificate)
+        collect_rarely()
         figures, told_at = FiguresFile(config.figures), -EVERY_SECONDS
         while not stop.wait(config.reload_interval):
             if time.monotonic() - told_at >= EVERY_SECONDS:

@@ -54,6 +54,9 @@ class Market:
 
     def release(self, until_msc: int) -> dict[str, Array]:
         """Make all ticks up to `until_msc` visible; returns the new ones of each symbol that has any."""
+        ahead = [series.next_time_msc for series in self.series.values()]
+        if all(time is not None and time > until_msc for time in ahead):
+            return {}
         self._source.extend(self.series, until_msc)
         fresh = {name: series.release(until_msc) for name, series in self.series.items()}
         # Only what is still ahead now tells whether the market goes on after this moment.

@@ -46,7 +46,8 @@ def test_the_file_of_an_older_worker_is_read_on(tmp_path: Path) -> None:
     journal = Journal(path, lambda: 6.0)
     journal.sent("a", 1000, 50)
     entry = journal.get("a")
-    assert entry is not None and entry.sent_at == 6.0
+    assert entry is not None
+    assert entry.sent_at == 6.0
     journal.close()
 
 

@@ -359,6 +359,7 @@ def _caretakers(ground: Ground, terminals: Terminals, alerts: Alerts) -> tuple[L
         Loop("retention", 600.0, Retention(database, ground.bundles, clock).run_once),
         Loop("audit-heads", 60.0, ground.head_keeper.run_once),
         Loop("idle-sessions", 20.0, ground.door.close_idle),
+        *([Loop("checkpoint", 1.0, database.checkpoint)] if database.is_sqlite else []),
     )
 
 

@@ -14,6 +14,7 @@ from control_plane.accounts.model import Account
 from control_plane.assignments.model import Assignment
 from control_plane.assignments.state import AssignmentState
 from control_plane.db.direct import execute_for, is_own, table_of
+from control_plane.db.tenancy import Statements
 from control_plane.fleet.model import Node
 from control_plane.fleet.state import IdentityState
 from control_plane.identity.owner import Owner
@@ -44,12 +45,12 @@ _ANSWERING = (
 """The node is the tenant's to use since it holds the tenant's own assignment."""
 
 
-def answering_target(session: Session, owner: Owner, account_id: str) -> Target | None:
+def answering_target(session: Session | Statements, owner: Owner, account_id: str) -> Target | None:
     """How to reach the terminal of a user's account, if it answers; None says nothing of why it does not."""
-    row = execute_for(
-        session, owner.tenant_id, _ANSWERING, {"user_id": owner.user_id, "account_id": account_id}
-    ).one_or_none()
-    return None if row is None else Target(*row)
+    asked = {"user_id": owner.user_id, "account_id": account_id}
+    for row in execute_for(session, owner.tenant_id, _ANSWERING, asked).rows:
+        return Target(*row)
+    return None
 
 
 def revoked_tickets(session: Session, node_ids: Collection[str], now: datetime) -> dict[str, list[str]]:

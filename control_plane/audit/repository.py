@@ -41,13 +41,14 @@ def hold_chain(session: Session, tenant_id: str) -> tuple[int, str]:
     """Number and hash of the newest entry. Held until the transaction ends, so that the entries of a tenant are
     written one after the other.
     """
-    row = execute_for(session, tenant_id, _HEAD, {}).one_or_none()
-    if row is None:
+    found = execute_for(session, tenant_id, _HEAD, {}).rows
+    if not found:
         insert = (sqlite if session.get_bind().dialect.name == "sqlite" else postgresql).insert(AuditChain)
         first = {"tenant_id": tenant_id, "seq": 0, "head_hash": FIRST, "signature": b""}
         session.execute(insert.values(first).on_conflict_do_nothing())
-        row = execute_for(session, tenant_id, _HEAD, {}).one()
-    return row[0], row[1]
+        found = execute_for(session, tenant_id, _HEAD, {}).rows
+    seq, head_hash = found[0]
+    return seq, head_hash
 
 
 def move_head(session: Session, tenant_id: str, seq: int, head_hash: str, signature: bytes) -> None:

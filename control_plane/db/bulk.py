@@ -27,6 +27,7 @@ from sqlalchemy.orm import Session, class_mapper
 from sqlalchemy.sql.dml import ReturningInsert
 
 from control_plane.db.base import Base, TenantRow
+from control_plane.db.prepared import execute_prepared
 from control_plane.db.tenancy import check_own
 
 _KEY = "mt5farm_key"
@@ -40,7 +41,7 @@ def insert_row(session: Session, row: Base) -> None:
     if isinstance(row, TenantRow):
         check_own(session, type(row), {row.tenant_id})
     statement, names = _insert_of(type(row))
-    session.connection().execute(statement, {column: getattr(row, name) for name, column in names})
+    execute_prepared(session, statement, {column: getattr(row, name) for name, column in names})
 
 
 @lru_cache
@@ -53,7 +54,7 @@ def _insert_of(model: type[Base]) -> tuple[Insert, tuple[tuple[str, str], ...]]:
 
 def update_row(session: Session, model: type[Base], key: str, values: Mapping[str, Any]) -> None:
     """Change columns of a row that this transaction holds, by the model's only key. An object of it does not notice."""
-    session.connection().execute(_update_of(model), {**values, _KEY: key})
+    execute_prepared(session, _update_of(model), {**values, _KEY: key})
 
 
 @lru_cache

@@ -10,13 +10,13 @@ from functools import lru_cache
 from typing import Any
 
 from sqlalchemy import BinaryExpression, Column, ColumnElement, Executable, Table, bindparam
-from sqlalchemy.engine import CursorResult
 from sqlalchemy.orm import Session, class_mapper
 from sqlalchemy.sql import visitors
 
 from control_plane.assignments.model import Assignment
 from control_plane.db.base import Base
-from control_plane.db.tenancy import ForeignRowError, tenant_of
+from control_plane.db.prepared import Done, execute_prepared
+from control_plane.db.tenancy import ForeignRowError, Statements, tenant_of
 from control_plane.fleet.model import Node
 
 _TENANT = "of_tenant"
@@ -35,8 +35,8 @@ def is_own(table: Table) -> ColumnElement[bool]:
 
 
 def execute_for(
-    session: Session, tenant_id: str, statement: Executable, values: Mapping[str, Any]
-) -> CursorResult[*tuple[Any, ...]]:
+    session: Session | Statements, tenant_id: str, statement: Executable, values: Mapping[str, Any]
+) -> Done:
     """Run a statement that touches rows of this tenant only. Objects that the session holds do not notice.
 
     The filter of `tenancy` meets models, so that here `is_own` has to stand for each table; nodes are those that hold
@@ -48,7 +48,7 @@ def execute_for(
         raise ForeignRowError(f"a statement past the models that does not ask whose rows of {unbound} it may touch")
     if tenant_of(session) not in {None, tenant_id}:
         raise ForeignRowError("a statement past the models for another tenant")
-    return session.connection().execute(statement, {**values, _TENANT: tenant_id})
+    return execute_prepared(session, statement, {**values, _TENANT: tenant_id})
 
 
 @lru_cache(_MOST_CHECKED)

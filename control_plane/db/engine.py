@@ -15,12 +15,14 @@ from sqlalchemy.exc import InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.orm import Session
 
-from control_plane.db.tenancy import ScopedSession
+from control_plane.db.tenancy import ScopedSession, Statements
 from control_plane.db.turns import Turns
 from control_plane.errors import UnavailableError
 
 _COMPILED_STATEMENTS = 2_000
 """More than the farm has; what falls out of the cache is compiled again, a millisecond each."""
+_MOST_PAGES_OF_LOG = 20_000
+"""Of 4 kB, where nothing else does `Database.checkpoint`."""
 _BUSY_SECONDS = 15.0
 _WORTH_TELLING_SECONDS = 5.0
 _BEFORE_COMMIT = "mt5farm_before_commit"
@@ -85,6 +87,12 @@ class Database:
         """The same of all tenants: for the farm's own work, and for the operator's team."""
         return self._read(None)
 
+    def look(self, tenant_id: str | None) -> AbstractContextManager[Statements]:
+        """The same for statements past the models, None for those of the farm itself; a session would cost more than
+        they do.
+        """
+        return self._look(tenant_id)
+
     def write(self, tenant_id: str, *, recoverable: bool = False) -> AbstractContextManager[Session]:
         """Touches one tenant's rows only. Commits at the end, or rolls back on any error.
 
@@ -104,6 +112,11 @@ class Database:
     def _read(self, tenant_id: str | None) -> Iterator[Session]:
         with ScopedSession(self._reading, tenant_id) as session:
             yield session
+
+    @contextmanager
+    def _look(self, tenant_id: str | None) -> Iterator[Statements]:
+        with self._reading.connect() as connection, connection.begin():
+            yield Statements(connection, tenant_id)
 
     @contextmanager
     def _write(self, tenant_id: str | None, engine: Engine) -> Iterator[Session]:
@@ -135,6 +148,17 @@ class Database:
             if max(waited, held) >= _WORTH_TELLING_SECONDS:
                 _log.warning("slow_write", waited_seconds=round(waited, 1), held_seconds=round(held, 1))
 
+    def checkpoint(self) -> None:
+        """Carry what SQLite's log holds over to its file, beside those who read and write; otherwise one commit in a
+        while does it, and keeps its user waiting.
+        """
+        if self.is_sqlite:
+            connection = self.engine.raw_connection()
+            try:
+                connection.cursor().execute("PRAGMA wal_checkpoint(PASSIVE)").close()
+            finally:
+                connection.close()
+
     def close(self) -> None:
         self.engine.dispose()
 
@@ -162,6 +186,7 @@ def _prepare_sqlite(connection: Any, _record: Any) -> None:
     for pragma in (
         "journal_mode=WAL",
         f"synchronous={_DURABLE}",  # what is acknowledged to a node must outlive a power cut
+        f"wal_autocheckpoint={_MOST_PAGES_OF_LOG}",
         "foreign_keys=ON",
         f"busy_timeout={round(_BUSY_SECONDS * 1000)}",
     ):

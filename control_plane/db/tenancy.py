@@ -41,7 +41,19 @@ class ScopedSession(Session):
         super().__init__(engine, expire_on_commit=False, info={_TENANT: tenant_id})
 
 
-def tenant_of(session: Session) -> str | None:
+class Statements:
+    """One transaction of the same kind that knows no models: for `execute_for` and `execute_prepared` alone."""
+
+    def __init__(self, connection: Connection, tenant_id: str | None) -> None:
+        self.info = {_TENANT: tenant_id}
+        self._connection = connection
+        _tell_database(connection, tenant_id)
+
+    def connection(self) -> Connection:
+        return self._connection
+
+
+def tenant_of(session: Session | Statements) -> str | None:
     """In whose name the transaction works; None for the farm itself."""
     tenant_id: str | None = session.info[_TENANT]
     return tenant_id

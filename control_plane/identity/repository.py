@@ -7,7 +7,9 @@ from datetime import datetime
 from sqlalchemy import bindparam, delete, select, update
 from sqlalchemy.orm import Session
 
-from control_plane.db.tenancy import lasting
+from control_plane.db.direct import table_of
+from control_plane.db.prepared import execute_prepared
+from control_plane.db.tenancy import Statements, lasting
 from control_plane.identity.model import KnownDevice, SignUp, Tenant, User, UserSession
 from control_plane.identity.state import UserKind
 
@@ -45,6 +47,30 @@ _SESSION_USER = lasting(
     .where(UserSession.secret_hash == bindparam("secret_hash"), UserSession.expires_at > bindparam("now"))
     .where(UserSession.last_seen_at > bindparam("idle_since"))
 )
+
+
+_SESSIONS, _USERS = table_of(UserSession), table_of(User)
+_SIGNED_IN = (
+    select(*_SESSIONS.c, *_USERS.c)
+    .join_from(_SESSIONS, _USERS, _USERS.c.id == _SESSIONS.c.user_id)
+    .where(_SESSIONS.c.secret_hash == bindparam("secret_hash"), _SESSIONS.c.expires_at > bindparam("now"))
+    .where(_SESSIONS.c.last_seen_at > bindparam("idle_since"))
+)
+_SESSION_NAMES, _USER_NAMES = ([each.name for each in table.c] for table in (_SESSIONS, _USERS))
+
+
+def signed_in(
+    session: Session | Statements, secret_hash: str, now: datetime, idle_since: datetime
+) -> tuple[UserSession, User] | None:
+    """The same for each request: copies that no session holds, so that changes of them are not written."""
+    asked = {"secret_hash": secret_hash, "now": now, "idle_since": idle_since}
+    for row in execute_prepared(session, _SIGNED_IN, asked).rows:
+        own, users = row[: len(_SESSION_NAMES)], row[len(_SESSION_NAMES) :]
+        return (
+            UserSession(**dict(zip(_SESSION_NAMES, own, strict=True))),
+            User(**dict(zip(_USER_NAMES, users, strict=True))),
+        )
+    return None
 
 
 def session_user(

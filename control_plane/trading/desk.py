@@ -196,8 +196,12 @@ class OrderDesk:
         self, attempt: Attempt, earlier_of: Callable[[Session, Attempt], _Earlier | None]
     ) -> tuple[Target, _Earlier | None]:
         """How to reach the terminal, and what this key has made before; then the terminal need not be there."""
+        with self._database.look(attempt.owner.tenant_id) as facts:
+            target = access_repository.answering_target(facts, attempt.owner, attempt.account_id)
+            used = repository.used_key(facts, attempt.owner, attempt.key)
+        if target is not None and used is None:
+            return target, None
         with self._database.read(attempt.owner.tenant_id) as session:
-            target = access_repository.answering_target(session, attempt.owner, attempt.account_id)
             # Looked at more closely only where it has to be said why the terminal does not answer.
             view = None if target is not None else require_view(session, attempt.owner, attempt.account_id)
             earlier = earlier_of(session, attempt)

@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session
 
 from control_plane.accounts.model import Account
 from control_plane.db.direct import execute_for, is_own, table_of
-from control_plane.db.tenancy import lasting
+from control_plane.db.tenancy import Statements, lasting
 from control_plane.identity.owner import Owner
 from control_plane.trading.model import Deal, EquitySample, IdempotencyKey, Order, OrderBatch
 from control_plane.trading.state import UNSETTLED, OrderKind, OrderState
@@ -94,7 +94,7 @@ def settle_sent(session: Session, tenant_id: str, order_id: str, values: Mapping
     has brought it forward since.
     """
     named = {f"new_{name}": value for name, value in values.items()}
-    return execute_for(session, tenant_id, _OUTCOME, {"order_id": order_id, **named}).rowcount == 1
+    return execute_for(session, tenant_id, _OUTCOME, {"order_id": order_id, **named}).touched == 1
 
 
 def orders_by_client_ids(session: Session, account_id: str, client_order_ids: Iterable[str]) -> list[Order]:
@@ -135,9 +135,10 @@ _USED_KEY = union_all(
 )
 
 
-def used_key(session: Session, owner: Owner, key: str) -> UsedKey | None:
-    row = execute_for(session, owner.tenant_id, _USED_KEY, {"user_id": owner.user_id, "key": key}).one_or_none()
-    return None if row is None else UsedKey(*row)
+def used_key(session: Session | Statements, owner: Owner, key: str) -> UsedKey | None:
+    for row in execute_for(session, owner.tenant_id, _USED_KEY, {"user_id": owner.user_id, "key": key}).rows:
+        return UsedKey(*row)
+    return None
 
 
 def batch(session: Session, tenant_id: str, batch_id: str) -> OrderBatch | None:

@@ -13,16 +13,18 @@ from alembic.migration import MigrationContext
 from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import func, select, text
+from sqlalchemy.engine import make_url
 from sqlalchemy.exc import IntegrityError
 
 from control_plane.config import Settings
-from control_plane.db.engine import after_commit
+from control_plane.db.engine import Database, after_commit
 from control_plane.db.tables import METADATA
 from control_plane.db.types import UtcDateTime, money
 from control_plane.errors import ConfigurationError
 from control_plane.fleet.model import SeenRequest
 from control_plane.money import money_text
 from control_plane.resources import open_database
+from control_plane.vault.model import FarmKey
 from tests.unit.control_plane.world import START, World
 
 
@@ -132,6 +134,32 @@ def test_an_error_of_the_database_tells_no_values(tmp_path: Path) -> None:
         )
     database.close()
     assert "sealed" not in str(caught.value)
+
+
+def test_what_the_log_holds_is_carried_over_while_others_read_and_write(tmp_path: Path) -> None:
+    """Not by a commit, which would keep its user waiting."""
+    database = open_database(Settings(data=tmp_path))
+    database.checkpoint()
+    before = _in_its_file(database)
+    with database.write_as_system() as session:
+        key = FarmKey(name="k", wrapped=bytes(_MUCH), master_id="m", public="", created_at=START)
+        session.add(key)
+    assert _in_its_file(database) == before
+    count = text("SELECT count(*) FROM farm_keys")
+    with database.write_as_system() as writer, database.read_as_system() as reader:
+        assert (writer.scalar(count), reader.scalar(count)) == (1, 1)
+        database.checkpoint()
+    assert _in_its_file(database) > before + _MUCH
+    database.close()
+
+
+_MUCH = 6_000_000
+"""Bytes, more than SQLite by itself lets the log have."""
+
+
+def _in_its_file(database: Database) -> int:
+    """Bytes, without the log."""
+    return Path(str(make_url(database.url).database)).stat().st_size
 
 
 def test_only_what_can_be_found_out_again_does_not_wait_for_the_disk(world: World) -> None:

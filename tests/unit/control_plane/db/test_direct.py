@@ -51,11 +51,11 @@ def test_only_rows_of_the_tenant_are_seen_and_changed(world: World) -> None:
     for member in members:
         with world.farm.database.write_as_system() as session:  # nothing else would keep them apart here
             seen = execute_for(session, member.tenant_id, JOINED.where(is_own(ACCOUNTS), is_own(TERMINALS)), {})
-            assert set(seen.scalars()) == {member.account_id}
-            held = execute_for(session, member.tenant_id, nodes.where(is_own(ASSIGNMENTS)), {}).all()
-            assert {row[1] for row in held} == {member.tenant_id}
+            assert seen.rows == [(member.account_id,)]
+            held = execute_for(session, member.tenant_id, nodes.where(is_own(ASSIGNMENTS)), {})
+            assert {row[1] for row in held.rows} == {member.tenant_id}
     with world.farm.database.write_as_system() as session:
-        assert execute_for(session, members[0].tenant_id, rename, {}).rowcount == 1
+        assert execute_for(session, members[0].tenant_id, rename, {}).touched == 1
     assert [each.trader.call("GET", "/accounts")["items"][0]["label"] == "renamed" for each in members] == [True, False]
 
 

@@ -6,13 +6,13 @@ from collections.abc import Iterator
 from typing import Any
 
 from sqlalchemy import select
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session, class_mapper
 
 from control_plane.audit.chain import FIRST
 from control_plane.audit.model import AuditChain, AuditEntry
-from control_plane.db.bulk import update_row
+from control_plane.db.bulk import insert_if_missing, update_row
 from control_plane.db.direct import execute_for, is_own, table_of
+from control_plane.db.tenancy import Statements
 
 _ROWS_AT_ONCE = 1000
 
@@ -37,21 +37,19 @@ _CHAINS = table_of(AuditChain)
 _HEAD = select(_CHAINS.c.seq, _CHAINS.c.head_hash).where(is_own(_CHAINS)).with_for_update()
 
 
-def hold_chain(session: Session, tenant_id: str) -> tuple[int, str]:
+def hold_chain(session: Session | Statements, tenant_id: str) -> tuple[int, str]:
     """Number and hash of the newest entry. Held until the transaction ends, so that the entries of a tenant are
     written one after the other.
     """
     found = execute_for(session, tenant_id, _HEAD, {}).rows
     if not found:
-        insert = (sqlite if session.get_bind().dialect.name == "sqlite" else postgresql).insert(AuditChain)
-        first = {"tenant_id": tenant_id, "seq": 0, "head_hash": FIRST, "signature": b""}
-        session.execute(insert.values(first).on_conflict_do_nothing())
+        insert_if_missing(session, AuditChain(tenant_id=tenant_id, seq=0, head_hash=FIRST, signature=b""))
         found = execute_for(session, tenant_id, _HEAD, {}).rows
     seq, head_hash = found[0]
     return seq, head_hash
 
 
-def move_head(session: Session, tenant_id: str, seq: int, head_hash: str, signature: bytes) -> None:
+def move_head(session: Session | Statements, tenant_id: str, seq: int, head_hash: str, signature: bytes) -> None:
     """Of a chain that is held."""
     update_row(session, AuditChain, tenant_id, {"seq": seq, "head_hash": head_hash, "signature": signature})
 

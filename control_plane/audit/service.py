@@ -17,6 +17,7 @@ from control_plane.audit.signing import HeadSigner
 from control_plane.clock import Clock
 from control_plane.db.bulk import insert_row
 from control_plane.db.engine import before_commit
+from control_plane.db.tenancy import Statements
 from control_plane.ids import new_id
 
 THE_FARM = "farm"
@@ -54,7 +55,7 @@ class Audit:
         self._signer = signer
         self._clock = clock
 
-    def record(self, session: Session, tenant_id: str, deed: Deed) -> None:
+    def record(self, session: Session | Statements, tenant_id: str, deed: Deed) -> None:
         """`tenant_id` is whose thing it was done to. Raises ValueError for facts that are named like secrets.
 
         It is written at the end of the transaction: the chain of a tenant is held last and only for a moment, so that
@@ -69,8 +70,9 @@ class Audit:
         waiting.append(recorded)
         _log.info("deed", actor=deed.actor, action=deed.action, subject=deed.subject_id, reason=deed.reason)
 
-    def _append(self, session: Session, waiting: list[_Recorded]) -> None:
-        session.flush()
+    def _append(self, session: Session | Statements, waiting: list[_Recorded]) -> None:
+        if isinstance(session, Session):
+            session.flush()
         for tenant_id in sorted({each.tenant_id for each in waiting}):
             seq, head_hash = repository.hold_chain(session, tenant_id)
             for each in waiting:

@@ -28,12 +28,12 @@ from sqlalchemy.sql.dml import ReturningInsert
 
 from control_plane.db.base import Base, TenantRow
 from control_plane.db.prepared import execute_prepared
-from control_plane.db.tenancy import check_own
+from control_plane.db.tenancy import Statements, check_own
 
 _KEY = "mt5farm_key"
 
 
-def insert_row(session: Session, row: Base) -> None:
+def insert_row(session: Session | Statements, row: Base) -> None:
     """Insert a new object at once; the session does not hold it, so that later changes of it are not written.
 
     Raises IntegrityError, and ForeignRowError for another tenant's.
@@ -44,6 +44,16 @@ def insert_row(session: Session, row: Base) -> None:
     execute_prepared(session, statement, {column: getattr(row, name) for name, column in names})
 
 
+def insert_if_missing(session: Session | Statements, row: Base) -> None:
+    """The same unless its key is taken; then nothing happens."""
+    if isinstance(row, TenantRow):
+        check_own(session, type(row), {row.tenant_id})
+    connection = session.connection()
+    insert_into = sqlite.insert if connection.dialect.name == "sqlite" else postgresql.insert
+    values = {column: getattr(row, name) for name, column in _insert_of(type(row))[1]}
+    connection.execute(insert_into(type(row)).values(values).on_conflict_do_nothing())
+
+
 @lru_cache
 def _insert_of(model: type[Base]) -> tuple[Insert, tuple[tuple[str, str], ...]]:
     """The statement, and pairs of an attribute and the name of its column."""
@@ -52,7 +62,7 @@ def _insert_of(model: type[Base]) -> tuple[Insert, tuple[tuple[str, str], ...]]:
     return insert(table), tuple((each.key, each.columns[0].name) for each in attributes)
 
 
-def update_row(session: Session, model: type[Base], key: str, values: Mapping[str, Any]) -> None:
+def update_row(session: Session | Statements, model: type[Base], key: str, values: Mapping[str, Any]) -> None:
     """Change columns of a row that this transaction holds, by the model's only key. An object of it does not notice."""
     execute_prepared(session, _update_of(model), {**values, _KEY: key})
 

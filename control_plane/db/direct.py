@@ -51,6 +51,16 @@ def execute_for(
     return execute_prepared(session, statement, {**values, _TENANT: tenant_id})
 
 
+def execute_as_farm(session: Session | Statements, statement: Executable, values: Mapping[str, Any]) -> Done:
+    """Run a statement of the farm itself, which sees the rows of all tenants.
+
+    Raises ForeignRowError when the transaction works for a tenant.
+    """
+    if tenant_of(session) is not None:
+        raise ForeignRowError("a statement of the farm itself in a transaction for a tenant")
+    return execute_prepared(session, statement, values)
+
+
 @lru_cache(_MOST_CHECKED)
 def _unbound(statement: Any) -> str:
     """The tables that it may touch whoever owns the rows; empty for none."""

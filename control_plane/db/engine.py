@@ -104,6 +104,10 @@ class Database:
         """
         return self._write(tenant_id, self._writing_recoverable if recoverable else self._writing)
 
+    def note(self, tenant_id: str) -> AbstractContextManager[Statements]:
+        """As `write`, for rows that go past the models."""
+        return self._note(tenant_id)
+
     def write_as_system(self) -> AbstractContextManager[Session]:
         """The same for all tenants: for the farm's own work, and for the operator's team."""
         return self._write(None, self._writing)
@@ -120,14 +124,18 @@ class Database:
 
     @contextmanager
     def _write(self, tenant_id: str | None, engine: Engine) -> Iterator[Session]:
-        with self._turn(), ScopedSession(engine, tenant_id) as session:
-            with session.begin():
-                yield session
-                for last_step in session.info.pop(_BEFORE_COMMIT, []):
-                    last_step()
-            callbacks: list[Callable[[], None]] = session.info.pop(_AFTER_COMMIT, [])
-        for callback in callbacks:
-            callback()
+        with self._turn(), ScopedSession(engine, tenant_id) as session, session.begin():
+            yield session
+            _run_steps(session, _BEFORE_COMMIT)
+        _run_steps(session, _AFTER_COMMIT)
+
+    @contextmanager
+    def _note(self, tenant_id: str) -> Iterator[Statements]:
+        with self._turn(), self._writing.connect() as connection, connection.begin():
+            statements = Statements(connection, tenant_id)
+            yield statements
+            _run_steps(statements, _BEFORE_COMMIT)
+        _run_steps(statements, _AFTER_COMMIT)
 
     @contextmanager
     def _turn(self) -> Iterator[None]:
@@ -163,12 +171,18 @@ class Database:
         self.engine.dispose()
 
 
-def before_commit(session: Session, callback: Callable[[], None]) -> None:
+def _run_steps(session: Session | Statements, when: str) -> None:
+    steps: list[Callable[[], None]] = session.info.pop(when, [])
+    for step in steps:
+        step()
+
+
+def before_commit(session: Session | Statements, callback: Callable[[], None]) -> None:
     """Run `callback` as the last step of a transaction of `Database.write`, still inside it; never when it fails."""
     session.info.setdefault(_BEFORE_COMMIT, []).append(callback)
 
 
-def after_commit(session: Session, callback: Callable[[], None]) -> None:
+def after_commit(session: Session | Statements, callback: Callable[[], None]) -> None:
     """Run `callback` once the transaction of `session` is committed; never when it is rolled back."""
     session.info.setdefault(_AFTER_COMMIT, []).append(callback)
 

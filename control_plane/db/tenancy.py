@@ -42,10 +42,10 @@ class ScopedSession(Session):
 
 
 class Statements:
-    """One transaction of the same kind that knows no models: for `execute_for` and `execute_prepared` alone."""
+    """One transaction of the same kind that knows no models: for `execute_for`, `execute_prepared`, and single rows."""
 
     def __init__(self, connection: Connection, tenant_id: str | None) -> None:
-        self.info = {_TENANT: tenant_id}
+        self.info: dict[Any, Any] = {_TENANT: tenant_id}
         self._connection = connection
         _tell_database(connection, tenant_id)
 
@@ -129,7 +129,7 @@ def _write_only_own_rows(session: Session, _context: Any, _instances: Any) -> No
             raise ForeignRowError(f"{type(row).__name__} of another tenant")
 
 
-def check_own(session: Session, model: type[object], tenant_ids: Collection[str]) -> None:
+def check_own(session: Session | Statements, model: type[object], tenant_ids: Collection[str]) -> None:
     """For rows that are written past the unit of work. Raises ForeignRowError."""
     tenant_id = session.info[_TENANT]
     if tenant_id is not None and any(each != tenant_id for each in tenant_ids):

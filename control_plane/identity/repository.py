@@ -7,8 +7,7 @@ from datetime import datetime
 from sqlalchemy import bindparam, delete, select, update
 from sqlalchemy.orm import Session
 
-from control_plane.db.direct import table_of
-from control_plane.db.prepared import execute_prepared
+from control_plane.db.direct import execute_as_farm, table_of
 from control_plane.db.tenancy import Statements, lasting
 from control_plane.identity.model import KnownDevice, SignUp, Tenant, User, UserSession
 from control_plane.identity.state import UserKind
@@ -64,7 +63,7 @@ def signed_in(
 ) -> tuple[UserSession, User] | None:
     """The same for each request: copies that no session holds, so that changes of them are not written."""
     asked = {"secret_hash": secret_hash, "now": now, "idle_since": idle_since}
-    for row in execute_prepared(session, _SIGNED_IN, asked).rows:
+    for row in execute_as_farm(session, _SIGNED_IN, asked).rows:
         own, users = row[: len(_SESSION_NAMES)], row[len(_SESSION_NAMES) :]
         return (
             UserSession(**dict(zip(_SESSION_NAMES, own, strict=True))),

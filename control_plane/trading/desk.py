@@ -23,6 +23,7 @@ from control_plane.audit.service import Audit, Deed
 from control_plane.clock import Clock
 from control_plane.db.bulk import insert_row
 from control_plane.db.engine import Database
+from control_plane.db.tenancy import Statements
 from control_plane.errors import ConflictError, FarmError, NotFoundError
 from control_plane.identity.owner import Owner
 from control_plane.ids import new_id
@@ -335,7 +336,7 @@ class OrderDesk:
         sends it: it is given up in the bridge's journal. Raises IntegrityError for a key that was used meanwhile.
         """
         owner = attempt.owner
-        with self._database.write(owner.tenant_id) as session:
+        with self._database.note(owner.tenant_id) as session:
             order = self._intent(session, new_id("ord"), attempt, target, prepared)
             insert_row(session, order)
             insert_row(
@@ -384,7 +385,7 @@ class OrderDesk:
 
     def _intent(
         self,
-        session: Session,
+        session: Session | Statements,
         order_id: str,
         attempt: Attempt,
         target: Target,

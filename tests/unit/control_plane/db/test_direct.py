@@ -8,7 +8,7 @@ from sqlalchemy import Executable, exists, select, union_all, update
 from control_plane.access import repository as access_repository
 from control_plane.accounts.model import Account
 from control_plane.assignments.model import Assignment
-from control_plane.db.direct import execute_for, is_own, table_of
+from control_plane.db.direct import execute_as_farm, execute_for, is_own, table_of
 from control_plane.db.tenancy import ForeignRowError
 from control_plane.fleet.model import Node
 from control_plane.identity.owner import Owner
@@ -42,6 +42,13 @@ def test_a_statement_that_does_not_ask_whose_rows_is_not_run(world: World, shape
 def test_the_transaction_of_one_tenant_asks_for_no_other(world: World) -> None:
     with world.farm.database.read("ten_x") as session, pytest.raises(ForeignRowError):
         execute_for(session, "ten_y", select(ACCOUNTS.c.id).where(is_own(ACCOUNTS)), {})
+
+
+def test_the_farms_own_statements_are_not_run_for_a_tenant(world: World) -> None:
+    with world.farm.database.look("ten_x") as facts, pytest.raises(ForeignRowError):
+        execute_as_farm(facts, select(ACCOUNTS.c.id), {})
+    with world.farm.database.look(None) as facts:
+        assert execute_as_farm(facts, select(ACCOUNTS.c.id), {}).rows == []
 
 
 def test_only_rows_of_the_tenant_are_seen_and_changed(world: World) -> None:

@@ -75,8 +75,13 @@ def test_a_price_is_asked_for_only_where_it_takes_part(
 ) -> None:
     """The broker of these tests executes at its own price."""
     quotes: list[str] = []
-    tick = terminal.symbol_info_tick
-    monkeypatch.setattr(terminal, "symbol_info_tick", lambda symbol: (quotes.append(symbol), tick(symbol))[1])
+    answer = terminal.symbol_info_tick
+
+    def asked_for(symbol: str) -> Any:
+        quotes.append(symbol)
+        return answer(symbol)
+
+    monkeypatch.setattr(terminal, "symbol_info_tick", asked_for)
     trader.call("POST", f"/accounts/{account}/orders", 201, wish, key="a")
     assert bool(quotes) is asked
     assert [name in terminal.sent[-1][1] for name in ("price", "deviation")] == [priced, priced]

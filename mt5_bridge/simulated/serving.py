@@ -32,6 +32,7 @@ from mt5_bridge.simulated.link import (
     wrapped,
 )
 from mt5_bridge.simulated.operations import Operations
+from mt5_bridge.structs import Struct
 
 log = logging.getLogger(__name__)
 
@@ -262,12 +263,13 @@ class Server:
                 fields = codec.decode(request)
                 if connection.investor:
                     refused = Request.of(fields)
-                    return codec.encode(self._broker.exchange.refusal(refused, request_id, Retcode.TRADE_DISABLED))
+                    return _result(self._broker.exchange.refusal(refused, request_id, Retcode.TRADE_DISABLED))
                 faults = self._struck(connection, ORDER_SEND, fields)
                 sent = self._broker.send(connection.login, connection.session, sequence, request_id, fields, faults)
-                return _marred(codec.encode(sent), faults)
+                return _marred(_result(sent), faults)
             case "outcome", (int(sequence),):
-                return codec.encode(self._broker.outcome(connection.session, sequence))
+                known = self._broker.outcome(connection.session, sequence)
+                return None if known is None else _result(known)
         return self._tell(verb, arguments)
 
     def _tell(self, verb: str, arguments: Any) -> Any:
@@ -338,6 +340,11 @@ class _Late:
 
     value: Any
     late: float
+
+
+def _result(sent: Struct) -> tuple[int, Any]:
+    """What became of a request: its number, which is 0 if it would not reach a server, and an OrderSendResult."""
+    return sent.request_id, wrapped(sent)
 
 
 def _marred(value: Any, faults: Mapping[FaultKind, FaultRule]) -> Any:

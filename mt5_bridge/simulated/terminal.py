@@ -92,9 +92,9 @@ class Terminal:
         self._request_id = 1
         self._ping = 0
         self._here: dict[str, Callable[..., Any]] = {
-            "terminal_info": self._terminal_info,
-            "version": lambda: (500, startup.build, BUILD_DATE),
-            "symbol_select": self._symbol_select,
+            "terminal_info": lambda: wrapped(self._terminal_info()),
+            "version": lambda: wrapped((500, startup.build, BUILD_DATE)),
+            "symbol_select": lambda *args: wrapped(self._symbol_select(*args)),
             "order_send": self._order_send,
         }
         self.link = BrokerLink(
@@ -157,7 +157,7 @@ class Terminal:
             return self._market_book(books, function, codec.decode(args)[0], (args, kwargs))
         here = self._here.get(function)
         if here is not None:
-            return wrapped(here(*codec.decode(args)))
+            return here(*codec.decode(args))
         if function in _NEEDS_BUILD and self._startup.build < _NEEDS_BUILD[function]:
             raise RemoteError(*INCOMPATIBLE)  # B18
         if function == "order_check" and not self._algo_trading:
@@ -286,7 +286,10 @@ class Terminal:
         return wrapped(True)
 
     def _order_send(self, fields: dict[str, Any]) -> Any:
-        """Send a request once. If the link breaks on the way, the broker is asked what became of it, not told again."""
+        """Send a request once; gives its result as it goes to the program.
+
+        If the link breaks on the way, the broker is asked what became of it, not told again.
+        """
         if self._startup.tradeapi_disabled and not self._conventions.python_disabled_retcode:
             raise RemoteError(*API_DISABLED)  # I5
         request = Request.of(fields)
@@ -304,8 +307,8 @@ class Terminal:
                 )
             except LinkError:
                 return self._settle(sequence, request)
-            result = codec.decode(self._endured(answer))
-            if result.request_id == self._request_id:
+            number, result = self._endured(answer)
+            if number == self._request_id:
                 self._request_id += 1
         return result
 
@@ -329,7 +332,7 @@ class Terminal:
                 answer = self.link.request("outcome", sequence, timeout=_SEND_SECONDS)
             except LinkError:
                 return _refusal(Retcode.TIMEOUT, request)
-            return _refusal(Retcode.CONNECTION, request) if answer is None else codec.decode(answer)
+            return _refusal(Retcode.CONNECTION, request) if answer is None else answer[1]
         return _refusal(Retcode.TIMEOUT, request)
 
 
@@ -345,7 +348,7 @@ def _may_not_trade(kept: Any) -> Any:
 
 def _refusal(code: Retcode, request: Request) -> Any:
     """A refusal that never reached the server: all numbers are 0 (rule K5)."""
-    return OrderSendResult((int(code), 0, 0, 0.0, 0.0, 0.0, 0.0, code.comment, 0, 0, request.struct()))
+    return wrapped(OrderSendResult((int(code), 0, 0, 0.0, 0.0, 0.0, 0.0, code.comment, 0, 0, request.struct())))
 
 
 def _on_stop_signal() -> socket.socket:

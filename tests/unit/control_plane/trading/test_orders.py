@@ -130,20 +130,23 @@ class TestIdempotency:
     ) -> None:
         """Both have seen that the key is new before either writes it down."""
         both, quote = threading.Barrier(2, timeout=30), terminal.symbol_info_tick
+        met: list[int] = []
 
         def quote_for_both(symbol: str) -> Any:
-            both.wait()
+            met.append(both.wait())
             return quote(symbol)
 
         http = ready_browser(world.farm, **{"Idempotency-Key": "k"})
         http.cookies.update(dict(trader.http.cookies))
 
         def place(_number: int) -> httpx.Response:
-            return http.post(f"/api/v1/accounts/{account}/orders", json=BUY)
+            # With a deviation, so that a price is asked for.
+            return http.post(f"/api/v1/accounts/{account}/orders", json={**BUY, "deviation": 10})
 
         monkeypatch.setattr(terminal, "symbol_info_tick", quote_for_both)
         with ThreadPoolExecutor(2) as threads:
             answers = list(threads.map(place, range(2)))
+        assert sorted(met) == [0, 1]
         assert {each.status_code for each in answers} <= {201, 202}
         assert len({each.json()["id"] for each in answers}) == 1
         assert len(terminal.sent) == 1

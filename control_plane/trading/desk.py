@@ -319,24 +319,33 @@ class OrderDesk:
 
     def _write_down(self, attempt: Attempt, target: Target, prepared: Prepared) -> tuple[Order, bool]:
         """The committed intent, and whether it is new: a repetition may have overtaken this request."""
+        failure: IntegrityError | None = None
         try:
-            return self._insert(attempt, target, prepared), True
-        except IntegrityError:
-            # The caller's name for it is taken, or a repetition has written the same key down since we looked.
-            with self._database.read(attempt.owner.tenant_id) as session:
-                earlier = self._earlier(session, attempt)
-                if earlier is None and attempt.caller_order_id is not None:
-                    self._require_new_name(session, attempt)
-            if earlier is None:
-                raise
-            return earlier, False
+            order = self._insert(attempt, target, prepared)
+            if order is not None:
+                return order, True
+        except IntegrityError as error:
+            # The caller's name for it is taken, or another control plane has written the same key down since we looked.
+            failure = error
+        with self._database.read(attempt.owner.tenant_id) as session:
+            earlier = self._earlier(session, attempt)
+            if earlier is None and attempt.caller_order_id is not None:
+                self._require_new_name(session, attempt)
+        if earlier is None:
+            assert failure is not None  # a key that made many orders at once was for another request
+            raise failure
+        return earlier, False
 
-    def _insert(self, attempt: Attempt, target: Target, prepared: Prepared) -> Order:
-        """Written down as sent in one transaction, for it is sent next. If it is not (this process dies), nobody else
-        sends it: it is given up in the bridge's journal. Raises IntegrityError for a key that was used meanwhile.
+    def _insert(self, attempt: Attempt, target: Target, prepared: Prepared) -> Order | None:
+        """Written down as sent in one transaction, for it is sent next; None for a key that was used meanwhile.
+
+        If it is not sent (this process dies), nobody else sends it: it is given up in the bridge's journal. Raises
+        IntegrityError.
         """
         owner = attempt.owner
         with self._database.note(owner.tenant_id) as session:
+            if repository.used_key(session, owner, attempt.key) is not None:
+                return None
             order = self._intent(session, new_id("ord"), attempt, target, prepared)
             insert_row(session, order)
             insert_row(

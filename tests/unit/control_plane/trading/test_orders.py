@@ -151,6 +151,29 @@ class TestIdempotency:
         assert len({each.json()["id"] for each in answers}) == 1
         assert len(terminal.sent) == 1
 
+    def test_a_key_that_closes_all_in_the_meantime_places_nothing(
+        self, trader: Trader, account: str, terminal: FakeTerminal, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Keys of single orders and of many at once lie in different tables."""
+        terminal.open_position(11)
+        quote = terminal.symbol_info_tick
+        closed: list[str] = []
+
+        def quote_after_closing(symbol: str) -> Any:
+            if not closed:
+                closed.append(symbol)
+                threads.submit(
+                    trader.call, "POST", f"/accounts/{account}/positions/close-all", 201, {}, key="k"
+                ).result(30)
+            return quote(symbol)
+
+        monkeypatch.setattr(terminal, "symbol_info_tick", quote_after_closing)
+        with ThreadPoolExecutor(1) as threads:
+            wish = {**BUY, "deviation": 10}
+            problem = trader.call("POST", f"/accounts/{account}/orders", 409, wish, key="k")
+        assert problem["code"] == "idempotency_key_reused"
+        assert [request.get("position") for _, request in terminal.sent] == [11]
+
     def test_the_same_key_with_another_body_is_refused(
         self, trader: Trader, account: str, terminal: FakeTerminal
     ) -> None:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import gc
 import os
 from typing import Any
 
 import pytest
 from xdist.scheduler import LoadScopeScheduling
+
+from mt5_bridge.garbage import collect_rarely
 
 pytest_plugins = ["tests.canaries.plugin", "tests.postgres", "tests.deployments"]
 
@@ -37,9 +38,7 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeSch
 
 def pytest_collection_finish() -> None:
     """As the control plane does when it serves: hundreds of imported modules need not be looked through again."""
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(50_000, 20, 50)
+    collect_rarely()
 
 
 @pytest.hookimpl(wrapper=True)

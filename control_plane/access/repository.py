@@ -48,9 +48,8 @@ _ANSWERING = (
 def answering_target(session: Session | Statements, owner: Owner, account_id: str) -> Target | None:
     """How to reach the terminal of a user's account, if it answers; None says nothing of why it does not."""
     asked = {"user_id": owner.user_id, "account_id": account_id}
-    for row in execute_for(session, owner.tenant_id, _ANSWERING, asked).rows:
-        return Target(*row)
-    return None
+    row = execute_for(session, owner.tenant_id, _ANSWERING, asked).first()
+    return None if row is None else Target(*row)
 
 
 def revoked_tickets(session: Session, node_ids: Collection[str], now: datetime) -> dict[str, list[str]]:

@@ -87,11 +87,13 @@ class Database:
         """The same of all tenants: for the farm's own work, and for the operator's team."""
         return self._read(None)
 
-    def look(self, tenant_id: str | None) -> AbstractContextManager[Statements]:
-        """The same for statements past the models, None for those of the farm itself; a session would cost more than
-        they do.
-        """
+    def look(self, tenant_id: str) -> AbstractContextManager[Statements]:
+        """As `read`, for statements past the models: a session would cost more than they do."""
         return self._look(tenant_id)
+
+    def look_as_system(self) -> AbstractContextManager[Statements]:
+        """As `read_as_system`, for statements past the models."""
+        return self._look(None)
 
     def write(self, tenant_id: str, *, recoverable: bool = False) -> AbstractContextManager[Session]:
         """Touches one tenant's rows only. Commits at the end, or rolls back on any error.

@@ -26,6 +26,9 @@ class Done(NamedTuple):
     rows: list[tuple[Any, ...]]
     touched: int
 
+    def first(self) -> tuple[Any, ...] | None:
+        return self.rows[0] if self.rows else None
+
 
 class _Prepared:
     """One statement for one kind of database."""

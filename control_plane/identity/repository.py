@@ -8,7 +8,7 @@ from sqlalchemy import bindparam, delete, select, update
 from sqlalchemy.orm import Session
 
 from control_plane.db.direct import execute_as_farm, table_of
-from control_plane.db.tenancy import Statements, lasting
+from control_plane.db.tenancy import Statements
 from control_plane.identity.model import KnownDevice, SignUp, Tenant, User, UserSession
 from control_plane.identity.state import UserKind
 
@@ -40,14 +40,6 @@ def delete_sign_ups_of(session: Session, email: str) -> None:
     session.execute(delete(SignUp).where(SignUp.email == email))
 
 
-_SESSION_USER = lasting(
-    select(UserSession, User)
-    .join(User, User.id == UserSession.user_id)
-    .where(UserSession.secret_hash == bindparam("secret_hash"), UserSession.expires_at > bindparam("now"))
-    .where(UserSession.last_seen_at > bindparam("idle_since"))
-)
-
-
 _SESSIONS, _USERS = table_of(UserSession), table_of(User)
 _SIGNED_IN = (
     select(*_SESSIONS.c, *_USERS.c)
@@ -61,23 +53,16 @@ _SESSION_NAMES, _USER_NAMES = ([each.name for each in table.c] for table in (_SE
 def signed_in(
     session: Session | Statements, secret_hash: str, now: datetime, idle_since: datetime
 ) -> tuple[UserSession, User] | None:
-    """The same for each request: copies that no session holds, so that changes of them are not written."""
+    """Whose session it is, asked with each request: copies that no session holds; changes of them are not written."""
     asked = {"secret_hash": secret_hash, "now": now, "idle_since": idle_since}
-    for row in execute_as_farm(session, _SIGNED_IN, asked).rows:
-        own, users = row[: len(_SESSION_NAMES)], row[len(_SESSION_NAMES) :]
-        return (
-            UserSession(**dict(zip(_SESSION_NAMES, own, strict=True))),
-            User(**dict(zip(_USER_NAMES, users, strict=True))),
-        )
-    return None
-
-
-def session_user(
-    session: Session, secret_hash: str, now: datetime, idle_since: datetime
-) -> tuple[UserSession, User] | None:
-    found = {"secret_hash": secret_hash, "now": now, "idle_since": idle_since}
-    row = session.execute(_SESSION_USER, found).one_or_none()
-    return None if row is None else (row[0], row[1])
+    row = execute_as_farm(session, _SIGNED_IN, asked).first()
+    if row is None:
+        return None
+    own, users = row[: len(_SESSION_NAMES)], row[len(_SESSION_NAMES) :]
+    return (
+        UserSession(**dict(zip(_SESSION_NAMES, own, strict=True))),
+        User(**dict(zip(_USER_NAMES, users, strict=True))),
+    )
 
 
 def sessions_of(session: Session, user_id: str, now: datetime, idle_since: datetime) -> list[UserSession]:

@@ -12,6 +12,7 @@ from sqlalchemy.orm import Session
 
 from control_plane.clock import Clock
 from control_plane.db.engine import Database
+from control_plane.db.tenancy import Statements
 from control_plane.errors import NotFoundError, UnauthorisedError
 from control_plane.identity import repository
 from control_plane.identity.model import ApiKey, KnownDevice, User, UserSession
@@ -92,10 +93,10 @@ class Sessions:
         )
         return SignedIn(user, secret, self.remember(session, user, browser))
 
-    def by_secret(self, session: Session, secret: str) -> tuple[UserSession, User] | None:
+    def by_secret(self, session: Session | Statements, secret: str) -> tuple[UserSession, User] | None:
         """The session of a cookie, unless it has ended: by its age, or because it was idle."""
         now = self._clock.now()
-        return repository.session_user(session, secret_hash(secret), now, now - self._idle)
+        return repository.signed_in(session, secret_hash(secret), now, now - self._idle)
 
     def of_user(self, session: Session, user_id: str) -> list[UserSession]:
         """Those that have not ended, the one used last first."""
@@ -110,8 +111,8 @@ class Sessions:
         """Raises UnauthorisedError."""
         if secret is not None:
             now = self._clock.now()
-            with self._database.look(None) as session:
-                found = repository.signed_in(session, secret_hash(secret), now, now - self._idle)
+            with self._database.look_as_system() as session:
+                found = self.by_secret(session, secret)
             if found is not None:
                 row, user = found
                 if now - row.last_seen_at >= SEEN_EVERY:

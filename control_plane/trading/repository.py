@@ -136,9 +136,8 @@ _USED_KEY = union_all(
 
 
 def used_key(session: Session | Statements, owner: Owner, key: str) -> UsedKey | None:
-    for row in execute_for(session, owner.tenant_id, _USED_KEY, {"user_id": owner.user_id, "key": key}).rows:
-        return UsedKey(*row)
-    return None
+    row = execute_for(session, owner.tenant_id, _USED_KEY, {"user_id": owner.user_id, "key": key}).first()
+    return None if row is None else UsedKey(*row)
 
 
 def batch(session: Session, tenant_id: str, batch_id: str) -> OrderBatch | None:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import base64
-import gc
 import random
 import statistics
 import sys
@@ -22,6 +21,7 @@ from control_plane.agent_api.batches import MOST
 from control_plane.config import Settings
 from control_plane.container import Farm, build_farm
 from control_plane.fleet.service import SignedReport
+from mt5_bridge.garbage import collect_rarely
 from node_agent.protocol.identity import sign_request
 from node_agent.protocol.messages import SYNC_PATH, SyncResponse
 from tests.load.fleet import build_fleet
@@ -43,9 +43,7 @@ def main() -> int:
         nodes = _nodes(farm, chosen.nodes)
         for _ in range(3):
             _take(farm, nodes, chosen.together)
-        gc.collect()
-        gc.freeze()
-        gc.set_threshold(50_000, 20, 50)  # as where the farm is served
+        collect_rarely()  # as where the farm is served
         rounds = [_take(farm, nodes, chosen.together) for _ in range(chosen.rounds)]
         farm.stop()
     processor, wall = (statistics.median(each) * 1000 / chosen.nodes for each in zip(*rounds, strict=True))

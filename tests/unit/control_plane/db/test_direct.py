@@ -47,7 +47,7 @@ def test_the_transaction_of_one_tenant_asks_for_no_other(world: World) -> None:
 def test_the_farms_own_statements_are_not_run_for_a_tenant(world: World) -> None:
     with world.farm.database.look("ten_x") as facts, pytest.raises(ForeignRowError):
         execute_as_farm(facts, select(ACCOUNTS.c.id), {})
-    with world.farm.database.look(None) as facts:
+    with world.farm.database.look_as_system() as facts:
         assert execute_as_farm(facts, select(ACCOUNTS.c.id), {}).rows == []
 
 
